@@ -1,0 +1,30 @@
+"""Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
+
+from hpjax.api import Network, Result, fit, open_run, resume, tune
+from hpjax.population import Population
+from hpjax.records import RunError
+from hpjax.schedulers import full, halving, ladder
+from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
+from hpjax.tasks import Task, TaskError
+
+__all__ = [
+    "Choice",
+    "IntUniform",
+    "LogIntUniform",
+    "LogUniform",
+    "Network",
+    "Population",
+    "Result",
+    "RunError",
+    "Space",
+    "Task",
+    "TaskError",
+    "Uniform",
+    "fit",
+    "full",
+    "halving",
+    "ladder",
+    "open_run",
+    "resume",
+    "tune",
+]

@@ -1,0 +1,264 @@
+"""The gradient of one network by the chain rule, by hand: the same contract as `jax.value_and_grad(net.loss)`.
+
+Each derivative sits under its forward line. Writing dX for d loss / d X, the four equations of backpropagation
+(Rumelhart, Hinton & Williams 1986; Nielsen 2015, ch. 2, BP1-BP4) are
+
+    dz^L = d loss / d z^L                output delta
+    dz^l = (dz^(l+1) W^(l+1)T) * f'(z^l)  hidden deltas
+    dW^l = a^(l-1)T dz^l                  weight gradients
+    db^l = sum over the batch of dz^l     bias gradients
+
+and dropout, normalisation, residual connections and padding each add one factor between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+
+from hpjax import net
+from hpjax.catalogue import Config, Spec
+from hpjax.net import Array, Batch, Params, Stats
+
+
+class Layer(NamedTuple):
+    """Everything backprop knows of one layer, for teaching and plots."""
+
+    a_in: Array  # [B in] what enters
+    z: Array  # [B out] pre-activation, after normalisation
+    a: Array  # [B out] what leaves: activation, dropout and residual included
+    delta: Array  # [B out] d loss / d z
+    dw: Array  # [in out]
+    db: Array  # [out]
+
+
+# --- activations: f(z) and its derivative -----------------------------------------------------------------------------
+def activation(name: str, z: Array, slope: Array | None = None, mask: Array | None = None):
+    """a = f(z), and the function that takes d loss/d a to (d loss/d z, d loss/d slope)."""
+    a = net.activate(name, z, slope, mask)
+    one = jnp.ones((), z.dtype)
+    match name:
+        case "sigmoid":  # a = 1 / (1 + exp(-z))
+            back = lambda da: da * (a * (1 - a))
+        case "tanh":  # a = tanh z
+            back = lambda da: da * (1 - a * a)
+        case "relu":  # a = max(z, 0)
+            back = lambda da: jnp.where(z > 0, da, 0)
+        case "leaky_relu":  # a = z if z > 0 else LEAK z
+            back = lambda da: da * jnp.where(z > 0, one, net.LEAK)
+        case "elu":  # a = z if z > 0 else exp(z) - 1
+            back = lambda da: da * jnp.where(z > 0, one, a + 1)
+        case "prelu":  # a = z if z > 0 else slope z
+            back = lambda da: (da * jnp.where(z > 0, one, slope), (da * jnp.where(z > 0, 0, z)).sum())
+        case "softmax":  # da_i/dz_j = a_i (1[i=j] - a_j)
+            back = lambda da: a * (da - (da * a).sum(-1, keepdims=True))
+        case "gelu":  # a = z Phi(z)
+            cdf = 0.5 * (1 + jax.lax.erf(z / jnp.sqrt(2 * one)))
+            pdf = jnp.exp(-0.5 * z * z) / jnp.sqrt(2 * jnp.pi * one)
+            back = lambda da: da * (cdf + z * pdf)
+        case "silu":  # a = z s(z)
+            s = jax.nn.sigmoid(z)
+            back = lambda da: da * (s + z * s * (1 - s))
+        case _:  # identity
+            back = lambda da: da
+    return a, (back if name == "prelu" else lambda da: (back(da), None))
+
+
+def hidden_activation(spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None):
+    """The layer's own activation, or the one that the config selects; with its pullback."""
+    if not spec.select:
+        return activation(spec.activation[layer], z, slope, mask)
+    chosen = config["activation"][layer]
+    pieces = [activation(name, z, slope, mask) for name in spec.select]
+    a = pieces[0][0]
+    for index, (other, _) in enumerate(pieces[1:], 1):
+        a = jnp.where(chosen == index, other, a)
+
+    def back(da):
+        dz, dslope = pieces[0][1](da)
+        if dslope is not None:
+            dslope = jnp.where(chosen == 0, dslope, 0)
+        for index, (_, pull) in enumerate(pieces[1:], 1):
+            other, other_slope = pull(da)
+            dz = jnp.where(chosen == index, other, dz)
+            if other_slope is not None:
+                dslope = jnp.where(chosen == index, other_slope, 0)
+        return dz, dslope
+
+    return a, back
+
+
+# --- normalisation ----------------------------------------------------------------------------------------------------
+def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Callable[[Array], Array]):
+    """n = gain (z - mean) / sqrt(var + eps) + shift, and its pullback.
+
+    `average` is the mean that made mean and var: over the batch (batch normalisation, weighted) or over units (layer).
+    """
+    inverse = 1 / jnp.sqrt(var + net.NORMALIZATION_EPS)
+    unit = (z - mean) * inverse
+    n = p["gain"] * unit + p["shift"]
+
+    def back(dn):
+        dunit = dn * p["gain"]
+        # mean and var depend on every z they average: Ioffe & Szegedy 2015, section 3
+        dz = inverse * (dunit - average.T(dunit) - unit * average.T(dunit * unit))
+        return dz, (dn * unit).sum(0), dn.sum(0)
+
+    return n, back
+
+
+class _Average(NamedTuple):
+    """A weighted mean m = sum_i share_i z_i, and its transpose: what it hands back to every z."""
+
+    share: Array
+    axis: int
+
+    def T(self, dz: Array) -> Array:
+        return self.share * dz.sum(self.axis, keepdims=True)
+
+
+# --- loss -------------------------------------------------------------------------------------------------------------
+def output_delta(z: Array, y: Array, share: Array, spec: Spec) -> Array:
+    """d loss / d z at the outputs, [B C]; `share` [B 1] is each example's part of the mean."""
+    match spec.loss:
+        case "cross_entropy":  # -sum y log softmax(z)
+            return share * (y.sum(-1, keepdims=True) * jax.nn.softmax(z, axis=-1) - y)
+        case "bce":  # mean over outputs of -y log s(z) - (1-y) log(1 - s(z))
+            return share * (jax.nn.sigmoid(z) - y) / spec.outputs
+    a, back = activation(spec.output, z)  # mean over outputs of (a - y)^2
+    return back(share * 2 * (a - y) / spec.outputs)[0]
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+def value_and_grad(spec: Spec) -> Callable:
+    """The explicit gradient of `net.loss`, with the contract of `jax.value_and_grad(net.loss, has_aux=True)`.
+
+    Args:
+        spec: one network's shape.
+
+    Returns:
+        A function (params, stats, config, batch) -> ((loss, (stats, data loss)), gradients), gradients shaped as params.
+
+    Example:
+        >>> from hpjax.catalogue import Target, one
+        >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), activation="sigmoid")
+        >>> config = net.cast(config, spec)
+        >>> params, stats = net.init(jax.random.key(0), config, spec)
+        >>> batch = Batch(jnp.eye(2), jnp.ones((2, 1)), jnp.ones(2), jax.random.key(1))
+        >>> (value, aux), grads = value_and_grad(spec)(params, stats, config, batch)
+        >>> [g["w"].shape for g in grads]
+        [(2, 4), (4, 1)]
+    """
+
+    def of(params: Params, stats: Stats, config: Config, batch: Batch):
+        value, grads, _ = _chain(params, stats, config, batch, spec)
+        return value, grads
+
+    return of
+
+
+def intermediates(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec) -> tuple[Array, tuple[Layer, ...]]:
+    """One step of backprop with everything it computes: the loss, and z, a, delta, dW, db of each layer."""
+    (value, _), _, layers = _chain(params, stats, config, batch, spec)
+    return value, layers
+
+
+def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec):
+    masks, keys = net.unit_masks(spec, config), net.layer_keys(batch.key, spec)
+    last, new_stats, tape = len(params) - 1, [], []
+
+    # feed forward, keeping z and a
+    a = net.noisy(batch.x, keys[0], config, spec)
+    for layer, p in enumerate(params):
+        scale, mask = net.forward_scale(spec, config, layer), masks[layer + 1]
+        z = a @ p["w"]
+        z = z if scale is None else z * scale
+        z = z + p["b"] if spec.bias else z
+        normal = pull = drop = None
+        a_in, skip = a, False
+        if layer < last:
+            if spec.normalization == "batch":
+                mean, var = net.batch_moments(z, batch.weight)
+                new_stats.append(net.running(stats[layer], mean, var))
+                share = (batch.weight / jnp.maximum(batch.weight.sum(), 1))[:, None]
+                z, normal = normalisation(p, z, mean, var, _Average(share, 0))
+            elif spec.normalization == "layer":
+                mean, var = net.layer_moments(z, mask)
+                share = jnp.asarray(1 / z.shape[-1], z.dtype) if mask is None else mask / mask.sum()
+                z, normal = normalisation(p, z, mean, var, _Average(share, 1))
+            a, pull = hidden_activation(spec, config, layer, z, p.get("slope"), mask)
+            a = a if mask is None else a * mask
+            if "dropout" in spec.features:
+                rate = net.per_layer(config["dropout"], layer)
+                drop = net.dropout_scale(keys[layer + 1], rate, a.shape[-1], a.shape[0], a.dtype)
+                a = a * drop
+            skip = net.skips(spec, config, layer)
+            if skip is not False:
+                a = a + (a_in if skip is True else skip * net.fit(a_in, a.shape[-1]))
+        tape.append((a_in, z, a, scale, mask, normal, pull, drop, skip))
+
+    y = net.targets(batch.y, config, spec)
+    total = jnp.maximum(batch.weight.sum(), 1)
+    data = (net.losses(z, y, spec) * batch.weight).sum() / total
+    value = data + net.penalty(params, config, spec)
+
+    # backward: the output delta, then layer by layer
+    grads, layers, da = [], [], None
+    for layer in range(last, -1, -1):
+        p, (a_in, z, a, scale, mask, normal, pull, drop, skip) = params[layer], tape[layer]
+        grad, dskip = {}, None
+        if layer == last:
+            delta = dz = output_delta(z, y, (batch.weight / total)[:, None], spec)
+        else:
+            if skip is not False:  # a = h + a_in
+                dskip = da if skip is True else skip * net.fit(da, a_in.shape[-1])
+            if drop is not None:  # h = h * drop
+                da = da * drop
+            if mask is not None:  # h = h * mask
+                da = da * mask
+            dz, dslope = pull(da)  # h = f(z)
+            delta = dz
+            if dslope is not None:
+                grad["slope"] = dslope
+            if normal is not None:  # z = gain unit(z) + shift
+                dz, grad["gain"], grad["shift"] = normal(dz)
+        if spec.bias:  # z = a W + b
+            grad["b"] = dz.sum(0)
+        dz = dz if scale is None else dz * scale
+        grad["w"] = a_in.T @ dz
+        if layer > 0:
+            da = dz @ p["w"].T
+            da = da if dskip is None else da + dskip
+        layers.append(Layer(a_in, z, a if layer < last else net.output(z, spec), delta, grad["w"], delta.sum(0)))
+        if "l1" in spec.features:  # l1 sum |W|
+            grad["w"] = grad["w"] + net.per_layer(config["l1"], layer).astype(z.dtype) * jnp.sign(p["w"])
+        if "l2" in spec.features:  # l2/2 sum W^2
+            grad["w"] = grad["w"] + net.per_layer(config["l2"], layer).astype(z.dtype) * p["w"]
+        grads.append(grad)
+    return (value, (tuple(new_stats), data)), tuple(grads[::-1]), tuple(layers[::-1])
+
+
+def finite_differences(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec, step: float = 1e-6) -> Params:
+    """The naive perturbation method: every number moved both ways, (L(w + h) - L(w - h)) / 2h.
+
+    Costs two forward passes per number, against backprop's one forward and one backward for all of them.
+
+    Args:
+        params, stats, config, batch, spec: as `net.loss` takes them.
+        step: h.
+
+    Returns:
+        Gradients shaped as params, with an error of order h^2.
+    """
+    flat, restore = jax.flatten_util.ravel_pytree(params)
+
+    def difference(index):
+        move = jnp.zeros_like(flat).at[index].set(step)
+        up, down = (net.loss(restore(flat + sign * move), stats, config, batch, spec)[0] for sign in (1, -1))
+        return (up - down) / (2 * step)
+
+    return restore(jax.lax.map(difference, jnp.arange(flat.size)))

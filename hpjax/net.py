@@ -1,0 +1,376 @@
+"""One multilayer perceptron: its initial weights, its forward pass, its loss.
+
+A layer is  z = a W + b,  z = normalise(z),  a = activation(z),  dropout,  (+ the layer's input, when residual).
+Every function here is for ONE network; widths may be padded (`Spec.masked`), and then masks follow every activation,
+so that a padded network computes exactly what the narrow one alone computes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpjax.catalogue import Config, Spec
+
+Array = jax.Array
+Params = tuple[dict[str, Array], ...]  # per layer: w [in out], b [out], gain [out], shift [out], slope []
+Stats = tuple[dict[str, Array], ...]  # per hidden layer, with batch normalisation: mean [out], var [out]
+
+NORMALIZATION_EPS = 1e-5
+STATS_DECAY = 0.9  # of batch normalisation's running mean and variance, per step
+LEAK = 0.01  # leaky_relu's slope below zero
+PRELU_SLOPE = 0.25  # prelu's initial slope (He et al. 2015)
+
+
+class Batch(NamedTuple):
+    """The examples of one step, as one network sees them."""
+
+    x: Array  # [B F]
+    y: Array  # [B C] targets; classes as one-hot rows
+    weight: Array  # [B] 0 or 1
+    key: Array  # this step's randomness: dropout, input noise
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+def unit_masks(spec: Spec, config: Config) -> list[Array | None]:
+    """Which units of each layer exist, inputs and outputs included: [L+2] of [width] 0/1, None where all do."""
+    if not spec.masked:
+        return [None] * len(spec.sizes)
+    dtype = jnp.dtype(spec.dtype)
+    hidden = [(jnp.arange(n) < config["width"][i]).astype(dtype) for i, n in enumerate(spec.hidden)]
+    return [None, *hidden, None]
+
+
+def true_sizes(spec: Spec, config: Config) -> list[Any]:
+    """Widths from inputs to outputs, without padding: ints, or traced int32."""
+    if not spec.masked:
+        return list(spec.sizes)
+    return [spec.inputs, *(config["width"][i] for i in range(len(spec.hidden))), spec.outputs]
+
+
+def per_layer(value: Array, layer: int) -> Array:
+    """A hyperparameter's value in one layer: it may be one number or one per layer."""
+    return value if jnp.ndim(value) == 0 else value[layer]
+
+
+def skips(spec: Spec, config: Config, layer: int) -> Any:
+    """Whether a hidden layer adds its input: False, True, or a traced 0/1 under padding."""
+    if not spec.residual:
+        return False
+    if not spec.masked:
+        return spec.sizes[layer] == spec.sizes[layer + 1]
+    true = true_sizes(spec, config)
+    return jnp.equal(true[layer], true[layer + 1]).astype(spec.dtype)
+
+
+# --- initial weights --------------------------------------------------------------------------------------------------
+def init(key: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
+    """Initial weights and batch statistics.
+
+    All weights come from one flat normal draw, gathered by true shape: a padded network starts from the very numbers
+    that the narrow one alone starts from.
+
+    Args:
+        key: one PRNG key.
+        config: scalar leaves; `init_scale` multiplies the standard deviation.
+        spec: the shape.
+
+    Returns:
+        Params and Stats.
+
+    References:
+        Glorot & Bengio 2010 (xavier); He et al. 2015; LeCun et al. 1998; Saxe et al. 2014 (orthogonal);
+        Yang et al. 2021, table 8 (mup).
+    """
+    dtype = jnp.dtype(spec.dtype)
+    sizes, true, masks = spec.sizes, true_sizes(spec, config), unit_masks(spec, config)
+    flat = jax.random.normal(key, (sum(a * b for a, b in zip(sizes, sizes[1:])),), dtype)
+    layers, stats, offset = [], [], 0
+    for layer, (rows, columns) in enumerate(zip(sizes, sizes[1:])):
+        fan_in, fan_out = true[layer], true[layer + 1]
+        if spec.masked:
+            at = offset + jnp.arange(rows)[:, None] * fan_out + jnp.arange(columns)[None, :]
+            w = flat[jnp.minimum(at, flat.size - 1)]
+        else:
+            w = flat[offset : offset + rows * columns].reshape(rows, columns)
+        offset = offset + fan_in * fan_out
+        if spec.init == "orthogonal":
+            w = _orthogonal(w)
+        w = w * (_deviation(spec, config, layer, fan_in, fan_out) * per_layer(config["init_scale"], layer)).astype(dtype)
+        if masks[layer] is not None:
+            w = w * masks[layer][:, None]
+        if masks[layer + 1] is not None:
+            w = w * masks[layer + 1][None, :]
+        here = {"w": w}
+        if spec.bias:
+            here["b"] = jnp.zeros(columns, dtype)
+        if layer < len(spec.hidden):
+            if spec.normalization != "none":
+                here |= {"gain": jnp.ones(columns, dtype), "shift": jnp.zeros(columns, dtype)}
+            if "prelu" in spec.activations:
+                here["slope"] = jnp.asarray(PRELU_SLOPE, dtype)
+            if spec.normalization == "batch":
+                stats.append({"mean": jnp.zeros(columns, dtype), "var": jnp.ones(columns, dtype)})
+        layers.append(here)
+    return tuple(layers), tuple(stats)
+
+
+def _deviation(spec: Spec, config: Config, layer: int, fan_in, fan_out) -> Array:
+    if spec.parametrization == "mean_field":  # unit variance; the width stands in the forward pass
+        return jnp.asarray(1.0)
+    fan_in, fan_out = jnp.asarray(fan_in, spec.dtype), jnp.asarray(fan_out, spec.dtype)
+    variance = {
+        "normal": jnp.ones_like(fan_in),
+        "xavier": 2.0 / (fan_in + fan_out),
+        "he": 2.0 / fan_in,
+        "lecun": 1.0 / fan_in,
+        "orthogonal": jnp.ones_like(fan_in),
+    }[spec.init]
+    if spec.parametrization == "mup" and layer == len(spec.hidden) and layer > 0:
+        variance = variance * fan_in / config["base_width"].astype(spec.dtype)
+    return jnp.sqrt(variance)
+
+
+def _orthogonal(w: Array) -> Array:
+    tall = w if w.shape[0] >= w.shape[1] else w.T
+    q, r = jnp.linalg.qr(tall)
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0).astype(w.dtype)
+    return q if w.shape[0] >= w.shape[1] else q.T
+
+
+def forward_scale(spec: Spec, config: Config, layer: int) -> Array | None:
+    """What multiplies a W before the bias is added; None is 1.
+
+    mean_field: gain sqrt(2) / sqrt(fan_in) in hidden layers with an activation, 1 / fan_in at the output
+    (Sohl-Dickstein 2024). mup: base_width / fan_in at the output (Yang et al. 2021, table 8).
+    """
+    last = layer == len(spec.hidden)
+    fan_in = jnp.asarray(true_sizes(spec, config)[layer], spec.dtype)
+    if spec.parametrization == "mean_field":
+        if last:
+            return 1.0 / fan_in
+        gain = 1.0 if not spec.select and spec.activation[layer] == "identity" else 2.0
+        if "identity" in spec.select:
+            identity = config["activation"][layer] == spec.select.index("identity")
+            return jnp.sqrt(jnp.where(identity, 1.0, 2.0).astype(spec.dtype) / fan_in)
+        return jnp.sqrt(jnp.asarray(gain, spec.dtype) / fan_in)
+    if spec.parametrization == "mup" and last and layer > 0:
+        return config["base_width"].astype(spec.dtype) / fan_in
+    return None
+
+
+# --- activations ------------------------------------------------------------------------------------------------------
+def masked_softmax(z: Array, mask: Array | None) -> Array:
+    """Softmax over the units that exist."""
+    return jax.nn.softmax(z if mask is None else jnp.where(mask > 0, z, -jnp.inf), axis=-1)
+
+
+def activate(name: str, z: Array, slope: Array | None = None, mask: Array | None = None) -> Array:
+    """One activation [B H] -> [B H]; `slope` is prelu's, `mask` [H] says which units a softmax runs over."""
+    match name:
+        case "sigmoid":
+            return jax.nn.sigmoid(z)
+        case "tanh":
+            return jnp.tanh(z)
+        case "relu":
+            return jnp.where(z > 0, z, 0)  # slope 0 at 0
+        case "leaky_relu":
+            return jnp.where(z > 0, z, LEAK * z)
+        case "elu":
+            return jnp.where(z > 0, z, jnp.expm1(jnp.minimum(z, 0)))
+        case "prelu":
+            return jnp.where(z > 0, z, slope * z)
+        case "softmax":
+            return masked_softmax(z, mask)
+        case "gelu":
+            return jax.nn.gelu(z, approximate=False)
+        case "silu":
+            return z * jax.nn.sigmoid(z)
+        case "identity":
+            return z
+    raise ValueError(f"no activation is called {name!r}")
+
+
+def hidden_activation(spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None) -> Array:
+    """The activation of one hidden layer: its own, or the one that the config selects."""
+    if not spec.select:
+        return activate(spec.activation[layer], z, slope, mask)
+    chosen = config["activation"][layer]
+    a = activate(spec.select[0], z, slope, mask)
+    for index, name in enumerate(spec.select[1:], 1):
+        a = jnp.where(chosen == index, activate(name, z, slope, mask), a)
+    return a
+
+
+# --- randomness and normalisation -------------------------------------------------------------------------------------
+def dropout_scale(key: Array, rate: Array, width: int, batch: int, dtype) -> Array:
+    """What multiplies the activations [B H]: 0 with probability `rate` (in steps of 1/256), else 1 / (1 - rate).
+
+    Drawn unit-major, so that a narrow layer's mask is a prefix of a wide one's.
+    """
+    words = jax.random.bits(key, (-(-width * batch // 4),), jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: width * batch].reshape(width, batch).T
+    level = jnp.minimum(jnp.round(rate * 256), 255).astype(jnp.int32)
+    kept = 256.0 / (256 - level).astype(dtype)
+    return jnp.where(bits.astype(jnp.int32) >= level, kept, jnp.zeros((), dtype))
+
+
+def layer_keys(key: Array, spec: Spec) -> list[Array]:
+    """One key per purpose: the input noise, then each hidden layer's dropout."""
+    return [jax.random.fold_in(key, purpose) for purpose in range(len(spec.hidden) + 1)]
+
+
+def noisy(x: Array, key: Array, config: Config, spec: Spec) -> Array:
+    """The inputs of a training step, with noise where the spec has it."""
+    if "input_noise" not in spec.features:
+        return x
+    return x + config["input_noise"].astype(x.dtype) * jax.random.normal(key, x.shape, x.dtype)
+
+
+def batch_moments(z: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted mean and variance [H] of a minibatch [B H]."""
+    share = (weight / jnp.maximum(weight.sum(), 1))[:, None]
+    mean = (share * z).sum(0)
+    return mean, (share * (z - mean) ** 2).sum(0)
+
+
+def layer_moments(z: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Mean and variance [B 1] over the units that exist."""
+    if mask is None:
+        mean = z.mean(-1, keepdims=True)
+        return mean, ((z - mean) ** 2).mean(-1, keepdims=True)
+    count = mask.sum()
+    mean = (z * mask).sum(-1, keepdims=True) / count
+    return mean, (mask * (z - mean) ** 2).sum(-1, keepdims=True) / count
+
+
+def running(stats: dict, mean: Array, var: Array) -> dict:
+    """The batch statistics after one more minibatch."""
+    blend = lambda old, new: STATS_DECAY * old + (1 - STATS_DECAY) * new  # noqa: E731
+    return {"mean": blend(stats["mean"], mean), "var": blend(stats["var"], var)}
+
+
+# --- forward and loss -------------------------------------------------------------------------------------------------
+def forward(params: Params, stats: Stats, config: Config, x: Array, spec: Spec, batch: Batch | None = None) -> tuple[Array, Stats]:
+    """The outputs before the output activation, [B F] -> [B C].
+
+    Args:
+        params, stats: of one network.
+        config: scalar leaves.
+        x: inputs [B F].
+        spec: the shape.
+        batch: in training, the minibatch (its weights and key are used); None predicts.
+
+    Returns:
+        z [B C] and the batch statistics after this minibatch.
+    """
+    masks, new_stats = unit_masks(spec, config), []
+    keys = layer_keys(batch.key, spec) if batch is not None else []
+    a = noisy(x, keys[0], config, spec) if batch is not None else x
+    for layer, p in enumerate(params):
+        z = a @ p["w"]
+        scale = forward_scale(spec, config, layer)
+        z = z if scale is None else z * scale
+        z = z + p["b"] if spec.bias else z
+        if layer == len(params) - 1:
+            return z, tuple(new_stats)
+        mask = masks[layer + 1]
+        if spec.normalization == "batch":
+            if batch is not None:
+                mean, var = batch_moments(z, batch.weight)
+                new_stats.append(running(stats[layer], mean, var))
+            else:
+                mean, var = stats[layer]["mean"], stats[layer]["var"]
+            z = p["gain"] * ((z - mean) / jnp.sqrt(var + NORMALIZATION_EPS)) + p["shift"]
+        elif spec.normalization == "layer":
+            mean, var = layer_moments(z, mask)
+            z = p["gain"] * ((z - mean) / jnp.sqrt(var + NORMALIZATION_EPS)) + p["shift"]
+        h = hidden_activation(spec, config, layer, z, p.get("slope"), mask)
+        h = h if mask is None else h * mask
+        if "dropout" in spec.features and batch is not None:
+            rate = per_layer(config["dropout"], layer)
+            h = h * dropout_scale(keys[layer + 1], rate, spec.hidden[layer], x.shape[0], h.dtype)
+        skip = skips(spec, config, layer)
+        if skip is not False:
+            h = h + (a if skip is True else skip * fit(a, h.shape[-1]))
+        a = h
+    raise AssertionError("a network has an output layer")
+
+
+def fit(a: Array, width: int) -> Array:
+    """Activations of padded layers cut or filled to another padded width."""
+    return a[:, :width] if a.shape[-1] >= width else jnp.pad(a, ((0, 0), (0, width - a.shape[-1])))
+
+
+def output(z: Array, spec: Spec) -> Array:
+    """Predictions [B C]: probabilities for classes, numbers otherwise."""
+    match spec.loss:
+        case "cross_entropy":
+            return jax.nn.softmax(z, axis=-1)
+        case "bce":
+            return jax.nn.sigmoid(z)
+    return activate(spec.output, z)
+
+
+def targets(y: Array, config: Config, spec: Spec) -> Array:
+    """What the loss compares with: y, smoothed where the spec has it (classes only)."""
+    if "label_smoothing" not in spec.features or spec.loss == "mse":
+        return y
+    amount = config["label_smoothing"].astype(y.dtype)
+    return y * (1 - amount) + amount / (spec.outputs if spec.loss == "cross_entropy" else 2)
+
+
+def losses(z: Array, y: Array, spec: Spec) -> Array:
+    """Each example's loss [B]: mean over outputs of the squared error or of the binary cross-entropy, or the cross-entropy."""
+    match spec.loss:
+        case "cross_entropy":
+            return -(y * jax.nn.log_softmax(z, axis=-1)).sum(-1)
+        case "bce":  # -y log s(z) - (1-y) log(1 - s(z)) = max(z, 0) - y z + log(1 + exp(-|z|))
+            return (jnp.maximum(z, 0) - y * z + jnp.log1p(jnp.exp(-jnp.abs(z)))).mean(-1)
+    return ((activate(spec.output, z) - y) ** 2).mean(-1)
+
+
+def penalty(params: Params, config: Config, spec: Spec) -> Array:
+    """l1 sum |W| + l2/2 sum W^2 over the weight matrices."""
+    total = jnp.zeros((), jnp.dtype(spec.dtype))
+    for layer, p in enumerate(params):
+        if "l1" in spec.features:
+            total = total + per_layer(config["l1"], layer).astype(total.dtype) * jnp.abs(p["w"]).sum()
+        if "l2" in spec.features:
+            total = total + per_layer(config["l2"], layer).astype(total.dtype) / 2 * (p["w"] ** 2).sum()
+    return total
+
+
+def loss(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec) -> tuple[Array, tuple[Stats, Array]]:
+    """The loss of one training step.
+
+    Args:
+        params, stats: of one network.
+        config: scalar leaves.
+        batch: examples with weights; the data loss is the mean over the weights.
+        spec: the shape.
+
+    Returns:
+        The regularised loss, and (batch statistics, data loss).
+    """
+    z, stats = forward(params, stats, config, batch.x, spec, batch)
+    each = losses(z, targets(batch.y, config, spec), spec)
+    data = (each * batch.weight).sum() / jnp.maximum(batch.weight.sum(), 1)
+    return data + penalty(params, config, spec), (stats, data)
+
+
+def cast(config: dict, spec: Spec) -> Config:
+    """A Config as arrays of the spec's dtype; counts stay int32."""
+    whole = ("width", "activation")
+    return {n: jnp.asarray(v, jnp.int32 if n in whole else spec.dtype) for n, v in config.items()}
+
+
+def flop(spec: Spec, examples: int, training: bool) -> float:
+    """Floating-point operations of the matrix products for `examples`: 2 per weight forward, 4 more backward."""
+    pairs = np.array([a * b for a, b in zip(spec.sizes, spec.sizes[1:])], float)
+    if not training:
+        return float(2 * examples * pairs.sum())
+    return float(examples * (6 * pairs.sum() - 2 * pairs[0]))  # no gradient of the inputs

@@ -1,0 +1,193 @@
+"""Name -> optax-style transformation built from a Config; learning-rate schedules.
+
+The state of an optimizer holds no hyperparameters: it is rebuilt inside every step from traced numbers, so one compiled
+step serves every learning rate. optax's own transformations stand here wherever they can be traced and differentiated;
+rmsprop, adagrad and adam are ours, because optax's have a NaN hypergradient at exactly zero gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hpjax.catalogue import Config, Spec
+
+Array = jax.Array
+
+
+# --- schedules --------------------------------------------------------------------------------------------------------
+def schedule(spec: Spec, config: Config, epoch: Array) -> Array:
+    """What multiplies the learning rate.
+
+    With t = epoch / horizon and r = decay_rate, n = t / decay_time:
+    constant 1; step r^floor(n); exponential r^n; inverse_time 1 / (1 + r n);
+    cosine e + (1 - e) (1 + cos(pi t)) / 2 with e = end_factor (Loshchilov & Hutter 2017, eq. 5);
+    warmup_cosine rises linearly to 1 over the first `warmup` of the horizon, then falls as the cosine.
+
+    Args:
+        spec: names the schedule.
+        config: scalar leaves.
+        epoch: [] epochs done, with the fraction of the current one.
+
+    Returns:
+        [] the factor.
+    """
+    t = jnp.clip(epoch / config["horizon"], 0, 1)
+    n = epoch / (config["horizon"] * config["decay_time"])
+    match spec.schedule:
+        case "constant":
+            return jnp.ones_like(t)
+        case "step":
+            return config["decay_rate"] ** jnp.floor(n + 1e-6)
+        case "exponential":
+            return config["decay_rate"] ** n
+        case "inverse_time":
+            return 1 / (1 + config["decay_rate"] * n)
+        case "cosine":
+            return _cosine(t, config["end_factor"])
+        case "warmup_cosine":
+            rise = jnp.maximum(config["warmup"], 1e-6)
+            fall = (t - rise) / jnp.maximum(1 - rise, 1e-6)
+            return jnp.where(t < rise, t / rise, _cosine(jnp.clip(fall, 0, 1), config["end_factor"]))
+    raise ValueError(f"no schedule is called {spec.schedule!r}")
+
+
+def _cosine(t: Array, end: Array) -> Array:
+    return end + (1 - end) * (1 + jnp.cos(jnp.pi * t)) / 2
+
+
+# --- transformations --------------------------------------------------------------------------------------------------
+class Moments(NamedTuple):
+    """State of the adaptive optimizers: steps done, and the moments each of them uses (else ())."""
+
+    count: Array  # [] int32
+    mu: optax.Params  # first moment
+    nu: optax.Params  # second moment
+
+
+def safe_sqrt(x: Array) -> Array:
+    """The square root, with derivative 0 at 0 instead of infinity: the forward value is unchanged."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def adam(beta1: Array, beta2: Array, eps: Array) -> optax.GradientTransformation:
+    """m / (sqrt(v) + eps) with bias-corrected moments (Kingma & Ba 2015, algorithm 1)."""
+
+    def update(grads, state, params=None):
+        del params
+        count = state.count + 1
+        mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, grads)
+        nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, grads)
+        steps = count.astype(beta1.dtype)
+        fix1, fix2 = 1 / (1 - beta1**steps), 1 / (1 - beta2**steps)
+        direction = jax.tree.map(lambda m, v: m * fix1 / (safe_sqrt(v * fix2) + eps), mu, nu)
+        return direction, Moments(count, mu, nu)
+
+    return optax.GradientTransformation(
+        lambda params: Moments(jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params)), update
+    )
+
+
+def rmsprop(beta2: Array, eps: Array) -> optax.GradientTransformation:
+    """g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012)."""
+
+    def update(grads, state, params=None):
+        del params
+        nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, grads)
+        direction = jax.tree.map(lambda g, v: g / (safe_sqrt(v) + eps), grads, nu)
+        return direction, Moments(state.count + 1, (), nu)
+
+    return optax.GradientTransformation(
+        lambda params: Moments(jnp.zeros((), jnp.int32), (), optax.tree.zeros_like(params)), update
+    )
+
+
+def adagrad(eps: Array) -> optax.GradientTransformation:
+    """g / (sqrt(v) + eps), v the sum of g^2 (Duchi et al. 2011)."""
+
+    def update(grads, state, params=None):
+        del params
+        nu = jax.tree.map(lambda v, g: v + g * g, state.nu, grads)
+        direction = jax.tree.map(lambda g, v: g / (safe_sqrt(v) + eps), grads, nu)
+        return direction, Moments(state.count + 1, (), nu)
+
+    return optax.GradientTransformation(
+        lambda params: Moments(jnp.zeros((), jnp.int32), (), optax.tree.zeros_like(params)), update
+    )
+
+
+def clip(grads, largest: Array):
+    """Gradients scaled to a global norm of at most `largest` (Pascanu et al. 2013, algorithm 1); finite at zero."""
+    norm = safe_sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads)))
+    over = norm > largest
+    factor = jnp.where(over, largest / jnp.where(over, norm, 1), 1)
+    return jax.tree.map(lambda g: g * factor, grads)
+
+
+def direction(spec: Spec, config: Config) -> optax.GradientTransformation:
+    """The optimizer's direction before the learning rate, as optax would have it."""
+    match spec.optimizer:
+        case "sgd":
+            return optax.trace(config["momentum"]) if "momentum" in spec.features else optax.identity()
+        case "nesterov":
+            return optax.trace(config["momentum"], nesterov=True)
+        case "damped":  # v = beta v + (1 - beta) g
+            return optax.ema(config["momentum"], debias=False)
+        case "rmsprop":
+            return rmsprop(config["beta2"], config["eps"])
+        case "adagrad":
+            return adagrad(config["eps"])
+        case "adam" | "adamw":
+            return adam(config["beta1"], config["beta2"], config["eps"])
+    raise ValueError(f"no optimizer is called {spec.optimizer!r}")
+
+
+def optimizer(
+    spec: Spec, config: Config, epoch: Array, multipliers: Callable[[str, int], Array | None] = lambda leaf, layer: None
+) -> optax.GradientTransformation:
+    """The whole update rule of one step: clip, direction, decoupled weight decay, learning rate.
+
+    Args:
+        spec: names optimizer and schedule.
+        config: scalar leaves (learning_rate may be one per weight layer).
+        epoch: [] epochs done, for the schedule.
+        multipliers: (leaf name, layer) -> what multiplies that leaf's learning rate (mup), None for 1.
+
+    Returns:
+        An optax transformation whose updates are to be added to params.
+
+    Example:
+        >>> from hpjax.catalogue import Target, one
+        >>> spec, config = one(Target(2, 1, "bce"), hidden=(), optimizer="sgd", learning_rate=0.5)
+        >>> rule = optimizer(spec, jax.tree.map(jnp.float32, config), jnp.float32(0))
+        >>> params = ({"w": jnp.ones((2, 1))},)
+        >>> updates, state = rule.update(params, rule.init(params), params)
+        >>> updates[0]["w"].tolist()
+        [[-0.5], [-0.5]]
+    """
+    rule = direction(spec, config)
+    factor = schedule(spec, config, epoch)
+
+    def update(grads, state, params=None):
+        if "clip_norm" in spec.features:
+            grads = clip(grads, config["clip_norm"])
+        moves, state = rule.update(grads, state, params)
+        updates = []
+        for layer, move in enumerate(moves):
+            rates = config["learning_rate"]
+            rate = factor * (rates if jnp.ndim(rates) == 0 else rates[layer])
+            here = {}
+            for leaf, value in move.items():
+                if leaf == "w" and "weight_decay" in spec.features:
+                    value = value + config["weight_decay"] * params[layer]["w"]
+                times = multipliers(leaf, layer)
+                here[leaf] = -(rate if times is None else rate * times) * value
+            updates.append(here)
+        return tuple(updates), state
+
+    return optax.GradientTransformation(rule.init, update)

@@ -1,0 +1,211 @@
+"""Which trials share a program, and how wide a block is.
+
+A program costs about a second to compile; a padded one does more arithmetic than its networks need. The plan trades one
+for the other by a small cost model of constants, never of timings, so that equal studies have equal plans.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.catalogue import Config, Spec
+
+COMPILE = 1.0  # seconds a program costs
+RATE = 60e9  # flop per second and core in training
+BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
+LAUNCH = 25e-6  # seconds a step costs whatever its size
+MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
+WIDEST_CHUNK = 256
+CHUNKS = 4  # chunks per device in a block
+SHAPES = 48  # distinct shapes beyond which widths are rounded up to the ladder
+LADDER = tuple(sorted({int(2**k * m) for k in range(14) for m in (1, 1.5)} - {0}))
+
+
+class Program(NamedTuple):
+    """One compiled program: the networks it can hold, and how many at once."""
+
+    spec: Spec  # exact, or padded
+    chunk: int  # networks in lockstep, sized to a core's cache
+    chunks: int  # chunks per device in one call
+    devices: int
+
+    @property
+    def width(self) -> int:
+        """Networks in a block."""
+        return self.chunk * self.chunks * self.devices
+
+
+class Load(NamedTuple):
+    """What a study asks of the machine."""
+
+    trials: int  # expected
+    groups: int  # folds x repeats
+    epochs: float  # expected per trial
+    train: int  # examples in the largest training part
+    valid: int  # examples in the largest validation part
+    score_every: int
+
+
+def cache_size() -> int:
+    """Bytes of a core's second-level cache; 1 MiB where the system does not say."""
+    try:
+        text = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
+        return int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]
+    except (OSError, KeyError, ValueError):
+        return 2**20
+
+
+def covers(program: Spec, spec: Spec) -> bool:
+    """Whether a network can be trained, padded, in a program."""
+    if program == spec:
+        return True
+    if _signature(program) != _signature(spec):
+        return False
+    wide = all(a >= b if program.masked else a == b for a, b in zip(program.hidden, spec.hidden))
+    return wide and (set(spec.activation) <= set(program.select) if program.select else program.activation == spec.activation)  # fmt: skip
+
+
+def _signature(spec: Spec) -> tuple:
+    """What two specs must agree in to share a program."""
+    if spec.init == "orthogonal":  # a padded QR is not the narrow one's
+        return ("exact", dataclasses.replace(spec, masked=False, select=()))
+    plain = dataclasses.replace(spec, hidden=(0,) * len(spec.hidden), activation=(), masked=False, select=())
+    return ("padded", plain)
+
+
+def padded(specs: Sequence[Spec]) -> Spec:
+    """The narrowest program that covers all of these."""
+    first = specs[0]
+    hidden = tuple(max(widths) for widths in zip(*(spec.hidden for spec in specs)))
+    masked = any(spec.masked or spec.hidden != hidden for spec in specs)
+    alike = all(spec.activation == first.activation and not spec.select for spec in specs)
+    select = () if alike else tuple(sorted({name for spec in specs for name in spec.select or spec.activation}))
+    activation = first.activation if alike else (select[0],) * len(hidden)
+    return dataclasses.replace(first, hidden=hidden, activation=activation, masked=masked, select=select)
+
+
+def member(program: Spec, spec: Spec, config: Config) -> Config:
+    """A trial's Config leaves [m] as the program wants them: with true widths, and which activation, per layer."""
+    count = len(config["learning_rate"])
+    if program.masked:
+        config = config | {"width": np.tile(np.array(spec.hidden, np.int32), (count, 1))}
+    if program.select:
+        chosen = [program.select.index(name) for name in spec.activation]
+        config = config | {"activation": np.tile(np.array(chosen, np.int32), (count, 1))}
+    return config
+
+
+def member_bytes(spec: Spec, batch: int) -> int:
+    """Bytes that one network's training step touches: weights, gradients, moments, activations."""
+    item = 8 if spec.dtype == "float64" else 4
+    moments = {"sgd": int("momentum" in spec.features), "adam": 2, "adamw": 2}.get(spec.optimizer, 1)
+    return item * (spec.weights * (2 + moments) + 3 * batch * sum(spec.sizes))
+
+
+def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) -> float:
+    """Predicted training time of some networks in a program."""
+    batch = spec.batch_size or load.train
+    steps = -(-load.train // batch) * load.epochs
+    pairs = sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
+    flop = 6 * batch * pairs + 2 * pairs * load.valid / max(1, load.score_every * -(-load.train // batch))
+    item = 8 if spec.dtype == "float64" else 4
+    moved = item * spec.weights * {"adam": 7, "adamw": 7}.get(spec.optimizer, 5)
+    extra = 1 + MASK * spec.masked + SELECT * max(0, len(spec.select) - 1)
+    chunks = np.ceil(members / (chunk * devices))
+    return float(steps * chunks * (LAUNCH + chunk * extra * (flop / RATE + moved / BANDWIDTH)))
+
+
+def chunk_of(spec: Spec, members: float, load: Load, devices: int, cache: int) -> int:
+    """Networks in lockstep: what a core's cache holds, and no more than there are; a power of two."""
+    fits = max(1, cache // member_bytes(spec, spec.batch_size or load.train))
+    needed = max(1, -(-int(members) // devices))
+    wide = min(WIDEST_CHUNK, fits, 2 ** int(np.ceil(np.log2(needed))))
+    return 2 ** int(np.log2(wide))
+
+
+def make(specs: Sequence[Spec], shares: Sequence[float], load: Load, devices: int, cache: int | None = None) -> tuple[Program, ...]:
+    """Chooses programs for the shapes that a study is expected to see.
+
+    Merges shapes greedily, the best pair first, as long as the model says that compiling one program less saves more
+    than padding costs.
+
+    Args:
+        specs: distinct exact shapes.
+        shares: how large a part of the trials each makes up.
+        load: what the study asks of the machine.
+        devices: cores or accelerators.
+        cache: bytes of a core's cache; measured where None.
+
+    Returns:
+        Programs that together cover all shapes.
+    """
+    cache = cache_size() if cache is None else cache
+
+    def cost(spec: Spec, share: float) -> float:
+        trials = share * load.trials
+        chunk = chunk_of(spec, trials, load, devices, cache)
+        return COMPILE + seconds(spec, trials * load.groups, load, devices, chunk)
+
+    families: dict[tuple, dict[Spec, float]] = {}
+    rounded = len(specs) > SHAPES
+    for spec, share in zip(specs, shares):
+        spec = laddered(spec) if rounded else spec
+        family = families.setdefault(_signature(spec), {})
+        family[spec] = family.get(spec, 0.0) + share
+    programs = []
+    for family in families.values():
+        found = [(spec, share, cost(spec, share)) for spec, share in family.items()]
+        while len(found) > 1:
+            best = None
+            for i, (a, share_a, cost_a) in enumerate(found):
+                for j in range(i):
+                    b, share_b, cost_b = found[j]
+                    joint = padded([a, b])
+                    joint_cost = cost(joint, share_a + share_b)
+                    gain = cost_a + cost_b - joint_cost
+                    if best is None or gain > best[0]:
+                        best = (gain, i, j, joint, share_a + share_b, joint_cost)
+            if best is None or best[0] <= 0:
+                break
+            _, i, j, *merged = best
+            found = [f for k, f in enumerate(found) if k not in (i, j)] + [tuple(merged)]
+        programs += [program(spec, share, load, devices, cache) for spec, share, _ in found]
+    return tuple(programs)
+
+
+def program(spec: Spec, share: float, load: Load, devices: int, cache: int) -> Program:
+    """A program with its block width."""
+    trials = max(1.0, share * load.trials)
+    chunk = chunk_of(spec, trials, load, devices, cache)
+    needed = int(np.ceil(trials * load.groups / (chunk * devices)))
+    return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices)
+
+
+def laddered(spec: Spec) -> Spec:
+    """A program for a shape that was not foreseen: its widths rounded up to the ladder."""
+    if spec.init == "orthogonal":
+        return spec
+    hidden = tuple(next(step for step in LADDER if step >= width) for width in spec.hidden)
+    return dataclasses.replace(spec, hidden=hidden, masked=True) if hidden != spec.hidden else spec
+
+
+def assign(programs: Sequence[Program], spec: Spec) -> int | None:
+    """The cheapest program that covers a shape; None if there is none."""
+    fitting = [i for i, p in enumerate(programs) if covers(p.spec, spec)]
+    return min(fitting, key=lambda i: (programs[i].spec.weights, i), default=None)
+
+
+def waste(programs: Sequence[Program], specs: Sequence[Spec], shares: Sequence[float]) -> float:
+    """Share of the arithmetic that is padding."""
+    pairs = lambda spec: sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
+    done = true = 0.0
+    for spec, share in zip(specs, shares):
+        at = assign(programs, spec)
+        done += share * pairs(programs[at].spec if at is not None else laddered(spec))
+        true += share * pairs(spec)
+    return 1 - true / done if done else 0.0

@@ -1,0 +1,464 @@
+"""Many networks at once: carries out orders in blocks, on all devices.
+
+A *bucket* of the population is the networks that share a program; a *block* is one call of it. Inside a block, devices
+stand side by side, each goes through chunks one after another, and a chunk of networks trains in lockstep, its whole
+training innermost: on a CPU a chunk's weights, moments and gradients then stay in one core's cache. The host streams
+networks through blocks of a fixed width; a spare place trains for zero epochs.
+
+The networks of a chunk share a group (fold x repeat), so examples, minibatches and random draws are common to them.
+
+This file is long because everything that knows of a population axis is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from hpjax import catalogue, plan, train
+from hpjax.catalogue import Target
+from hpjax.net import cast
+from hpjax.plan import Load, Program
+from hpjax.schedulers.base import Order
+from hpjax.space import Space
+
+
+def warn(text: str) -> None:
+    """Prints a warning to standard error."""
+    print(text, file=sys.stderr)
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def devices(say: Callable[[str], None] = warn) -> list:
+    """The devices to train on: one CPU device per core, or the accelerators.
+
+    Says so, with the remedy, when JAX was started with fewer CPU devices than there are cores.
+    """
+    started = False
+    if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", cores())
+        except RuntimeError:
+            started = True
+    found = jax.devices()
+    if started and found[0].platform == "cpu" and len(found) < cores():
+        say(
+            f"hpjax: JAX was already started with {len(found)} CPU device for {cores()} cores; import hpjax and call it "
+            f"first, or put jax.config.update('jax_num_cpu_devices', {cores()}) at the top of the program"
+        )
+    return found
+
+
+# --- one block --------------------------------------------------------------------------------------------------------
+def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Callable:
+    """The function that trains one block: (state, config, fresh, until, group, seed, data) -> (state, curve).
+
+    Leading axes are [chunks on all devices, chunk]; group and seed are one per chunk.
+    """
+    spec = program.spec
+
+    def chunk(args, data):
+        state, config, fresh, until, group, seed = args
+        data = train.keyed(data, seed)
+
+        def network(state, config, fresh, until):
+            config = cast(config, spec)
+            start = trainer.init(data.key[group], config)
+            state = jax.tree.map(partial(jnp.where, fresh), start, state)
+            return trainer.advance(state, config, data, group, until)
+
+        return jax.vmap(network)(state, config, fresh, until)
+
+    def device(state, config, fresh, until, group, seed, data):
+        return jax.lax.map(lambda args: chunk(args, data), (state, config, fresh, until, group, seed))
+
+    rows, whole = PartitionSpec("device"), PartitionSpec()
+    return jax.shard_map(
+        device, mesh=mesh, in_specs=(rows,) * 6 + (whole,), out_specs=rows, check_vma=False
+    )
+
+
+class Compiled(NamedTuple):
+    """A program ready to run."""
+
+    program: Program
+    call: Callable
+    empty: object  # a block of states to start from scratch with, on the devices
+    data: object  # on the devices
+
+
+class Pool:
+    """The live networks of one program, on the host: leaves of [capacity, G, ...]."""
+
+    def __init__(self, shapes: list, groups: int):
+        self.shapes, self.groups = shapes, groups
+        self.leaves: list[np.ndarray] = [np.zeros((0, groups, *s.shape), s.dtype) for s in shapes]
+        self.slot: dict[int, int] = {}
+        self.free: list[int] = []
+
+    def reserve(self, trials: list[int]) -> np.ndarray:
+        """Slots [n] of these trials, new ones where they have none."""
+        missing = [trial for trial in dict.fromkeys(trials) if trial not in self.slot]
+        short = len(missing) - len(self.free)
+        if short > 0:
+            old = len(self.slot) + len(self.free)
+            grown = max(short, old // 2)
+            self.leaves = [np.concatenate([a, np.zeros((grown, *a.shape[1:]), a.dtype)]) for a in self.leaves]
+            self.free += range(old, old + grown)
+        for trial in missing:
+            self.slot[trial] = self.free.pop()
+        return np.array([self.slot[trial] for trial in trials], np.int64)
+
+    def drop(self, trials: list[int]) -> None:
+        """Forgets these trials; an empty pool gives its memory back."""
+        for trial in trials:
+            at = self.slot.pop(trial, None)
+            if at is not None:
+                self.free.append(at)
+        if not self.slot:
+            self.__init__(self.shapes, self.groups)
+
+
+class Results(NamedTuple):
+    """What an order brought, per trial and group."""
+
+    loss: np.ndarray  # [n G]
+    error: np.ndarray  # [n G]
+    train: np.ndarray  # [n G]
+    reached: np.ndarray  # [n G] epochs
+    curves: np.ndarray  # [n G rows 4] of (epoch, train, loss, error)
+    failed: np.ndarray  # [n] bool
+
+
+class Population:
+    """Trains the trials that orders name, on a task, and keeps their networks between orders.
+
+    Args:
+        space: decodes units.
+        target: what the task asks of a network.
+        examples: the task's arrays and folds.
+        programs: the plan; shapes that it did not foresee get programs of their own.
+        load: as the plan was made with.
+        repeats: R networks per trial and fold.
+        seed: the study's.
+        score_every: epochs between scores.
+        gradients: "explicit" or "autodiff".
+        found: devices, all of them where None.
+        cache: path of the checkpoint to revive networks from after a resume.
+        say: shown warnings.
+    """
+
+    def __init__(
+        self, space: Space, target: Target, examples: train.Examples, programs: tuple[Program, ...], load: Load, *,
+        repeats: int = 1, seed: int = 0, score_every: int = 1, gradients: str = "explicit", found: list | None = None,
+        cache: Path | None = None, say: Callable[[str], None] = warn,
+    ):  # fmt: skip
+        self.space, self.target, self.examples, self.load = space, target, examples, load
+        self.programs = list(programs)
+        self.repeats, self.seed, self.score_every, self.gradients = repeats, seed, score_every, gradients
+        self.groups = len(examples.folds) * repeats
+        self.rows = -(-target.fidelity // score_every)
+        self.found = devices(say) if found is None else found
+        self.mesh = Mesh(np.array(self.found), ("device",), axis_types=(AxisType.Auto,))
+        self.say = say
+        self.compiled: dict[int, Compiled] = {}
+        self.pools: dict[int, Pool] = {}
+        self.data: dict[tuple, object] = {}
+        self.history: list[Order] = []
+        self.cache = cache
+        self._recalled, self._released = False, set()
+        self.home: dict[int, int] = {}  # live trial -> program
+        self.compile_seconds = self.run_seconds = self.network_steps = 0.0
+
+    # --- orders ---
+    def carry_out(self, order: Order) -> Results:
+        """Trains an order's networks; leaves them in the pools."""
+        if self._recalled:
+            self._revive()
+        results = self._train(order)
+        self.history.append(order)
+        return results
+
+    def recall(self, order: Order) -> None:
+        """Takes note of an order that was carried out before a resume."""
+        for group in catalogue.split(self.space.decode(order.unit), self.target):
+            self._program_of(group.spec)
+        self.history.append(order)
+        self._recalled = True
+
+    def release(self, trials: np.ndarray) -> None:
+        """Drops finished networks."""
+        gone: dict[int, list[int]] = {}
+        for trial in np.asarray(trials).tolist():
+            if self._recalled:
+                self._released.add(trial)
+            if trial in self.home:
+                gone.setdefault(self.home.pop(trial), []).append(trial)
+        for number, here in gone.items():
+            self.pools[number].drop(here)
+
+    def _revive(self) -> None:
+        """After a resume: live networks from the checkpoint, and from there by training recorded orders again."""
+        self._recalled = False
+        base = self._load()
+        live = {t for order in self.history for t in order.trial.tolist()} - self._released
+        changed = {t for order in self.history[base:] for t in order.trial.tolist()}
+        need, steps = {t for t in live if t not in self.home or t in changed}, []
+        for order in reversed(self.history[base:]):
+            rows = np.flatnonzero(np.isin(order.trial, list(need)))
+            if len(rows):
+                steps.append(Order(*(np.asarray(field)[rows] for field in order[:5])))
+                need -= set(order.trial[rows].tolist())
+                need |= set(order.source[rows][order.source[rows] >= 0].tolist())
+        for step in reversed(steps):
+            self._train(step)
+        self.release(np.array(sorted(set(self.home) - live), np.int64))
+
+    def _load(self) -> int:
+        """Reads the checkpoint into the pools; returns how many orders it has behind it, 0 without one."""
+        if self.cache is None or not self.cache.exists():
+            return 0
+        try:
+            with np.load(self.cache, allow_pickle=False) as file:
+                arrays = dict(file)
+            orders = int(arrays.pop("orders"))
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as fault:
+            self.say(f"hpjax: {self.cache.name} is broken ({fault}); its networks are trained again")
+            return 0
+        if orders > len(self.history):
+            self.say(f"hpjax: {self.cache.name} is ahead of the ledger; its networks are trained again")
+            return 0
+        for name in [name for name in arrays if name.endswith("_trials")]:
+            number = int(name[1:].split("_")[0])
+            count = sum(other.startswith(f"p{number}_") for other in arrays) - 1
+            leaves = [arrays[f"p{number}_{i}"] for i in range(count)]
+            shapes = [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in leaves]
+            self.pools[number] = pool = Pool(shapes, self.groups)
+            slots = pool.reserve(arrays[name].tolist())
+            for kept, leaf in zip(pool.leaves, leaves):
+                kept[slots] = leaf
+            self.home |= {int(trial): number for trial in arrays[name]}
+        return orders
+
+    # --- programs ---
+    def _program_of(self, spec) -> int:
+        at = plan.assign(self.programs, spec)
+        if at is None:
+            share = 1 / max(1, len(self.programs) + 1)
+            wide = plan.laddered(spec)
+            self.programs.append(plan.program(wide, share, self.load, len(self.found), plan.cache_size()))
+            at = len(self.programs) - 1
+        return at
+
+    def trainer(self, spec) -> train.Trainer:
+        """The functions that train one network of this population."""
+        uneven = train.uneven(self.examples, spec)
+        return train.trainer(spec, self.score_every, self.rows, self.gradients, uneven)
+
+    def device_data(self, spec):
+        """The task on the devices, for a spec's batch size, sampling and dtype."""
+        name = (spec.batch_size, spec.sampling, spec.dtype)
+        if name not in self.data:
+            data = train.prepare(self.examples, self.repeats, self.seed, self.target.fidelity, spec)
+            self.data[name] = jax.device_put(data, NamedSharding(self.mesh, PartitionSpec()))
+        return self.data[name]
+
+    def _compile(self, number: int, config: dict) -> Compiled:
+        """The compiled program `number`; `config` shows the shapes of its leaves."""
+        if number in self.compiled:
+            return self.compiled[number]
+        program = self.programs[number]
+        started = time.perf_counter()
+        trainer, data = self.trainer(program.spec), self.device_data(program.spec)
+        lead = (program.chunks * program.devices, program.chunk)
+        scalar = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        one = jax.eval_shape(lambda k, c: trainer.init(k, cast(c, program.spec)), key, scalar)
+        shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((*lead, *s.shape), s.dtype), one)
+        rows = NamedSharding(self.mesh, PartitionSpec("device"))
+        empty = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, s.dtype), rows), shapes)
+        arguments = (
+            empty,
+            {name: np.zeros((*lead, *leaf.shape[1:]), leaf.dtype) for name, leaf in config.items()},
+            np.zeros(lead, bool), np.zeros(lead, np.int32), np.zeros(lead[:1], np.int32), np.zeros(lead[:1], np.uint32),
+            data,
+        )  # fmt: skip
+        call = jax.jit(block_function(program, trainer, self.mesh)).lower(*arguments).compile()
+        self.compile_seconds += time.perf_counter() - started
+        self.compiled[number] = Compiled(program, call, empty, data)
+        if number not in self.pools:
+            self.pools[number] = Pool(jax.tree.leaves(one), self.groups)
+        return self.compiled[number]
+
+    # --- training ---
+    def _train(self, order: Order) -> Results:
+        count, nan = len(order.trial), np.nan
+        results = Results(
+            *(np.full((count, self.groups), nan) for _ in range(3)),
+            np.zeros((count, self.groups), np.int64),
+            np.full((count, self.groups, self.rows, 4), nan, np.float32),
+            np.zeros(count, bool),
+        )
+        jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
+        for group in catalogue.split(self.space.decode(order.unit), self.target):
+            number = self._program_of(group.spec)
+            wide = plan.member(self.programs[number].spec, group.spec, group.config)
+            jobs.setdefault(number, []).append((group.rows, wide))
+        sources = self._snapshot(order)
+        for number in sorted(jobs):
+            rows = np.concatenate([rows for rows, _ in jobs[number]])
+            configs = [config for _, config in jobs[number]]
+            config = {name: np.concatenate([c[name] for c in configs]) for name in configs[0]}
+            dtype = np.dtype(self.programs[number].spec.dtype)
+            config = {n: v.astype(dtype) if v.dtype == np.float64 else v for n, v in config.items()}
+            with jax.enable_x64(dtype == np.float64):
+                self._bucket(number, order, rows, config, sources, results)
+        return results
+
+    def _snapshot(self, order: Order) -> dict[int, list[np.ndarray]]:
+        """Copies of networks that others go on from: all sources are read before any is overwritten."""
+        taken = order.source[(order.source >= 0) & (order.source != order.trial)]
+        found = {}
+        for trial in set(taken.tolist()):
+            pool = self.pools[self.home[trial]]
+            found[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
+        return found
+
+    def _bucket(self, number: int, order: Order, rows, config: dict, sources: dict, results: Results) -> None:
+        """Streams the trials `rows` of an order, all of one program, through its blocks."""
+        left = np.ones((len(rows), self.groups), bool)
+        while left.any():
+            try:
+                compiled = self._compile(number, config)
+                self._blocks(number, compiled, order, rows, config, sources, results, left)
+            except jax.errors.JaxRuntimeError as fault:
+                if "RESOURCE_EXHAUSTED" not in str(fault) and "out of memory" not in str(fault).lower():
+                    raise
+                program = self.programs[number]
+                if program.chunk * program.chunks == 1:
+                    results.failed[rows[left.any(1)]] = True
+                    self.say(f"hpjax: {left.any(1).sum()} networks of {program.spec.hidden} do not fit in memory: FAILED")
+                    return
+                half = program._replace(chunks=program.chunks // 2) if program.chunks > 1 else program._replace(chunk=program.chunk // 2)
+                self.programs[number] = half
+                self.compiled.pop(number, None)
+                self.say(f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}")
+
+    def _blocks(self, number, compiled, order, rows, config, sources, results, left) -> None:
+        program, pool = compiled.program, self.pools[number]
+        table = self._chunks(program, order, rows, left)
+        places = program.chunks * program.devices
+        spread = np.arange(places).reshape(program.chunks, program.devices).T.ravel().argsort()
+        treedef = jax.tree.structure(compiled.empty)
+        for start in range(0, len(table), places):
+            part = table[start : start + places]
+            # chunk j of the block goes to device j mod D: lengths are sorted, so devices get equal shares
+            at = spread[np.arange(len(part))]
+            member = np.full((places, program.chunk), -1)
+            group = np.zeros(places, np.int32)
+            member[at] = [chunk for _, chunk in part]
+            group[at] = [g for g, _ in part]
+            real = member >= 0
+            local = np.maximum(member, 0)
+            trial, source = order.trial[rows[local]], np.where(real, order.source[rows[local]], -1)
+            until = np.where(real, order.epochs[rows[local]], 0).astype(np.int32)
+            seed = order.seed[rows[local[:, 0]]].astype(np.uint32)
+            state = compiled.empty
+            if (source >= 0).any():
+                state = self._gather(number, source, trial, group, sources, treedef, program)
+            here = {name: leaf[local] for name, leaf in config.items()}
+            begun = time.perf_counter()
+            state, curve = compiled.call(state, here, source < 0, until, group, seed, compiled.data)
+            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+            curve = np.asarray(curve)
+            self.run_seconds += time.perf_counter() - begun
+            spot, g = local[real], np.broadcast_to(group[:, None], real.shape)[real]
+            self._score(results, rows[spot], g, jax.tree.unflatten(treedef, [leaf[real] for leaf in leaves]), curve[real], {n: v[spot] for n, v in config.items()}, program)
+            owners = order.trial[rows[spot]].tolist()
+            slots = pool.reserve(owners)
+            for kept, leaf in zip(pool.leaves, leaves):
+                kept[slots, g] = leaf[real]
+            for owner in set(owners):
+                if self.home.get(owner, number) != number:
+                    self.pools[self.home[owner]].drop([owner])
+                self.home[owner] = number
+            left[spot, g] = False
+
+    def _chunks(self, program: Program, order: Order, rows, left) -> list[tuple[int, np.ndarray]]:
+        """The members still to train, as (group, rows [chunk]), longest first; -1 is a spare place."""
+        table = []
+        for group in range(self.groups):
+            here = np.flatnonzero(left[:, group])
+            here = here[np.lexsort((here, -order.epochs[rows[here]], order.seed[rows[here]]))]
+            seeds = order.seed[rows[here]]
+            for seed in np.unique(seeds):
+                alike = here[seeds == seed]
+                for start in range(0, len(alike), program.chunk):
+                    chunk = np.full(program.chunk, -1)
+                    chunk[: len(alike[start : start + program.chunk])] = alike[start : start + program.chunk]
+                    table.append((int(order.epochs[rows[alike[start]]]), group, chunk))
+        table.sort(key=lambda entry: -entry[0])
+        return [(group, chunk) for _, group, chunk in table]
+
+    def _gather(self, number, source, trial, group, sources, treedef, program):
+        """The block's states: from the pool, or from the snapshot where a network goes on from another's weights."""
+        pool = self.pools[number]
+        own = (source >= 0) & (source == trial)
+        leaves = [np.zeros((*source.shape, *leaf.shape[2:]), leaf.dtype) for leaf in pool.leaves]
+        g = np.broadcast_to(group[:, None], source.shape)
+        if own.any():
+            slots = np.array([pool.slot[t] for t in source[own].tolist()])
+            for leaf, kept in zip(leaves, pool.leaves):
+                leaf[own] = kept[slots, g[own]]
+        for i, j in np.argwhere((source >= 0) & ~own):
+            for leaf, kept in zip(leaves, sources[int(source[i, j])]):
+                leaf[i, j] = kept[group[i]]
+        return jax.tree.unflatten(treedef, leaves)
+
+    def _score(self, results: Results, rows, groups, state: train.TrainState, curve, config, program) -> None:
+        scores = state.scores
+        if state.best:  # early stopping reports the epoch whose weights it keeps
+            patient = config["patience"] > 0
+            scores = jax.tree.map(lambda a, b: np.where(patient, a, b), state.best.scores, scores)
+        results.loss[rows, groups], results.error[rows, groups] = scores.loss, scores.error
+        results.train[rows, groups], results.reached[rows, groups] = scores.train, state.epoch
+        results.curves[rows, groups] = curve
+        batch = program.spec.batch_size or self.load.train
+        seen = np.isfinite(curve[:, :, 0]).sum() * self.score_every  # epochs of this call
+        self.network_steps += float(seen) * -(-self.load.train // batch)
+
+    # --- networks on disk ---
+    def networks(self, trial: int) -> train.TrainState:
+        """A live trial's states, leaves of [G, ...]."""
+        number = self.home[trial]
+        pool = self.pools[number]
+        leaves = [leaf[pool.slot[trial]] for leaf in pool.leaves]
+        return jax.tree.unflatten(jax.tree.structure(self.compiled[number].empty), leaves)
+
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        """Arrays from which `_load` makes the live networks again."""
+        arrays = {"orders": np.array(len(self.history))}
+        for number, pool in self.pools.items():
+            if pool.slot:
+                trials = sorted(pool.slot)
+                slots = np.array([pool.slot[trial] for trial in trials])
+                arrays[f"p{number}_trials"] = np.array(trials)
+                for i, leaf in enumerate(pool.leaves):
+                    arrays[f"p{number}_{i}"] = leaf[slots]
+        return arrays

@@ -1,0 +1,385 @@
+"""Named ranges <-> the unit cube, with conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpjax.search.base import Dim, Parent, active, level
+
+
+class When(NamedTuple):
+    """A condition: active only where another hyperparameter takes one of these values."""
+
+    name: str
+    values: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """What a hyperparameter may be. Use one of the five below."""
+
+    def __post_init__(self):
+        self.validate()
+
+    def validate(self) -> None:
+        """Refuses inverted or empty ranges."""
+
+    def when(self, name: str, *values) -> Range:
+        """The same range, active only where hyperparameter `name` takes one of `values`.
+
+        Example:
+            >>> Uniform(0.0, 0.99).when("optimizer", "sgd", "nesterov").condition
+            When(name='optimizer', values=('sgd', 'nesterov'))
+        """
+        if not values:
+            raise ValueError(f"when({name!r}) needs at least one value, e.g. .when({name!r}, 2, 3)")
+        return dataclasses.replace(self, condition=When(name, _frozen(values)))
+
+    def _between(self, positive: bool) -> None:
+        kind, low, high = type(self).__name__, self.low, self.high
+        whole = isinstance(self, (IntUniform, LogIntUniform))
+        numbers = all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in (low, high))
+        if not numbers or not (math.isfinite(low) and math.isfinite(high)) or not low < high or (positive and low <= 0):
+            floor = "0 < " if positive else ""
+            raise ValueError(f"{kind} needs {floor}low < high, got low={low!r}, high={high!r}")
+        if whole and (low != int(low) or high != int(high)):
+            raise ValueError(f"{kind} needs whole numbers, got low={low!r}, high={high!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Range):
+    """A number between low and high, all equally likely."""
+
+    low: float
+    high: float
+    condition: When | None = None
+
+    def validate(self):
+        self._between(positive=False)
+
+    def decode(self, unit):
+        return self.low + unit * (self.high - self.low)
+
+    def encode(self, value):
+        return (value - self.low) / (self.high - self.low)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogUniform(Range):
+    """A number between low and high, its logarithm equally likely."""
+
+    low: float
+    high: float
+    condition: When | None = None
+
+    def validate(self):
+        self._between(positive=True)
+
+    def decode(self, unit):
+        return self.low * (self.high / self.low) ** unit
+
+    def encode(self, value):
+        return np.log(value / self.low) / math.log(self.high / self.low)
+
+
+class _Levels:
+    """What ranges of finitely many values share: levels of equal share of the unit interval, or of its logarithm."""
+
+    @property
+    def levels(self) -> int:
+        return self.high - self.low + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class IntUniform(_Levels, Range):
+    """A whole number from low to high, both included."""
+
+    low: int
+    high: int
+    condition: When | None = None
+
+    def validate(self):
+        self._between(positive=False)
+
+    def decode(self, unit):
+        return self.low + level(unit, self.levels)
+
+    def encode(self, value):
+        return (np.asarray(value) - self.low + 0.5) / self.levels
+
+    def index(self, unit):
+        return level(unit, self.levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogIntUniform(_Levels, Range):
+    """A whole number from low to high, both included, its logarithm equally likely."""
+
+    low: int
+    high: int
+    condition: When | None = None
+
+    def validate(self):
+        self._between(positive=True)
+
+    def decode(self, unit):
+        raw = (self.low - 0.5) * ((self.high + 0.5) / (self.low - 0.5)) ** np.asarray(unit)
+        return np.clip(np.round(raw), self.low, self.high).astype(np.int64)
+
+    def encode(self, value):
+        ratio = (self.high + 0.5) / (self.low - 0.5)
+        return np.log(np.asarray(value) / (self.low - 0.5)) / math.log(ratio)
+
+    def index(self, unit):
+        return self.decode(unit) - self.low
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(Range):
+    """One of the given values, all equally likely, without an order."""
+
+    values: tuple
+    condition: When | None = None
+
+    def validate(self):
+        if isinstance(self.values, str) or not isinstance(self.values, Iterable):
+            raise ValueError(f"Choice needs a list of values, got {self.values!r}")
+        object.__setattr__(self, "values", _frozen(self.values))
+        if not self.values:
+            raise ValueError("Choice needs at least one value, got none")
+        if len(set(map(repr, self.values))) < len(self.values):
+            raise ValueError(f"Choice has a value twice: {self.values!r}")
+
+    @property
+    def levels(self) -> int:
+        return len(self.values)
+
+    def decode(self, unit):
+        picked = np.empty(len(self.values), object)
+        for i, value in enumerate(self.values):  # one by one: values may be tuples
+            picked[i] = value
+        return picked[level(unit, self.levels)]
+
+    def encode(self, value):
+        known = {repr(v): i for i, v in enumerate(self.values)}
+        return np.array([(known[repr(_frozen(v))] + 0.5) / self.levels for v in value])
+
+    def index(self, unit):
+        return level(unit, self.levels)
+
+
+KINDS = {"uniform": Uniform, "log_uniform": LogUniform, "int_uniform": IntUniform, "log_int_uniform": LogIntUniform, "choice": Choice}  # fmt: skip
+
+
+class Space:
+    """Named ranges and constants, as a unit cube of the D ranges in the order of their names.
+
+    Args:
+        entries: name -> Uniform, LogUniform, IntUniform, LogIntUniform, Choice, or a constant.
+        structural: tells which names change a network's shape.
+
+    Raises:
+        ValueError: a condition on an unknown, continuous or circular parent.
+
+    Example:
+        >>> space = Space({"rate": LogUniform(1e-3, 1.0), "width": Choice([8, 16]), "batch_size": 32})
+        >>> {name: values.tolist() for name, values in space.decode(np.array([[0.0, 0.9]])).items()}
+        {'batch_size': [32], 'rate': [0.001], 'width': [16]}
+    """
+
+    def __init__(self, entries: Mapping[str, Any], structural=lambda name: False):
+        self.ranges = {n: entries[n] for n in sorted(entries) if isinstance(entries[n], Range)}
+        self.constants = {n: _frozen(entries[n]) for n in sorted(entries) if n not in self.ranges}
+        self.names = tuple(self.ranges)
+        self._dropped: set[str] = set()  # conditional on a constant that does not match
+        self.dims = tuple(self._dim(name, structural(name)) for name in self.names)
+        active(np.zeros((1, len(self.dims))), self.dims)
+
+    def _dim(self, name: str, structural: bool) -> Dim:
+        entry = self.ranges[name]
+        kind = "continuous" if isinstance(entry, (Uniform, LogUniform)) else "integer"
+        kind = "categorical" if isinstance(entry, Choice) else kind
+        return Dim(kind, getattr(entry, "levels", 0), structural, self._parent(name, entry.condition))
+
+    def _parent(self, name: str, condition: When | None) -> Parent | None:
+        if condition is None:
+            return None
+        if condition.name in self.constants:
+            if self.constants[condition.name] not in condition.values:
+                self._dropped.add(name)
+            return None
+        if condition.name not in self.ranges:
+            raise ValueError(f"{name} is conditional on {condition.name!r}, which is not in the space; add it")
+        parent = self.ranges[condition.name]
+        if isinstance(parent, (Uniform, LogUniform)):
+            raise ValueError(f"{name} is conditional on {condition.name!r}, a continuous range; use a Choice or integers")
+        if isinstance(parent, LogIntUniform):
+            raise ValueError(f"{name} is conditional on {condition.name!r}; make that an IntUniform or a Choice")
+        possible = list(parent.values) if isinstance(parent, Choice) else list(range(parent.low, parent.high + 1))
+        unknown = [value for value in condition.values if value not in possible]
+        if unknown:
+            raise ValueError(f"{name} is conditional on {condition.name}={unknown[0]!r}, which it never takes")
+        return Parent(self.names.index(condition.name), tuple(possible.index(v) for v in condition.values))
+
+    @classmethod
+    def load(cls, source: str | Path | Mapping, structural=lambda name: False) -> Space:
+        """A space from a TOML file or from the mapping that one holds.
+
+        Args:
+            source: a path, or a mapping such as {"learning_rate": {"log_uniform": [1e-4, 0.1]}, "batch_size": 32}.
+            structural: as for Space.
+
+        Raises:
+            ValueError: a file that cannot be read, or an entry that is no range; names file and entry.
+        """
+        if isinstance(source, Mapping):
+            entries, where = source, "space"
+        else:
+            where = str(source)
+            try:
+                entries = tomllib.loads(Path(source).read_text())
+            except FileNotFoundError:
+                raise ValueError(f"no space file {where}; give the path of a TOML file") from None
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+                raise ValueError(f"cannot read the space {where}: {fault}") from None
+        parsed = {}
+        for name, entry in entries.items():
+            try:
+                parsed[name] = _parse(entry)
+            except ValueError as fault:
+                raise ValueError(f"{where}: {name}: {fault}") from None
+        return cls(parsed, structural)
+
+    # --- to and from the unit cube ---
+    def active(self, unit: np.ndarray) -> np.ndarray:
+        """Which dimensions of each point are active, [n D] bool."""
+        mask = active(unit, self.dims)
+        for name in self._dropped:
+            mask[:, self.names.index(name)] = False
+        return mask
+
+    def decode(self, unit: np.ndarray) -> dict[str, np.ndarray]:
+        """Unit points [n D] -> name -> values [n]; inactive ones are NaN (numbers) or None. Constants are included."""
+        mask = self.active(np.asarray(unit))
+        columns: dict[str, Any] = {}
+        for i, (name, entry) in enumerate(self.ranges.items()):
+            values = entry.decode(unit[:, i])
+            if not mask[:, i].all():
+                blank = None if isinstance(entry, Choice) else np.nan
+                values = np.where(mask[:, i], values, blank)
+                if isinstance(entry, (IntUniform, LogIntUniform)):
+                    values = np.array([int(v) if v == v else None for v in values], object)
+            columns[name] = values
+        for name, value in self.constants.items():
+            column = np.empty(len(unit), object)
+            column.fill(value)
+            columns[name] = column
+        return {name: columns[name] for name in sorted(columns)}
+
+    def encode(self, columns: Mapping[str, Sequence]) -> np.ndarray:
+        """Name -> values [n] -> unit points [n D]; absent or inactive ones stand at 0.5.
+
+        Raises:
+            ValueError: a name that is not in the space, or a value outside its range.
+        """
+        count = len(next(iter(columns.values()))) if columns else 0
+        unit = np.full((count, len(self.dims)), 0.5)
+        for name, values in columns.items():
+            if name in self.constants:
+                wrong = [v for v in values if _frozen(v) != self.constants[name]]
+                if wrong:
+                    raise ValueError(f"{name}={wrong[0]!r}, but the space fixes it at {self.constants[name]!r}")
+                continue
+            if name not in self.ranges:
+                raise ValueError(f"{name!r} is not in the space; it has {', '.join(self.names)}")
+            entry, i = self.ranges[name], self.names.index(name)
+            here = [row for row, v in enumerate(values) if not (v is None or (isinstance(v, float) and v != v))]
+            given = [values[row] for row in here]
+            for value in given:
+                inside = repr(_frozen(value)) in map(repr, entry.values) if isinstance(entry, Choice) else entry.low <= value <= entry.high
+                if not inside:
+                    raise ValueError(f"{name}={value!r} is outside the space's {entry}")
+            if given:
+                unit[here, i] = entry.encode(given if isinstance(entry, Choice) else np.asarray(given))
+        return unit
+
+    # --- size, identity ---
+    def axes(self, levels: int) -> list[np.ndarray]:
+        """A grid's unit values per dimension: every category, `levels` values of a range, evenly spaced on its scale."""
+        result = []
+        for entry in self.ranges.values():
+            if isinstance(entry, Choice):
+                values = (np.arange(entry.levels) + 0.5) / entry.levels
+            elif isinstance(entry, (Uniform, LogUniform)):
+                values = np.linspace(0, 1, levels) if levels > 1 else np.array([0.5])
+            else:
+                spaced = np.geomspace if isinstance(entry, LogIntUniform) else np.linspace
+                count = min(levels, entry.levels)
+                values = entry.encode(np.unique(np.round(spaced(entry.low, entry.high, count)).astype(int)))
+            result.append(values)
+        return result
+
+    def to_dict(self) -> dict:
+        """The mapping that a TOML file of this space would hold."""
+        inverse = {kind: name for name, kind in KINDS.items()}
+        result: dict[str, Any] = dict(self.constants)
+        for name, entry in self.ranges.items():
+            values = list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
+            result[name] = {inverse[type(entry)]: values}
+            if entry.condition is not None:
+                result[name]["when"] = {entry.condition.name: list(entry.condition.values)}
+        return {name: result[name] for name in sorted(result)}
+
+    def json(self) -> str:
+        """Canonical JSON: sorted names, no spaces."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), default=_plain)
+
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that tell two spaces apart."""
+        return hashlib.sha256(self.json().encode()).hexdigest()[:16]
+
+
+def _parse(entry: Any) -> Any:
+    if isinstance(entry, Range) or not isinstance(entry, Mapping):
+        return entry
+    entry = dict(entry)
+    condition = entry.pop("when", None)
+    if len(entry) != 1 or next(iter(entry)) not in KINDS:
+        raise ValueError(f"is none of {', '.join(KINDS)}; write e.g. {{ uniform = [0, 1] }}, got {entry!r}")
+    kind, values = next(iter(entry.items()))
+    if kind == "choice":
+        result = Choice(values)
+    elif not isinstance(values, Sequence) or len(values) != 2:
+        raise ValueError(f"{kind} needs [low, high], got {values!r}")
+    else:
+        result = KINDS[kind](*values)
+    if condition is None:
+        return result
+    if not isinstance(condition, Mapping) or len(condition) != 1:
+        raise ValueError(f"when needs one parent, e.g. when = {{ depth = [2, 3] }}, got {condition!r}")
+    parent, allowed = next(iter(condition.items()))
+    return result.when(parent, *(allowed if isinstance(allowed, (list, tuple)) else [allowed]))
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples and NumPy scalars as Python's, all the way down."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return tuple(_frozen(v) for v in value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a space holds numbers, text and lists of them, got {value!r}")

@@ -1,0 +1,188 @@
+"""The loop: ask, order, report, tell, record. It is handed `fulfil`; it never trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.records import Ledger, RunError, numbers
+from hpjax.schedulers.base import Order, Scheduler
+from hpjax.search.base import Searcher, Told
+
+SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
+
+
+class Report(NamedTuple):
+    """What comes back from an order, n rows."""
+
+    loss: np.ndarray  # [n] what is minimised; not finite where it failed
+    columns: dict[str, np.ndarray] = {}  # [n] others to record: error, train, reached, diverged, failed  # noqa: RUF012
+    curves: np.ndarray | None = None  # [n rows 4]
+    grad: np.ndarray | None = None  # [n D]
+
+
+class Stop(NamedTuple):
+    """Limits; the first that is reached ends the study."""
+
+    trials: int | None = None
+    epochs: int | None = None  # summed over trials
+    seconds: float | None = None  # recorded as not deterministic
+    rounds: int | None = None  # reports in a row without a better loss
+
+
+class Progress(NamedTuple):
+    """What a watcher is shown after every report."""
+
+    asked: int
+    finished: int
+    epochs: int  # summed over trials
+    incumbent: float
+    best: int  # trial number, -1 for none
+    seconds: float
+
+
+class Fulfil(NamedTuple):
+    """The population, as the loop sees it."""
+
+    carry_out: Callable[[Order], Report]
+    recall: Callable[[Order], None] = lambda order: None  # an order that was carried out before a resume
+    release: Callable[[np.ndarray], None] = lambda trials: None  # these trials are finished
+    save: Callable[[], None] = lambda: None  # a moment to write a checkpoint
+
+
+def run(
+    search: Searcher,
+    scheduler: Scheduler,
+    fulfil: Fulfil,
+    ledger: Ledger,
+    stop: Stop,
+    *,
+    seed: int = 0,
+    batch: int = 2**20,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Drives a search and a scheduler to the end of a study.
+
+    Args:
+        search: proposes points in the unit cube.
+        scheduler: says how long each lives.
+        fulfil: trains.
+        ledger: records; one that holds records is replayed first, and must come out the same.
+        stop: limits.
+        seed: names the randomness of asks.
+        batch: the most trials asked for at once.
+        watch: shown progress after every report.
+
+    Raises:
+        RunError: a replay that does not come out the same, or a ledger that cannot be written.
+    """
+    begun = time.monotonic()
+    searching, scheduling = search.init((seed, SEARCH)), scheduler.init()
+    asked = finished = spent = round_ = report_number = waited = 0
+    incumbent, best = np.inf, -1
+    points = np.zeros((0, 0))  # [asked D] where each trial stands now
+    age = np.zeros(0, np.int64)  # [asked] epochs behind each trial
+    exhausted = closed = False
+    limit = stop.trials if stop.trials is not None else np.inf
+    why = "done"
+    while True:
+        room, fidelity = scheduler.room(scheduling)
+        wanted = int(min(room, batch, limit - asked))
+        if wanted > 0 and not exhausted:
+            unit, searching = search.ask(searching, (seed, SEARCH, asked), wanted, fidelity)
+            if len(unit):
+                unit = np.asarray(unit, np.float64)
+                ledger.put({"kind": "ask", "first": asked, "unit": unit, "fidelity": fidelity})
+                trials = np.arange(asked, asked + len(unit))
+                scheduling = scheduler.admit(scheduling, trials, unit)
+                asked += len(unit)
+                points = np.concatenate([points, unit]) if len(points) else unit
+                age = np.concatenate([age, np.zeros(len(unit), np.int64)])
+        order, scheduling = scheduler.ask(scheduling, (seed, SCHEDULE, round_))
+        round_ += 1
+        if order is None:
+            if exhausted or asked >= limit or (wanted > 0 and not len(unit)):
+                exhausted = True
+                if closed:
+                    break
+                scheduling, closed = scheduler.close(scheduling), True
+            elif wanted <= 0:
+                raise RunError("the scheduler has neither room nor an order, though trials remain")
+            continue
+        known = ledger.recorded("report")
+        if known is not None:
+            loss, report = _same(known, order), None
+            fulfil.recall(order)
+        else:
+            started = time.monotonic()
+            report = fulfil.carry_out(order)
+            value = np.asarray(report.loss, np.float64)
+            loss = np.where(np.isfinite(value), value, np.inf)  # the one place where failure becomes +inf
+            ledger.time(report=report_number, seconds=time.monotonic() - started, trials=len(loss))
+        scheduling, done = scheduler.tell(scheduling, order, loss)
+        columns = known if known is not None else report.columns
+        reached = np.asarray(columns.get("reached", order.epochs))
+        told = Told(order.trial, order.unit, loss, np.asarray(order.epochs), np.isin(order.trial, done), None if report is None else report.grad)
+        if report is not None:
+            if report.curves is not None:
+                ledger.put_curves(report_number, report.curves)
+            ledger.put(_record(order, loss, report, done, points))
+        searching = search.tell(searching, told)
+        report_number += 1
+        behind = np.where(order.source >= 0, age[np.maximum(order.source, 0)], 0)
+        spent += int(np.maximum(reached - behind, 0).sum())
+        age[order.trial], points[order.trial] = reached, order.unit
+        fulfil.release(done)
+        finished += len(done)
+        full = np.asarray(order.epochs) >= scheduler.fidelity
+        lowest = np.where(full, loss, np.inf)
+        at = int(np.argmin(lowest)) if len(loss) else 0
+        gained = len(loss) > 0 and lowest[at] < incumbent
+        if gained:
+            incumbent, best = float(lowest[at]), int(order.trial[at])
+        waited = 0 if gained else waited + 1
+        if not ledger.replaying:
+            fulfil.save()
+        seconds = time.monotonic() - begun
+        watch(Progress(asked, finished, spent, incumbent, best, seconds))
+        if stop.epochs is not None and spent >= stop.epochs:
+            why = "epochs"
+        elif stop.rounds is not None and waited >= stop.rounds:
+            why = "rounds"
+        elif stop.seconds is not None and seconds >= stop.seconds and not ledger.replaying:
+            why = "seconds"
+        ended = ledger.recorded("stop")
+        if ended is not None:
+            return
+        if why != "done":
+            break
+    if ledger.recorded("stop") is None:
+        ledger.put({"kind": "stop", "why": why, "deterministic": why != "seconds"})
+
+
+def _record(order: Order, loss: np.ndarray, report: Report, done: np.ndarray, points: np.ndarray) -> dict:
+    record = {
+        "kind": "report",
+        "trial": order.trial,
+        "source": order.source,
+        "epochs": order.epochs,
+        "loss": loss,
+        "finished": np.sort(done),
+        **report.columns,
+    }
+    if np.any(order.seed):
+        record["seed"] = order.seed
+    if not np.array_equal(points[order.trial], order.unit):  # the scheduler moved some
+        record["unit"] = order.unit
+    return record
+
+
+def _same(known: dict, order: Order) -> np.ndarray:
+    """The recorded losses of an order, after making sure that it is the recorded order."""
+    for name in ("trial", "source", "epochs"):
+        if known[name] != np.asarray(getattr(order, name)).tolist():
+            raise RunError(f"the recorded order's {name} did not come out again; was the run made by another version?")
+    return numbers(known["loss"], np.inf)

@@ -1,0 +1,344 @@
+"""One network through time: `init`, `step`, `advance`, `score`.
+
+Time nests: `advance` loops over scores, a score over epochs, an epoch over steps. There is no population axis here;
+`population.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
+a traced number, so a longer rung never compiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpjax import backprop, metrics, net, optimizers
+from hpjax.catalogue import Config, Spec
+from hpjax.net import Array, Batch
+
+GRADIENTS = ("explicit", "autodiff")
+ORDER, KEY = 1, 2  # purposes that the host's randomness is named by
+INIT, NOISE = 0, 1  # and the device's
+
+
+class Data(NamedTuple):
+    """A task as networks see it: all examples once, and for each group (fold x repeat) which to use and when.
+
+    Axes: N examples, F features, C outputs, G groups, E epochs, M places in an epoch (steps x batch size), V places for
+    validation.
+    """
+
+    x: Array  # [N F]
+    y: Array  # [N C]
+    shift: Array  # [G F] the training part's mean; 0 where inputs are left alone
+    scale: Array  # [G F] one over its standard deviation
+    y_shift: Array  # [G C]
+    y_scale: Array  # [G C]
+    order: Array  # [G E M] int32 examples in the order of each epoch; E = 1 where every epoch is the whole training part
+    count: Array  # [G] int32 places in use; the rest have weight 0
+    valid: Array  # [G V] int32
+    valid_weight: Array  # [G V] 0 or 1
+    key: Array  # [G] keys of initial weights, dropout and noise (as [G 2] uint32 until `keyed`)
+
+
+class Scores(NamedTuple):
+    """What is known of a network; NaN is kept as NaN."""
+
+    train: Array  # [] mean data loss over the last epoch's minibatches
+    loss: Array  # [] validation loss
+    error: Array  # [] validation error: wrong classes, or 1 - R^2
+
+
+class Best(NamedTuple):
+    """What early stopping remembers."""
+
+    params: net.Params
+    stats: net.Stats
+    scores: Scores
+    epoch: Array  # [] int32
+    waited: Array  # [] int32 scores without gain
+    stopped: Array  # [] bool
+
+
+class TrainState(NamedTuple):
+    """What the next step needs, and the last scores. No hyperparameters."""
+
+    params: net.Params
+    stats: net.Stats
+    opt: Any
+    epoch: Array  # [] int32 epochs done
+    scores: Scores
+    best: Best | tuple  # () without patience
+
+
+class Trainer(NamedTuple):
+    """One network through time.
+
+    init:    (key, config) -> TrainState
+    step:    (state, config, batch, epoch) -> (TrainState, data loss); epoch [] with the fraction done, for schedules
+    advance: (state, config, data, group, until) -> (TrainState, curve [rows 4]); rows of (epoch, train, loss, error)
+    score:   (state, config, data, group) -> Scores with the last training loss
+    """
+
+    init: Callable[[Array, Config], TrainState]
+    step: Callable[..., tuple[TrainState, Array]]
+    advance: Callable[..., tuple[TrainState, Array]]
+    score: Callable[..., Scores]
+
+
+def multiplier(spec: Spec, config: Config, leaf: str, layer: int) -> Array | None:
+    """What mup multiplies a leaf's learning rate with (Yang et al. 2021, table 8); None for 1."""
+    if spec.parametrization != "mup":
+        return None
+    last = layer == len(spec.hidden)
+    sizes = [jnp.asarray(size, spec.dtype) for size in net.true_sizes(spec, config)]
+    wider_in = sizes[layer] / config["base_width"] if layer > 0 else None
+    wider_out = sizes[layer + 1] / config["base_width"] if not last else None
+    adaptive = spec.optimizer in ("rmsprop", "adagrad", "adam", "adamw")
+    if leaf != "w":
+        return None if adaptive else wider_out
+    if wider_in is None:
+        return None if adaptive else wider_out
+    if wider_out is None:
+        return None if adaptive else wider_in
+    return 1 / wider_in if adaptive else wider_out / wider_in
+
+
+def gradient(spec: Spec, gradients: str) -> Callable:
+    """The gradient of `net.loss`: by hand, or by `jax.grad`."""
+    if gradients == "explicit":
+        return backprop.value_and_grad(spec)
+    if gradients == "autodiff":
+        return jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True)
+    raise ValueError(f"gradients={gradients!r} is none of {', '.join(GRADIENTS)}")
+
+
+def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "explicit", uneven: bool = True) -> Trainer:
+    """Makes the four functions that train one network of a shape.
+
+    Args:
+        spec: the shape.
+        score_every: epochs between scores; training always ends on a score.
+        rows: rows of a curve: the study's full fidelity over `score_every`, rounded up.
+        gradients: "explicit" (backprop by hand) or "autodiff" (`jax.grad`).
+        uneven: whether a step may have no weight at all (folds of different lengths); False saves a comparison.
+
+    Returns:
+        A Trainer.
+    """
+    value_and_grad = gradient(spec, gradients)
+    dtype = jnp.dtype(spec.dtype)
+    nothing = Scores(*(jnp.full((), jnp.nan, dtype) for _ in Scores._fields))
+
+    def init(key, config):
+        params, stats = net.init(jax.random.fold_in(key, INIT), config, spec)
+        opt = optimizers.optimizer(spec, config, jnp.zeros((), dtype)).init(params)
+        epoch = jnp.zeros((), jnp.int32)
+        best = ()
+        if "patience" in spec.features:
+            worst = nothing._replace(loss=jnp.full((), jnp.inf, dtype))
+            best = Best(params, stats, worst, epoch, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+        return TrainState(params, stats, opt, epoch, nothing, best)
+
+    def step(state, config, batch, epoch):
+        rule = optimizers.optimizer(spec, config, epoch, partial(multiplier, spec, config))
+        (_, (stats, data)), grads = value_and_grad(state.params, state.stats, config, batch)
+        updates, opt = rule.update(grads, state.opt, state.params)
+        params = jax.tree.map(jnp.add, state.params, updates)
+        new = state._replace(params=params, stats=stats, opt=opt)
+        if not uneven:
+            return new, data
+        some = batch.weight.sum() > 0
+        return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state), data
+
+    def inputs(data, group, index):
+        x = (data.x[index] - data.shift[group]) * data.scale[group]
+        y = data.y[index] if spec.classes else (data.y[index] - data.y_shift[group]) * data.y_scale[group]
+        return x.astype(dtype), y.astype(dtype)
+
+    def evaluate(state, config, x, y, weight):
+        z, _ = net.forward(state.params, state.stats, config, x, spec)
+        loss = (net.losses(z, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
+        boundary = 0.5 if spec.loss == "mse" else 0.0
+        wrong = metrics.error(z if spec.classes else net.output(z, spec), y, weight, spec.classes, boundary)
+        return state.scores._replace(loss=loss, error=wrong)
+
+    def score(state, config, data, group):
+        x, y = inputs(data, group, data.valid[group])
+        return evaluate(state, config, x, y, data.valid_weight[group].astype(dtype))
+
+    def remember(state, config, on_grid):
+        best, now = state.best, state.scores
+        gained = on_grid & (now.loss < best.scores.loss)
+        keep = lambda a, b: jnp.where(gained, a, b)  # noqa: E731
+        params, stats = jax.tree.map(keep, (state.params, state.stats), (best.params, best.stats))
+        waited = jnp.where(gained, 0, best.waited + on_grid)
+        stopped = (config["patience"] > 0) & (waited >= config["patience"])
+        kept = jax.tree.map(keep, now, best.scores)
+        return state._replace(best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped))
+
+    def advance(state, config, data, group, until):
+        until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
+        x_valid, y_valid = inputs(data, group, data.valid[group])
+        valid_weight = data.valid_weight[group].astype(dtype)
+        count, key = data.count[group], jax.random.fold_in(data.key[group], NOISE)
+        places = data.order.shape[-1]
+        size = spec.batch_size or places
+        steps = places // size
+        if spec.batch_size == 0:
+            whole = inputs(data, group, data.order[group, 0])
+        weights = (jnp.arange(places) < count).astype(dtype).reshape(steps, size)
+
+        def epoch(state, _=None):
+            here = jax.random.fold_in(key, state.epoch)
+
+            def body(carry, xs):
+                state, total = carry
+                number, index, weight = xs
+                x, y = whole if spec.batch_size == 0 else inputs(data, group, index)
+                batch = Batch(x, y, weight, jax.random.fold_in(here, number))
+                done = state.epoch.astype(dtype) + number.astype(dtype) / steps
+                state, data_loss = step(state, config, batch, done)
+                return (state, total + jnp.where(weight.sum() > 0, data_loss * weight.sum(), 0)), None
+
+            zero = jnp.zeros((), dtype)
+            if steps == 1:
+                index = None if spec.batch_size == 0 else data.order[group, state.epoch]
+                (state, total), _ = body((state, zero), (jnp.zeros((), jnp.int32), index, weights[0]))
+            else:
+                order = data.order[group, state.epoch].reshape(steps, size)
+                (state, total), _ = jax.lax.scan(body, (state, zero), (jnp.arange(steps), order, weights))
+            train = total / jnp.maximum(count, 1).astype(dtype)
+            return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
+
+        def unfinished(state):
+            go = state.epoch < until
+            return go & ~state.best.stopped if state.best else go
+
+        def period(carry):
+            state, curve = carry
+            row = state.epoch // score_every
+            goal = jnp.minimum(until, (row + 1) * score_every)
+            if score_every == 1:
+                state = epoch(state)
+            else:
+                state = jax.lax.while_loop(lambda s: s.epoch < goal, epoch, state)
+            state = state._replace(scores=evaluate(state, config, x_valid, y_valid, valid_weight))
+            if state.best:
+                state = remember(state, config, state.epoch % score_every == 0)
+            line = jnp.stack([state.epoch.astype(dtype), *state.scores])
+            return state, curve.at[row].set(line)
+
+        curve = jnp.full((rows, 4), jnp.nan, dtype)
+        return jax.lax.while_loop(lambda carry: unfinished(carry[0]), period, (state, curve))
+
+    return Trainer(init, step, advance, score)
+
+
+# --- what the host prepares -------------------------------------------------------------------------------------------
+class Examples(NamedTuple):
+    """A task as plain arrays: all examples, and which of them each fold trains and validates on."""
+
+    x: np.ndarray  # [N F]
+    y: np.ndarray  # [N C]
+    folds: tuple[tuple[np.ndarray, np.ndarray], ...]  # K of (train [n], valid [m])
+    standardize: bool
+    classes: bool
+
+
+def keyed(data: Data, seed: Array) -> Data:
+    """The data with its keys made: fresh randomness where `seed` is not 0."""
+    fold = lambda words: jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), seed)
+    return data._replace(key=jax.vmap(fold)(data.key))
+
+
+def prepare(examples: Examples, repeats: int, seed: int, epochs: int, spec: Spec) -> Data:
+    """A task's arrays for networks of a spec's batch size, sampling and dtype, groups being fold x repeat.
+
+    Args:
+        examples: the task.
+        repeats: R; group = fold * R + repeat.
+        seed: the study's.
+        epochs: E, the study's full fidelity.
+        spec: batch size, sampling, dtype.
+
+    Returns:
+        NumPy arrays, `key` as words [G 2] uint32.
+
+    Raises:
+        ValueError: a batch larger than the smallest training part.
+    """
+    dtype = np.dtype(spec.dtype)
+    longest = max(len(train) for train, _ in examples.folds)
+    shortest = min(len(train) for train, _ in examples.folds)
+    if spec.batch_size > shortest:
+        raise ValueError(
+            f"batch_size={spec.batch_size} is larger than the {shortest} training examples; "
+            "make it smaller, or 0 for all of them"
+        )
+    places = -(-longest // spec.batch_size) * spec.batch_size if spec.batch_size else longest
+    wide = max(len(valid) for _, valid in examples.folds)
+    order, count, valid, valid_weight, key, moments = [], [], [], [], [], []
+    for fold, (train_rows, valid_rows) in enumerate(examples.folds):
+        moments.append(standards(examples, train_rows))
+        for repeat in range(repeats):
+            order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))
+            count.append(len(train_rows))
+            valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
+            valid_weight.append(np.arange(wide) < len(valid_rows))
+            key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
+    shift, scale, y_shift, y_scale = (np.repeat(np.stack(m), repeats, 0).astype(dtype) for m in zip(*moments))
+    return Data(
+        x=examples.x.astype(dtype), y=examples.y.astype(dtype), shift=shift, scale=scale, y_shift=y_shift, y_scale=y_scale,
+        order=np.stack(order), count=np.array(count, np.int32), valid=np.stack(valid).astype(np.int32),
+        valid_weight=np.stack(valid_weight).astype(dtype), key=np.stack(key).astype(np.uint32),
+    )  # fmt: skip
+
+
+def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean and one over deviation of features [F] and of numeric targets [C], over the training part only."""
+
+    def of(values, on):
+        if not on:
+            return np.zeros(values.shape[1]), np.ones(values.shape[1])
+        deviation = values[rows].std(0)
+        return values[rows].mean(0), 1 / np.where(deviation > 0, deviation, 1)
+
+    return *of(examples.x, examples.standardize), *of(examples.y, examples.standardize and not examples.classes)
+
+
+def uneven(examples: Examples, spec: Spec) -> bool:
+    """Whether some fold has fewer steps than another, so that a step may have no weight."""
+    steps = {-(-len(train) // spec.batch_size) if spec.batch_size else 1 for train, _ in examples.folds}
+    return len(steps) > 1
+
+
+def orders(seed: int, repeat: int, fold: int, train: np.ndarray, places: int, epochs: int, spec: Spec) -> np.ndarray:
+    """The minibatch order of one group, drawn by NumPy's Philox under its names: (seed, repeat, fold, epoch, purpose).
+
+    Args:
+        seed, repeat, fold: names.
+        train: [n] indices of the training part.
+        places: M, at least n.
+        epochs: E.
+        spec: tells batch size and sampling.
+
+    Returns:
+        [E M] int32, or [1 M] where every epoch is the whole training part.
+    """
+    count = len(train)
+    result = np.zeros((1 if spec.batch_size == 0 else epochs, places), np.int32)
+    for epoch in range(len(result)):
+        if spec.batch_size == 0:
+            index = np.arange(count)
+        else:
+            names = np.random.SeedSequence([seed, repeat, fold, epoch, ORDER])
+            generator = np.random.Generator(np.random.Philox(names))
+            replace = spec.sampling == "replacement"
+            index = generator.integers(count, size=count) if replace else generator.permutation(count)
+        result[epoch, :count] = train[index]
+        result[epoch, count:] = train[0]
+    return result
