@@ -61,7 +61,7 @@ TRACED: dict[str, Traced] = {
     "momentum": Traced(0.0, 0.0, 1.0, None, "of sgd (heavy ball), nesterov, damped"),
     "beta1": Traced(0.9, 0.0, 1.0, None, "decay of adam's first moment"),
     "beta2": Traced(0.999, 0.0, 1.0, None, "decay of the second moment (adam, rmsprop)"),
-    "eps": Traced(1e-8, 0.0, INF, None, "added to the root of the second moment"),
+    "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
     "l1": Traced(0.0, 0.0, INF, "weights", "adds l1 * sum |W|"),
     "l2": Traced(0.0, 0.0, INF, "weights", "adds l2/2 * sum W^2"),
     "weight_decay": Traced(0.0, 0.0, INF, None, "decoupled decay of the weight matrices, times learning rate"),

@@ -31,7 +31,7 @@ def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.
         wrong = (z[:, 0] > boundary) != (y[:, 0] > 0.5)
     else:
         wrong = jnp.argmax(z, -1) != jnp.argmax(y, -1)
-    return jnp.where(jnp.isfinite(z).all(), (weight * wrong).sum() / total, jnp.nan)
+    return jnp.where(jnp.isfinite(z).all(), (weight * wrong.astype(weight.dtype)).sum() / total, jnp.nan)
 
 
 def table(truth: np.ndarray, predicted: np.ndarray, classes: bool) -> dict[str, float]:

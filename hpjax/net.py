@@ -40,7 +40,7 @@ def unit_masks(spec: Spec, config: Config) -> list[Array | None]:
     if not spec.masked:
         return [None] * len(spec.sizes)
     dtype = jnp.dtype(spec.dtype)
-    hidden = [(jnp.arange(n) < config["width"][i]).astype(dtype) for i, n in enumerate(spec.hidden)]
+    hidden = [(jnp.arange(n, dtype=jnp.int32) < config["width"][i]).astype(dtype) for i, n in enumerate(spec.hidden)]
     return [None, *hidden, None]
 
 
@@ -92,7 +92,8 @@ def init(key: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
     for layer, (rows, columns) in enumerate(zip(sizes, sizes[1:])):
         fan_in, fan_out = true[layer], true[layer + 1]
         if spec.masked:
-            at = offset + jnp.arange(rows)[:, None] * fan_out + jnp.arange(columns)[None, :]
+            down, across = jnp.arange(rows, dtype=jnp.int32), jnp.arange(columns, dtype=jnp.int32)
+            at = offset + down[:, None] * fan_out + across[None, :]
             w = flat[jnp.minimum(at, flat.size - 1)]
         else:
             w = flat[offset : offset + rows * columns].reshape(rows, columns)

@@ -108,12 +108,12 @@ def rmsprop(beta2: Array, eps: Array) -> optax.GradientTransformation:
 
 
 def adagrad(eps: Array) -> optax.GradientTransformation:
-    """g / (sqrt(v) + eps), v the sum of g^2 (Duchi et al. 2011)."""
+    """g / sqrt(v + eps), v the sum of g^2 (Duchi et al. 2011)."""
 
     def update(grads, state, params=None):
         del params
         nu = jax.tree.map(lambda v, g: v + g * g, state.nu, grads)
-        direction = jax.tree.map(lambda g, v: g / (safe_sqrt(v) + eps), grads, nu)
+        direction = jax.tree.map(lambda g, v: g / safe_sqrt(v + eps), grads, nu)
         return direction, Moments(state.count + 1, (), nu)
 
     return optax.GradientTransformation(

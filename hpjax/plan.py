@@ -21,6 +21,7 @@ BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
 WIDEST_CHUNK = 256
+ROW_BYTES = 2**17  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
 CHUNKS = 4  # chunks per device in a block
 SHAPES = 48  # distinct shapes beyond which widths are rounded up to the ladder
 LADDER = tuple(sorted({int(2**k * m) for k in range(14) for m in (1, 1.5)} - {0}))
@@ -121,10 +122,12 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
 
 
 def chunk_of(spec: Spec, members: float, load: Load, devices: int, cache: int) -> int:
-    """Networks in lockstep: what a core's cache holds, and no more than there are; a power of two."""
+    """Networks in lockstep: what a core's cache holds (and ROW_BYTES allows), no more than there are; a power of two."""
     fits = max(1, cache // member_bytes(spec, spec.batch_size or load.train))
     needed = max(1, -(-int(members) // devices))
-    wide = min(WIDEST_CHUNK, fits, 2 ** int(np.ceil(np.log2(needed))))
+    rows = max(load.valid, spec.batch_size or load.train, *spec.sizes)
+    sound = max(1, ROW_BYTES // ((8 if spec.dtype == "float64" else 4) * rows))
+    wide = min(WIDEST_CHUNK, fits, sound, 2 ** int(np.ceil(np.log2(needed))))
     return 2 ** int(np.log2(wide))
 
 

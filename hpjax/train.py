@@ -175,8 +175,8 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
         gained = on_grid & (now.loss < best.scores.loss)
         keep = lambda a, b: jnp.where(gained, a, b)  # noqa: E731
         params, stats = jax.tree.map(keep, (state.params, state.stats), (best.params, best.stats))
-        waited = jnp.where(gained, 0, best.waited + on_grid)
-        stopped = (config["patience"] > 0) & (waited >= config["patience"])
+        waited = jnp.where(gained, 0, best.waited + on_grid.astype(jnp.int32))
+        stopped = (config["patience"] > 0) & (waited >= config["patience"].astype(jnp.int32))
         kept = jax.tree.map(keep, now, best.scores)
         return state._replace(best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped))
 
@@ -190,7 +190,7 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
         steps = places // size
         if spec.batch_size == 0:
             whole = inputs(data, group, data.order[group, 0])
-        weights = (jnp.arange(places) < count).astype(dtype).reshape(steps, size)
+        weights = (jnp.arange(places, dtype=jnp.int32) < count).astype(dtype).reshape(steps, size)
 
         def epoch(state, _=None):
             here = jax.random.fold_in(key, state.epoch)
@@ -210,7 +210,7 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
                 (state, total), _ = body((state, zero), (jnp.zeros((), jnp.int32), index, weights[0]))
             else:
                 order = data.order[group, state.epoch].reshape(steps, size)
-                (state, total), _ = jax.lax.scan(body, (state, zero), (jnp.arange(steps), order, weights))
+                (state, total), _ = jax.lax.scan(body, (state, zero), (jnp.arange(steps, dtype=jnp.int32), order, weights))
             train = total / jnp.maximum(count, 1).astype(dtype)
             return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
 
