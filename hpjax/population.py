@@ -185,6 +185,7 @@ class Population:
         self._recalled, self._released = False, set()
         self.home: dict[int, int] = {}  # live trial -> program
         self.compile_seconds = self.run_seconds = self.network_steps = 0.0
+        self.networks_trained = 0
 
     # --- orders ---
     def carry_out(self, order: Order) -> Results:
@@ -441,6 +442,7 @@ class Population:
         results.curves[rows, groups] = curve
         batch = program.spec.batch_size or self.load.train
         seen = np.isfinite(curve[:, :, 0]).sum() * self.score_every  # epochs of this call
+        self.networks_trained += len(rows)
         self.network_steps += float(seen) * -(-self.load.train // batch)
 
     # --- networks on disk ---

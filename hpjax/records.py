@@ -266,6 +266,22 @@ def reports(records: list[dict]) -> Iterator[tuple[int, dict]]:
     yield from enumerate(record for record in records if record["kind"] == "report")
 
 
+def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs spent over all trials after each report, and the best value at full fidelity by then."""
+    age: dict[int, int] = {}
+    spent, best, costs, values = 0, math.inf, [], []
+    for _, record in reports(records):
+        reached = record.get("reached", record["epochs"])
+        for trial, source, until in zip(record["trial"], record["source"], reached):
+            spent += max(0, until - (age.get(source, 0) if source >= 0 else 0))
+        age |= dict(zip(record["trial"], reached))
+        losses = [loss for loss, epochs in zip(record["loss"], record["epochs"]) if loss is not None and epochs >= fidelity]
+        best = min([best, *losses])
+        costs.append(spent)
+        values.append(best)
+    return np.array(costs, float), np.array(values, float)
+
+
 def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.ndarray]:
     """Every trial's last report.
 

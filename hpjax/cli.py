@@ -1,0 +1,263 @@
+"""The command line: `hpjax tune`, `hpjax resume RUN`, `hpjax show RUN`, `hpjax tasks`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+# The space that `hpjax tune` searches when none is given.
+SPACE = {
+    "learning_rate": {"log_uniform": [3e-4, 3e-2]},
+    "depth": {"int_uniform": [1, 2]},
+    "width_1": {"log_int_uniform": [16, 256]},
+    "width_2": {"log_int_uniform": [16, 256], "when": {"depth": [2]}},
+    "activation": {"choice": ["relu", "tanh"]},
+    "l2": {"log_uniform": [1e-6, 1e-2]},
+}
+NETWORKS, EPOCHS = 54, 18  # of the default's first rung and last
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune:
+    """Search hyperparameters of multilayer perceptrons on a task."""
+
+    task: Annotated[str, tyro.conf.Positional] = "digits"  # a name that `hpjax tasks` lists, or a file
+    space: Path | None = None  # a TOML file of ranges; a sensible one where absent
+    search: Literal["random", "grid"] = "random"  # where to look
+    scheduler: Literal["halving", "full"] = "halving"  # how long each network lives
+    epochs: int | None = None  # of a network that lives to the end
+    trials: int | None = None  # how many; the scheduler's first rung where absent
+    eta: int = 3  # halving keeps one in eta
+    levels: int = 5  # of a grid, per range
+    seed: int = 0  # names all randomness
+    folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
+    repeats: int = 1  # networks per trial and fold
+    minimize: Literal["loss", "error"] = "loss"  # of validation
+    seconds: float | None = None  # stop after (recorded as not deterministic)
+    out: Path | None = None  # run folder; runs/TASK-TIME where absent
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+    target: str | None = None  # column to predict, of a file
+    explain: bool = False  # print the plan without training
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Go on with an interrupted run."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # run folder
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Print a run's table and draw its figure."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # run folder
+    top: int = 10  # rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Tasks:
+    """List the tasks."""
+
+
+def use_cache() -> None:
+    """Keeps compiled programs between processes, in the user's cache folder."""
+    import jax
+
+    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hpjax" / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(root))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+class Watcher:
+    """Live progress: trials done, networks per second, the incumbent."""
+
+    def __init__(self, console: Console, minimize: str):
+        self.console, self.minimize = console, minimize
+        self.status = console.status("planning and compiling", spinner="dots")
+        self.started = time.monotonic()
+
+    def __enter__(self):
+        self.status.start()
+        return self
+
+    def __exit__(self, *fault):
+        self.status.stop()
+
+    def __call__(self, progress, trained) -> None:
+        best = f"{progress.incumbent:.4f} (trial {progress.best})" if progress.best >= 0 else "none yet"
+        rate = trained.networks_trained / max(trained.run_seconds, 1e-9)
+        line = (
+            f"{progress.finished}/{progress.asked} trials done, {progress.epochs} epochs, {rate:.1f} networks/s, "
+            f"best {self.minimize} {best}, {progress.seconds:.0f} s"
+        )
+        if self.console.is_terminal:
+            self.status.update(line)
+        else:
+            self.console.print(line)
+
+
+def tune(options: Tune, console: Console) -> int:
+    """Runs `hpjax tune`."""
+    from hpjax import api
+    from hpjax.schedulers import full, halving, ladder
+
+    if options.cache:
+        use_cache()
+    space = api.as_space(options.space if options.space is not None else SPACE)
+    epochs = options.epochs or (EPOCHS if options.scheduler == "halving" else api.fidelity_of(space))
+    known = None
+    if options.search == "grid":
+        _, known, _ = api.as_search("grid", space, options.levels)
+    trials = options.trials or known or NETWORKS
+    scheduler = full(epochs) if options.scheduler == "full" else halving(ladder(trials, epochs, options.eta))
+    if options.scheduler == "halving" and len(scheduler.rungs) == 1:
+        console.print(f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end")
+    name = Path(options.task).stem
+    out = options.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    common = dict(
+        search=options.search, scheduler=scheduler, trials=trials, seed=options.seed, folds=options.folds,
+        repeats=options.repeats, minimize=options.minimize, levels=options.levels, data=options.data,
+        target=options.target, stop={"seconds": options.seconds} if options.seconds else None,
+    )  # fmt: skip
+    if options.explain:
+        console.print(api.tune(space, options.task, explain=True, **common), highlight=False)
+        return 0
+    console.print(f"{trials} trials on {options.task}; rungs: " + ", ".join(f"{n or trials} until epoch {e}" for e, n in scheduler.rungs))  # fmt: skip
+    with Watcher(console, options.minimize) as watch:
+        result = api.tune(space, options.task, out=out, watch=watch, **common)
+    return report(result, console)
+
+
+def resume(options: Resume, console: Console) -> int:
+    """Runs `hpjax resume`."""
+    from hpjax import api, records
+
+    if options.cache:
+        use_cache()
+    minimize = records.read_json(options.run / "run.json")["minimize"]
+    with Watcher(console, minimize) as watch:
+        result = api.resume(options.run, watch=watch)
+    return report(result, console)
+
+
+def report(result, console: Console, top: int = 10) -> int:
+    """The end of a study: top trials, test metrics, and where the files are."""
+    console.print(table(result, top))
+    if result.best["trial"] is None:
+        console.print("no trial reached full fidelity without diverging; lower learning_rate's range, or add trials")
+        return 1
+    if len(result.task.test):
+        network = result.refit()
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.test(network).items())
+        console.print(f"best trial {result.best['trial']}, trained again on all {len(result.task.development)} development examples")
+        console.print(f"test ({len(result.task.test)} examples): {metrics}")
+    if result.folder is not None:
+        drawn = draw(result)
+        console.print(f"files: {result.folder} (ledger.jsonl, curves/, {drawn[0].name}); again: hpjax show {result.folder}")
+    return 0
+
+
+def table(result, top: int) -> Table:
+    """The best trials as a table."""
+    trials = result.trials
+    minimized = result.settings["minimize"]
+    order = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
+    rank = trials["status"].map(order)
+    best = trials.assign(rank=rank).sort_values(["rank", "loss"], kind="stable").head(top)
+    counts = ", ".join(f"{count} {status}" for status, count in trials["status"].value_counts().items())
+    made = Table(title=f"{result.task.name}: best of {len(trials)} trials by validation {minimized} ({counts})")
+    made.add_column("trial", justify="right")
+    value = "loss" if minimized == "loss" else "error"
+    shown = ["loss", "error"] if value == "loss" else ["error"]
+    columns = [*shown, "epochs", *result.space.names, "status"]
+    for column in columns:
+        made.add_column(column, justify="right")
+    for trial, row in best.iterrows():
+        made.add_row(str(trial), *(_cell(row[column]) for column in columns))
+    return made
+
+
+def _cell(value) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def draw(result) -> list[Path]:
+    """Learning curves and the incumbent of a run, beside its ledger."""
+    from hpjax import plots, records
+
+    made, (left, right) = plots.figure(1, 2, width=plots.WIDE)
+    minimized = result.settings["minimize"]
+    plots.learning_curves(left, result.curves, result.best["trial"], minimized, f"validation {minimized}")
+    plots.incumbent(right, *records.incumbent(result.records, result.fidelity), label=f"best validation {minimized}")
+    return plots.save(made, result.folder / "figure")
+
+
+def show(options: Show, console: Console) -> int:
+    """Runs `hpjax show`."""
+    from hpjax import api
+
+    result = api.open_run(options.run)
+    console.print(table(result, options.top))
+    console.print(f"ended: {result.stopped}; seed {result.settings['seed']}, space {result.settings['space_hash']}")
+    if len(result.trials):
+        console.print(f"figure: {draw(result)[0]}")
+    return 0
+
+
+def tasks(options: Tasks, console: Console) -> int:
+    """Runs `hpjax tasks`."""
+    del options
+    from hpjax.tasks.named import NAMES, STORED
+
+    made = Table("name", "what")
+    for name, (_, about) in NAMES.items():
+        made.add_row(name, about)
+    for name, (_, about) in STORED.items():
+        made.add_row(name, f"{about} (needs --data DIR or HPJAX_DATA)")
+    console.print(made)
+    console.print("or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict")
+    return 0
+
+
+Command = (
+    Annotated[Tune, tyro.conf.subcommand("tune")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Tasks, tyro.conf.subcommand("tasks")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point; a fault that the user can put right is one line and exit code 2."""
+    options = tyro.cli(Command, prog="hpjax", description="Hyperparameter search for multilayer perceptrons in JAX", args=arguments)  # fmt: skip
+    console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
+    from hpjax.records import RunError
+
+    commands = {Tune: tune, Resume: resume, Show: show, Tasks: tasks}
+    try:
+        code = commands[type(options)](options, console)
+    except (ValueError, RunError) as fault:
+        print(f"hpjax: {fault}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("hpjax: interrupted; `hpjax resume RUN` goes on with the run", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
