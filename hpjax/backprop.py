@@ -147,7 +147,7 @@ def value_and_grad(spec: Spec) -> Callable:
         >>> from hpjax.catalogue import Target, one
         >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), activation="sigmoid")
         >>> config = net.cast(config, spec)
-        >>> params, stats = net.init(jax.random.key(0), config, spec)
+        >>> params, stats = net.init(jax.random.normal(jax.random.key(0), (net.draws(spec),)), config, spec)
         >>> batch = Batch(jnp.eye(2), jnp.ones((2, 1)), jnp.ones(2), jax.random.key(1))
         >>> (value, aux), grads = value_and_grad(spec)(params, stats, config, batch)
         >>> [g["w"].shape for g in grads]
@@ -232,6 +232,8 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
         grad["w"] = a_in.T @ dz
         if layer > 0:
             da = dz @ p["w"].T
+            # the weights' last use comes before their update, so that the update may overwrite them
+            grad["w"], da = jax.lax.optimization_barrier((grad["w"], da))
             da = da if dskip is None else da + dskip
         layers.append(Layer(a_in, z, a if layer < last else net.output(z, spec), delta, grad["w"], delta.sum(0)))
         if "l1" in spec.features:  # l1 sum |W|

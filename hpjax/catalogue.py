@@ -80,7 +80,7 @@ TRACED: dict[str, Traced] = {
     "patience": Traced(0.0, 0.0, INF, None, "scores without gain before training stops and the best weights return; 0 never"),
 }
 # Traced hyperparameters whose code is in a program only when they are named: off, they cost nothing.
-SWITCHED = ("momentum", "l1", "l2", "weight_decay", "dropout", "input_noise", "label_smoothing", "clip_norm", "patience")  # fmt: skip
+SWITCHED = ("momentum", "l1", "l2", "weight_decay", "dropout", "input_noise", "label_smoothing", "clip_norm", "patience", "epochs")  # fmt: skip
 NUMBERED = re.compile(r"^(width|activation|learning_rate|l1|l2|dropout|init_scale)_([1-9][0-9]*)$")
 
 Config = dict  # one network's numbers: dict[str, Array], scalar leaves or one per layer

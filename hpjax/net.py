@@ -67,14 +67,14 @@ def skips(spec: Spec, config: Config, layer: int) -> Any:
 
 
 # --- initial weights --------------------------------------------------------------------------------------------------
-def init(key: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
+def init(flat: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
     """Initial weights and batch statistics.
 
     All weights come from one flat normal draw, gathered by true shape: a padded network starts from the very numbers
     that the narrow one alone starts from.
 
     Args:
-        key: one PRNG key.
+        flat: at least `draws(spec)` standard normal numbers.
         config: scalar leaves; `init_scale` multiplies the standard deviation.
         spec: the shape.
 
@@ -87,7 +87,6 @@ def init(key: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
     """
     dtype = jnp.dtype(spec.dtype)
     sizes, true, masks = spec.sizes, true_sizes(spec, config), unit_masks(spec, config)
-    flat = jax.random.normal(key, (sum(a * b for a, b in zip(sizes, sizes[1:])),), dtype)
     layers, stats, offset = [], [], 0
     for layer, (rows, columns) in enumerate(zip(sizes, sizes[1:])):
         fan_in, fan_out = true[layer], true[layer + 1]
@@ -96,7 +95,7 @@ def init(key: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
             at = offset + down[:, None] * fan_out + across[None, :]
             w = flat[jnp.minimum(at, flat.size - 1)]
         else:
-            w = flat[offset : offset + rows * columns].reshape(rows, columns)
+            w = jax.lax.slice(flat, (offset,), (offset + rows * columns,)).reshape(rows, columns)
         offset = offset + fan_in * fan_out
         if spec.init == "orthogonal":
             w = _orthogonal(w)
@@ -117,6 +116,11 @@ def init(key: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
                 stats.append({"mean": jnp.zeros(columns, dtype), "var": jnp.ones(columns, dtype)})
         layers.append(here)
     return tuple(layers), tuple(stats)
+
+
+def draws(spec: Spec) -> int:
+    """How many normal numbers `init` needs."""
+    return sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
 
 
 def _deviation(spec: Spec, config: Config, layer: int, fan_in, fan_out) -> Array:

@@ -22,7 +22,7 @@ LAUNCH = 25e-6  # seconds a step costs whatever its size
 MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
 WIDEST_CHUNK = 256
 ROW_BYTES = 2**17  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
-CHUNKS = 4  # chunks per device in a block
+CHUNKS = 1  # chunks per device in a block
 SHAPES = 48  # distinct shapes beyond which widths are rounded up to the ladder
 LADDER = tuple(sorted({int(2**k * m) for k in range(14) for m in (1, 1.5)} - {0}))
 

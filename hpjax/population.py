@@ -28,7 +28,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hpjax import catalogue, plan, train
 from hpjax.catalogue import Target
-from hpjax.net import cast
+from hpjax.net import cast, draws
 from hpjax.plan import Load, Program
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
@@ -67,30 +67,38 @@ def devices(say: Callable[[str], None] = warn) -> list:
 
 # --- one block --------------------------------------------------------------------------------------------------------
 def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Callable:
-    """The function that trains one block: (state, config, fresh, until, group, seed, data) -> (state, curve).
+    """The function that trains one block.
 
-    Leading axes are [chunks on all devices, chunk]; group and seed are one per chunk.
+    (state, config, fresh, start, until, group, seed, normal, data) -> (state, curve). State and config lead with
+    [chunks on all devices, chunk]; the next five are one per chunk: its networks begin and end at the same epochs, so
+    that its loops need no masks. `normal` leads with one flat draw per chunk.
     """
     spec = program.spec
+    own_pace = bool({"epochs", "patience"} & set(spec.features))  # its networks may stop at different epochs
 
     def chunk(args, data):
-        state, config, fresh, until, group, seed = args
+        state, config, fresh, start, until, group, seed, normal = args
         data = train.keyed(data, seed)
 
-        def network(state, config, fresh, until):
+        def network(state, config):
             config = cast(config, spec)
-            start = trainer.init(data.key[group], config)
-            state = jax.tree.map(partial(jnp.where, fresh), start, state)
+            begun = trainer.init(normal, config)
+            state = jax.tree.map(partial(jnp.where, fresh), begun, state)
+            if not own_pace:
+                state = state._replace(epoch=start)
             return trainer.advance(state, config, data, group, until)
 
-        return jax.vmap(network)(state, config, fresh, until)
+        return jax.vmap(network)(state, config)
 
-    def device(state, config, fresh, until, group, seed, data):
-        return jax.lax.map(lambda args: chunk(args, data), (state, config, fresh, until, group, seed))
+    def device(data, *args):
+        if program.chunks == 1:
+            one = chunk(jax.tree.map(lambda leaf: leaf[0], args), data)
+            return jax.tree.map(lambda leaf: leaf[None], one)
+        return jax.lax.map(lambda one: chunk(one, data), args)
 
     rows, whole = PartitionSpec("device"), PartitionSpec()
     return jax.shard_map(
-        device, mesh=mesh, in_specs=(rows,) * 6 + (whole,), out_specs=rows, check_vma=False
+        device, mesh=mesh, in_specs=(whole, *(rows,) * 8), out_specs=rows, check_vma=False
     )
 
 
@@ -184,8 +192,10 @@ class Population:
         self.cache = cache
         self._recalled, self._released = False, set()
         self.home: dict[int, int] = {}  # live trial -> program
+        self.age: dict[int, int] = {}  # live trial -> epoch that it was last trained until
         self.compile_seconds = self.run_seconds = self.network_steps = 0.0
         self.networks_trained = 0
+        self.normals: dict[tuple, np.ndarray] = {}  # (group, seed) -> flat draw
 
     # --- orders ---
     def carry_out(self, order: Order) -> Results:
@@ -211,6 +221,7 @@ class Population:
                 self._released.add(trial)
             if trial in self.home:
                 gone.setdefault(self.home.pop(trial), []).append(trial)
+                del self.age[trial]
         for number, here in gone.items():
             self.pools[number].drop(here)
 
@@ -247,14 +258,15 @@ class Population:
             return 0
         for name in [name for name in arrays if name.endswith("_trials")]:
             number = int(name[1:].split("_")[0])
-            count = sum(other.startswith(f"p{number}_") for other in arrays) - 1
+            count = sum(other.startswith(f"p{number}_") for other in arrays) - 2
             leaves = [arrays[f"p{number}_{i}"] for i in range(count)]
             shapes = [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in leaves]
             self.pools[number] = pool = Pool(shapes, self.groups)
             slots = pool.reserve(arrays[name].tolist())
             for kept, leaf in zip(pool.leaves, leaves):
                 kept[slots] = leaf
-            self.home |= {int(trial): number for trial in arrays[name]}
+            self.home |= dict.fromkeys(arrays[name].tolist(), number)
+            self.age |= dict(zip(arrays[name].tolist(), arrays[f"p{number}_ages"].tolist()))
         return orders
 
     # --- programs ---
@@ -289,17 +301,15 @@ class Population:
         trainer, data = self.trainer(program.spec), self.device_data(program.spec)
         lead = (program.chunks * program.devices, program.chunk)
         scalar = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        one = jax.eval_shape(lambda k, c: trainer.init(k, cast(c, program.spec)), key, scalar)
+        flat = jax.ShapeDtypeStruct((draws(program.spec),), program.spec.dtype)
+        one = jax.eval_shape(lambda n, c: trainer.init(n, cast(c, program.spec)), flat, scalar)
         shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((*lead, *s.shape), s.dtype), one)
         rows = NamedSharding(self.mesh, PartitionSpec("device"))
         empty = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, s.dtype), rows), shapes)
-        arguments = (
-            empty,
-            {name: np.zeros((*lead, *leaf.shape[1:]), leaf.dtype) for name, leaf in config.items()},
-            np.zeros(lead, bool), np.zeros(lead, np.int32), np.zeros(lead[:1], np.int32), np.zeros(lead[:1], np.uint32),
-            data,
-        )  # fmt: skip
+        each = [np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)]
+        wide = {name: np.zeros((*lead, *leaf.shape[1:]), leaf.dtype) for name, leaf in config.items()}
+        normal = np.zeros((lead[0], draws(program.spec)), program.spec.dtype)
+        arguments = (data, empty, wide, *each, normal)
         call = jax.jit(block_function(program, trainer, self.mesh)).lower(*arguments).compile()
         self.compile_seconds += time.perf_counter() - started
         self.compiled[number] = Compiled(program, call, empty, data)
@@ -322,6 +332,7 @@ class Population:
             wide = plan.member(self.programs[number].spec, group.spec, group.config)
             jobs.setdefault(number, []).append((group.rows, wide))
         sources = self._snapshot(order)
+        begins = np.array([self.age[source] if source >= 0 else 0 for source in order.source.tolist()])
         for number in sorted(jobs):
             rows = np.concatenate([rows for rows, _ in jobs[number]])
             configs = [config for _, config in jobs[number]]
@@ -329,7 +340,7 @@ class Population:
             dtype = np.dtype(self.programs[number].spec.dtype)
             config = {n: v.astype(dtype) if v.dtype == np.float64 else v for n, v in config.items()}
             with jax.enable_x64(dtype == np.float64):
-                self._bucket(number, order, rows, config, sources, results)
+                self._bucket(number, order, rows, begins[rows], config, sources, results)
         return results
 
     def _snapshot(self, order: Order) -> dict[int, list[np.ndarray]]:
@@ -341,13 +352,13 @@ class Population:
             found[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
         return found
 
-    def _bucket(self, number: int, order: Order, rows, config: dict, sources: dict, results: Results) -> None:
+    def _bucket(self, number: int, order: Order, rows, begins, config: dict, sources: dict, results: Results) -> None:
         """Streams the trials `rows` of an order, all of one program, through its blocks."""
         left = np.ones((len(rows), self.groups), bool)
         while left.any():
             try:
                 compiled = self._compile(number, config)
-                self._blocks(number, compiled, order, rows, config, sources, results, left)
+                self._blocks(number, compiled, order, rows, begins, config, sources, results, left)
             except jax.errors.JaxRuntimeError as fault:
                 if "RESOURCE_EXHAUSTED" not in str(fault) and "out of memory" not in str(fault).lower():
                     raise
@@ -361,9 +372,9 @@ class Population:
                 self.compiled.pop(number, None)
                 self.say(f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}")
 
-    def _blocks(self, number, compiled, order, rows, config, sources, results, left) -> None:
+    def _blocks(self, number, compiled, order, rows, begins, config, sources, results, left) -> None:
         program, pool = compiled.program, self.pools[number]
-        table = self._chunks(program, order, rows, left)
+        table = self._chunks(program, order, rows, begins, left)
         places = program.chunks * program.devices
         spread = np.arange(places).reshape(program.chunks, program.devices).T.ravel().argsort()
         treedef = jax.tree.structure(compiled.empty)
@@ -377,15 +388,19 @@ class Population:
             group[at] = [g for g, _ in part]
             real = member >= 0
             local = np.maximum(member, 0)
+            first = rows[local[:, 0]]  # a chunk's networks are alike in all of these
             trial, source = order.trial[rows[local]], np.where(real, order.source[rows[local]], -1)
-            until = np.where(real, order.epochs[rows[local]], 0).astype(np.int32)
-            seed = order.seed[rows[local[:, 0]]].astype(np.uint32)
+            fresh, busy = order.source[first] < 0, real[:, 0]
+            begin = begins[local[:, 0]].astype(np.int32)
+            until = np.where(busy, order.epochs[first], 0).astype(np.int32)
+            seed = order.seed[first].astype(np.uint32)
             state = compiled.empty
             if (source >= 0).any():
                 state = self._gather(number, source, trial, group, sources, treedef, program)
             here = {name: leaf[local] for name, leaf in config.items()}
+            normal = self._normals(program.spec, group, seed, fresh & busy)
             begun = time.perf_counter()
-            state, curve = compiled.call(state, here, source < 0, until, group, seed, compiled.data)
+            state, curve = compiled.call(compiled.data, state, here, fresh, begin, until, group, seed, normal)
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
             curve = np.asarray(curve)
             self.run_seconds += time.perf_counter() - begun
@@ -399,23 +414,40 @@ class Population:
                 if self.home.get(owner, number) != number:
                     self.pools[self.home[owner]].drop([owner])
                 self.home[owner] = number
+            self.age |= dict(zip(owners, order.epochs[rows[spot]].tolist()))
             left[spot, g] = False
 
-    def _chunks(self, program: Program, order: Order, rows, left) -> list[tuple[int, np.ndarray]]:
-        """The members still to train, as (group, rows [chunk]), longest first; -1 is a spare place."""
+    def _chunks(self, program: Program, order: Order, rows, begins, left) -> list[tuple[int, np.ndarray]]:
+        """The members still to train, as (group, rows [chunk]), longest first; -1 is a spare place.
+
+        Members of a chunk are of one group, and start and end together.
+        """
+        fresh = order.source[rows] < 0
+        kinds = np.stack([fresh, begins, order.epochs[rows], order.seed[rows]], 1)
         table = []
         for group in range(self.groups):
             here = np.flatnonzero(left[:, group])
-            here = here[np.lexsort((here, -order.epochs[rows[here]], order.seed[rows[here]]))]
-            seeds = order.seed[rows[here]]
-            for seed in np.unique(seeds):
-                alike = here[seeds == seed]
+            _, kind = np.unique(kinds[here], axis=0, return_inverse=True)
+            for which in range(kind.max(initial=-1) + 1):
+                alike = here[kind.ravel() == which]
                 for start in range(0, len(alike), program.chunk):
-                    chunk = np.full(program.chunk, -1)
-                    chunk[: len(alike[start : start + program.chunk])] = alike[start : start + program.chunk]
-                    table.append((int(order.epochs[rows[alike[start]]]), group, chunk))
+                    part = alike[start : start + program.chunk]
+                    chunk = np.pad(part, (0, program.chunk - len(part)), constant_values=-1)
+                    table.append((int(order.epochs[rows[part[0]]] - begins[part[0]]), group, chunk))
         table.sort(key=lambda entry: -entry[0])
         return [(group, chunk) for _, group, chunk in table]
+
+    def _normals(self, spec, group: np.ndarray, seed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """The flat draws [chunks, n] that fresh networks start from."""
+        found = np.zeros((len(group), draws(spec)), spec.dtype)
+        for at in np.flatnonzero(wanted):
+            name = (int(group[at]), int(seed[at]))
+            kept = self.normals.get(name)
+            if kept is None or len(kept) < found.shape[1] or kept.dtype != found.dtype:
+                fold, repeat = divmod(name[0], self.repeats)
+                kept = self.normals[name] = train.normals(self.seed, repeat, fold, name[1], spec)
+            found[at] = kept[: found.shape[1]]
+        return found
 
     def _gather(self, number, source, trial, group, sources, treedef, program):
         """The block's states: from the pool, or from the snapshot where a network goes on from another's weights."""
@@ -461,6 +493,7 @@ class Population:
                 trials = sorted(pool.slot)
                 slots = np.array([pool.slot[trial] for trial in trials])
                 arrays[f"p{number}_trials"] = np.array(trials)
+                arrays[f"p{number}_ages"] = np.array([self.age[trial] for trial in trials])
                 for i, leaf in enumerate(pool.leaves):
                     arrays[f"p{number}_{i}"] = leaf[slots]
         return arrays

@@ -20,8 +20,7 @@ from hpjax.catalogue import Config, Spec
 from hpjax.net import Array, Batch
 
 GRADIENTS = ("explicit", "autodiff")
-ORDER, KEY = 1, 2  # purposes that the host's randomness is named by
-INIT, NOISE = 0, 1  # and the device's
+ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
 class Data(NamedTuple):
@@ -41,7 +40,7 @@ class Data(NamedTuple):
     count: Array  # [G] int32 places in use; the rest have weight 0
     valid: Array  # [G V] int32
     valid_weight: Array  # [G V] 0 or 1
-    key: Array  # [G] keys of initial weights, dropout and noise (as [G 2] uint32 until `keyed`)
+    key: Array  # [G] keys of dropout and noise (as [G 2] uint32 until `keyed`)
 
 
 class Scores(NamedTuple):
@@ -77,7 +76,7 @@ class TrainState(NamedTuple):
 class Trainer(NamedTuple):
     """One network through time.
 
-    init:    (key, config) -> TrainState
+    init:    (normal, config) -> TrainState; normal is a flat draw, as `normals` makes it
     step:    (state, config, batch, epoch) -> (TrainState, data loss); epoch [] with the fraction done, for schedules
     advance: (state, config, data, group, until) -> (TrainState, curve [rows 4]); rows of (epoch, train, loss, error)
     score:   (state, config, data, group) -> Scores with the last training loss
@@ -133,8 +132,8 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
     dtype = jnp.dtype(spec.dtype)
     nothing = Scores(*(jnp.full((), jnp.nan, dtype) for _ in Scores._fields))
 
-    def init(key, config):
-        params, stats = net.init(jax.random.fold_in(key, INIT), config, spec)
+    def init(normal, config):
+        params, stats = net.init(normal, config, spec)
         opt = optimizers.optimizer(spec, config, jnp.zeros((), dtype)).init(params)
         epoch = jnp.zeros((), jnp.int32)
         best = ()
@@ -181,10 +180,11 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
         return state._replace(best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped))
 
     def advance(state, config, data, group, until):
-        until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
+        if "epochs" in spec.features:
+            until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
         x_valid, y_valid = inputs(data, group, data.valid[group])
         valid_weight = data.valid_weight[group].astype(dtype)
-        count, key = data.count[group], jax.random.fold_in(data.key[group], NOISE)
+        count, key = data.count[group], data.key[group]
         places = data.order.shape[-1]
         size = spec.batch_size or places
         steps = places // size
@@ -308,6 +308,13 @@ def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         return values[rows].mean(0), 1 / np.where(deviation > 0, deviation, 1)
 
     return *of(examples.x, examples.standardize), *of(examples.y, examples.standardize and not examples.classes)
+
+
+def normals(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:
+    """The flat draw that a network of these names starts from; a shorter draw is a prefix of a longer one."""
+    names = np.random.SeedSequence([seed, repeat, fold, fresh, INIT])
+    draw = np.random.Generator(np.random.Philox(names)).standard_normal(net.draws(spec), np.float32)
+    return draw.astype(spec.dtype)
 
 
 def uneven(examples: Examples, spec: Spec) -> bool:

@@ -39,7 +39,7 @@ def problem(values, masked=False, select=()):
         config |= {"activation": np.array([select.index(a) for a in spec.activation], np.int32)}
         spec = dataclasses.replace(spec, select=select)
     config = net.cast(config, spec)
-    params, stats = net.init(jax.random.key(0), config, spec)
+    params, stats = net.init(jax.random.normal(jax.random.key(0), (net.draws(spec),)), config, spec)
     noise = lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape, leaf.dtype)
     params = jax.tree.map(noise, params)
     rng = np.random.default_rng(1)

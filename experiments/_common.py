@@ -1,0 +1,94 @@
+"""What every experiment shares: its flags, its folder, its verdict."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+Preset = Literal["smoke", "small", "paper"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """The same flags for every experiment."""
+
+    preset: Preset = "small"  # smoke: seconds, to see that it runs; small: minutes; paper: as published
+    only: str | None = None  # one part of the experiment
+    seeds: int | None = None  # how many; the preset's where absent
+    out: Path | None = None  # folder for figures and numbers; results/NAME where absent
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+    plot: Path | None = None  # only draw again what this folder holds
+    check: bool = False  # exit 1 when the claim does not hold
+
+
+class Criterion(dict):
+    """A numeric criterion: {name, value, threshold, pass}."""
+
+    def __init__(self, name: str, value: float, threshold: float, at_least: bool = True):
+        holds = bool(value >= threshold if at_least else value <= threshold)
+        sense = ">=" if at_least else "<="
+        super().__init__({"name": name, "value": float(value), "threshold": f"{sense} {threshold:g}", "pass": holds})
+
+
+def write(path: Path, value: Any) -> None:
+    """Writes JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1, default=float) + "\n")
+
+
+def read(path: Path) -> Any:
+    """Reads JSON, or says in one line which file is missing."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing; run the experiment before drawing it")
+    return json.loads(path.read_text())
+
+
+def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> None:
+    """Writes a CSV of exactly the plotted points."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def main(name: str, run: Callable[[Flags, Path], None], draw: Callable[[Path], list[dict]], arguments: list[str] | None = None) -> None:
+    """Runs, draws and judges an experiment.
+
+    Args:
+        name: of the experiment; its results live in results/NAME.
+        run: (flags, folder) -> None; computes, and saves numbers in the folder.
+        draw: folder -> criteria; draws from saved numbers only.
+        arguments: the command line where None.
+    """
+    flags = tyro.cli(Flags, prog=f"python -m experiments.{name}", args=arguments)
+    folder = flags.plot or flags.out or Path("results") / name
+    try:
+        if flags.plot is None:
+            started = time.perf_counter()
+            run(flags, folder)
+            write(folder / "run.json", {"preset": flags.preset, "only": flags.only, "seconds": round(time.perf_counter() - started, 1), **_where()})
+        criteria = draw(folder)
+    except ValueError as fault:
+        print(f"experiments.{name}: {fault}", file=sys.stderr)
+        sys.exit(2)
+    write(folder / "criteria.json", criteria)
+    for criterion in criteria:
+        verdict = "holds" if criterion["pass"] else "FAILS"
+        print(f"{verdict}: {criterion['name']} = {criterion['value']:.4g} ({criterion['threshold']})")
+    if flags.check and not all(criterion["pass"] for criterion in criteria):
+        sys.exit(1)
+
+
+def _where() -> dict:
+    from hpjax import records
+
+    return {"environment": records.environment()}
