@@ -27,7 +27,12 @@ def main() -> None:
             criteria = json.loads((folder / "criteria.json").read_text())
             ran = f"{run['preset']}: {run['seconds']:g}"
             verdict = f"{sum(c['pass'] for c in criteria)} of {len(criteria)} criteria hold"
-        made.add_row((module.__doc__ or "").splitlines()[0], f"python -m experiments.{found.name}", ran, verdict)
+        made.add_row(
+            (module.__doc__ or "").splitlines()[0],
+            f"python -m experiments.{found.name}",
+            ran,
+            verdict,
+        )
     Console().print(made)
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -20,7 +20,9 @@ Preset = Literal["smoke", "small", "paper"]
 class Flags:
     """The same flags for every experiment."""
 
-    preset: Preset = "small"  # smoke: seconds, to see that it runs; small: minutes; paper: as published
+    preset: Preset = (
+        "small"  # smoke: seconds, to see that it runs; small: minutes; paper: as published
+    )
     only: str | None = None  # one part of the experiment
     seeds: int | None = None  # how many; the preset's where absent
     out: Path | None = None  # folder for figures and numbers; results/NAME where absent
@@ -35,7 +37,14 @@ class Criterion(dict):
     def __init__(self, name: str, value: float, threshold: float, at_least: bool = True):
         holds = bool(value >= threshold if at_least else value <= threshold)
         sense = ">=" if at_least else "<="
-        super().__init__({"name": name, "value": float(value), "threshold": f"{sense} {threshold:g}", "pass": holds})
+        super().__init__(
+            {
+                "name": name,
+                "value": float(value),
+                "threshold": f"{sense} {threshold:g}",
+                "pass": holds,
+            }
+        )
 
 
 def write(path: Path, value: Any) -> None:
@@ -60,7 +69,12 @@ def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> N
         writer.writerows(rows)
 
 
-def main(name: str, run: Callable[[Flags, Path], None], draw: Callable[[Path], list[dict]], arguments: list[str] | None = None) -> None:
+def main(
+    name: str,
+    run: Callable[[Flags, Path], None],
+    draw: Callable[[Path], list[dict]],
+    arguments: list[str] | None = None,
+) -> None:
     """Runs, draws and judges an experiment.
 
     Args:
@@ -75,7 +89,15 @@ def main(name: str, run: Callable[[Flags, Path], None], draw: Callable[[Path], l
         if flags.plot is None:
             started = time.perf_counter()
             run(flags, folder)
-            write(folder / "run.json", {"preset": flags.preset, "only": flags.only, "seconds": round(time.perf_counter() - started, 1), **_where()})
+            write(
+                folder / "run.json",
+                {
+                    "preset": flags.preset,
+                    "only": flags.only,
+                    "seconds": round(time.perf_counter() - started, 1),
+                    **_where(),
+                },
+            )
         criteria = draw(folder)
     except ValueError as fault:
         print(f"experiments.{name}: {fault}", file=sys.stderr)
@@ -83,7 +105,9 @@ def main(name: str, run: Callable[[Flags, Path], None], draw: Callable[[Path], l
     write(folder / "criteria.json", criteria)
     for criterion in criteria:
         verdict = "holds" if criterion["pass"] else "FAILS"
-        print(f"{verdict}: {criterion['name']} = {criterion['value']:.4g} ({criterion['threshold']})")
+        print(
+            f"{verdict}: {criterion['name']} = {criterion['value']:.4g} ({criterion['threshold']})"
+        )
     if flags.check and not all(criterion["pass"] for criterion in criteria):
         sys.exit(1)
 

@@ -31,7 +31,9 @@ def digits():
 
     data = load_digits()
     _, test = train_test_split(np.arange(len(data.target)), test_size=0.2, random_state=42)
-    return Task.of(data.data, data.target, "digits", test=0, kind="classes").with_test(np.sort(test))
+    return Task.of(data.data, data.target, "digits", test=0, kind="classes").with_test(
+        np.sort(test)
+    )
 
 
 def search(part: str, preset: str):
@@ -45,7 +47,11 @@ def search(part: str, preset: str):
         space = {"width_1": widths, "width_2": widths, "activation": hpjax.Choice(["relu", "tanh"])}
         return space | NETWORK | epochs, {"search": "grid"}
     widths = hpjax.Choice([64, 128] if smoke else [64, 128, 256, 512])
-    space = {"width_1": widths, "width_2": widths, "activation": hpjax.Choice(["relu", "tanh", "softmax"])}
+    space = {
+        "width_1": widths,
+        "width_2": widths,
+        "activation": hpjax.Choice(["relu", "tanh", "softmax"]),
+    }
     return space | NETWORK | epochs, {"search": "random", "trials": 2 if smoke else 10}
 
 
@@ -68,7 +74,11 @@ def run(flags: Flags, folder: Path) -> None:
         trials = result.trials
         write_rows(folder / f"{part}_trials.csv", ["trial", *trials.columns], trials.itertuples())
         counts = metrics.confusion(truth, predicted)
-        write_rows(folder / f"{part}_confusion.csv", [f"predicted {label}" for label in task.labels], counts)
+        write_rows(
+            folder / f"{part}_confusion.csv",
+            [f"predicted {label}" for label in task.labels],
+            counts,
+        )
         found[part] = {
             "trainings": 3 * len(trials), "seconds_searching": round(searched, 2),
             "seconds_compiling": round(result.trained.compile_seconds, 2), "programs": len(result.trained.compiled),
@@ -76,7 +86,9 @@ def run(flags: Flags, folder: Path) -> None:
             "labels": list(task.labels),
         }  # fmt: skip
         test = ", ".join(f"{name} {value:.4f}" for name, value in found[part]["test"].items())
-        print(f"{part}: {3 * len(trials)} trainings in {searched:.1f} s; best {result.best['config']}; test {test}")
+        print(
+            f"{part}: {3 * len(trials)} trainings in {searched:.1f} s; best {result.best['config']}; test {test}"
+        )
     write(folder / "searches.json", found)
 
 
@@ -85,12 +97,22 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import plots
 
     found = read(folder / "searches.json")
-    made, axes = plots.figure(1, len(found), width=plots.WIDE if len(found) > 1 else 3.25, height=3.3, squeeze=False)
+    made, axes = plots.figure(
+        1, len(found), width=plots.WIDE if len(found) > 1 else 3.25, height=3.3, squeeze=False
+    )
     criteria = []
     for ax, (part, entry) in zip(axes[0], found.items()):
         plots.confusion(ax, np.array(entry["confusion"]), tuple(entry["labels"]))
-        ax.set_title(f"{part} search, {entry['trainings']} trainings: test accuracy {entry['test']['accuracy']:.3f}")
-        criteria.append(Criterion(f"test accuracy of the best of the {part} search", entry["test"]["accuracy"], ACCURACY))
+        ax.set_title(
+            f"{part} search, {entry['trainings']} trainings: test accuracy {entry['test']['accuracy']:.3f}"
+        )
+        criteria.append(
+            Criterion(
+                f"test accuracy of the best of the {part} search",
+                entry["test"]["accuracy"],
+                ACCURACY,
+            )
+        )
     plots.save(made, folder / "confusion")
     return criteria
 

@@ -1,8 +1,9 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
-from hpjax.api import Network, Result, fit, open_run, resume, tune
+from hpjax.api import open_run, resume, tune
 from hpjax.population import Population
 from hpjax.records import RunError
+from hpjax.result import Network, Result, fit
 from hpjax.schedulers import full, halving, ladder
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError

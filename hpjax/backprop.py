@@ -14,7 +14,7 @@ and dropout, normalisation, residual connections and padding each add one factor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 
 
 # --- activations: f(z) and its derivative -----------------------------------------------------------------------------
-def activation(name: str, z: Array, slope: Array | None = None, mask: Array | None = None):
+def activation(name: str, z: Array, slope: Any = None, mask: Array | None = None):
     """a = f(z), and the function that takes d loss/d a to (d loss/d z, d loss/d slope)."""
     a = net.activate(name, z, slope, mask)
     one = jnp.ones((), z.dtype)
@@ -53,7 +53,10 @@ def activation(name: str, z: Array, slope: Array | None = None, mask: Array | No
         case "elu":  # a = z if z > 0 else exp(z) - 1
             back = lambda da: da * jnp.where(z > 0, one, a + 1)
         case "prelu":  # a = z if z > 0 else slope z
-            back = lambda da: (da * jnp.where(z > 0, one, slope), (da * jnp.where(z > 0, 0, z)).sum())
+            back = lambda da: (
+                da * jnp.where(z > 0, one, slope),
+                (da * jnp.where(z > 0, 0, z)).sum(),
+            )
         case "softmax":  # da_i/dz_j = a_i (1[i=j] - a_j)
             back = lambda da: a * (da - (da * a).sum(-1, keepdims=True))
         case "gelu":  # a = z Phi(z)
@@ -68,7 +71,9 @@ def activation(name: str, z: Array, slope: Array | None = None, mask: Array | No
     return a, (back if name == "prelu" else lambda da: (back(da), None))
 
 
-def hidden_activation(spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None):
+def hidden_activation(
+    spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None
+):
     """The layer's own activation, or the one that the config selects; with its pullback."""
     if not spec.select:
         return activation(spec.activation[layer], z, slope, mask)
@@ -93,7 +98,17 @@ def hidden_activation(spec: Spec, config: Config, layer: int, z: Array, slope: A
 
 
 # --- normalisation ----------------------------------------------------------------------------------------------------
-def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Callable[[Array], Array]):
+class Average(NamedTuple):
+    """A weighted mean m = sum_i share_i z_i, and its transpose: what it hands back to every z."""
+
+    share: Array
+    axis: int
+
+    def back(self, dz: Array) -> Array:
+        return self.share * dz.sum(self.axis, keepdims=True)
+
+
+def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Average):
     """n = gain (z - mean) / sqrt(var + eps) + shift, and its pullback.
 
     `average` is the mean that made mean and var: over the batch (batch normalisation, weighted) or over units (layer).
@@ -105,20 +120,10 @@ def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Callable[
     def back(dn):
         dunit = dn * p["gain"]
         # mean and var depend on every z they average: Ioffe & Szegedy 2015, section 3
-        dz = inverse * (dunit - average.T(dunit) - unit * average.T(dunit * unit))
+        dz = inverse * (dunit - average.back(dunit) - unit * average.back(dunit * unit))
         return dz, (dn * unit).sum(0), dn.sum(0)
 
     return n, back
-
-
-class _Average(NamedTuple):
-    """A weighted mean m = sum_i share_i z_i, and its transpose: what it hands back to every z."""
-
-    share: Array
-    axis: int
-
-    def T(self, dz: Array) -> Array:
-        return self.share * dz.sum(self.axis, keepdims=True)
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------
@@ -161,7 +166,9 @@ def value_and_grad(spec: Spec) -> Callable:
     return of
 
 
-def intermediates(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec) -> tuple[Array, tuple[Layer, ...]]:
+def intermediates(
+    params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec
+) -> tuple[Array, tuple[Layer, ...]]:
     """One step of backprop with everything it computes: the loss, and z, a, delta, dW, db of each layer."""
     (value, _), _, layers = _chain(params, stats, config, batch, spec)
     return value, layers
@@ -185,11 +192,11 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
                 mean, var = net.batch_moments(z, batch.weight)
                 new_stats.append(net.running(stats[layer], mean, var))
                 share = (batch.weight / jnp.maximum(batch.weight.sum(), 1))[:, None]
-                z, normal = normalisation(p, z, mean, var, _Average(share, 0))
+                z, normal = normalisation(p, z, mean, var, Average(share, 0))
             elif spec.normalization == "layer":
                 mean, var = net.layer_moments(z, mask)
                 share = jnp.asarray(1 / z.shape[-1], z.dtype) if mask is None else mask / mask.sum()
-                z, normal = normalisation(p, z, mean, var, _Average(share, 1))
+                z, normal = normalisation(p, z, mean, var, Average(share, 1))
             a, pull = hidden_activation(spec, config, layer, z, p.get("slope"), mask)
             a = a if mask is None else a * mask
             if "dropout" in spec.features:
@@ -207,7 +214,8 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
     value = data + net.penalty(params, config, spec)
 
     # backward: the output delta, then layer by layer
-    grads, layers, da = [], [], None
+    da: Any = None
+    grads, layers = [], []
     for layer in range(last, -1, -1):
         p, (a_in, z, a, scale, mask, normal, pull, drop, skip) = params[layer], tape[layer]
         grad, dskip = {}, None
@@ -235,16 +243,24 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
             # the weights' last use comes before their update, so that the update may overwrite them
             grad["w"], da = jax.lax.optimization_barrier((grad["w"], da))
             da = da if dskip is None else da + dskip
-        layers.append(Layer(a_in, z, a if layer < last else net.output(z, spec), delta, grad["w"], delta.sum(0)))
+        layers.append(
+            Layer(
+                a_in, z, a if layer < last else net.output(z, spec), delta, grad["w"], delta.sum(0)
+            )
+        )
         if "l1" in spec.features:  # l1 sum |W|
-            grad["w"] = grad["w"] + net.per_layer(config["l1"], layer).astype(z.dtype) * jnp.sign(p["w"])
+            grad["w"] = grad["w"] + net.per_layer(config["l1"], layer).astype(z.dtype) * jnp.sign(
+                p["w"]
+            )
         if "l2" in spec.features:  # l2/2 sum W^2
             grad["w"] = grad["w"] + net.per_layer(config["l2"], layer).astype(z.dtype) * p["w"]
         grads.append(grad)
     return (value, (tuple(new_stats), data)), tuple(grads[::-1]), tuple(layers[::-1])
 
 
-def finite_differences(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec, step: float = 1e-6) -> Params:
+def finite_differences(
+    params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec, step: float = 1e-6
+) -> Params:
     """The naive perturbation method: every number moved both ways, (L(w + h) - L(w - h)) / 2h.
 
     Costs two forward passes per number, against backprop's one forward and one backward for all of them.
@@ -260,7 +276,9 @@ def finite_differences(params: Params, stats: Stats, config: Config, batch: Batc
 
     def difference(index):
         move = jnp.zeros_like(flat).at[index].set(step)
-        up, down = (net.loss(restore(flat + sign * move), stats, config, batch, spec)[0] for sign in (1, -1))
+        up, down = (
+            net.loss(restore(flat + sign * move), stats, config, batch, spec)[0] for sign in (1, -1)
+        )
         return (up - down) / (2 * step)
 
     return restore(jax.lax.map(difference, jnp.arange(flat.size)))

@@ -1,4 +1,7 @@
-"""What can be tuned: names, defaults, bounds; which are shapes (`Spec`) and which are numbers (`Config`)."""
+"""What can be tuned: names, defaults, bounds; which are shapes (`Spec`) and which are numbers (`Config`).
+
+This file is long because it holds the tables, and everything that turns named values into a Spec and a Config.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-# ruff: noqa: E501  (the tables below read best as one line a hyperparameter)
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "prelu", "softmax", "gelu", "silu", "identity")  # fmt: skip
 OPTIMIZERS = ("sgd", "nesterov", "damped", "rmsprop", "adagrad", "adam", "adamw")
@@ -33,7 +34,9 @@ class Traced(NamedTuple):
     default: float
     low: float
     high: float
-    per: str | None  # "weights": may be one per weight layer [L+1]; "hidden": one per hidden layer [L]
+    per: (
+        str | None
+    )  # "weights": may be one per weight layer [L+1]; "hidden": one per hidden layer [L]
     about: str
 
 
@@ -42,18 +45,30 @@ STATIC: dict[str, Static] = {
     "hidden": Static((64,), None, 1, "widths of the hidden layers"),
     "depth": Static(None, None, 0, "number of hidden layers, of widths width_1, width_2, ..."),
     "width": Static(64, None, 1, "width of every hidden layer; width_1, width_2, ... of one"),
-    "activation": Static("relu", ACTIVATIONS, 0, "hidden activation; activation_1, ... of one layer"),
-    "normalization": Static("none", ("none", "batch", "layer"), 0, "between weights and activation"),
-    "residual": Static(False, (False, True), 0, "add a layer's input to its output where widths agree"),
+    "activation": Static(
+        "relu", ACTIVATIONS, 0, "hidden activation; activation_1, ... of one layer"
+    ),
+    "normalization": Static(
+        "none", ("none", "batch", "layer"), 0, "between weights and activation"
+    ),
+    "residual": Static(
+        False, (False, True), 0, "add a layer's input to its output where widths agree"
+    ),
     "bias": Static(True, (False, True), 0, "whether layers have biases"),
     "init": Static("he", ("normal", "xavier", "he", "lecun", "orthogonal"), 0, "initial weights"),
-    "parametrization": Static("standard", ("standard", "mean_field", "mup"), 0, "how scale depends on width"),
+    "parametrization": Static(
+        "standard", ("standard", "mean_field", "mup"), 0, "how scale depends on width"
+    ),
     "optimizer": Static("adam", OPTIMIZERS, 0, "update rule"),
     "schedule": Static("constant", SCHEDULES, 0, "learning rate over the horizon"),
     "batch_size": Static(32, None, 0, "examples a minibatch; 0 is the whole training part"),
-    "sampling": Static("permutation", ("permutation", "replacement"), 0, "how an epoch's minibatches are drawn"),
+    "sampling": Static(
+        "permutation", ("permutation", "replacement"), 0, "how an epoch's minibatches are drawn"
+    ),
     "loss": Static(None, LOSSES, 0, "default by task: cross_entropy for classes, mse for numbers"),
-    "output": Static(None, ACTIVATIONS, 0, "output activation; fixed by bce and cross_entropy, identity for mse"),
+    "output": Static(
+        None, ACTIVATIONS, 0, "output activation; fixed by bce and cross_entropy, identity for mse"
+    ),
     "dtype": Static("float32", ("float32", "float64"), 0, "precision of everything"),
 }
 TRACED: dict[str, Traced] = {
@@ -64,20 +79,38 @@ TRACED: dict[str, Traced] = {
     "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
     "l1": Traced(0.0, 0.0, INF, "weights", "adds l1 * sum |W|"),
     "l2": Traced(0.0, 0.0, INF, "weights", "adds l2/2 * sum W^2"),
-    "weight_decay": Traced(0.0, 0.0, INF, None, "decoupled decay of the weight matrices, times learning rate"),
-    "dropout": Traced(0.0, 0.0, 1.0, "hidden", "fraction of hidden activations dropped, in steps of 1/256"),
+    "weight_decay": Traced(
+        0.0, 0.0, INF, None, "decoupled decay of the weight matrices, times learning rate"
+    ),
+    "dropout": Traced(
+        0.0, 0.0, 1.0, "hidden", "fraction of hidden activations dropped, in steps of 1/256"
+    ),
     "input_noise": Traced(0.0, 0.0, INF, None, "standard deviation of noise on the inputs"),
     "label_smoothing": Traced(0.0, 0.0, 1.0, None, "probability spread over all classes"),
     "clip_norm": Traced(INF, 0.0, INF, None, "largest global norm of a gradient"),
     "init_scale": Traced(1.0, 0.0, INF, "weights", "times the initialisation's standard deviation"),
-    "base_width": Traced(64.0, 1.0, INF, None, "width at which mup is the standard parametrization"),
+    "base_width": Traced(
+        64.0, 1.0, INF, None, "width at which mup is the standard parametrization"
+    ),
     "decay_rate": Traced(0.1, 0.0, INF, None, "of step, exponential, inverse_time"),
-    "decay_time": Traced(1.0, 0.0, INF, None, "fraction of the horizon in which decay_rate applies once"),
+    "decay_time": Traced(
+        1.0, 0.0, INF, None, "fraction of the horizon in which decay_rate applies once"
+    ),
     "warmup": Traced(0.1, 0.0, 1.0, None, "fraction of the horizon, of warmup_cosine"),
-    "end_factor": Traced(0.0, 0.0, 1.0, None, "what the cosines end at, as a fraction of learning_rate"),
-    "horizon": Traced(0.0, 0.0, INF, None, "epochs the schedule runs over; 0 is the study's full fidelity"),
+    "end_factor": Traced(
+        0.0, 0.0, 1.0, None, "what the cosines end at, as a fraction of learning_rate"
+    ),
+    "horizon": Traced(
+        0.0, 0.0, INF, None, "epochs the schedule runs over; 0 is the study's full fidelity"
+    ),
     "epochs": Traced(20.0, 0.0, INF, None, "caps the epochs of training"),
-    "patience": Traced(0.0, 0.0, INF, None, "scores without gain before training stops and the best weights return; 0 never"),
+    "patience": Traced(
+        0.0,
+        0.0,
+        INF,
+        None,
+        "scores without gain before training stops and the best weights return; 0 never",
+    ),
 }
 # Traced hyperparameters whose code is in a program only when they are named: off, they cost nothing.
 SWITCHED = ("momentum", "l1", "l2", "weight_decay", "dropout", "input_noise", "label_smoothing", "clip_norm", "patience", "epochs")  # fmt: skip
@@ -109,7 +142,9 @@ class Spec:
     sampling: str = "permutation"
     loss: str = "cross_entropy"
     output: str = "identity"  # activation of the outputs under mse
-    classes: bool = True  # whether the task's targets are classes (one-hot, or 0/1 in one column) or numbers
+    classes: bool = (
+        True  # whether the task's targets are classes (one-hot, or 0/1 in one column) or numbers
+    )
     dtype: str = "float32"
     features: tuple[str, ...] = ()  # the SWITCHED hyperparameters in use
     masked: bool = False
@@ -161,7 +196,9 @@ def check(name: str, value: Any) -> Any:
         entry = STATIC[root]
         if root == "hidden":
             if isinstance(value, str) or not isinstance(value, Sequence):
-                raise ValueError(f"hidden must be a list of widths, got {value!r}; write [64] for one layer")
+                raise ValueError(
+                    f"hidden must be a list of widths, got {value!r}; write [64] for one layer"
+                )
             return tuple(check("width", width) for width in value)
         if root == "activation" and isinstance(value, (list, tuple)):
             return tuple(check("activation", one) for one in value)
@@ -169,13 +206,24 @@ def check(name: str, value: Any) -> Any:
             value = value.item() if isinstance(value, np.generic) else value
             if value is None and entry.default is None:
                 return None
-            if value not in entry.choices or isinstance(value, bool) != isinstance(entry.choices[0], bool):
-                near = difflib.get_close_matches(str(value), [str(c) for c in entry.choices], 1, 0.0)[0]
+            if value not in entry.choices or isinstance(value, bool) != isinstance(
+                entry.choices[0], bool
+            ):
+                near = difflib.get_close_matches(
+                    str(value), [str(c) for c in entry.choices], 1, 0.0
+                )[0]
                 options = ", ".join(str(c) for c in entry.choices)
                 raise ValueError(f"{name}={value!r} is none of {options}; did you mean {near}?")
             return value
-        if isinstance(value, (bool, str)) or value is None or value != int(value) or value < entry.low:
-            raise ValueError(f"{name} must be a whole number of at least {entry.low}, got {value!r}")
+        if (
+            isinstance(value, (bool, str))
+            or value is None
+            or value != int(value)
+            or value < entry.low
+        ):
+            raise ValueError(
+                f"{name} must be a whole number of at least {entry.low}, got {value!r}"
+            )
         return int(value)
     return _numbers(name, [value], np.array([0]), TRACED[root].default)[0].tolist()
 
@@ -262,7 +310,9 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
     depth = given.get("depth")
     if "hidden" in given:
         if depth is not None or any(base(name) == "width" for name in given):
-            raise ValueError("give the widths as hidden, or as depth and width_1, width_2, ...; not both")
+            raise ValueError(
+                "give the widths as hidden, or as depth and width_1, width_2, ...; not both"
+            )
         hidden = given["hidden"]
     else:
         numbered = [int(name[6:]) for name in given if name.startswith("width_")]
@@ -273,16 +323,24 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
     if isinstance(activation, str):
         activation = (activation,) * len(hidden)
     if len(activation) != len(hidden):
-        raise ValueError(f"activation has {len(activation)} entries for {len(hidden)} hidden layers")
+        raise ValueError(
+            f"activation has {len(activation)} entries for {len(hidden)} hidden layers"
+        )
     activation = tuple(given.get(f"activation_{i + 1}", one) for i, one in enumerate(activation))
     loss = given.get("loss") or target.loss
     if target.loss == "mse" and loss != "mse":
-        raise ValueError(f"loss={loss!r} needs classes, but the task's targets are numbers; use loss='mse'")
+        raise ValueError(
+            f"loss={loss!r} needs classes, but the task's targets are numbers; use loss='mse'"
+        )
     if loss == "cross_entropy" and target.outputs == 1:
-        raise ValueError("loss='cross_entropy' needs two or more outputs, but the task has 1; use loss='bce'")
+        raise ValueError(
+            "loss='cross_entropy' needs two or more outputs, but the task has 1; use loss='bce'"
+        )
     output = given.get("output") or "identity"
     if loss != "mse" and output != "identity":
-        raise ValueError(f"output={output!r} has no effect: loss={loss!r} fixes the output activation; drop it")
+        raise ValueError(
+            f"output={output!r} has no effect: loss={loss!r} fixes the output activation; drop it"
+        )
     if output == "prelu":
         raise ValueError("output='prelu' is for hidden layers; use 'leaky_relu'")
     plain = ("normalization", "residual", "bias", "init", "parametrization", "optimizer", "schedule", "batch_size", "sampling", "dtype")  # fmt: skip
@@ -293,21 +351,29 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
     )  # fmt: skip
 
 
-def _config(traced: Mapping[str, Sequence], rows: np.ndarray, spec: Spec, target: Target) -> Config:
+def _config(traced: Mapping[str, Any], rows: np.ndarray, spec: Spec, target: Target) -> Config:
     layers = {"weights": len(spec.hidden) + 1, "hidden": len(spec.hidden)}
     config: Config = {}
     for name, entry in TRACED.items():
         default = float(target.fidelity) if name in ("horizon", "epochs") else entry.default
         parts = {int(n[len(name) + 1 :]): n for n in traced if n != name and base(n) == name}
-        leaf = _numbers(name, traced[name], rows, default) if name in traced else np.full(len(rows), default)
+        leaf = (
+            _numbers(name, traced[name], rows, default)
+            if name in traced
+            else np.full(len(rows), default)
+        )
         if parts:
-            length = layers[entry.per]
-            leaf = np.repeat(leaf[:, None], length, 1) if leaf.ndim == 1 else leaf
+            length = layers[entry.per or "weights"]
+            wide = np.repeat(leaf[:, None], length, 1) if leaf.ndim == 1 else leaf
             for part, column in parts.items():
                 if part <= length:  # a deeper network's layer is inactive here
-                    leaf[:, part - 1] = _numbers(column, traced[column], rows, leaf[:, part - 1])
-        if leaf.ndim == 2 and leaf.shape[1] != layers[entry.per]:
-            raise ValueError(f"{name} has {leaf.shape[1]} values for {layers[entry.per]} layers of hidden={spec.hidden}")
+                    wide[:, part - 1] = _numbers(column, traced[column], rows, wide[:, part - 1])
+            leaf = wide
+        wanted = layers[entry.per or "weights"]
+        if leaf.ndim == 2 and leaf.shape[1] != wanted:
+            raise ValueError(
+                f"{name} has {leaf.shape[1]} values for {wanted} layers of hidden={spec.hidden}"
+            )
         config[name] = leaf
     if "horizon" in traced:
         config["horizon"] = np.where(config["horizon"] == 0, target.fidelity, config["horizon"])
@@ -319,17 +385,34 @@ def _numbers(name: str, column: Sequence | np.ndarray, rows: np.ndarray, default
     entry = TRACED[base(name)]
     picked = column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
     try:
-        if any(isinstance(value, (str, bool)) for value in (picked if not isinstance(column, np.ndarray) else ())):
+        if any(
+            isinstance(value, (str, bool))
+            for value in (picked if not isinstance(column, np.ndarray) else ())
+        ):
             raise TypeError
         length = max((len(v) for v in picked if isinstance(v, (tuple, list))), default=0)
         if length:
             if entry.per is None or base(name) != name:
                 raise ValueError(f"{name} is one number per network, got {length}")
-            picked = [[np.nan] * length if v is None else [v] * length if np.isscalar(v) else v for v in picked]
-        leaf = np.array([np.nan if v is None else v for v in picked] if isinstance(picked, list) else picked, np.float64)
+            picked = [
+                [np.nan] * length if v is None else [v] * length if np.isscalar(v) else v
+                for v in picked
+            ]
+        leaf = np.array(
+            [np.nan if v is None else v for v in picked] if isinstance(picked, list) else picked,
+            np.float64,
+        )
     except TypeError:
-        raise ValueError(f"{name} must be a number in [{entry.low:g}, {entry.high:g}], got {picked[0]!r}") from None
+        raise ValueError(
+            f"{name} must be a number in [{entry.low:g}, {entry.high:g}], got {picked[0]!r}"
+        ) from None
     bad = (leaf < entry.low) | (leaf > entry.high)
     if bad.any():
-        raise ValueError(f"{name} must be a number in [{entry.low:g}, {entry.high:g}], got {leaf[bad][0]:g}")
-    return np.where(np.isnan(leaf), default if np.ndim(default) == 0 or leaf.ndim == 1 else np.asarray(default)[:, None], leaf)
+        raise ValueError(
+            f"{name} must be a number in [{entry.low:g}, {entry.high:g}], got {leaf[bad][0]:g}"
+        )
+    return np.where(
+        np.isnan(leaf),
+        default if np.ndim(default) == 0 or leaf.ndim == 1 else np.asarray(default)[:, None],
+        leaf,
+    )

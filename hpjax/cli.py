@@ -1,4 +1,7 @@
-"""The command line: `hpjax tune`, `hpjax resume RUN`, `hpjax show RUN`, `hpjax tasks`."""
+"""The command line: `hpjax tune`, `hpjax resume RUN`, `hpjax show RUN`, `hpjax tasks`.
+
+This file is long because four commands share their tables and figures.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ NETWORKS, EPOCHS = 81, 27  # of the default's first rung and last
 class Tune:
     """Search hyperparameters of multilayer perceptrons on a task."""
 
-    task: Annotated[str, tyro.conf.Positional] = "digits"  # a name that `hpjax tasks` lists, or a file
+    task: Annotated[str, tyro.conf.Positional] = (
+        "digits"  # a name that `hpjax tasks` lists, or a file
+    )
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
     search: Literal["random", "grid"] = "random"  # where to look
     scheduler: Literal["halving", "full"] = "halving"  # how long each network lives
@@ -96,7 +101,11 @@ class Watcher:
         self.status.stop()
 
     def __call__(self, progress, trained) -> None:
-        best = f"{progress.incumbent:.4f} (trial {progress.best})" if progress.best >= 0 else "none yet"
+        best = (
+            f"{progress.incumbent:.4f} (trial {progress.best})"
+            if progress.best >= 0
+            else "none yet"
+        )
         rate = trained.networks_trained / max(trained.run_seconds, 1e-9)
         line = (
             f"{progress.finished}/{progress.asked} trials done, {progress.epochs} epochs, {rate:.1f} networks/s, "
@@ -110,20 +119,28 @@ class Watcher:
 
 def tune(options: Tune, console: Console) -> int:
     """Runs `hpjax tune`."""
-    from hpjax import api
+    from hpjax import api, assemble
     from hpjax.schedulers import full, halving, ladder
 
     if options.cache:
         use_cache()
-    space = api.as_space(options.space if options.space is not None else SPACE)
-    epochs = options.epochs or (EPOCHS if options.scheduler == "halving" else api.fidelity_of(space))
+    space = assemble.as_space(options.space if options.space is not None else SPACE)
+    epochs = options.epochs or (
+        EPOCHS if options.scheduler == "halving" else assemble.fidelity_of(space)
+    )
     known = None
     if options.search == "grid":
-        _, known, _ = api.as_search("grid", space, options.levels)
+        _, known, _ = assemble.as_search("grid", space, options.levels)
     trials = options.trials or known or NETWORKS
-    scheduler = full(epochs) if options.scheduler == "full" else halving(ladder(trials, epochs, options.eta))
+    scheduler = (
+        full(epochs)
+        if options.scheduler == "full"
+        else halving(ladder(trials, epochs, options.eta))
+    )
     if options.scheduler == "halving" and len(scheduler.rungs) == 1:
-        console.print(f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end")
+        console.print(
+            f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end"
+        )
     name = Path(options.task).stem
     out = options.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     common = dict(
@@ -156,16 +173,22 @@ def report(result, console: Console, top: int = 10) -> int:
     """The end of a study: top trials, test metrics, and where the files are."""
     console.print(table(result, top))
     if result.best["trial"] is None:
-        console.print("no trial reached full fidelity without diverging; lower learning_rate's range, or add trials")
+        console.print(
+            "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
+        )
         return 1
     if len(result.task.test):
         network = result.refit()
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.test(network).items())
-        console.print(f"best trial {result.best['trial']}, trained again on all {len(result.task.development)} development examples")
+        console.print(
+            f"best trial {result.best['trial']}, trained again on all {len(result.task.development)} development examples"
+        )
         console.print(f"test ({len(result.task.test)} examples): {metrics}")
     if result.folder is not None:
         drawn = draw(result)
-        console.print(f"files: {result.folder} (ledger.jsonl, curves/, {drawn[0].name}); again: hpjax show {result.folder}")
+        console.print(
+            f"files: {result.folder} (ledger.jsonl, curves/, {drawn[0].name}); again: hpjax show {result.folder}"
+        )
     return 0
 
 
@@ -176,8 +199,12 @@ def table(result, top: int) -> Table:
     order = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
     rank = trials["status"].map(order)
     best = trials.assign(rank=rank).sort_values(["rank", "loss"], kind="stable").head(top)
-    counts = ", ".join(f"{count} {status}" for status, count in trials["status"].value_counts().items())
-    made = Table(title=f"{result.task.name}: best of {len(trials)} trials by validation {minimized} ({counts})")
+    counts = ", ".join(
+        f"{count} {status}" for status, count in trials["status"].value_counts().items()
+    )
+    made = Table(
+        title=f"{result.task.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
+    )
     made.add_column("trial", justify="right")
     value = "loss" if minimized == "loss" else "error"
     shown = ["loss", "error"] if value == "loss" else ["error"]
@@ -201,8 +228,14 @@ def draw(result) -> list[Path]:
 
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE)
     minimized = result.settings["minimize"]
-    plots.learning_curves(left, result.curves, result.best["trial"], minimized, f"validation {minimized}")
-    plots.incumbent(right, *records.incumbent(result.records, result.fidelity), label=f"best validation {minimized}")
+    plots.learning_curves(
+        left, result.curves, result.best["trial"], minimized, f"validation {minimized}"
+    )
+    plots.incumbent(
+        right,
+        *records.incumbent(result.records, result.fidelity),
+        label=f"best validation {minimized}",
+    )
     return plots.save(made, result.folder / "figure")
 
 
@@ -212,15 +245,16 @@ def show(options: Show, console: Console) -> int:
 
     result = api.open_run(options.run)
     console.print(table(result, options.top))
-    console.print(f"ended: {result.stopped}; seed {result.settings['seed']}, space {result.settings['space_hash']}")
+    console.print(
+        f"ended: {result.stopped}; seed {result.settings['seed']}, space {result.settings['space_hash']}"
+    )
     if len(result.trials):
         console.print(f"figure: {draw(result)[0]}")
     return 0
 
 
-def tasks(options: Tasks, console: Console) -> int:
+def tasks(console: Console) -> int:
     """Runs `hpjax tasks`."""
-    del options
     from hpjax.tasks.named import NAMES, STORED
 
     made = Table("name", "what")
@@ -229,7 +263,9 @@ def tasks(options: Tasks, console: Console) -> int:
     for name, (_, about) in STORED.items():
         made.add_row(name, f"{about} (needs --data DIR or HPJAX_DATA)")
     console.print(made)
-    console.print("or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict")
+    console.print(
+        "or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict"
+    )
     return 0
 
 
@@ -247,9 +283,16 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
     from hpjax.records import RunError
 
-    commands = {Tune: tune, Resume: resume, Show: show, Tasks: tasks}
     try:
-        code = commands[type(options)](options, console)
+        match options:
+            case Tune():
+                code = tune(options, console)
+            case Resume():
+                code = resume(options, console)
+            case Show():
+                code = show(options, console)
+            case Tasks():
+                code = tasks(console)
     except (ValueError, RunError) as fault:
         print(f"hpjax: {fault}", file=sys.stderr)
         code = 2

@@ -31,7 +31,9 @@ def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.
         wrong = (z[:, 0] > boundary) != (y[:, 0] > 0.5)
     else:
         wrong = jnp.argmax(z, -1) != jnp.argmax(y, -1)
-    return jnp.where(jnp.isfinite(z).all(), (weight * wrong.astype(weight.dtype)).sum() / total, jnp.nan)
+    return jnp.where(
+        jnp.isfinite(z).all(), (weight * wrong.astype(weight.dtype)).sum() / total, jnp.nan
+    )
 
 
 def table(truth: np.ndarray, predicted: np.ndarray, classes: bool) -> dict[str, float]:
@@ -53,7 +55,7 @@ def table(truth: np.ndarray, predicted: np.ndarray, classes: bool) -> dict[str, 
             "mae": float(metrics.mean_absolute_error(truth, predicted)),
         }
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        truth, predicted, average="macro", zero_division=0.0
+        truth, predicted, average="macro", zero_division=0
     )
     return {
         "accuracy": float(metrics.accuracy_score(truth, predicted)),

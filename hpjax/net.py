@@ -3,10 +3,13 @@
 A layer is  z = a W + b,  z = normalise(z),  a = activation(z),  dropout,  (+ the layer's input, when residual).
 Every function here is for ONE network; widths may be padded (`Spec.masked`), and then masks follow every activation,
 so that a padded network computes exactly what the narrow one alone computes.
+
+This file is long because it has the whole catalogue of layers, initialisations and losses, once.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +19,12 @@ import numpy as np
 from hpjax.catalogue import Config, Spec
 
 Array = jax.Array
-Params = tuple[dict[str, Array], ...]  # per layer: w [in out], b [out], gain [out], shift [out], slope []
-Stats = tuple[dict[str, Array], ...]  # per hidden layer, with batch normalisation: mean [out], var [out]
+Params = tuple[
+    dict[str, Array], ...
+]  # per layer: w [in out], b [out], gain [out], shift [out], slope []
+Stats = tuple[
+    dict[str, Array], ...
+]  # per hidden layer, with batch normalisation: mean [out], var [out]
 
 NORMALIZATION_EPS = 1e-5
 STATS_DECAY = 0.9  # of batch normalisation's running mean and variance, per step
@@ -40,7 +47,10 @@ def unit_masks(spec: Spec, config: Config) -> list[Array | None]:
     if not spec.masked:
         return [None] * len(spec.sizes)
     dtype = jnp.dtype(spec.dtype)
-    hidden = [(jnp.arange(n, dtype=jnp.int32) < config["width"][i]).astype(dtype) for i, n in enumerate(spec.hidden)]
+    hidden = [
+        (jnp.arange(n, dtype=jnp.int32) < config["width"][i]).astype(dtype)
+        for i, n in enumerate(spec.hidden)
+    ]
     return [None, *hidden, None]
 
 
@@ -88,7 +98,7 @@ def init(flat: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
     dtype = jnp.dtype(spec.dtype)
     sizes, true, masks = spec.sizes, true_sizes(spec, config), unit_masks(spec, config)
     layers, stats, offset = [], [], 0
-    for layer, (rows, columns) in enumerate(zip(sizes, sizes[1:])):
+    for layer, (rows, columns) in enumerate(pairwise(sizes)):
         fan_in, fan_out = true[layer], true[layer + 1]
         if spec.masked:
             down, across = jnp.arange(rows, dtype=jnp.int32), jnp.arange(columns, dtype=jnp.int32)
@@ -99,11 +109,13 @@ def init(flat: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
         offset = offset + fan_in * fan_out
         if spec.init == "orthogonal":
             w = _orthogonal(w)
-        w = w * (_deviation(spec, config, layer, fan_in, fan_out) * per_layer(config["init_scale"], layer)).astype(dtype)
-        if masks[layer] is not None:
-            w = w * masks[layer][:, None]
-        if masks[layer + 1] is not None:
-            w = w * masks[layer + 1][None, :]
+        w = w * (
+            _deviation(spec, config, layer, fan_in, fan_out)
+            * per_layer(config["init_scale"], layer)
+        ).astype(dtype)
+        above, below = masks[layer], masks[layer + 1]
+        w = w if above is None else w * above[:, None]
+        w = w if below is None else w * below[None, :]
         here = {"w": w}
         if spec.bias:
             here["b"] = jnp.zeros(columns, dtype)
@@ -173,7 +185,7 @@ def masked_softmax(z: Array, mask: Array | None) -> Array:
     return jax.nn.softmax(z if mask is None else jnp.where(mask > 0, z, -jnp.inf), axis=-1)
 
 
-def activate(name: str, z: Array, slope: Array | None = None, mask: Array | None = None) -> Array:
+def activate(name: str, z: Array, slope: Any = None, mask: Array | None = None) -> Array:
     """One activation [B H] -> [B H]; `slope` is prelu's, `mask` [H] says which units a softmax runs over."""
     match name:
         case "sigmoid":
@@ -199,7 +211,9 @@ def activate(name: str, z: Array, slope: Array | None = None, mask: Array | None
     raise ValueError(f"no activation is called {name!r}")
 
 
-def hidden_activation(spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None) -> Array:
+def hidden_activation(
+    spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None
+) -> Array:
     """The activation of one hidden layer: its own, or the one that the config selects."""
     if not spec.select:
         return activate(spec.activation[layer], z, slope, mask)
@@ -217,7 +231,12 @@ def dropout_scale(key: Array, rate: Array, width: int, batch: int, dtype) -> Arr
     Drawn unit-major, so that a narrow layer's mask is a prefix of a wide one's.
     """
     words = jax.random.bits(key, (-(-width * batch // 4),), jnp.uint32)
-    bits = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[: width * batch].reshape(width, batch).T
+    bits = (
+        jax.lax.bitcast_convert_type(words, jnp.uint8)
+        .reshape(-1)[: width * batch]
+        .reshape(width, batch)
+        .T
+    )
     level = jnp.minimum(jnp.round(rate * 256), 255).astype(jnp.int32)
     kept = 256.0 / (256 - level).astype(dtype)
     return jnp.where(bits.astype(jnp.int32) >= level, kept, jnp.zeros((), dtype))
@@ -254,12 +273,14 @@ def layer_moments(z: Array, mask: Array | None) -> tuple[Array, Array]:
 
 def running(stats: dict, mean: Array, var: Array) -> dict:
     """The batch statistics after one more minibatch."""
-    blend = lambda old, new: STATS_DECAY * old + (1 - STATS_DECAY) * new  # noqa: E731
+    blend = lambda old, new: STATS_DECAY * old + (1 - STATS_DECAY) * new
     return {"mean": blend(stats["mean"], mean), "var": blend(stats["var"], var)}
 
 
 # --- forward and loss -------------------------------------------------------------------------------------------------
-def forward(params: Params, stats: Stats, config: Config, x: Array, spec: Spec, batch: Batch | None = None) -> tuple[Array, Stats]:
+def forward(
+    params: Params, stats: Stats, config: Config, x: Array, spec: Spec, batch: Batch | None = None
+) -> tuple[Array, Stats]:
     """The outputs before the output activation, [B F] -> [B C].
 
     Args:
@@ -343,13 +364,19 @@ def penalty(params: Params, config: Config, spec: Spec) -> Array:
     total = jnp.zeros((), jnp.dtype(spec.dtype))
     for layer, p in enumerate(params):
         if "l1" in spec.features:
-            total = total + per_layer(config["l1"], layer).astype(total.dtype) * jnp.abs(p["w"]).sum()
+            total = (
+                total + per_layer(config["l1"], layer).astype(total.dtype) * jnp.abs(p["w"]).sum()
+            )
         if "l2" in spec.features:
-            total = total + per_layer(config["l2"], layer).astype(total.dtype) / 2 * (p["w"] ** 2).sum()
+            total = (
+                total + per_layer(config["l2"], layer).astype(total.dtype) / 2 * (p["w"] ** 2).sum()
+            )
     return total
 
 
-def loss(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec) -> tuple[Array, tuple[Stats, Array]]:
+def loss(
+    params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec
+) -> tuple[Array, tuple[Stats, Array]]:
     """The loss of one training step.
 
     Args:

@@ -8,7 +8,7 @@ rmsprop, adagrad and adam are ours, because optax's have a NaN hypergradient at 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,9 @@ def schedule(spec: Spec, config: Config, epoch: Array) -> Array:
         case "warmup_cosine":
             rise = jnp.maximum(config["warmup"], 1e-6)
             fall = (t - rise) / jnp.maximum(1 - rise, 1e-6)
-            return jnp.where(t < rise, t / rise, _cosine(jnp.clip(fall, 0, 1), config["end_factor"]))
+            return jnp.where(
+                t < rise, t / rise, _cosine(jnp.clip(fall, 0, 1), config["end_factor"])
+            )
     raise ValueError(f"no schedule is called {spec.schedule!r}")
 
 
@@ -78,8 +80,9 @@ def safe_sqrt(x: Array) -> Array:
 def adam(beta1: Array, beta2: Array, eps: Array) -> optax.GradientTransformation:
     """m / (sqrt(v) + eps) with bias-corrected moments (Kingma & Ba 2015, algorithm 1)."""
 
-    def update(grads, state, params=None):
-        del params
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        grads = updates
         count = state.count + 1
         mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, grads)
@@ -89,15 +92,19 @@ def adam(beta1: Array, beta2: Array, eps: Array) -> optax.GradientTransformation
         return direction, Moments(count, mu, nu)
 
     return optax.GradientTransformation(
-        lambda params: Moments(jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params)), update
+        lambda params: Moments(
+            jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params)
+        ),
+        update,
     )
 
 
 def rmsprop(beta2: Array, eps: Array) -> optax.GradientTransformation:
     """g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012)."""
 
-    def update(grads, state, params=None):
-        del params
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        grads = updates
         nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, grads)
         direction = jax.tree.map(lambda g, v: g / (safe_sqrt(v) + eps), grads, nu)
         return direction, Moments(state.count + 1, (), nu)
@@ -110,8 +117,9 @@ def rmsprop(beta2: Array, eps: Array) -> optax.GradientTransformation:
 def adagrad(eps: Array) -> optax.GradientTransformation:
     """g / sqrt(v + eps), v the sum of g^2 (Duchi et al. 2011)."""
 
-    def update(grads, state, params=None):
-        del params
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        grads = updates
         nu = jax.tree.map(lambda v, g: v + g * g, state.nu, grads)
         direction = jax.tree.map(lambda g, v: g / safe_sqrt(v + eps), grads, nu)
         return direction, Moments(state.count + 1, (), nu)
@@ -123,7 +131,7 @@ def adagrad(eps: Array) -> optax.GradientTransformation:
 
 def clip(grads, largest: Array):
     """Gradients scaled to a global norm of at most `largest` (Pascanu et al. 2013, algorithm 1); finite at zero."""
-    norm = safe_sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads)))
+    norm = safe_sqrt(jnp.asarray(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads))))
     over = norm > largest
     factor = jnp.where(over, largest / jnp.where(over, norm, 1), 1)
     return jax.tree.map(lambda g: g * factor, grads)
@@ -133,7 +141,9 @@ def direction(spec: Spec, config: Config) -> optax.GradientTransformation:
     """The optimizer's direction before the learning rate, as optax would have it."""
     match spec.optimizer:
         case "sgd":
-            return optax.trace(config["momentum"]) if "momentum" in spec.features else optax.identity()
+            return (
+                optax.trace(config["momentum"]) if "momentum" in spec.features else optax.identity()
+            )
         case "nesterov":
             return optax.trace(config["momentum"], nesterov=True)
         case "damped":  # v = beta v + (1 - beta) g
@@ -148,7 +158,10 @@ def direction(spec: Spec, config: Config) -> optax.GradientTransformation:
 
 
 def optimizer(
-    spec: Spec, config: Config, epoch: Array, multipliers: Callable[[str, int], Array | None] = lambda leaf, layer: None
+    spec: Spec,
+    config: Config,
+    epoch: Array,
+    multipliers: Callable[[str, int], Array | None] = lambda leaf, layer: None,
 ) -> optax.GradientTransformation:
     """The whole update rule of one step: clip, direction, decoupled weight decay, learning rate.
 
@@ -173,21 +186,25 @@ def optimizer(
     rule = direction(spec, config)
     factor = schedule(spec, config, epoch)
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None, **extra):
+        del extra
+        grads: Any = updates
+        held: Any = params
         if "clip_norm" in spec.features:
             grads = clip(grads, config["clip_norm"])
-        moves, state = rule.update(grads, state, params)
-        updates = []
+        found, state = rule.update(grads, state, params)
+        moves: Any = found
+        made = []
         for layer, move in enumerate(moves):
             rates = config["learning_rate"]
             rate = factor * (rates if jnp.ndim(rates) == 0 else rates[layer])
             here = {}
             for leaf, value in move.items():
                 if leaf == "w" and "weight_decay" in spec.features:
-                    value = value + config["weight_decay"] * params[layer]["w"]
+                    value = value + config["weight_decay"] * held[layer]["w"]
                 times = multipliers(leaf, layer)
                 here[leaf] = -(rate if times is None else rate * times) * value
-            updates.append(here)
-        return tuple(updates), state
+            made.append(here)
+        return tuple(made), state
 
     return optax.GradientTransformation(rule.init, update)

@@ -21,7 +21,9 @@ BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
 WIDEST_CHUNK = 256
-ROW_BYTES = 2**17  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
+ROW_BYTES = (
+    2**17
+)  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
 CHUNKS = 1  # chunks per device in a block
 SHAPES = 48  # distinct shapes beyond which widths are rounded up to the ladder
 LADDER = tuple(sorted({int(2**k * m) for k in range(14) for m in (1, 1.5)} - {0}))
@@ -75,7 +77,9 @@ def _signature(spec: Spec) -> tuple:
     """What two specs must agree in to share a program."""
     if spec.init == "orthogonal":  # a padded QR is not the narrow one's
         return ("exact", dataclasses.replace(spec, masked=False, select=()))
-    plain = dataclasses.replace(spec, hidden=(0,) * len(spec.hidden), activation=(), masked=False, select=())
+    plain = dataclasses.replace(
+        spec, hidden=(0,) * len(spec.hidden), activation=(), masked=False, select=()
+    )
     return ("padded", plain)
 
 
@@ -85,9 +89,15 @@ def padded(specs: Sequence[Spec]) -> Spec:
     hidden = tuple(max(widths) for widths in zip(*(spec.hidden for spec in specs)))
     masked = any(spec.masked or spec.hidden != hidden for spec in specs)
     alike = all(spec.activation == first.activation and not spec.select for spec in specs)
-    select = () if alike else tuple(sorted({name for spec in specs for name in spec.select or spec.activation}))
+    select = (
+        ()
+        if alike
+        else tuple(sorted({name for spec in specs for name in spec.select or spec.activation}))
+    )
     activation = first.activation if alike else (select[0],) * len(hidden)
-    return dataclasses.replace(first, hidden=hidden, activation=activation, masked=masked, select=select)
+    return dataclasses.replace(
+        first, hidden=hidden, activation=activation, masked=masked, select=select
+    )
 
 
 def member(program: Spec, spec: Spec, config: Config) -> Config:
@@ -104,7 +114,9 @@ def member(program: Spec, spec: Spec, config: Config) -> Config:
 def member_bytes(spec: Spec, batch: int) -> int:
     """Bytes that one network's training step touches: weights, gradients, moments, activations."""
     item = 8 if spec.dtype == "float64" else 4
-    moments = {"sgd": int("momentum" in spec.features), "adam": 2, "adamw": 2}.get(spec.optimizer, 1)
+    moments = {"sgd": int("momentum" in spec.features), "adam": 2, "adamw": 2}.get(
+        spec.optimizer, 1
+    )
     return item * (spec.weights * (2 + moments) + 3 * batch * sum(spec.sizes))
 
 
@@ -113,7 +125,9 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
     batch = spec.batch_size or load.train
     steps = -(-load.train // batch) * load.epochs
     pairs = sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
-    flop = 6 * batch * pairs + 2 * pairs * load.valid / max(1, load.score_every * -(-load.train // batch))
+    flop = 6 * batch * pairs + 2 * pairs * load.valid / max(
+        1, load.score_every * -(-load.train // batch)
+    )
     item = 8 if spec.dtype == "float64" else 4
     moved = item * spec.weights * {"adam": 7, "adamw": 7}.get(spec.optimizer, 5)
     extra = 1 + MASK * spec.masked + SELECT * max(0, len(spec.select) - 1)
@@ -131,7 +145,13 @@ def chunk_of(spec: Spec, members: float, load: Load, devices: int, cache: int) -
     return 2 ** int(np.log2(wide))
 
 
-def make(specs: Sequence[Spec], shares: Sequence[float], load: Load, devices: int, cache: int | None = None) -> tuple[Program, ...]:
+def make(
+    specs: Sequence[Spec],
+    shares: Sequence[float],
+    load: Load,
+    devices: int,
+    cache: int | None = None,
+) -> tuple[Program, ...]:
     """Chooses programs for the shapes that a study is expected to see.
 
     Merges shapes greedily, the best pair first, as long as the model says that compiling one program less saves more
@@ -164,19 +184,16 @@ def make(specs: Sequence[Spec], shares: Sequence[float], load: Load, devices: in
     for family in families.values():
         found = [(spec, share, cost(spec, share)) for spec, share in family.items()]
         while len(found) > 1:
-            best = None
+            gains = []
             for i, (a, share_a, cost_a) in enumerate(found):
-                for j in range(i):
-                    b, share_b, cost_b = found[j]
-                    joint = padded([a, b])
-                    joint_cost = cost(joint, share_a + share_b)
-                    gain = cost_a + cost_b - joint_cost
-                    if best is None or gain > best[0]:
-                        best = (gain, i, j, joint, share_a + share_b, joint_cost)
-            if best is None or best[0] <= 0:
+                for j, (b, share_b, cost_b) in enumerate(found[:i]):
+                    joint, share = padded([a, b]), share_a + share_b
+                    whole = cost(joint, share)
+                    gains.append((cost_a + cost_b - whole, i, j, (joint, share, whole)))
+            gain, i, j, merged = max(gains, key=lambda entry: entry[0])
+            if gain <= 0:
                 break
-            _, i, j, *merged = best
-            found = [f for k, f in enumerate(found) if k not in (i, j)] + [tuple(merged)]
+            found = [kept for k, kept in enumerate(found) if k not in (i, j)] + [merged]
         programs += [program(spec, share, load, devices, cache) for spec, share, _ in found]
     return tuple(programs)
 

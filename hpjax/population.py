@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +50,8 @@ def devices(say: Callable[[str], None] = warn) -> list:
 
     Says so, with the remedy, when JAX was started with fewer CPU devices than there are cores.
     """
-    started = False
-    if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    started, chosen = False, jax.config.values["jax_num_cpu_devices"]
+    if chosen < 0 and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         try:
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:
@@ -74,7 +74,9 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
     that its loops need no masks. `normal` leads with one flat draw per chunk.
     """
     spec = program.spec
-    own_pace = bool({"epochs", "patience"} & set(spec.features))  # its networks may stop at different epochs
+    own_pace = bool(
+        {"epochs", "patience"} & set(spec.features)
+    )  # its networks may stop at different epochs
 
     def chunk(args, data):
         state, config, fresh, start, until, group, seed, normal = args
@@ -107,7 +109,7 @@ class Compiled(NamedTuple):
 
     program: Program
     call: Callable
-    empty: object  # a block of states to start from scratch with, on the devices
+    empty: Any  # a block of states to start from scratch with, on the devices
     data: object  # on the devices
 
 
@@ -127,7 +129,9 @@ class Pool:
         if short > 0:
             old = len(self.slot) + len(self.free)
             grown = max(short, old // 2)
-            self.leaves = [np.concatenate([a, np.zeros((grown, *a.shape[1:]), a.dtype)]) for a in self.leaves]
+            self.leaves = [
+                np.concatenate([a, np.zeros((grown, *a.shape[1:]), a.dtype)]) for a in self.leaves
+            ]
             self.free += range(old, old + grown)
         for trial in missing:
             self.slot[trial] = self.free.pop()
@@ -179,7 +183,12 @@ class Population:
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
         self.programs = list(programs)
-        self.repeats, self.seed, self.score_every, self.gradients = repeats, seed, score_every, gradients
+        self.repeats, self.seed, self.score_every, self.gradients = (
+            repeats,
+            seed,
+            score_every,
+            gradients,
+        )
         self.groups = len(examples.folds) * repeats
         self.rows = -(-target.fidelity // score_every)
         self.found = devices(say) if found is None else found
@@ -235,7 +244,15 @@ class Population:
         for order in reversed(self.history[base:]):
             rows = np.flatnonzero(np.isin(order.trial, list(need)))
             if len(rows):
-                steps.append(Order(*(np.asarray(field)[rows] for field in order[:5])))
+                steps.append(
+                    Order(
+                        order.trial[rows],
+                        order.unit[rows],
+                        order.source[rows],
+                        order.epochs[rows],
+                        order.seed[rows],
+                    )
+                )
                 need -= set(order.trial[rows].tolist())
                 need |= set(order.source[rows][order.source[rows] >= 0].tolist())
         for step in reversed(steps):
@@ -247,14 +264,18 @@ class Population:
         if self.cache is None or not self.cache.exists():
             return 0
         try:
-            with np.load(self.cache, allow_pickle=False) as file:
-                arrays = dict(file)
+            with open(self.cache, "rb") as file, np.load(file, allow_pickle=False) as saved:
+                arrays = dict(saved)
             orders = int(arrays.pop("orders"))
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as fault:
-            self.say(f"hpjax: {self.cache.name} is broken ({fault}); its networks are trained again")
+            self.say(
+                f"hpjax: {self.cache.name} is broken ({fault}); its networks are trained again"
+            )
             return 0
         if orders > len(self.history):
-            self.say(f"hpjax: {self.cache.name} is ahead of the ledger; its networks are trained again")
+            self.say(
+                f"hpjax: {self.cache.name} is ahead of the ledger; its networks are trained again"
+            )
             return 0
         for name in [name for name in arrays if name.endswith("_trials")]:
             number = int(name[1:].split("_")[0])
@@ -275,7 +296,9 @@ class Population:
         if at is None:
             share = 1 / max(1, len(self.programs) + 1)
             wide = plan.laddered(spec)
-            self.programs.append(plan.program(wide, share, self.load, len(self.found), plan.cache_size()))
+            self.programs.append(
+                plan.program(wide, share, self.load, len(self.found), plan.cache_size())
+            )
             at = len(self.programs) - 1
         return at
 
@@ -300,14 +323,20 @@ class Population:
         started = time.perf_counter()
         trainer, data = self.trainer(program.spec), self.device_data(program.spec)
         lead = (program.chunks * program.devices, program.chunk)
-        scalar = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
+        scalar = {
+            name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in config.items()
+        }
         flat = jax.ShapeDtypeStruct((draws(program.spec),), program.spec.dtype)
         one = jax.eval_shape(lambda n, c: trainer.init(n, cast(c, program.spec)), flat, scalar)
         shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((*lead, *s.shape), s.dtype), one)
         rows = NamedSharding(self.mesh, PartitionSpec("device"))
         empty = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, s.dtype), rows), shapes)
-        each = [np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)]
-        wide = {name: np.zeros((*lead, *leaf.shape[1:]), leaf.dtype) for name, leaf in config.items()}
+        each = [
+            np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)
+        ]
+        wide = {
+            name: np.zeros((*lead, *leaf.shape[1:]), leaf.dtype) for name, leaf in config.items()
+        }
         normal = np.zeros((lead[0], draws(program.spec)), program.spec.dtype)
         arguments = (data, empty, wide, *each, normal)
         call = jax.jit(block_function(program, trainer, self.mesh)).lower(*arguments).compile()
@@ -320,19 +349,21 @@ class Population:
     # --- training ---
     def _train(self, order: Order) -> Results:
         count, nan = len(order.trial), np.nan
+        lead = (count, self.groups)
         results = Results(
-            *(np.full((count, self.groups), nan) for _ in range(3)),
-            np.zeros((count, self.groups), np.int64),
-            np.full((count, self.groups, self.rows, 4), nan, np.float32),
-            np.zeros(count, bool),
-        )
+            loss=np.full(lead, nan), error=np.full(lead, nan), train=np.full(lead, nan),
+            reached=np.zeros(lead, np.int64), curves=np.full((*lead, self.rows, 4), nan, np.float32),
+            failed=np.zeros(count, bool),
+        )  # fmt: skip
         jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
         for group in catalogue.split(self.space.decode(order.unit), self.target):
             number = self._program_of(group.spec)
             wide = plan.member(self.programs[number].spec, group.spec, group.config)
             jobs.setdefault(number, []).append((group.rows, wide))
         sources = self._snapshot(order)
-        begins = np.array([self.age[source] if source >= 0 else 0 for source in order.source.tolist()])
+        begins = np.array(
+            [self.age[source] if source >= 0 else 0 for source in order.source.tolist()]
+        )
         for number in sorted(jobs):
             rows = np.concatenate([rows for rows, _ in jobs[number]])
             configs = [config for _, config in jobs[number]]
@@ -352,7 +383,9 @@ class Population:
             found[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
         return found
 
-    def _bucket(self, number: int, order: Order, rows, begins, config: dict, sources: dict, results: Results) -> None:
+    def _bucket(
+        self, number: int, order: Order, rows, begins, config: dict, sources: dict, results: Results
+    ) -> None:
         """Streams the trials `rows` of an order, all of one program, through its blocks."""
         left = np.ones((len(rows), self.groups), bool)
         while left.any():
@@ -360,19 +393,32 @@ class Population:
                 compiled = self._compile(number, config)
                 self._blocks(number, compiled, order, rows, begins, config, sources, results, left)
             except jax.errors.JaxRuntimeError as fault:
-                if "RESOURCE_EXHAUSTED" not in str(fault) and "out of memory" not in str(fault).lower():
+                if (
+                    "RESOURCE_EXHAUSTED" not in str(fault)
+                    and "out of memory" not in str(fault).lower()
+                ):
                     raise
                 program = self.programs[number]
                 if program.chunk * program.chunks == 1:
                     results.failed[rows[left.any(1)]] = True
-                    self.say(f"hpjax: {left.any(1).sum()} networks of {program.spec.hidden} do not fit in memory: FAILED")
+                    self.say(
+                        f"hpjax: {left.any(1).sum()} networks of {program.spec.hidden} do not fit in memory: FAILED"
+                    )
                     return
-                half = program._replace(chunks=program.chunks // 2) if program.chunks > 1 else program._replace(chunk=program.chunk // 2)
+                half = (
+                    program._replace(chunks=program.chunks // 2)
+                    if program.chunks > 1
+                    else program._replace(chunk=program.chunk // 2)
+                )
                 self.programs[number] = half
                 self.compiled.pop(number, None)
-                self.say(f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}")
+                self.say(
+                    f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}"
+                )
 
-    def _blocks(self, number, compiled, order, rows, begins, config, sources, results, left) -> None:
+    def _blocks(
+        self, number, compiled, order, rows, begins, config, sources, results, left
+    ) -> None:
         program, pool = compiled.program, self.pools[number]
         table = self._chunks(program, order, rows, begins, left)
         places = program.chunks * program.devices
@@ -400,12 +446,22 @@ class Population:
             here = {name: leaf[local] for name, leaf in config.items()}
             normal = self._normals(program.spec, group, seed, fresh & busy)
             begun = time.perf_counter()
-            state, curve = compiled.call(compiled.data, state, here, fresh, begin, until, group, seed, normal)
+            state, curve = compiled.call(
+                compiled.data, state, here, fresh, begin, until, group, seed, normal
+            )
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
             curve = np.asarray(curve)
             self.run_seconds += time.perf_counter() - begun
             spot, g = local[real], np.broadcast_to(group[:, None], real.shape)[real]
-            self._score(results, rows[spot], g, jax.tree.unflatten(treedef, [leaf[real] for leaf in leaves]), curve[real], {n: v[spot] for n, v in config.items()}, program)
+            self._score(
+                results,
+                rows[spot],
+                g,
+                jax.tree.unflatten(treedef, [leaf[real] for leaf in leaves]),
+                curve[real],
+                {n: v[spot] for n, v in config.items()},
+                program,
+            )
             owners = order.trial[rows[spot]].tolist()
             slots = pool.reserve(owners)
             for kept, leaf in zip(pool.leaves, leaves):
@@ -417,7 +473,9 @@ class Population:
             self.age |= dict(zip(owners, order.epochs[rows[spot]].tolist()))
             left[spot, g] = False
 
-    def _chunks(self, program: Program, order: Order, rows, begins, left) -> list[tuple[int, np.ndarray]]:
+    def _chunks(
+        self, program: Program, order: Order, rows, begins, left
+    ) -> list[tuple[int, np.ndarray]]:
         """The members still to train, as (group, rows [chunk]), longest first; -1 is a spare place.
 
         Members of a chunk are of one group, and start and end together.
@@ -464,7 +522,9 @@ class Population:
                 leaf[i, j] = kept[group[i]]
         return jax.tree.unflatten(treedef, leaves)
 
-    def _score(self, results: Results, rows, groups, state: train.TrainState, curve, config, program) -> None:
+    def _score(
+        self, results: Results, rows, groups, state: train.TrainState, curve, config, program
+    ) -> None:
         scores = state.scores
         if state.best:  # early stopping reports the epoch whose weights it keeps
             patient = config["patience"] > 0

@@ -8,6 +8,8 @@ A run folder holds
     times.jsonl      seconds; the only thing that differs between two equal runs
     checkpoint.npz   live networks: a cache, made again from the ledger when missing
     lock             held while a process works on the run
+
+This file is long because every byte that a run leaves on disk is written and read here.
 """
 
 from __future__ import annotations
@@ -65,25 +67,50 @@ def environment() -> dict:
     """Versions, machine and git commit of this process. Loads nothing that is not loaded already."""
     from importlib import metadata
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    commit = dirty = None
-    try:
-        here = Path(__file__).parent
-        ask = lambda *words: subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # fmt: skip
-        commit, dirty = ask("rev-parse", "HEAD"), bool(ask("status", "--porcelain"))
-    except (OSError, subprocess.SubprocessError):
-        commit = None  # not a checkout: the version above says which code ran
-    found = {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), "versions": versions, "commit": commit, "dirty": dirty, "xla_flags": os.environ.get("XLA_FLAGS", "")}  # fmt: skip
+    commit, dirty = _commit(Path(__file__))
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "versions": versions,
+        "commit": commit,
+        "dirty": dirty,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
     jax = sys.modules.get("jax")
     if jax is not None:
         devices = jax.devices()
-        found |= {"device": devices[0].device_kind, "platform": devices[0].platform, "devices": len(devices)}
+        found |= {
+            "device": devices[0].device_kind,
+            "platform": devices[0].platform,
+            "devices": len(devices),
+        }
     return found
+
+
+def _commit(file: Path) -> tuple[str | None, bool | None]:
+    """The git commit that a source file belongs to and whether its tree is dirty; None, None outside a checkout."""
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(file.parent), *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        ask("ls-files", "--error-unmatch", file.name)
+        return ask("rev-parse", "HEAD"), bool(ask("status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
 
 
 # --- the run folder ---------------------------------------------------------------------------------------------------
@@ -100,32 +127,41 @@ class Ledger:
         self.curves: dict[int, np.ndarray] = {}
         self.notes: list[str] = []
         self._at = 0
-        self._file = self._lock = None
+        self._file: Any = None
+        self._lock: Any = None
         if self.folder is not None:
-            self._open(resume)
+            self._open(self.folder, resume)
 
-    def _open(self, resume: bool) -> None:
-        path = self.folder / "ledger.jsonl"
+    def _open(self, folder: Path, resume: bool) -> None:
+        path = folder / "ledger.jsonl"
         if resume and not path.exists():
             raise RunError(f"no run in {self.folder}: ledger.jsonl is missing")
         if not resume and path.exists():
-            raise RunError(f"{self.folder} holds a run already; `hpjax resume {self.folder}` goes on with it")
+            raise RunError(
+                f"{self.folder} holds a run already; `hpjax resume {self.folder}` goes on with it"
+            )
         try:
-            (self.folder / "curves").mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / "lock", "w")  # noqa: SIM115  (held as long as the process lives)
+            (folder / "curves").mkdir(parents=True, exist_ok=True)
+            self._lock = open(folder / "lock", "w")  # noqa: SIM115  (held as long as the process lives)
         except OSError as fault:
-            raise RunError(f"cannot write to {self.folder}: {fault.strerror}; choose another --out") from None
+            raise RunError(
+                f"cannot write to {self.folder}: {fault.strerror}; choose another --out"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise RunError(f"another process is at work on {self.folder}; wait for it, or stop it first") from None
+            raise RunError(
+                f"another process is at work on {self.folder}; wait for it, or stop it first"
+            ) from None
         if resume:
             kept, dropped = read_lines(path)
             self.records = kept
             if dropped:
                 os.truncate(path, path.stat().st_size - len(dropped))
-                self.notes.append(f"dropped a torn last line of {len(dropped)} bytes from {path.name}")
+                self.notes.append(
+                    f"dropped a torn last line of {len(dropped)} bytes from {path.name}"
+                )
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
 
     @property
@@ -189,7 +225,7 @@ class Ledger:
         part = path.with_name(path.name + ".part")
         try:
             with open(part, "wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, allow_pickle=False, **arrays)
             os.replace(part, path)
         except OSError as fault:
             part.unlink(missing_ok=True)
@@ -205,7 +241,9 @@ class Ledger:
                 with open(self.folder / "times.jsonl", "a") as file:
                     file.write(encode({"at": time.time(), **record}) + "\n")
             except OSError as fault:
-                raise RunError(f"cannot write to {self.folder}: {fault.strerror}; make room and resume") from None
+                raise RunError(
+                    f"cannot write to {self.folder}: {fault.strerror}; make room and resume"
+                ) from None
 
     def close(self) -> None:
         """Lets go of the run folder."""
@@ -234,7 +272,9 @@ def read_lines(path: Path) -> tuple[list[dict], bytes]:
         except ValueError:
             if end + 1 == len(data):
                 return records, data[at:]
-            raise RunError(f"{path}: line {len(records) + 1} is not JSON; restore it from a copy") from None
+            raise RunError(
+                f"{path}: line {len(records) + 1} is not JSON; restore it from a copy"
+            ) from None
         at = end + 1
     return records, b""
 
@@ -272,10 +312,14 @@ def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarra
     spent, best, costs, values = 0, math.inf, [], []
     for _, record in reports(records):
         reached = record.get("reached", record["epochs"])
-        for trial, source, until in zip(record["trial"], record["source"], reached):
+        for source, until in zip(record["source"], reached):
             spent += max(0, until - (age.get(source, 0) if source >= 0 else 0))
         age |= dict(zip(record["trial"], reached))
-        losses = [loss for loss, epochs in zip(record["loss"], record["epochs"]) if loss is not None and epochs >= fidelity]
+        losses = [
+            loss
+            for loss, epochs in zip(record["loss"], record["epochs"])
+            if loss is not None and epochs >= fidelity
+        ]
         best = min([best, *losses])
         costs.append(spent)
         values.append(best)
@@ -302,7 +346,7 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
     for record in records:
         if record["kind"] == "ask":
             rows = slice(record["first"], record["first"] + len(record["unit"]))
-            unit[rows] = np.reshape(record["unit"], (-1, dims))
+            unit[rows] = np.reshape(record["unit"], (len(record["unit"]), dims))
         elif record["kind"] == "report":
             trial = np.array(record["trial"], int)
             table["loss"][trial] = numbers(record["loss"], np.inf)
@@ -315,7 +359,7 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
             failed[trial] = record.get("failed", False)
             finished[np.array(record["finished"], int)] = True
             if "unit" in record:
-                unit[trial] = np.reshape(record["unit"], (-1, dims))
+                unit[trial] = np.reshape(record["unit"], (len(record["unit"]), dims))
     status = np.full(count, "NEW", dtype="<U8")
     status[asked > 0] = "RUNNING"
     status[finished & (asked < fidelity)] = "PRUNED"

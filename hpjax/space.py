@@ -1,4 +1,7 @@
-"""Named ranges <-> the unit cube, with conditions."""
+"""Named ranges <-> the unit cube, with conditions.
+
+This file is long because each kind of range brings both directions and its own refusals.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,9 +26,12 @@ class When(NamedTuple):
     values: tuple
 
 
-@dataclasses.dataclass(frozen=True)
 class Range:
     """What a hyperparameter may be. Use one of the five below."""
+
+    if TYPE_CHECKING:  # low, high, values, condition: as each range has them
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __post_init__(self):
         self.validate()
@@ -42,13 +48,21 @@ class Range:
         """
         if not values:
             raise ValueError(f"when({name!r}) needs at least one value, e.g. .when({name!r}, 2, 3)")
-        return dataclasses.replace(self, condition=When(name, _frozen(values)))
+        made: Any = self
+        return dataclasses.replace(made, condition=When(name, _frozen(values)))
 
     def _between(self, positive: bool) -> None:
         kind, low, high = type(self).__name__, self.low, self.high
         whole = isinstance(self, (IntUniform, LogIntUniform))
-        numbers = all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in (low, high))
-        if not numbers or not (math.isfinite(low) and math.isfinite(high)) or not low < high or (positive and low <= 0):
+        numbers = all(
+            isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in (low, high)
+        )
+        if (
+            not numbers
+            or not (math.isfinite(low) and math.isfinite(high))
+            or not low < high
+            or (positive and low <= 0)
+        ):
             floor = "0 < " if positive else ""
             raise ValueError(f"{kind} needs {floor}low < high, got low={low!r}, high={high!r}")
         if whole and (low != int(low) or high != int(high)):
@@ -92,7 +106,11 @@ class LogUniform(Range):
 
 
 class _Levels:
-    """What ranges of finitely many values share: levels of equal share of the unit interval, or of its logarithm."""
+    """What ranges of finitely many values share."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def levels(self) -> int:
@@ -208,7 +226,9 @@ class Space:
         entry = self.ranges[name]
         kind = "continuous" if isinstance(entry, (Uniform, LogUniform)) else "integer"
         kind = "categorical" if isinstance(entry, Choice) else kind
-        return Dim(kind, getattr(entry, "levels", 0), structural, self._parent(name, entry.condition))
+        return Dim(
+            kind, getattr(entry, "levels", 0), structural, self._parent(name, entry.condition)
+        )
 
     def _parent(self, name: str, condition: When | None) -> Parent | None:
         if condition is None:
@@ -218,17 +238,31 @@ class Space:
                 self._dropped.add(name)
             return None
         if condition.name not in self.ranges:
-            raise ValueError(f"{name} is conditional on {condition.name!r}, which is not in the space; add it")
+            raise ValueError(
+                f"{name} is conditional on {condition.name!r}, which is not in the space; add it"
+            )
         parent = self.ranges[condition.name]
         if isinstance(parent, (Uniform, LogUniform)):
-            raise ValueError(f"{name} is conditional on {condition.name!r}, a continuous range; use a Choice or integers")
+            raise ValueError(
+                f"{name} is conditional on {condition.name!r}, a continuous range; use a Choice or integers"
+            )
         if isinstance(parent, LogIntUniform):
-            raise ValueError(f"{name} is conditional on {condition.name!r}; make that an IntUniform or a Choice")
-        possible = list(parent.values) if isinstance(parent, Choice) else list(range(parent.low, parent.high + 1))
+            raise ValueError(
+                f"{name} is conditional on {condition.name!r}; make that an IntUniform or a Choice"
+            )
+        possible = (
+            list(parent.values)
+            if isinstance(parent, Choice)
+            else list(range(parent.low, parent.high + 1))
+        )
         unknown = [value for value in condition.values if value not in possible]
         if unknown:
-            raise ValueError(f"{name} is conditional on {condition.name}={unknown[0]!r}, which it never takes")
-        return Parent(self.names.index(condition.name), tuple(possible.index(v) for v in condition.values))
+            raise ValueError(
+                f"{name} is conditional on {condition.name}={unknown[0]!r}, which it never takes"
+            )
+        return Parent(
+            self.names.index(condition.name), tuple(possible.index(v) for v in condition.values)
+        )
 
     @classmethod
     def load(cls, source: str | Path | Mapping, structural=lambda name: False) -> Space:
@@ -297,19 +331,31 @@ class Space:
             if name in self.constants:
                 wrong = [v for v in values if _frozen(v) != self.constants[name]]
                 if wrong:
-                    raise ValueError(f"{name}={wrong[0]!r}, but the space fixes it at {self.constants[name]!r}")
+                    raise ValueError(
+                        f"{name}={wrong[0]!r}, but the space fixes it at {self.constants[name]!r}"
+                    )
                 continue
             if name not in self.ranges:
                 raise ValueError(f"{name!r} is not in the space; it has {', '.join(self.names)}")
             entry, i = self.ranges[name], self.names.index(name)
-            here = [row for row, v in enumerate(values) if not (v is None or (isinstance(v, float) and v != v))]
+            here = [
+                row
+                for row, v in enumerate(values)
+                if not (v is None or (isinstance(v, float) and v != v))
+            ]
             given = [values[row] for row in here]
             for value in given:
-                inside = repr(_frozen(value)) in map(repr, entry.values) if isinstance(entry, Choice) else entry.low <= value <= entry.high
+                inside = (
+                    repr(_frozen(value)) in map(repr, entry.values)
+                    if isinstance(entry, Choice)
+                    else entry.low <= value <= entry.high
+                )
                 if not inside:
                     raise ValueError(f"{name}={value!r} is outside the space's {entry}")
             if given:
-                unit[here, i] = entry.encode(given if isinstance(entry, Choice) else np.asarray(given))
+                unit[here, i] = entry.encode(
+                    given if isinstance(entry, Choice) else np.asarray(given)
+                )
         return unit
 
     # --- size, identity ---
@@ -324,7 +370,9 @@ class Space:
             else:
                 spaced = np.geomspace if isinstance(entry, LogIntUniform) else np.linspace
                 count = min(levels, entry.levels)
-                values = entry.encode(np.unique(np.round(spaced(entry.low, entry.high, count)).astype(int)))
+                values = entry.encode(
+                    np.unique(np.round(spaced(entry.low, entry.high, count)).astype(int))
+                )
             result.append(values)
         return result
 
@@ -354,7 +402,9 @@ def _parse(entry: Any) -> Any:
     entry = dict(entry)
     condition = entry.pop("when", None)
     if len(entry) != 1 or next(iter(entry)) not in KINDS:
-        raise ValueError(f"is none of {', '.join(KINDS)}; write e.g. {{ uniform = [0, 1] }}, got {entry!r}")
+        raise ValueError(
+            f"is none of {', '.join(KINDS)}; write e.g. {{ uniform = [0, 1] }}, got {entry!r}"
+        )
     kind, values = next(iter(entry.items()))
     if kind == "choice":
         result = Choice(values)
@@ -365,7 +415,9 @@ def _parse(entry: Any) -> Any:
     if condition is None:
         return result
     if not isinstance(condition, Mapping) or len(condition) != 1:
-        raise ValueError(f"when needs one parent, e.g. when = {{ depth = [2, 3] }}, got {condition!r}")
+        raise ValueError(
+            f"when needs one parent, e.g. when = {{ depth = [2, 3] }}, got {condition!r}"
+        )
     parent, allowed = next(iter(condition.items()))
     return result.when(parent, *(allowed if isinstance(allowed, (list, tuple)) else [allowed]))
 

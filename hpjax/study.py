@@ -19,7 +19,9 @@ class Report(NamedTuple):
     """What comes back from an order, n rows."""
 
     loss: np.ndarray  # [n] what is minimised; not finite where it failed
-    columns: dict[str, np.ndarray] = {}  # [n] others to record: error, train, reached, diverged, failed  # noqa: RUF012
+    columns: dict[
+        str, np.ndarray
+    ] = {}  # [n] others to record: error, train, reached, diverged, failed
     curves: np.ndarray | None = None  # [n rows 4]
     grad: np.ndarray | None = None  # [n D]
 
@@ -48,7 +50,9 @@ class Fulfil(NamedTuple):
     """The population, as the loop sees it."""
 
     carry_out: Callable[[Order], Report]
-    recall: Callable[[Order], None] = lambda order: None  # an order that was carried out before a resume
+    recall: Callable[[Order], None] = lambda order: (
+        None
+    )  # an order that was carried out before a resume
     release: Callable[[np.ndarray], None] = lambda trials: None  # these trials are finished
     save: Callable[[], None] = lambda: None  # a moment to write a checkpoint
 
@@ -91,6 +95,7 @@ def run(
     while True:
         room, fidelity = scheduler.room(scheduling)
         wanted = int(min(room, batch, limit - asked))
+        unit = np.zeros((0, 0))
         if wanted > 0 and not exhausted:
             unit, searching = search.ask(searching, (seed, SEARCH, asked), wanted, fidelity)
             if len(unit):
@@ -120,12 +125,21 @@ def run(
             started = time.monotonic()
             report = fulfil.carry_out(order)
             value = np.asarray(report.loss, np.float64)
-            loss = np.where(np.isfinite(value), value, np.inf)  # the one place where failure becomes +inf
+            loss = np.where(
+                np.isfinite(value), value, np.inf
+            )  # the one place where failure becomes +inf
             ledger.time(report=report_number, seconds=time.monotonic() - started, trials=len(loss))
         scheduling, done = scheduler.tell(scheduling, order, loss)
-        columns = known if known is not None else report.columns
+        columns = report.columns if report is not None else known or {}
         reached = np.asarray(columns.get("reached", order.epochs))
-        told = Told(order.trial, order.unit, loss, np.asarray(order.epochs), np.isin(order.trial, done), None if report is None else report.grad)
+        told = Told(
+            order.trial,
+            order.unit,
+            loss,
+            np.asarray(order.epochs),
+            np.isin(order.trial, done),
+            None if report is None else report.grad,
+        )
         if report is not None:
             if report.curves is not None:
                 ledger.put_curves(report_number, report.curves)
@@ -163,7 +177,9 @@ def run(
         ledger.put({"kind": "stop", "why": why, "deterministic": why != "seconds"})
 
 
-def _record(order: Order, loss: np.ndarray, report: Report, done: np.ndarray, points: np.ndarray) -> dict:
+def _record(
+    order: Order, loss: np.ndarray, report: Report, done: np.ndarray, points: np.ndarray
+) -> dict:
     record = {
         "kind": "report",
         "trial": order.trial,
@@ -184,5 +200,7 @@ def _same(known: dict, order: Order) -> np.ndarray:
     """The recorded losses of an order, after making sure that it is the recorded order."""
     for name in ("trial", "source", "epochs"):
         if known[name] != np.asarray(getattr(order, name)).tolist():
-            raise RunError(f"the recorded order's {name} did not come out again; was the run made by another version?")
+            raise RunError(
+                f"the recorded order's {name} did not come out again; was the run made by another version?"
+            )
     return numbers(known["loss"], np.inf)

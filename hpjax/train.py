@@ -3,6 +3,8 @@
 Time nests: `advance` loops over scores, a score over epochs, an epoch over steps. There is no population axis here;
 `population.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
 a traced number, so a longer rung never compiles.
+
+This file is long because it also holds what the host prepares for one network: orders, folds, draws.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class TrainState(NamedTuple):
     opt: Any
     epoch: Array  # [] int32 epochs done
     scores: Scores
-    best: Best | tuple  # () without patience
+    best: Any  # Best, or () without patience
 
 
 class Trainer(NamedTuple):
@@ -115,7 +117,13 @@ def gradient(spec: Spec, gradients: str) -> Callable:
     raise ValueError(f"gradients={gradients!r} is none of {', '.join(GRADIENTS)}")
 
 
-def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "explicit", uneven: bool = True) -> Trainer:
+def trainer(
+    spec: Spec,
+    score_every: int = 1,
+    rows: int = 1,
+    gradients: str = "explicit",
+    uneven: bool = True,
+) -> Trainer:
     """Makes the four functions that train one network of a shape.
 
     Args:
@@ -155,14 +163,20 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
 
     def inputs(data, group, index):
         x = (data.x[index] - data.shift[group]) * data.scale[group]
-        y = data.y[index] if spec.classes else (data.y[index] - data.y_shift[group]) * data.y_scale[group]
+        y = (
+            data.y[index]
+            if spec.classes
+            else (data.y[index] - data.y_shift[group]) * data.y_scale[group]
+        )
         return x.astype(dtype), y.astype(dtype)
 
     def evaluate(state, config, x, y, weight):
         z, _ = net.forward(state.params, state.stats, config, x, spec)
         loss = (net.losses(z, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
         boundary = 0.5 if spec.loss == "mse" else 0.0
-        wrong = metrics.error(z if spec.classes else net.output(z, spec), y, weight, spec.classes, boundary)
+        wrong = metrics.error(
+            z if spec.classes else net.output(z, spec), y, weight, spec.classes, boundary
+        )
         return state.scores._replace(loss=loss, error=wrong)
 
     def score(state, config, data, group):
@@ -172,12 +186,14 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
     def remember(state, config, on_grid):
         best, now = state.best, state.scores
         gained = on_grid & (now.loss < best.scores.loss)
-        keep = lambda a, b: jnp.where(gained, a, b)  # noqa: E731
+        keep = lambda a, b: jnp.where(gained, a, b)
         params, stats = jax.tree.map(keep, (state.params, state.stats), (best.params, best.stats))
         waited = jnp.where(gained, 0, best.waited + on_grid.astype(jnp.int32))
         stopped = (config["patience"] > 0) & (waited >= config["patience"].astype(jnp.int32))
         kept = jax.tree.map(keep, now, best.scores)
-        return state._replace(best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped))
+        return state._replace(
+            best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped)
+        )
 
     def advance(state, config, data, group, until):
         if "epochs" in spec.features:
@@ -202,15 +218,22 @@ def trainer(spec: Spec, score_every: int = 1, rows: int = 1, gradients: str = "e
                 batch = Batch(x, y, weight, jax.random.fold_in(here, number))
                 done = state.epoch.astype(dtype) + number.astype(dtype) / steps
                 state, data_loss = step(state, config, batch, done)
-                return (state, total + jnp.where(weight.sum() > 0, data_loss * weight.sum(), 0)), None
+                return (
+                    state,
+                    total + jnp.where(weight.sum() > 0, data_loss * weight.sum(), 0),
+                ), None
 
             zero = jnp.zeros((), dtype)
             if steps == 1:
                 index = None if spec.batch_size == 0 else data.order[group, state.epoch]
-                (state, total), _ = body((state, zero), (jnp.zeros((), jnp.int32), index, weights[0]))
+                (state, total), _ = body(
+                    (state, zero), (jnp.zeros((), jnp.int32), index, weights[0])
+                )
             else:
                 order = data.order[group, state.epoch].reshape(steps, size)
-                (state, total), _ = jax.lax.scan(body, (state, zero), (jnp.arange(steps, dtype=jnp.int32), order, weights))
+                (state, total), _ = jax.lax.scan(
+                    body, (state, zero), (jnp.arange(steps, dtype=jnp.int32), order, weights)
+                )
             train = total / jnp.maximum(count, 1).astype(dtype)
             return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
 
@@ -251,7 +274,9 @@ class Examples(NamedTuple):
 
 def keyed(data: Data, seed: Array) -> Data:
     """The data with its keys made: fresh randomness where `seed` is not 0."""
-    fold = lambda words: jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), seed)
+    fold = lambda words: jax.random.fold_in(
+        jax.random.wrap_key_data(words, impl="threefry2x32"), seed
+    )
     return data._replace(key=jax.vmap(fold)(data.key))
 
 
@@ -290,12 +315,15 @@ def prepare(examples: Examples, repeats: int, seed: int, epochs: int, spec: Spec
             valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
             valid_weight.append(np.arange(wide) < len(valid_rows))
             key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
-    shift, scale, y_shift, y_scale = (np.repeat(np.stack(m), repeats, 0).astype(dtype) for m in zip(*moments))
-    return Data(
+    shift, scale, y_shift, y_scale = (
+        np.repeat(np.stack(m), repeats, 0).astype(dtype) for m in zip(*moments)
+    )
+    arrays: dict[str, Any] = dict(
         x=examples.x.astype(dtype), y=examples.y.astype(dtype), shift=shift, scale=scale, y_shift=y_shift, y_scale=y_scale,
         order=np.stack(order), count=np.array(count, np.int32), valid=np.stack(valid).astype(np.int32),
         valid_weight=np.stack(valid_weight).astype(dtype), key=np.stack(key).astype(np.uint32),
     )  # fmt: skip
+    return Data(**arrays)
 
 
 def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -307,7 +335,9 @@ def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         deviation = values[rows].std(0)
         return values[rows].mean(0), 1 / np.where(deviation > 0, deviation, 1)
 
-    return *of(examples.x, examples.standardize), *of(examples.y, examples.standardize and not examples.classes)
+    return *of(examples.x, examples.standardize), *of(
+        examples.y, examples.standardize and not examples.classes
+    )
 
 
 def normals(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:
@@ -319,11 +349,15 @@ def normals(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.nda
 
 def uneven(examples: Examples, spec: Spec) -> bool:
     """Whether some fold has fewer steps than another, so that a step may have no weight."""
-    steps = {-(-len(train) // spec.batch_size) if spec.batch_size else 1 for train, _ in examples.folds}
+    steps = {
+        -(-len(train) // spec.batch_size) if spec.batch_size else 1 for train, _ in examples.folds
+    }
     return len(steps) > 1
 
 
-def orders(seed: int, repeat: int, fold: int, train: np.ndarray, places: int, epochs: int, spec: Spec) -> np.ndarray:
+def orders(
+    seed: int, repeat: int, fold: int, train: np.ndarray, places: int, epochs: int, spec: Spec
+) -> np.ndarray:
     """The minibatch order of one group, drawn by NumPy's Philox under its names: (seed, repeat, fold, epoch, purpose).
 
     Args:
@@ -345,7 +379,9 @@ def orders(seed: int, repeat: int, fold: int, train: np.ndarray, places: int, ep
             names = np.random.SeedSequence([seed, repeat, fold, epoch, ORDER])
             generator = np.random.Generator(np.random.Philox(names))
             replace = spec.sampling == "replacement"
-            index = generator.integers(count, size=count) if replace else generator.permutation(count)
+            index = (
+                generator.integers(count, size=count) if replace else generator.permutation(count)
+            )
         result[epoch, :count] = train[index]
         result[epoch, count:] = train[0]
     return result

@@ -17,14 +17,24 @@ CASES = [
     *({"parametrization": p, "activation": "tanh"} for p in ("mean_field", "mup")),
     *({"init": i, "activation": "tanh"} for i in ("normal", "xavier", "he", "lecun", "orthogonal")),
     {"hidden": (5, 5, 5), "residual": True, "activation": "tanh"},
-    {"hidden": (5, 5), "residual": True, "normalization": "batch", "dropout": 0.3, "activation": "silu"},
+    {
+        "hidden": (5, 5),
+        "residual": True,
+        "normalization": "batch",
+        "dropout": 0.3,
+        "activation": "silu",
+    },
     {"hidden": (7, 4), "activation": ("relu", "softmax"), "dropout": (0.2, 0.5)},
     {"bias": False, "activation": "gelu"},
     {"hidden": ()},
     {"l1": 0.01, "l2": (0.1, 0.2, 0.0), "activation": "tanh"},
     {"dropout": 0.4, "input_noise": 0.2, "label_smoothing": 0.1, "activation": "elu"},
     {"loss": "mse", "activation": "tanh"},
-    *({"loss": "mse", "output": name, "activation": "tanh"} for name in catalogue.ACTIVATIONS if name != "prelu"),
+    *(
+        {"loss": "mse", "output": name, "activation": "tanh"}
+        for name in catalogue.ACTIVATIONS
+        if name != "prelu"
+    ),
     {"loss": "bce", "activation": "sigmoid", "label_smoothing": 0.2},
 ]
 
@@ -40,7 +50,9 @@ def problem(values, masked=False, select=()):
         spec = dataclasses.replace(spec, select=select)
     config = net.cast(config, spec)
     params, stats = net.init(jax.random.normal(jax.random.key(0), (net.draws(spec),)), config, spec)
-    noise = lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape, leaf.dtype)
+    noise = lambda leaf: (
+        leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape, leaf.dtype)
+    )
     params = jax.tree.map(noise, params)
     rng = np.random.default_rng(1)
     y = jnp.asarray(np.eye(3)[rng.integers(3, size=8)])
@@ -74,7 +86,10 @@ def test_explicit_equals_autodiff_and_central_differences(values):
         ({"activation": "sigmoid", "normalization": "batch", "dropout": 0.3}, ()),
         ({"hidden": (4, 4), "residual": True, "activation": "sigmoid"}, ()),
         ({"activation": ("prelu", "softmax")}, ("tanh", "prelu", "softmax")),
-        ({"activation": ("tanh", "identity"), "parametrization": "mean_field"}, ("tanh", "identity")),
+        (
+            {"activation": ("tanh", "identity"), "parametrization": "mean_field"},
+            ("tanh", "identity"),
+        ),
     ],
     ids=str,
 )
@@ -82,7 +97,9 @@ def test_padded_and_selected_gradients_equal_autodiff_and_stay_in_their_mask(val
     with jax.enable_x64(True):
         params, stats, config, batch, spec = problem(values, masked=True, select=select)
         explicit = jax.jit(backprop.value_and_grad(spec))(params, stats, config, batch)
-        auto = jax.jit(jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True))(params, stats, config, batch)
+        auto = jax.jit(jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True))(
+            params, stats, config, batch
+        )
         assert_trees_close(explicit, auto, 1e-10)
         masks = net.unit_masks(spec, config)
         for layer, grads in enumerate(explicit[1][:-1]):
@@ -107,37 +124,58 @@ def test_mazurs_example():
     """Mazur 2015, A Step by Step Backpropagation Example: two squared errors, halved, are their mean."""
     with jax.enable_x64(True):
         spec, config = catalogue.one(
-            Target(2, 2, "mse"), hidden=(2,), activation="sigmoid", output="sigmoid", dtype="float64", optimizer="sgd"
+            Target(2, 2, "mse"),
+            hidden=(2,),
+            activation="sigmoid",
+            output="sigmoid",
+            dtype="float64",
+            optimizer="sgd",
         )
         params = (
             {"w": jnp.array([[0.15, 0.25], [0.20, 0.30]]), "b": jnp.array([0.35, 0.35])},
             {"w": jnp.array([[0.40, 0.50], [0.45, 0.55]]), "b": jnp.array([0.60, 0.60])},
         )
-        batch = net.Batch(jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0))
+        batch = net.Batch(
+            jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0)
+        )
         value, layers = backprop.intermediates(params, (), net.cast(config, spec), batch, spec)
         np.testing.assert_allclose(value, 0.298371109, atol=1e-9)
         np.testing.assert_allclose(layers[0].a[0], [0.593269992, 0.596884378], atol=1e-9)
         np.testing.assert_allclose(layers[1].a[0], [0.75136507, 0.772928465], atol=1e-8)
         dw5_8 = layers[1].dw.T.ravel()
-        np.testing.assert_allclose(dw5_8, [0.082167041, 0.08266763, -0.02260254, -0.02274024], atol=1e-8)
+        np.testing.assert_allclose(
+            dw5_8, [0.082167041, 0.08266763, -0.02260254, -0.02274024], atol=1e-8
+        )
         dw1_4 = layers[0].dw.T.ravel()
-        np.testing.assert_allclose(dw1_4, [0.000438568, 0.000877135, 0.000497713, 0.000995425], atol=1e-9)
+        np.testing.assert_allclose(
+            dw1_4, [0.000438568, 0.000877135, 0.000497713, 0.000995425], atol=1e-9
+        )
         moved = tuple(p | {"w": p["w"] - 0.5 * layer.dw} for p, layer in zip(params, layers))
-        np.testing.assert_allclose(moved[0]["w"].T.ravel(), [0.149780716, 0.199561432, 0.249751144, 0.299502287], atol=1e-9)
+        np.testing.assert_allclose(
+            moved[0]["w"].T.ravel(), [0.149780716, 0.199561432, 0.249751144, 0.299502287], atol=1e-9
+        )
         after = net.loss(moved, (), net.cast(config, spec), batch, spec)[0]
         np.testing.assert_allclose(after, 0.291027774, atol=1e-6)
+
         def step(_, p):
             _, found = backprop.intermediates(p, (), net.cast(config, spec), batch, spec)
             return tuple(a | {"w": a["w"] - 0.5 * layer.dw} for a, layer in zip(p, found))
+
         end = jax.jit(lambda p: jax.lax.fori_loop(0, 10_000, step, p))(params)
-        np.testing.assert_allclose(net.loss(end, (), net.cast(config, spec), batch, spec)[0], 3.5102e-05, rtol=1e-4)
+        np.testing.assert_allclose(
+            net.loss(end, (), net.cast(config, spec), batch, spec)[0], 3.5102e-05, rtol=1e-4
+        )
 
 
 def test_intermediates_are_those_of_autodiff():
     with jax.enable_x64(True):
-        params, stats, config, batch, spec = problem({"hidden": (4,), "activation": "sigmoid", "loss": "bce"})
+        params, stats, config, batch, spec = problem(
+            {"hidden": (4,), "activation": "sigmoid", "loss": "bce"}
+        )
         value, layers = backprop.intermediates(params, stats, config, batch, spec)
-        auto, grads = jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True)(params, stats, config, batch)
+        auto, grads = jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True)(
+            params, stats, config, batch
+        )
         np.testing.assert_allclose(value, auto[0], rtol=1e-12)
         for layer, grad in zip(layers, grads):
             np.testing.assert_allclose(layer.dw, grad["w"], atol=1e-12)

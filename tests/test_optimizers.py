@@ -14,18 +14,32 @@ ORACLES = [
     ({"optimizer": "sgd"}, lambda: optax.sgd(RATE)),
     ({"optimizer": "sgd", "momentum": 0.9}, lambda: optax.sgd(RATE, 0.9)),
     ({"optimizer": "nesterov", "momentum": 0.9}, lambda: optax.sgd(RATE, 0.9, nesterov=True)),
-    ({"optimizer": "damped", "momentum": 0.9}, lambda: optax.chain(optax.ema(0.9, debias=False), optax.scale(-RATE))),
-    ({"optimizer": "rmsprop", "beta2": 0.9}, lambda: optax.rmsprop(RATE, 0.9, 1e-8, eps_in_sqrt=False)),
+    (
+        {"optimizer": "damped", "momentum": 0.9},
+        lambda: optax.chain(optax.ema(0.9, debias=False), optax.scale(-RATE)),
+    ),
+    (
+        {"optimizer": "rmsprop", "beta2": 0.9},
+        lambda: optax.rmsprop(RATE, 0.9, 1e-8, eps_in_sqrt=False),
+    ),
     ({"optimizer": "adagrad"}, lambda: optax.adagrad(RATE, 0.0, 1e-8)),
     ({"optimizer": "adam"}, lambda: optax.adam(RATE)),
-    ({"optimizer": "adam", "beta1": 0.7, "beta2": 0.9, "eps": 1e-3}, lambda: optax.adam(RATE, 0.7, 0.9, 1e-3)),
+    (
+        {"optimizer": "adam", "beta1": 0.7, "beta2": 0.9, "eps": 1e-3},
+        lambda: optax.adam(RATE, 0.7, 0.9, 1e-3),
+    ),
     ({"optimizer": "adamw", "weight_decay": 0.1}, lambda: optax.adamw(RATE, weight_decay=0.1)),
-    ({"optimizer": "sgd", "clip_norm": 0.5}, lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(RATE))),
+    (
+        {"optimizer": "sgd", "clip_norm": 0.5},
+        lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(RATE)),
+    ),
 ]
 
 
 def rule(values, **more):
-    spec, config = catalogue.one(Target(3, 1, "mse"), hidden=(), dtype="float64", learning_rate=RATE, **values, **more)
+    spec, config = catalogue.one(
+        Target(3, 1, "mse"), hidden=(), dtype="float64", learning_rate=RATE, **values, **more
+    )
     config = {name: jnp.asarray(value, jnp.float64) for name, value in config.items()}
     return spec, config
 
@@ -64,10 +78,22 @@ def test_zero_gradients_give_finite_updates_and_finite_hypergradients(values):
 
 SCHEDULES = [
     ("constant", {}, lambda n: optax.constant_schedule(1.0)),
-    ("step", {"decay_rate": 0.5, "decay_time": 0.2}, lambda n: optax.exponential_decay(1.0, 0.2 * n, 0.5, staircase=True)),
-    ("exponential", {"decay_rate": 0.3, "decay_time": 0.5}, lambda n: optax.exponential_decay(1.0, 0.5 * n, 0.3)),
+    (
+        "step",
+        {"decay_rate": 0.5, "decay_time": 0.2},
+        lambda n: optax.exponential_decay(1.0, 0.2 * n, 0.5, staircase=True),
+    ),
+    (
+        "exponential",
+        {"decay_rate": 0.3, "decay_time": 0.5},
+        lambda n: optax.exponential_decay(1.0, 0.5 * n, 0.3),
+    ),
     ("cosine", {"end_factor": 0.1}, lambda n: optax.cosine_decay_schedule(1.0, n, 0.1)),
-    ("warmup_cosine", {"warmup": 0.2}, lambda n: optax.warmup_cosine_decay_schedule(0.0, 1.0, int(0.2 * n), n)),
+    (
+        "warmup_cosine",
+        {"warmup": 0.2},
+        lambda n: optax.warmup_cosine_decay_schedule(0.0, 1.0, int(0.2 * n), n),
+    ),
 ]
 
 
@@ -77,20 +103,26 @@ def test_schedules_are_optaxs(name, values, oracle):
         horizon = 40
         spec, config = rule({"schedule": name, "horizon": float(horizon), **values})
         theirs = oracle(horizon)
-        ours = [float(optimizers.schedule(spec, config, jnp.float64(t))) for t in range(horizon + 1)]
+        ours = [
+            float(optimizers.schedule(spec, config, jnp.float64(t))) for t in range(horizon + 1)
+        ]
         np.testing.assert_allclose(ours, [float(theirs(t)) for t in range(horizon + 1)], atol=1e-6)
 
 
 def test_inverse_time():
     with jax.enable_x64(True):
-        spec, config = rule({"schedule": "inverse_time", "horizon": 10.0, "decay_rate": 2.0, "decay_time": 0.5})
+        spec, config = rule(
+            {"schedule": "inverse_time", "horizon": 10.0, "decay_rate": 2.0, "decay_time": 0.5}
+        )
         np.testing.assert_allclose(optimizers.schedule(spec, config, jnp.float64(5)), 1 / 3)
 
 
 def test_schedules_can_be_traced_in_their_horizon():
     with jax.enable_x64(True):
         spec, config = rule({"schedule": "warmup_cosine", "horizon": 10.0})
-        at = lambda horizon: optimizers.schedule(spec, config | {"horizon": horizon}, jnp.float64(5))
+        at = lambda horizon: optimizers.schedule(
+            spec, config | {"horizon": horizon}, jnp.float64(5)
+        )
         slope = jax.jit(jax.grad(at))(jnp.float64(10))
         numeric = (at(jnp.float64(10.001)) - at(jnp.float64(9.999))) / 0.002
         np.testing.assert_allclose(slope, numeric, rtol=1e-5)

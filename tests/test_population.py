@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import api, catalogue, net, plan, train
+from hpjax import assemble, catalogue, net, plan, train
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers.base import Order
@@ -33,7 +34,7 @@ def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
     """One network by train.py only: no population, no vmap, its exact shape."""
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     spec, config = catalogue.one(target, **values)
-    examples = api.examples_of(task, folds)
+    examples = assemble.examples_of(task, folds)
     data = train.prepare(examples, repeats, 0, EPOCHS, spec)
     with jax.enable_x64(spec.dtype == "float64"):
         init, advance = jitted(spec, train.uneven(examples, spec))
@@ -47,17 +48,38 @@ def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
 
 
 def population(task, folds, space, programs, devices=None, repeats=1):
-    space = api.as_space(space)
+    space = assemble.as_space(space)
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
-    load = plan.Load(8, len(folds) * repeats, EPOCHS, max(len(f.train) for f in folds), max(len(f.valid) for f in folds), 1)
+    load = plan.Load(
+        8,
+        len(folds) * repeats,
+        EPOCHS,
+        max(len(f.train) for f in folds),
+        max(len(f.valid) for f in folds),
+        1,
+    )
     found = jax.devices()[: devices or 2]
-    return Population(space, target, api.examples_of(task, folds), programs, load, repeats=repeats, found=found)
+    return Population(
+        space,
+        target,
+        assemble.examples_of(task, folds),
+        programs,
+        load,
+        repeats=repeats,
+        found=found,
+    )
 
 
 def order(trials, units, epochs, sources=None):
     trials = np.asarray(trials)
     sources = np.full(len(trials), -1) if sources is None else np.asarray(sources)
-    return Order(trials, units, sources, np.broadcast_to(epochs, trials.shape).copy(), np.zeros(len(trials), int))
+    return Order(
+        trials,
+        units,
+        sources,
+        np.broadcast_to(epochs, trials.shape).copy(),
+        np.zeros(len(trials), int),
+    )
 
 
 def program_for(specs, chunk, chunks, devices):
@@ -67,7 +89,12 @@ def program_for(specs, chunk, chunks, devices):
 CONFIGS = [
     {"width_1": 8, "width_2": 5, "activation": "tanh", "learning_rate": 0.01},
     {"width_1": 3, "width_2": 7, "activation": "sigmoid", "learning_rate": 0.05},
-    {"width_1": 6, "width_2": 6, "activation": "softmax", "learning_rate": 0.02},  # residual: agrees only unpadded
+    {
+        "width_1": 6,
+        "width_2": 6,
+        "activation": "softmax",
+        "learning_rate": 0.02,
+    },  # residual: agrees only unpadded
 ]
 EXTRAS = [
     {},
@@ -84,10 +111,14 @@ EXTRAS = [
 ]
 
 
-def assert_member_alone(task, extra, dtype, tolerance, chunk, chunks, devices, epochs, names=("params",)):
+def assert_member_alone(
+    task, extra, dtype, tolerance, chunk, chunks, devices, epochs, names=("params",)
+):
     folds = uneven_folds(task)
     common = {"batch_size": 16, "dtype": dtype} | extra
-    space = {name: {"choice": sorted({c[name] for c in CONFIGS}, key=str)} for name in CONFIGS[0]} | common
+    space = {
+        name: {"choice": sorted({c[name] for c in CONFIGS}, key=str)} for name in CONFIGS[0]
+    } | common
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     specs = [catalogue.one(target, **config, **common)[0] for config in CONFIGS]
     trained = population(task, folds, space, (program_for(specs, chunk, chunks, devices),), devices)
@@ -97,15 +128,22 @@ def assert_member_alone(task, extra, dtype, tolerance, chunk, chunks, devices, e
     for trial, (config, until) in enumerate(zip(CONFIGS, np.broadcast_to(epochs, len(CONFIGS)))):
         for group in range(2):
             one = alone(task, folds, config | common, int(until), group)
-            member = jax.tree.map(lambda leaf: leaf[group], trained.networks(trial))
-            np.testing.assert_allclose(results.loss[trial, group], one.scores.loss, rtol=tolerance, atol=tolerance)
-            assert results.error[trial, group] == pytest.approx(one.scores.error, abs=1e-6) or dtype == "float32"
+            member = jax.tree.map(operator.itemgetter(group), trained.networks(trial))
+            np.testing.assert_allclose(
+                results.loss[trial, group], one.scores.loss, rtol=tolerance, atol=tolerance
+            )
+            assert (
+                results.error[trial, group] == pytest.approx(one.scores.error, abs=1e-6)
+                or dtype == "float32"
+            )
             assert results.reached[trial, group] == until == one.epoch
             if dtype == "float64":
                 for ours, theirs in zip(member.params, one.params):
                     for leaf in theirs:
                         cut = tuple(slice(0, n) for n in theirs[leaf].shape)
-                        np.testing.assert_allclose(ours[leaf][cut], theirs[leaf], rtol=tolerance, atol=tolerance)
+                        np.testing.assert_allclose(
+                            ours[leaf][cut], theirs[leaf], rtol=tolerance, atol=tolerance
+                        )
 
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=str)
@@ -113,12 +151,16 @@ def test_member_equals_member_alone_in_float64(blobs, extra):
     assert_member_alone(blobs, extra, "float64", 1e-9, 2, 2, 2, np.array([3, 1, 3]))
 
 
-@pytest.mark.parametrize(("chunk", "chunks", "devices"), [(1, 1, 1), (8, 1, 1), (1, 2, 2), (4, 3, 2)])
+@pytest.mark.parametrize(
+    ("chunk", "chunks", "devices"), [(1, 1, 1), (8, 1, 1), (1, 2, 2), (4, 3, 2)]
+)
 def test_any_block_width_and_any_devices(blobs, chunk, chunks, devices):
     assert_member_alone(blobs, {}, "float64", 1e-9, chunk, chunks, devices, 3)
 
 
-@pytest.mark.parametrize(("optimizer", "tolerance"), [("sgd", 1e-4), ("adam", 1e-3), ("rmsprop", 1e-3)])
+@pytest.mark.parametrize(
+    ("optimizer", "tolerance"), [("sgd", 1e-4), ("adam", 1e-3), ("rmsprop", 1e-3)]
+)
 def test_member_equals_member_alone_in_float32_after_an_epoch(blobs, optimizer, tolerance):
     assert_member_alone(blobs, {"optimizer": optimizer}, "float32", tolerance, 2, 1, 2, 1)
 
@@ -130,7 +172,13 @@ def test_above_32769_rows():
     task = Task.of(x, (x @ [1.0, -2.0, 0.5] > 0).astype(int), "many", test=0.0)
     rows = np.arange(len(x))
     folds = (Split(rows[:33_500], rows[33_500:]), Split(rows[500:], rows[:500]))
-    values = {"hidden": (4,), "batch_size": 0, "optimizer": "sgd", "learning_rate": 0.5, "dtype": "float64"}
+    values = {
+        "hidden": (4,),
+        "batch_size": 0,
+        "optimizer": "sgd",
+        "learning_rate": 0.5,
+        "dtype": "float64",
+    }
     target = Target(3, 1, "bce", EPOCHS)
     spec, _ = catalogue.one(target, **values)
     trained = population(task, folds, values, (plan.Program(spec, 2, 1, 2),))
@@ -160,10 +208,18 @@ def test_members_of_a_planned_population_equal_the_member_alone(count, valid):
         np.testing.assert_allclose(results.loss[trial, 0], one.scores.loss, rtol=1e-4)
 
 
-@pytest.mark.parametrize("extra", [{}, {"patience": 1.0}, {"dropout": 0.2}, {"normalization": "batch"}], ids=str)
+@pytest.mark.parametrize(
+    "extra", [{}, {"patience": 1.0}, {"dropout": 0.2}, {"normalization": "batch"}], ids=str
+)
 def test_advance_of_a_sum_is_the_sum_of_advances(blobs, extra):
     folds = uneven_folds(blobs)
-    values = {"hidden": (6,), "batch_size": 16, "dtype": "float64", "schedule": "cosine", "learning_rate": 0.02} | extra
+    values = {
+        "hidden": (6,),
+        "batch_size": 16,
+        "dtype": "float64",
+        "schedule": "cosine",
+        "learning_rate": 0.02,
+    } | extra
     once, twice = (alone(blobs, folds, values, 4, stops=stops) for stops in ([4], [1, 3, 4]))
     jax.tree.map(np.testing.assert_array_equal, once, twice)
 
@@ -221,7 +277,7 @@ def test_divergence_is_seen_and_touches_no_neighbour(blobs):
     calm = trained.carry_out(order([3, 5], units[[0, 2]], 4))
     np.testing.assert_array_equal(mixed.loss[[0, 2]], calm.loss)
     assert not np.isfinite(mixed.loss[1]).any()
-    report = api.report_of(mixed, "loss")
+    report = assemble.report_of(mixed, "loss")
     assert report.columns["diverged"][1] >= 1
     assert (report.columns["diverged"][[0, 2]] == 0).all()
 
@@ -231,17 +287,31 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
     values = {"hidden": (6,), "batch_size": 16}
     spec, _ = catalogue.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
     said = []
-    trained = population(blobs, folds, values | {"learning_rate": {"uniform": [0.0, 1.0]}}, (plan.Program(spec, 4, 2, 2),))
+    trained = population(
+        blobs,
+        folds,
+        values | {"learning_rate": {"uniform": [0.0, 1.0]}},
+        (plan.Program(spec, 4, 2, 2),),
+    )
     trained.say = said.append
     units = np.linspace(0.01, 0.1, 7)[:, None]
-    expected = population(blobs, folds, values | {"learning_rate": {"uniform": [0.0, 1.0]}}, (plan.Program(spec, 4, 2, 2),)).carry_out(order(range(7), units, 2))
+    expected = population(
+        blobs,
+        folds,
+        values | {"learning_rate": {"uniform": [0.0, 1.0]}},
+        (plan.Program(spec, 4, 2, 2),),
+    ).carry_out(order(range(7), units, 2))
     compile_ = Population._compile
 
     def failing(self, number, config):
         compiled = compile_(self, number, config)
         if compiled.program.width > 8:
+
             def call(*arguments):
-                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+                raise jax.errors.JaxRuntimeError(
+                    "RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes"
+                )
+
             return compiled._replace(call=call)
         return compiled
 
@@ -277,7 +347,7 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
     folds = uneven_folds(blobs)
     target = Target(5, 3, "cross_entropy", EPOCHS)
     spec, config = catalogue.one(target, hidden=(6,), batch_size=16, dtype="float64")
-    examples = api.examples_of(blobs, folds)
+    examples = assemble.examples_of(blobs, folds)
     with jax.enable_x64(True):
         data = jax.jit(train.keyed)(train.prepare(examples, 1, 0, EPOCHS, spec), jnp.uint32(0))
         config = net.cast(config, spec)
@@ -285,7 +355,9 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
         for gradients in train.GRADIENTS:
             trainer = train.trainer(spec, 1, EPOCHS, gradients)
             state = trainer.init(train.normals(0, 0, 0, 0, spec), config)
-            ends.append(jax.jit(trainer.advance)(state, config, data, jnp.int32(0), jnp.int32(3))[0].params)
+            ends.append(
+                jax.jit(trainer.advance)(state, config, data, jnp.int32(0), jnp.int32(3))[0].params
+            )
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), *ends)
 
 

@@ -7,7 +7,9 @@ import numpy as np
 from hpjax.plots.style import COLORS
 
 
-def learning_curves(axes, curves, best: int | None = None, value: str = "loss", label: str = "validation loss") -> None:
+def learning_curves(
+    axes, curves, best: int | None = None, value: str = "loss", label: str = "validation loss"
+) -> None:
     """Every trial's curve over epochs, thin and grey; the best one bold.
 
     Args:
@@ -26,7 +28,9 @@ def learning_curves(axes, curves, best: int | None = None, value: str = "loss", 
         if len(points) and trial != best:
             lines.append(points)
             dots.append(points[-1])
-    axes.add_collection(LineCollection(lines, colors="#999999", linewidths=0.5, alpha=0.5, label="trials"))
+    axes.add_collection(
+        LineCollection(lines, colors="#999999", linewidths=0.5, alpha=0.5, label="trials")
+    )
     if dots:
         axes.plot(*np.array(dots).T, ".", color="#777777", markersize=2, label="last score")
     part = curves[(curves["trial"] == best) & np.isfinite(curves[value])]

@@ -8,11 +8,19 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.figure import Figure
 
 COLUMN, WIDE = 3.25, 6.75  # inches, as ICML sets them
 GOLDEN = 0.618
-COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")  # Tol, bright
+COLORS = (
+    "#4477AA",
+    "#EE6677",
+    "#228833",
+    "#CCBB44",
+    "#66CCEE",
+    "#AA3377",
+    "#BBBBBB",
+)  # Tol, bright
 STYLE = {
     "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "axes.linewidth": 0.5, "lines.linewidth": 1.0, "axes.spines.top": False,
@@ -21,7 +29,9 @@ STYLE = {
 }  # fmt: skip
 
 
-def figure(rows: int = 1, columns: int = 1, width: float = COLUMN, height: float | None = None, **options):
+def figure(
+    rows: int = 1, columns: int = 1, width: float = COLUMN, height: float | None = None, **options
+):
     """A figure and its Axes in the house style."""
     matplotlib.rcParams.update(STYLE)
     height = width / columns * GOLDEN * rows * 1.25 if height is None else height

@@ -5,6 +5,7 @@ Jamieson & Talwalkar 2016, Non-stochastic Best Arm Identification and Hyperparam
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,9 @@ def ladder(networks: int, epochs: int, eta: int = 3) -> tuple[tuple[int, int], .
         ((1, 27), (3, 9), (9, 3), (27, 1))
     """
     if networks < 1 or epochs < 1 or eta < 2:
-        raise ValueError(f"ladder needs networks >= 1, epochs >= 1, eta >= 2, got {networks}, {epochs}, {eta}")
+        raise ValueError(
+            f"ladder needs networks >= 1, epochs >= 1, eta >= 2, got {networks}, {epochs}, {eta}"
+        )
     steps = 0
     while networks >= eta ** (steps + 1) and epochs >= eta ** (steps + 1):
         steps += 1
@@ -51,9 +54,11 @@ def halving(rungs: tuple[tuple[int, int], ...] = ((2, 54), (6, 18), (18, 6))) ->
         ValueError: rungs that do not climb.
     """
     rungs = tuple((int(epochs), int(networks)) for epochs, networks in rungs)
-    climbing = all(a[0] < b[0] and a[1] >= b[1] for a, b in zip(rungs, rungs[1:]))
+    climbing = all(a[0] < b[0] and a[1] >= b[1] for a, b in pairwise(rungs))
     if not rungs or not climbing or rungs[0][0] < 1 or rungs[-1][1] < 1:
-        raise ValueError(f"rungs must be (epochs, networks) with epochs rising and networks not, got {rungs}")
+        raise ValueError(
+            f"rungs must be (epochs, networks) with epochs rising and networks not, got {rungs}"
+        )
     size = rungs[0][1]
     empty = Bracket(0, np.zeros(0, np.int64), None, False)
 
@@ -69,7 +74,9 @@ def halving(rungs: tuple[tuple[int, int], ...] = ((2, 54), (6, 18), (18, 6))) ->
 
     def ask(state, key):
         del key
-        if not len(state.trial) or (state.rung == 0 and len(state.trial) < size and not state.closed):
+        if not len(state.trial) or (
+            state.rung == 0 and len(state.trial) < size and not state.closed
+        ):
             return None, state
         return order(state.trial, state.unit, rungs[state.rung][0], fresh=state.rung == 0), state
 
@@ -77,12 +84,16 @@ def halving(rungs: tuple[tuple[int, int], ...] = ((2, 54), (6, 18), (18, 6))) ->
         best = np.lexsort((done.trial, losses))
         best = best[np.isfinite(losses[best])]
         last = state.rung == len(rungs) - 1
-        share = 0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])
+        share = (
+            0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])
+        )
         kept = np.sort(best[:share])
         finished = np.setdiff1d(np.arange(len(done.trial)), kept)
         if not len(kept):
             return empty._replace(closed=state.closed), done.trial[finished]
-        return Bracket(state.rung + 1, done.trial[kept], done.unit[kept], state.closed), done.trial[finished]
+        return Bracket(state.rung + 1, done.trial[kept], done.unit[kept], state.closed), done.trial[
+            finished
+        ]
 
     return Scheduler(
         fidelity=rungs[-1][0],

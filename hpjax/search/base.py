@@ -75,14 +75,13 @@ def level(unit: Array, levels: int) -> Array:
 def active(unit: Array, dims: tuple[Dim, ...]) -> Array:
     """Which dimensions of each point are active, [n D] bool; a child of an inactive parent is inactive."""
     mask = np.ones(unit.shape, bool)
-    waiting = [i for i, dim in enumerate(dims) if dim.parent is not None]
+    waiting = {i: dim.parent for i, dim in enumerate(dims) if dim.parent is not None}
     while waiting:
-        ready = [i for i in waiting if dims[i].parent.dim not in waiting]
+        ready = {i: parent for i, parent in waiting.items() if parent.dim not in waiting}
         if not ready:
             raise ValueError("the conditions of the space go round in a circle")
-        for i in ready:
-            parent = dims[i].parent
+        for i, parent in ready.items():
             chosen = level(unit[:, parent.dim], dims[parent.dim].levels)
             mask[:, i] = mask[:, parent.dim] & np.isin(chosen, parent.levels)
-        waiting = [i for i in waiting if i not in ready]
+        waiting = {i: parent for i, parent in waiting.items() if i not in ready}
     return mask

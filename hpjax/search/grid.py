@@ -43,7 +43,11 @@ def point(index: np.ndarray, axes: list[np.ndarray]) -> tuple[np.ndarray, np.nda
         rest, digit = np.divmod(rest, len(values))
         digits.append(digit)
     chosen = np.stack(digits[::-1], -1) if axes else np.zeros((len(rest), 0), int)
-    unit = np.stack([v[chosen[:, i]] for i, v in enumerate(axes)], -1) if axes else np.zeros((len(rest), 0))
+    unit = (
+        np.stack([v[chosen[:, i]] for i, v in enumerate(axes)], -1)
+        if axes
+        else np.zeros((len(rest), 0))
+    )
     return unit, chosen
 
 

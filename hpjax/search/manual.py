@@ -33,9 +33,13 @@ def manual(dims: tuple[Dim, ...], points: np.ndarray) -> Searcher:
         >>> search.ask(search.init(()), (), 9, 1)[0].tolist()
         [[0.2], [0.7]]
     """
-    points = np.asarray(points, np.float64).reshape(-1, len(dims))
+    points = np.asarray(points, np.float64)
+    if points.ndim != 2 or points.shape[1] != len(dims):
+        raise ValueError(f"manual points must be [n {len(dims)}], got {points.shape}")
     if not ((points >= 0) & (points <= 1)).all():
-        raise ValueError(f"manual points must lie in [0, 1], got {points.min():g} to {points.max():g}")
+        raise ValueError(
+            f"manual points must lie in [0, 1], got {points.min():g} to {points.max():g}"
+        )
 
     def ask(state, key, n, fidelity):
         del key, fidelity

@@ -47,16 +47,24 @@ class Task:
         if self.labels and not self.values:
             object.__setattr__(self, "values", tuple(range(len(self.labels))))
         if self.x.ndim != 2 or not self.x.size:
-            raise TaskError(f"{self.name}: features must be a table of rows, got shape {self.x.shape}")
+            raise TaskError(
+                f"{self.name}: features must be a table of rows, got shape {self.x.shape}"
+            )
         if len(self.x) != len(self.y):
-            raise TaskError(f"{self.name}: {len(self.x)} rows of features but {len(self.y)} targets; give as many")
+            raise TaskError(
+                f"{self.name}: {len(self.x)} rows of features but {len(self.y)} targets; give as many"
+            )
         for what, values in (("feature", self.x), ("target", self.y)):
             bad = np.argwhere(~np.isfinite(values.reshape(len(values), -1)))
             if len(bad):
                 row, column = bad[0]
-                raise TaskError(f"{self.name}: row {row + 1} has no finite {what} in column {column + 1}; fill or drop it")
+                raise TaskError(
+                    f"{self.name}: row {row + 1} has no finite {what} in column {column + 1}; fill or drop it"
+                )
         if self.labels and len(np.unique(self.y)) < 2:
-            raise TaskError(f"{self.name}: every example has class {self.labels[int(self.y[0])]!r}; two are needed")
+            raise TaskError(
+                f"{self.name}: every example has class {self.labels[int(self.y[0])]!r}; two are needed"
+            )
 
     @property
     def classes(self) -> bool:
@@ -112,7 +120,16 @@ class Task:
         return dataclasses.replace(self, name=name)
 
     @classmethod
-    def of(cls, x, y, name: str = "data", test: float = 0.2, seed: int = 42, kind: str | None = None, **options) -> Task:
+    def of(
+        cls,
+        x,
+        y,
+        name: str = "data",
+        test: float = 0.2,
+        seed: int = 42,
+        kind: str | None = None,
+        **options,
+    ) -> Task:
         """A task from arrays.
 
         Args:
@@ -129,17 +146,23 @@ class Task:
         try:
             x = np.asarray(x, np.float64)
         except (TypeError, ValueError):
-            raise TaskError(f"{name}: features must be numbers; encode text columns first") from None
+            raise TaskError(
+                f"{name}: features must be numbers; encode text columns first"
+            ) from None
         y = np.asarray(y)
         if len(x) != len(y):
-            raise TaskError(f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each")
+            raise TaskError(
+                f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
+            )
         labels: tuple[str, ...] = ()
         options = dict(options)
         if kind is None:
             few = y.dtype.kind in "OUSb" or len(np.unique(y)) <= max(20, len(y) // 20)
             kind = "classes" if y.ndim == 1 and y.dtype.kind in "OUSbiu" and few else "numbers"
         if kind == "classes":
-            values, codes = np.unique(y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True)
+            values, codes = np.unique(
+                y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True
+            )
             labels, y = tuple(str(value) for value in values), codes
             options["values"] = tuple(values.tolist())
         elif kind != "numbers":
@@ -148,10 +171,14 @@ class Task:
             try:
                 y = y.astype(np.float64)
             except (TypeError, ValueError):
-                raise TaskError(f"{name}: targets must be numbers for kind='numbers', got text") from None
+                raise TaskError(
+                    f"{name}: targets must be numbers for kind='numbers', got text"
+                ) from None
         task = cls(name, x, y, labels, **options)
         if test and not len(task.test):
-            return dataclasses.replace(task, test=holdout(task, np.arange(len(x)), test, seed).valid)
+            return dataclasses.replace(
+                task, test=holdout(task, np.arange(len(x)), test, seed).valid
+            )
         return task
 
 
@@ -167,11 +194,15 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
         stratify = task.y[rows] if task.classes else None
         train, valid = train_test_split(rows, test_size=share, random_state=seed, stratify=stratify)
     except ValueError as fault:
-        raise TaskError(f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}") from None
+        raise TaskError(
+            f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}"
+        ) from None
     return Split(np.sort(train), np.sort(valid))
 
 
-def splits(task: Task, folds: int = 1, seed: int = 0, share: float = 0.2, stratified: bool | None = None) -> tuple[Split, ...]:
+def splits(
+    task: Task, folds: int = 1, seed: int = 0, share: float = 0.2, stratified: bool | None = None
+) -> tuple[Split, ...]:
     """The folds of a study, from the development part.
 
     Args:
@@ -202,14 +233,20 @@ def splits(task: Task, folds: int = 1, seed: int = 0, share: float = 0.2, strati
             present, counts = np.unique(task.y[rows], return_counts=True)
             if counts.min() < folds:
                 rare = task.labels[int(present[counts.argmin()])]
-                raise TaskError(f"{task.name}: class {rare!r} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}")
+                raise TaskError(
+                    f"{task.name}: class {rare!r} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}"
+                )
         maker = (StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=seed)
-        found = [Split(rows[train], rows[valid]) for train, valid in maker.split(rows, task.y[rows])]
+        found = [
+            Split(rows[train], rows[valid]) for train, valid in maker.split(rows, task.y[rows])
+        ]
     for number, fold in enumerate(found):
         if task.classes:
             missing = np.setdiff1d(np.unique(task.y[rows]), np.unique(task.y[fold.train]))
             if len(missing):
-                raise TaskError(f"{task.name}: class {task.labels[int(missing[0])]!r} is missing from fold {number + 1}; use stratified folds")
+                raise TaskError(
+                    f"{task.name}: class {task.labels[int(missing[0])]!r} is missing from fold {number + 1}; use stratified folds"
+                )
     return tuple(found)
 
 

@@ -16,7 +16,13 @@ from hpjax.tasks.base import Task, TaskError
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read(path: str | Path, target: str | None = None, test: float = 0.2, seed: int = 42, kind: str | None = None) -> Task:
+def read(
+    path: str | Path,
+    target: str | None = None,
+    test: float = 0.2,
+    seed: int = 42,
+    kind: str | None = None,
+) -> Task:
     """A task from a file, by its ending.
 
     CSV and ARFF and Parquet: one row an example; `target` names the column to predict, the last one by default. NPZ (no
@@ -35,7 +41,9 @@ def read(path: str | Path, target: str | None = None, test: float = 0.2, seed: i
     """
     path = Path(path)
     if not path.exists():
-        raise TaskError(f"no file {path}; give a path, or one of the names that `hpjax tasks` lists")
+        raise TaskError(
+            f"no file {path}; give a path, or one of the names that `hpjax tasks` lists"
+        )
     name = path.name.removesuffix(".gz")
     readers = {".csv": _csv, ".npz": _npz, ".arff": _arff, ".parquet": _parquet}
     ending = Path(name).suffix.lower()
@@ -49,13 +57,22 @@ def read(path: str | Path, target: str | None = None, test: float = 0.2, seed: i
     raise TaskError(f"{path}: unknown ending {ending!r}; use csv, npz, arff, parquet or idx(.gz)")
 
 
-def _table(path: Path, header: list[str], rows: list[list[str]], lines: list[int], target: str | None, options: dict) -> Task:
+def _table(
+    path: Path,
+    header: list[str],
+    rows: list[list[str]],
+    lines: list[int],
+    target: str | None,
+    options: dict,
+) -> Task:
     """A task from text cells: numbers in the features, anything in the target column."""
     target = header[-1] if target is None else target
     if target not in header:
         raise TaskError(f"{path}: no column {target!r}; it has {', '.join(header)}")
     if len(header) < 2:
-        raise TaskError(f"{path}: only column {header[0]!r}; a target and at least one feature are needed")
+        raise TaskError(
+            f"{path}: only column {header[0]!r}; a target and at least one feature are needed"
+        )
     if not rows:
         raise TaskError(f"{path}: no rows below the header")
     at = header.index(target)
@@ -63,18 +80,26 @@ def _table(path: Path, header: list[str], rows: list[list[str]], lines: list[int
     y = []
     for number, (row, line) in enumerate(zip(rows, lines)):
         if len(row) != len(header):
-            raise TaskError(f"{path}: row {line} has {len(row)} fields, the header {len(header)}; mend that row")
+            raise TaskError(
+                f"{path}: row {line} has {len(row)} fields, the header {len(header)}; mend that row"
+            )
         cells = row[:at] + row[at + 1 :]
         for column, cell in enumerate(cells):
             field = (header[:at] + header[at + 1 :])[column]
             try:
                 x[number, column] = float(cell)
             except ValueError:
-                raise TaskError(f"{path}: row {line}, column {field!r}: {cell!r} is no number; encode or drop the column") from None
+                raise TaskError(
+                    f"{path}: row {line}, column {field!r}: {cell!r} is no number; encode or drop the column"
+                ) from None
             if not math.isfinite(x[number, column]):
-                raise TaskError(f"{path}: row {line}, column {field!r}: {cell!r} is not finite; fill or drop the row")
+                raise TaskError(
+                    f"{path}: row {line}, column {field!r}: {cell!r} is not finite; fill or drop the row"
+                )
         if not row[at].strip():
-            raise TaskError(f"{path}: row {line} has no target in column {target!r}; fill or drop the row")
+            raise TaskError(
+                f"{path}: row {line} has no target in column {target!r}; fill or drop the row"
+            )
         y.append(row[at].strip())
     return Task.of(x, _typed(y), path.stem, **options)
 
@@ -127,10 +152,14 @@ def _is_number(cell: str) -> bool:
 
 def _npz(path: Path, target: str | None, options: dict) -> Task:
     if target is not None:
-        raise TaskError(f"{path}: an NPZ's target is its array y; leave the target column {target!r} out")
+        raise TaskError(
+            f"{path}: an NPZ's target is its array y; leave the target column {target!r} out"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("x", "y", "x_test", "y_test") if name in file.files}
+            arrays = {
+                name: file[name] for name in ("x", "y", "x_test", "y_test") if name in file.files
+            }
             names = file.files
     except (ValueError, zipfile.BadZipFile) as fault:
         raise TaskError(f"{path}: not a plain NPZ: {' '.join(str(fault).split())}") from None
@@ -140,7 +169,9 @@ def _npz(path: Path, target: str | None, options: dict) -> Task:
     if "x_test" not in arrays or "y_test" not in arrays:
         return Task.of(_rows(path, x), y, path.stem, **options)
     if arrays["x_test"].shape[1:] != x.shape[1:]:
-        raise TaskError(f"{path}: x has rows of {x.shape[1:]}, x_test of {arrays['x_test'].shape[1:]}; make them alike")
+        raise TaskError(
+            f"{path}: x has rows of {x.shape[1:]}, x_test of {arrays['x_test'].shape[1:]}; make them alike"
+        )
     together = np.concatenate([_rows(path, x), _rows(path, arrays["x_test"])])
     targets = np.concatenate([y, arrays["y_test"]])
     test = np.arange(len(x), len(together))
@@ -174,19 +205,27 @@ def read_idx(path: str | Path) -> np.ndarray:
     shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank])
     wanted = math.prod(shape) * kind.itemsize
     if len(data) - 4 - 4 * rank != wanted:
-        raise TaskError(f"{path}: holds {len(data) - 4 - 4 * rank} bytes of data, its header says {wanted}; fetch it again")
+        raise TaskError(
+            f"{path}: holds {len(data) - 4 - 4 * rank} bytes of data, its header says {wanted}; fetch it again"
+        )
     return np.frombuffer(data, kind, offset=4 + 4 * rank).reshape(shape)
 
 
 def _idx_pair(path: Path, options: dict) -> Task:
     labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     if labels == path or not labels.exists():
-        raise TaskError(f"{path}: its labels {labels.name} are missing beside it; name the images' file")
+        raise TaskError(
+            f"{path}: its labels {labels.name} are missing beside it; name the images' file"
+        )
     x, y = read_idx(path), read_idx(labels)
     if len(x) != len(y):
-        raise TaskError(f"{path}: {len(x)} images but {len(y)} labels in {labels.name}; they belong to different sets")
+        raise TaskError(
+            f"{path}: {len(x)} images but {len(y)} labels in {labels.name}; they belong to different sets"
+        )
     scale = 255.0 if x.dtype == np.dtype(">u1") else 1.0
-    return Task.of(x.reshape(len(x), -1) / scale, y.astype(np.int64), path.name.split("-")[0], **options)
+    return Task.of(
+        x.reshape(len(x), -1) / scale, y.astype(np.int64), path.name.split("-")[0], **options
+    )
 
 
 def _arff(path: Path, target: str | None, options: dict) -> Task:
@@ -199,8 +238,15 @@ def _arff(path: Path, target: str | None, options: dict) -> Task:
                 continue
             if data:
                 if line.startswith("{"):
-                    raise TaskError(f"{path}: row {number} is sparse ARFF; convert the file to dense")
-                rows.append([cell.strip().strip("'\"") for cell in next(csv.reader([line], skipinitialspace=True))])
+                    raise TaskError(
+                        f"{path}: row {number} is sparse ARFF; convert the file to dense"
+                    )
+                rows.append(
+                    [
+                        cell.strip().strip("'\"")
+                        for cell in next(csv.reader([line], skipinitialspace=True))
+                    ]
+                )
                 lines.append(number)
             elif line.lower().startswith("@attribute"):
                 rest = line[len("@attribute") :].strip()

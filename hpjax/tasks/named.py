@@ -33,7 +33,9 @@ def xor() -> Task:
     """The four points of exclusive or; trained and validated on all four, nothing held out."""
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float64)
     rows = np.arange(4)
-    return Task("xor", x, np.array([0, 1, 1, 0]), ("0", "1"), standardize=False, groups=(Split(rows, rows),))
+    return Task(
+        "xor", x, np.array([0, 1, 1, 0]), ("0", "1"), standardize=False, groups=(Split(rows, rows),)
+    )
 
 
 def two_moons(count: int = 1000, noise: float = 0.2, seed: int = 0) -> Task:
@@ -43,7 +45,9 @@ def two_moons(count: int = 1000, noise: float = 0.2, seed: int = 0) -> Task:
     y = np.arange(count) % 2
     x = np.stack([np.cos(angle), np.sin(angle)], 1)
     x[y == 1] = np.array([1.0, 0.5]) - x[y == 1]
-    return Task.of(x + noise * rng.normal(size=x.shape), y, "two_moons", test=TEST, seed=SEED, kind="classes")
+    return Task.of(
+        x + noise * rng.normal(size=x.shape), y, "two_moons", test=TEST, seed=SEED, kind="classes"
+    )
 
 
 def spirals(count: int = 1200, arms: int = 3, noise: float = 0.1, seed: int = 0) -> Task:
@@ -68,10 +72,14 @@ def _stored(name: str, file: str, about: str, kind: str) -> Callable[[Path | Non
     def make(data: Path | None) -> Task:
         folder = data if data is not None else os.environ.get("HPJAX_DATA")
         if folder is None:
-            raise TaskError(f"{name} needs {file} ({about}); give its folder by --data DIR or HPJAX_DATA")
+            raise TaskError(
+                f"{name} needs {file} ({about}); give its folder by --data DIR or HPJAX_DATA"
+            )
         path = Path(folder) / file
         if not path.exists():
-            raise TaskError(f"{name} needs {path} ({about}), which is missing; put it there, or name another folder")
+            raise TaskError(
+                f"{name} needs {path} ({about}), which is missing; put it there, or name another folder"
+            )
         return read(path, kind=kind, test=TEST, seed=SEED).renamed(name)
 
     return make
@@ -81,7 +89,10 @@ NAMES: dict[str, tuple[Callable[..., Task], str]] = {
     "digits": (_bundled("load_digits", "classes"), "1,797 handwritten digits of 8 x 8, 10 classes"),
     "iris": (_bundled("load_iris", "classes"), "150 flowers, 4 measures, 3 classes"),
     "wine": (_bundled("load_wine", "classes"), "178 wines, 13 measures, 3 classes"),
-    "breast_cancer": (_bundled("load_breast_cancer", "classes"), "569 tumours, 30 measures, 2 classes"),
+    "breast_cancer": (
+        _bundled("load_breast_cancer", "classes"),
+        "569 tumours, 30 measures, 2 classes",
+    ),
     "diabetes": (_bundled("load_diabetes", "numbers"), "442 patients, 10 measures, regression"),
     "xor": (xor, "the four points of exclusive or"),
     "two_moons": (two_moons, "1,000 points on two half circles"),
@@ -120,4 +131,6 @@ def load(name: str | Path, data: str | Path | None = None, target: str | None = 
     if Path(text).suffix or os.sep in text:
         return read(text, target)
     near = difflib.get_close_matches(text, [*NAMES, *STORED], 1, 0.0)[0]
-    raise TaskError(f"no task is called {text!r}; did you mean {near!r}? A file needs its ending, e.g. data.csv")
+    raise TaskError(
+        f"no task is called {text!r}; did you mean {near!r}? A file needs its ending, e.g. data.csv"
+    )

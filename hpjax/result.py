@@ -1,0 +1,259 @@
+"""What a study found: the best trial, tables, curves, and networks trained again to be used.
+
+This file is long because of its docstrings: it is what users read most.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from hpjax import catalogue, metrics, net, plan, population, records, train
+from hpjax.assemble import as_space
+from hpjax.catalogue import Target
+from hpjax.population import Population
+from hpjax.schedulers import Order
+from hpjax.space import Space
+from hpjax.tasks import Task
+from hpjax.train import Examples
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Result:
+    """What a study found.
+
+    Attributes:
+        best: the best trial at full fidelity: {"trial", "config", "loss", "error", "epochs"}; "trial" is None if none.
+        trials: a pandas table, a row per trial: its hyperparameters, loss, error, train, epochs, diverged, status.
+        curves: a pandas table of learning curves: trial, epoch, train, loss, error.
+        stopped: why the study ended: "done", "epochs", "seconds" or "rounds".
+        folder: the run folder, or None.
+    """
+
+    def __init__(
+        self, kept, curves, space: Space, task: Task, settings: dict, folder=None, trained=None
+    ):
+        self.records, self.space, self.task, self.settings, self.folder = (
+            kept,
+            space,
+            task,
+            settings,
+            folder,
+        )
+        self.fidelity = settings["scheduler"][-1][0]
+        self.trained = trained  # the Population, where this process trained it
+        self._curves = curves
+        self._table = records.summarise(kept, len(space.dims), self.fidelity)
+        ends = [record for record in kept if record["kind"] == "stop"]
+        self.stopped = ends[-1]["why"] if ends else "interrupted"
+
+    @functools.cached_property
+    def best(self) -> dict:
+        """The best trial at full fidelity."""
+        table = self._table
+        eligible = np.isfinite(table["loss"]) & (table["status"] == "OK")
+        if not eligible.any():
+            return {"trial": None, "config": {}, "loss": np.inf, "error": np.nan, "epochs": 0}
+        trial = int(np.argmin(np.where(eligible, table["loss"], np.inf)))
+        return {
+            "trial": trial,
+            "config": self.config(trial),
+            "loss": float(table["loss"][trial]),
+            "error": float(table["error"][trial]),
+            "epochs": int(table["epochs"][trial]),
+        }
+
+    def config(self, trial: int) -> dict:
+        """A trial's hyperparameters as searched, inactive ones left out."""
+        columns = self.space.decode(self._table["unit"][trial : trial + 1])
+        values = {
+            name: catalogue.plain(column[0])
+            for name, column in columns.items()
+            if name in self.space.ranges
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    @functools.cached_property
+    def trials(self) -> pandas.DataFrame:
+        """A row per trial."""
+        import pandas
+
+        columns = self.space.decode(self._table["unit"])
+        shown = {name: columns[name] for name in self.space.names}
+        rest = {
+            name: self._table[name]
+            for name in ("loss", "error", "train", "epochs", "diverged", "status")
+        }
+        table = pandas.DataFrame(shown | rest)
+        table.index.name = "trial"
+        return table
+
+    @functools.cached_property
+    def curves(self) -> pandas.DataFrame:
+        """A row per trial and scored epoch; the mean over folds and repeats."""
+        import pandas
+
+        parts = []
+        for number, record in records.reports(self.records):
+            curve = self._curves(number)
+            if curve is not None:
+                trial = np.repeat(np.array(record["trial"], int), curve.shape[1])
+                flat = curve.reshape(-1, 4)
+                seen = np.isfinite(flat[:, 0])
+                parts.append(np.column_stack([trial[seen], flat[seen]]))
+        rows = np.concatenate(parts) if parts else np.zeros((0, 5))
+        table = pandas.DataFrame(rows, columns=["trial", "epoch", "train", "loss", "error"])
+        table = table.astype({"trial": int, "epoch": int}).drop_duplicates(
+            ["trial", "epoch"], keep="last"
+        )
+        return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
+
+    def refit(self, trial: int | None = None, seed: int | None = None) -> Network:
+        """The best trial's network (or another's), trained again on the whole development part.
+
+        Trains for the epochs that the trial was scored at; with patience, for those of its best epoch.
+
+        Args:
+            trial: which; the best where None.
+            seed: names the randomness; the study's where None.
+
+        Raises:
+            ValueError: no trial reached full fidelity without diverging.
+        """
+        trial = self.best["trial"] if trial is None else trial
+        if trial is None:
+            raise ValueError(
+                "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
+            )
+        values = self.space.constants | self.config(trial)
+        epochs = int(self._table["epochs"][trial])
+        if values.pop("patience", 0):
+            curve = self.curves[self.curves["trial"] == trial]
+            epochs = int(curve["epoch"].iloc[int(np.nanargmin(curve["loss"]))])
+        values.pop("epochs", None)
+        seed = self.settings["seed"] if seed is None else seed
+        return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed)
+
+    def test(self, network: Network | None = None) -> dict[str, float]:
+        """Metrics of a network (the best, refitted, where None) on the task's held-out test set.
+
+        Raises:
+            ValueError: a task without one.
+        """
+        rows = self.task.test
+        if not len(rows):
+            raise ValueError(f"{self.task.name} has no test set")
+        network = network or self.refit()
+        return metrics.table(
+            self.task.truth(rows), network.predict(self.task.x[rows]), self.task.classes
+        )
+
+
+def fit(
+    task: Task, values: Mapping, epochs: int, horizon: int | None = None, seed: int = 0
+) -> Network:
+    """One network with given hyperparameters, trained on a task's development part.
+
+    Args:
+        task: data.
+        values: hyperparameters by name; the rest hold their defaults.
+        epochs: how long.
+        horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
+        seed: names all randomness.
+
+    Returns:
+        A Network.
+    """
+    space = as_space(dict(values))
+    rows = task.development
+    examples = Examples(task.x, task.targets(), ((rows, rows[:1]),), task.standardize, task.classes)
+    goal = Target(task.inputs, task.outputs, task.loss, horizon or epochs)
+    columns = space.decode(np.zeros((1, 0)))
+    group = catalogue.split(columns, goal)[0]
+    load = plan.Load(1, 1, float(epochs), len(rows), 1, goal.fidelity)
+    program = plan.Program(group.spec, 1, 1, 1)
+    trained = Population(
+        space, goal, examples, (program,), load, seed=seed, score_every=goal.fidelity, found=population.devices()[:1]
+    )  # fmt: skip
+    order = Order(
+        np.array([0]), np.zeros((1, 0)), np.array([-1]), np.array([epochs]), np.array([0])
+    )
+    trained.carry_out(order)
+    state = jax.tree.map(lambda leaf: leaf[0], trained.networks(0))
+    scalars = {name: leaf[0] for name, leaf in group.config.items()}
+    return Network(
+        task, group.spec, scalars, state.params, state.stats, train.standards(examples, rows)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A trained network that takes examples as the task has them.
+
+    Attributes:
+        task: what it was trained on.
+        spec, config: its hyperparameters.
+        params, stats: its weights and batch statistics, NumPy arrays.
+        standards: shift and scale of features, and of numeric targets.
+    """
+
+    task: Task
+    spec: catalogue.Spec
+    config: dict
+    params: Any
+    stats: Any
+    standards: tuple
+
+    def outputs(self, x) -> np.ndarray:
+        """The network's outputs [N C] for examples [N F]: probabilities, or standardised numbers.
+
+        Raises:
+            ValueError: another number of features.
+        """
+        x = np.asarray(x, np.float64)
+        if x.ndim != 2 or x.shape[1] != self.spec.inputs:
+            raise ValueError(f"the network takes [N {self.spec.inputs}] features, got {x.shape}")
+        shift, scale, _, _ = self.standards
+        dtype = np.dtype(self.spec.dtype)
+        with jax.enable_x64(dtype == np.float64):
+            run = jax.jit(functools.partial(net.forward, spec=self.spec))
+            z, _ = run(
+                self.params,
+                self.stats,
+                net.cast(self.config, self.spec),
+                ((x - shift) * scale).astype(dtype),
+            )
+            return np.asarray(net.output(z, self.spec))
+
+    def predict_proba(self, x) -> np.ndarray:
+        """Probabilities [N C] of the classes.
+
+        Raises:
+            ValueError: a task of numbers.
+        """
+        if not self.task.classes:
+            raise ValueError(
+                "predict_proba needs classes, but the task's targets are numbers; use predict"
+            )
+        p = self.outputs(x)
+        return np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
+
+    def predict(self, x) -> np.ndarray:
+        """Classes [N] as the task was given them, or numbers [N] or [N C]."""
+        if self.task.classes:
+            return np.array(self.task.values)[self.predict_proba(x).argmax(1)]
+        _, _, shift, scale = self.standards
+        y = self.outputs(x) / scale + shift
+        return y[:, 0] if self.task.y.ndim == 1 else y
+
+    def score(self, x, y) -> float:
+        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score."""
+        found = metrics.table(np.asarray(y), self.predict(x), self.task.classes)
+        return found["accuracy"] if self.task.classes else found["r2"]

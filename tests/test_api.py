@@ -1,0 +1,302 @@
+"""`tune` and the command line, as users meet them: results, refits, refusals."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import hpjax
+from hpjax import cli, population
+from hpjax.schedulers import halving
+
+SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return hpjax.tune(
+        SPACE, "iris", trials=6, folds=2, repeats=2, out=tmp_path_factory.mktemp("run") / "run"
+    )
+
+
+def test_a_result_has_best_trials_curves_and_a_network(result):
+    assert result.best["loss"] == result.trials["loss"].min()
+    assert result.stopped == "done"
+    assert list(result.trials.columns) == [
+        "learning_rate",
+        "loss",
+        "error",
+        "train",
+        "epochs",
+        "diverged",
+        "status",
+    ]
+    assert len(result.curves) == 6 * 3
+    last = result.curves[result.curves["epoch"] == 3].set_index("trial")["loss"]
+    np.testing.assert_allclose(last, result.trials["loss"], rtol=1e-6)
+    network = result.refit()
+    task = result.task
+    p = network.predict_proba(task.x)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    assert (network.predict(task.x) == p.argmax(1)).all()
+    assert (
+        network.score(task.x[task.test], task.truth(task.test)) == result.test(network)["accuracy"]
+    )
+    again = result.refit()
+    np.testing.assert_array_equal(again.params[0]["w"], network.params[0]["w"])
+    with pytest.raises(ValueError, match=r"takes \[N 4\] features, got \(2, 3\)"):
+        network.predict(np.zeros((2, 3)))
+
+
+def test_the_run_folder_says_everything(result):
+    settings = json.loads((result.folder / "run.json").read_text())
+    assert settings["space_hash"] == result.space.hash()
+    environment = json.loads((result.folder / "environment.json").read_text())[0]
+    assert environment["versions"]["jax"] == jax.__version__
+    assert environment["devices"] == 2
+    shown = hpjax.open_run(result.folder)
+    assert shown.trials.equals(result.trials)
+    assert shown.curves.equals(result.curves)
+    assert shown.best == result.best
+
+
+def test_equal_studies_have_equal_ledgers(tmp_path):
+    for name in ("a", "b"):
+        hpjax.tune(
+            SPACE,
+            "iris",
+            trials=4,
+            scheduler=halving(((1, 4), (3, 2))),
+            out=tmp_path / name,
+            seed=7,
+        )
+    assert (tmp_path / "a" / "ledger.jsonl").read_bytes() == (
+        tmp_path / "b" / "ledger.jsonl"
+    ).read_bytes()
+    hpjax.tune(
+        SPACE, "iris", trials=4, scheduler=halving(((1, 4), (3, 2))), out=tmp_path / "c", seed=8
+    )
+    assert (tmp_path / "a" / "ledger.jsonl").read_bytes() != (
+        tmp_path / "c" / "ledger.jsonl"
+    ).read_bytes()
+
+
+def test_diverged_trials_are_never_best(tmp_path):
+    space = {
+        "learning_rate": hpjax.Choice([1e6, 0.01]),
+        "hidden": (8,),
+        "optimizer": "sgd",
+        "loss": "mse",
+        "epochs": 3,
+    }
+    found = hpjax.tune(space, "iris", search="grid", out=tmp_path / "run")
+    status = found.trials.set_index("learning_rate")["status"]
+    assert status[1e6] == "DIVERGED"
+    assert found.trials.set_index("learning_rate")["loss"][1e6] == np.inf
+    assert found.trials.set_index("learning_rate")["diverged"][1e6] >= 1
+    assert found.best["config"] == {"learning_rate": 0.01}
+    lost = hpjax.tune(space | {"learning_rate": 1e6}, "iris", search=[{}])
+    assert lost.best["trial"] is None
+    with pytest.raises(ValueError, match="no trial reached full fidelity"):
+        lost.refit()
+
+
+@pytest.mark.parametrize("minimize", ["loss", "error"])
+def test_what_is_minimised_is_what_is_told(minimize):
+    found = hpjax.tune(SPACE, "iris", trials=5, minimize=minimize)
+    other = hpjax.tune(SPACE, "iris", trials=5)
+    column = "loss" if minimize == "loss" else "error"
+    np.testing.assert_allclose(found.trials["loss"], other.trials[column])
+
+
+def test_manual_grid_regression_patience_and_float64():
+    found = hpjax.tune(
+        {
+            "learning_rate": hpjax.LogUniform(1e-3, 1.0),
+            "patience": 2,
+            "epochs": 12,
+            "hidden": (8,),
+            "dtype": "float64",
+        },
+        "diabetes",
+        search=[{"learning_rate": 0.01}, {"learning_rate": 0.3}],
+    )
+    assert found.trials["learning_rate"].round(9).tolist() == [0.01, 0.3]
+    network = found.refit()
+    assert network.params[0]["w"].dtype == np.float64
+    assert network.predict(found.task.x).shape == (442,)
+    assert 0 < network.score(found.task.x, found.task.y) < 1
+    with pytest.raises(ValueError, match="predict_proba needs classes"):
+        network.predict_proba(found.task.x)
+
+
+def test_epochs_may_be_searched():
+    space = SPACE | {"epochs": hpjax.IntUniform(1, 4), "learning_rate": 0.01}
+    found = hpjax.tune(space, "iris", search=[{"epochs": e} for e in (1, 4, 2)])
+    assert found.trials["epochs"].astype(int).tolist() == [1, 4, 2]
+    assert found.trials["status"].tolist() == ["OK"] * 3
+    alone = hpjax.tune(SPACE | {"epochs": 4, "learning_rate": 0.01}, "iris", search=[{}])
+    assert found.trials["loss"][1] == pytest.approx(alone.trials["loss"][0], rel=1e-4)
+
+
+def test_explain_trains_nothing_and_says_the_plan():
+    space = {"width_1": hpjax.IntUniform(4, 64), "learning_rate": 0.01}
+    text = hpjax.tune(
+        space, "digits", trials=40, scheduler=halving(((1, 40), (3, 13))), explain=True
+    )
+    for word in (
+        "programs",
+        "padding",
+        "predicted",
+        "rungs",
+        "40 until epoch 1, 13 until epoch 3",
+        "MiB",
+    ):
+        assert word in text
+
+
+def test_xor_is_learned_and_arrays_are_taken():
+    found = hpjax.tune(
+        {"hidden": (4,), "activation": "tanh", "optimizer": "adam", "learning_rate": 0.05, "batch_size": 0, "epochs": 300},
+        "xor", search=[{}], repeats=4, score_every=100,
+    )  # fmt: skip
+    assert found.best["error"] < 0.3
+    assert len(found.curves) == 3
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    labels = np.where(x[:, 0] > 0, "up", "down")
+    network = hpjax.tune(SPACE | {"epochs": 20}, (x, labels), trials=3).refit()
+    assert set(network.predict(x)) == {"up", "down"}
+    assert network.score(x, labels) > 0.8
+
+
+def test_predictions_of_many_rows_are_sound():
+    """Trap: row sums above 32,768 rows (jaxlib 0.10.2)."""
+    network = hpjax.fit(hpjax.tasks.load("iris"), {"hidden": (8,)}, epochs=2)
+    x = np.random.default_rng(0).normal(size=(70_000, 4)) + 3
+    p = network.predict_proba(x)
+    (w0, w1), (b0, b1) = ([layer[name] for layer in network.params] for name in ("w", "b"))
+    shift, scale, _, _ = network.standards
+    z = np.maximum((x - shift) * scale @ w0 + b0, 0) @ w1 + b1
+    expected = np.exp(z - z.max(1, keepdims=True))
+    np.testing.assert_allclose(p, expected / expected.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_a_dropout_network_predicts_without_dropping():
+    network = hpjax.fit(hpjax.tasks.load("iris"), {"hidden": (8,), "dropout": 0.5}, epochs=2)
+    x = network.task.x
+    np.testing.assert_array_equal(network.outputs(x), network.outputs(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(trials=0), "trials must be a whole number"),
+        (dict(folds=1.5), "folds must be a whole number"),
+        (dict(minimize="accuracy"), "minimize='accuracy' is none of loss, error"),
+        (dict(gradients="magic"), "gradients='magic'"),
+        (dict(search="annealing"), "search='annealing' is none of grid, random"),
+        (dict(search=[]), "empty list of configurations"),
+        (dict(search=[{"learning_rate": 5.0}]), "outside the space"),
+        (dict(search=[{"momentum": 0.5}]), "'momentum' is not in the space"),
+        (dict(stop={"hours": 1}), "stop has no limit called 'hours'"),
+        (
+            dict(space=SPACE | {"batch_size": 5000}),
+            "batch_size=5000 is larger than the 96 training examples of iris",
+        ),
+        (dict(task="irsi"), "did you mean 'iris'"),
+        (dict(space=SPACE | {"loss": "bce", "output": "tanh"}), "fixes the output activation"),
+        (dict(task="diabetes", space=SPACE | {"loss": "cross_entropy"}), "targets are numbers"),
+    ],
+)
+def test_refusals_write_nothing(tmp_path, change, message):
+    options = dict(space=SPACE, task="iris", trials=2, out=tmp_path / "run") | change
+    with pytest.raises(ValueError, match=message) as caught:
+        hpjax.tune(**options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def command(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(map(str, arguments)))
+    return ended.value.code
+
+
+def test_the_command_line_from_tune_to_show(tmp_path, capsys):
+    (tmp_path / "space.toml").write_text(
+        "learning_rate = { log_uniform = [1e-3, 0.1] }\nhidden = [6]\n"
+    )
+    run = tmp_path / "run"
+    words = [
+        "iris",
+        "--space",
+        tmp_path / "space.toml",
+        "--trials",
+        9,
+        "--epochs",
+        4,
+        "--out",
+        run,
+        "--no-cache",
+    ]
+    assert command("tune", *words) == 0
+    said = capsys.readouterr().out
+    for word in (
+        "9 trials on iris",
+        "9 until epoch 1",
+        "best of 9 trials",
+        "accuracy",
+        "ledger.jsonl",
+    ):
+        assert word in said
+    assert command("show", run) == 0
+    assert (run / "figure.png").stat().st_size > 5000
+    first = (run / "figure.svg").read_bytes()
+    assert command("show", run) == 0
+    assert (run / "figure.svg").read_bytes() == first
+    assert command("tasks") == 0
+    assert "breast_cancer" in capsys.readouterr().out
+    assert command("resume", run, "--no-cache") == 0
+    assert command("tune", *words) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tune", "nowhere.csv"], "no file nowhere.csv"),
+        (["tune", "iris", "--space", "none.toml"], "no space file none.toml"),
+        (["tune", "iris", "--folds", "99"], "for 99 folds"),
+        (["tune", "mnist10k", "--data", "nowhere"], "which is missing"),
+        (["resume", "nowhere"], "no run in nowhere"),
+        (["show", "nowhere"], "no run in nowhere"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line_with_code_2(
+    tmp_path, monkeypatch, capsys, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert command(*words) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.rglob("ledger.jsonl"))
+
+
+def test_too_few_devices_print_a_warning_with_the_remedy():
+    if population.cores() < 2:
+        pytest.skip("needs two cores: with one, one CPU device is enough")
+    code = (
+        "import jax; jax.devices(); from hpjax import population; print(len(population.devices()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert "JAX was already started with 1 CPU device" in done.stderr
+    assert "jax.config.update('jax_num_cpu_devices'" in done.stderr
+    code = "from hpjax import population; print(len(population.devices()) == population.cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")

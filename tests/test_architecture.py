@@ -1,0 +1,76 @@
+"""Who may import whom, as the map of rooms draws it; and what `import hpjax` must not load."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import hpjax
+
+ROOT = Path(hpjax.__file__).parent
+MAY = {
+    "api": {"assemble", "result", "study", "population", "space", "schedulers", "records", "tasks", "train"},
+    "result": {"assemble", "population", "space", "catalogue", "schedulers", "records", "tasks", "plan", "train", "net", "metrics"},
+    "assemble": {"study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks", "plan", "train"},
+    "study": {"search.base", "schedulers.base", "records"},
+    "population": {"schedulers.base", "space", "plan", "train", "catalogue", "net"},
+    "plan": {"catalogue"},
+    "train": {"net", "backprop", "optimizers", "metrics", "catalogue"},
+    "backprop": {"net", "catalogue"},
+    "net": {"catalogue"},
+    "optimizers": {"catalogue"},
+    "space": {"search.base"},
+    "search": {"search.base"},
+    "schedulers": {"schedulers.base", "search.base"},
+    "catalogue": set(),
+    "search.base": set(),
+    "tasks": set(),
+    "records": set(),
+    "metrics": set(),
+    "plots": set(),
+}  # fmt: skip
+FREE = {"cli", "__init__"}
+
+
+def imports(path: Path) -> set[str]:
+    """The hpjax modules that a file imports, as dotted names below hpjax."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] == "hpjax"
+        ):
+            inner = node.module.split(".")[1:]
+            found |= {".".join(inner)} if inner else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name[6:] for alias in node.names if alias.name.startswith("hpjax.")}
+    return found
+
+
+def test_every_import_is_drawn_on_the_map():
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        room = name.split(".")[0]
+        if room in FREE:
+            continue
+        allowed = MAY[name] if name in MAY else MAY[room]
+        for other in imports(path):
+            own = other.split(".")[0] == room  # a room may know itself
+            if not own and other not in allowed and other.split(".")[0] not in allowed:
+                wrong.append(f"{name} -> {other}")
+    assert not wrong
+
+
+def test_import_loads_nothing_heavy():
+    code = "import sys, hpjax; print([m for m in ('sklearn', 'matplotlib', 'pandas', 'scipy.stats', 'tyro') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_long_files_say_why():
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        if len(text.splitlines()) > 300:
+            assert "This file is long because" in text, path.name

@@ -1,0 +1,191 @@
+"""Tasks: what is read, split and standardised, and every refusal in one line that names file, row or field."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpjax import assemble, tasks, train
+from hpjax.tasks import Task, TaskError, files
+from hpjax.tasks.named import NAMES, STORED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_named_tasks_load_and_split(name):
+    task = tasks.load(name)
+    for folds in (1, 3):
+        for fold in tasks.splits(task, folds):
+            if not task.groups:
+                assert not set(fold.train) & set(fold.valid)
+            assert not set(fold.train) & set(task.test)
+            assert not set(fold.valid) & set(task.test)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_stored_tasks(name, monkeypatch):
+    import os
+
+    folder = os.environ.get("HPJAX_DATA")
+    if folder is None:
+        monkeypatch.delenv("HPJAX_DATA", raising=False)
+        with pytest.raises(TaskError, match=r"--data DIR or HPJAX_DATA"):
+            tasks.load(name)
+        pytest.skip("runs where HPJAX_DATA names the folder of stored data sets")
+    assert len(tasks.load(name).x) >= 5000
+
+
+def test_standardisation_is_fitted_on_the_training_part_only():
+    task = Task.of(np.arange(20.0)[:, None] ** 2, np.arange(20) % 2, "t", test=0.0)
+    train_rows = np.arange(10)
+    shift, scale, _, _ = train.standards(
+        assemble.examples_of(task, [(train_rows, np.arange(10, 20))]), train_rows
+    )
+    assert shift[0] == np.mean(np.arange(10.0) ** 2)
+    assert scale[0] == pytest.approx(1 / np.std(np.arange(10.0) ** 2))
+
+
+def test_folds_are_stratified_and_named_by_the_seed():
+    task = tasks.load("iris")
+    a, b, c = (tasks.splits(task, 4, seed) for seed in (0, 0, 1))
+    assert all((x.train == y.train).all() for x, y in zip(a, b))
+    assert any((x.train != y.train).any() for x, y in zip(a, c))
+    for fold in a:
+        assert np.bincount(task.y[fold.valid]).max() - np.bincount(task.y[fold.valid]).min() <= 1
+    together = np.sort(np.concatenate([fold.valid for fold in a]))
+    np.testing.assert_array_equal(together, task.development)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3), min_size=4, max_size=12),
+    st.sampled_from([",", ";", "\t"]),
+)
+def test_csv_keeps_every_number(tmp_path_factory, rows, delimiter):
+    path = tmp_path_factory.mktemp("csv") / "data.csv"
+    labels = ["yes" if i % 2 else "no" for i in range(len(rows))]
+    lines = [delimiter.join(["a", "b", "c", "label"])]
+    lines += [delimiter.join([*map(repr, row), label]) for row, label in zip(rows, labels)]
+    path.write_text("\n".join(lines) + "\n")
+    task = tasks.read(path, test=0.0)
+    np.testing.assert_array_equal(task.x, np.array(rows))
+    assert task.labels == ("no", "yes")
+    assert task.truth(np.arange(2)).tolist() == ["no", "yes"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(sorted(files.IDX_TYPES)),
+    st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_idx_round_trip(tmp_path_factory, kind, shape, zipped):
+    array = np.arange(np.prod(shape)).reshape(shape).astype(files.IDX_TYPES[kind])
+    data = struct.pack(f">BBBB{len(shape)}I", 0, 0, kind, len(shape), *shape) + array.tobytes()
+    path = tmp_path_factory.mktemp("idx") / ("a-idx.gz" if zipped else "a-idx")
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    np.testing.assert_array_equal(files.read_idx(path), array)
+
+
+def test_npz_arff_parquet_and_idx(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    np.savez(tmp_path / "a.npz", x=x, y=y, x_test=x[:6], y_test=y[:6])
+    task = tasks.read(tmp_path / "a.npz")
+    assert (len(task.development), len(task.test)) == (30, 6)
+    lines = [
+        "@relation r",
+        *(f"@attribute f{i} numeric" for i in range(4)),
+        "@attribute 'the class' {0,1,2}",
+        "@data",
+    ]
+    lines += [",".join([*map(repr, row.tolist()), f"'{label}'"]) for row, label in zip(x, y)]
+    (tmp_path / "a.arff").write_text("% comment\n" + "\n".join(lines))
+    np.testing.assert_array_equal(tasks.read(tmp_path / "a.arff").x, x)
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {f"f{i}": x[:, i] for i in range(4)} | {"y": y}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    again = tasks.read(tmp_path / "a.parquet", target="y")
+    np.testing.assert_array_equal(again.x, x)
+    assert again.labels == ("0", "1", "2")
+    images = rng.integers(0, 256, size=(30, 5, 5)).astype(np.uint8)
+    (tmp_path / "t-images-idx3-ubyte").write_bytes(
+        struct.pack(">BBBB3I", 0, 0, 8, 3, 30, 5, 5) + images.tobytes()
+    )
+    (tmp_path / "t-labels-idx1-ubyte").write_bytes(
+        struct.pack(">BBBBI", 0, 0, 8, 1, 30) + y.astype(np.uint8).tobytes()
+    )
+    found = tasks.read(tmp_path / "t-images-idx3-ubyte")
+    assert found.x.shape == (30, 25)
+    assert found.x.max() <= 1
+
+
+BAD = {
+    "empty.csv": ("", "the file is empty"),
+    "header.csv": ("a,b,c\n", "no rows below the header"),
+    "ragged.csv": ("a,b,c\n1,2,3\n4,5\n", "row 3 has 2 fields, the header 3"),
+    "text.csv": ("a,b,c\n1,2,3\n1,cat,3\n", "row 3, column 'b': 'cat' is no number"),
+    "nan.csv": ("a,b,c\n1,2,3\n1,nan,4\n", "row 3, column 'b': 'nan' is not finite"),
+    "blank.csv": ("a,b,c\n1,2,3\n1,,4\n", "row 3, column 'b': '' is no number"),
+    "target.csv": ("a,b,c\n1,2,x\n1,2,\n", "row 3 has no target in column 'c'"),
+    "one.csv": ("a,b,c\n1,2,x\n3,4,x\n5,6,x\n", "every example has class 'x'"),
+    "twice.csv": ("a,a,c\n1,2,x\n", "column 'a' stands twice"),
+    "sparse.arff": ("@attribute a numeric\n@attribute b {x,y}\n@data\n{0 1}\n", "sparse ARFF"),
+    "none.arff": ("hello\n", "not an ARFF file"),
+    "bad.npz": ("not a zip", "not a plain NPZ"),
+    "what.xls": ("", "unknown ending '.xls'"),
+    "bad.parquet": ("PAR", "not a Parquet file"),
+    "x-idx3-ubyte": ("abcd", "its labels x-idx1-ubyte are missing"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_one_line_that_names_them(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(BAD[name][0])
+    with pytest.raises(TaskError, match=BAD[name][1]) as caught:
+        tasks.read(path)
+    assert str(path) in str(caught.value) or path.stem in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_refusals(tmp_path):
+    np.savez(tmp_path / "p.npz", x=np.array([{}], object), y=np.zeros(1))
+    np.savez(tmp_path / "q.npz", y=np.zeros(3))
+    (tmp_path / "cut-images-idx3").write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, 9, 9, 9) + b"123")
+    (tmp_path / "cut-labels-idx1").write_bytes(b"")
+    (tmp_path / "c.csv").write_text("a,b\n1,x\n2,y\n3,x\n4,y\n")
+    for call, message in (
+        (lambda: tasks.read(tmp_path / "p.npz"), "not a plain NPZ"),
+        (lambda: tasks.read(tmp_path / "q.npz"), "needs arrays x and y, has y"),
+        (
+            lambda: tasks.read(tmp_path / "cut-images-idx3"),
+            "holds 3 bytes of data, its header says 729",
+        ),
+        (lambda: tasks.read(tmp_path / "c.csv", target="z"), "no column 'z'; it has a, b"),
+        (lambda: tasks.load("digit"), "did you mean 'digits'"),
+        (lambda: tasks.load("missing.csv"), "no file missing.csv"),
+        (lambda: Task.of(np.zeros((3, 2)), [0, 1]), "3 rows of features but 2 targets"),
+        (lambda: Task.of([["a"], ["b"]], [0, 1]), "features must be numbers"),
+        (
+            lambda: Task.of(np.array([[1.0], [np.inf]]), [0, 1], test=0),
+            "row 2 has no finite feature in column 1",
+        ),
+        (lambda: Task.of(np.zeros((4, 1)), ["a", "a", "a", "b"]), "cannot set aside"),
+        (lambda: tasks.splits(tasks.load("iris"), 99), "for 99 folds"),
+        (
+            lambda: tasks.splits(Task.of(np.zeros((6, 1)), [0, 0, 0, 0, 0, 1], test=0), 2),
+            "class '1' has 1 rows for 2 folds",
+        ),
+    ):
+        with pytest.raises(TaskError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_class_missing_from_a_fold_is_named():
+    task = Task.of(np.zeros((6, 1)), [0, 0, 0, 0, 0, 1], "rare", test=0)
+    with pytest.raises(TaskError, match="class '1' is missing from fold"):
+        tasks.splits(task, 3, stratified=False)
