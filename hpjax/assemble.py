@@ -26,6 +26,9 @@ from hpjax.train import Examples
 
 ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
 CHECKPOINT = 20.0  # seconds between checkpoints, at least
+GRID = (
+    50_000  # combinations of a grid that are looked at before it begins, to count and to plan them
+)
 SAMPLES = 1024  # points of the space that the plan looks at
 
 
@@ -84,7 +87,7 @@ def as_search(
         axes = space.axes(levels)
         total = int(np.prod([len(axis) for axis in axes], dtype=float))
         points = None
-        if total <= plan.SHAPES * SAMPLES:
+        if total <= GRID:
             found = grid(space.dims, axes=axes)
             points, _ = found.ask(found.init(()), (), total, 1)
         return functools.partial(grid, axes=axes), total if points is None else len(points), points
@@ -134,10 +137,17 @@ class Study:
             points = SEARCHES["random"](space.dims).ask(
                 (), (settings["seed"],), SAMPLES if space.dims else 1, 1
             )[0]
-        groups = catalogue.split(space.decode(points[: SAMPLES * 4]), self.target)
-        seen = sum(len(group.rows) for group in groups)
+        points = points[: SAMPLES * 4]
+        corners = points[
+            :64
+        ].copy()  # the widest shapes must have a program, though few trials will be there
+        corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
+        groups = catalogue.split(space.decode(np.concatenate([points, corners])), self.target)
         self.shapes = [group.spec for group in groups]
-        self.shares = [len(group.rows) / seen for group in groups]
+        self.shares = [
+            float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
+            for group in groups
+        ]
         rungs = scheduler.rungs
         first = rungs[0][1] or 1
         steps = [

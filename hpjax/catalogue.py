@@ -357,14 +357,14 @@ def _config(traced: Mapping[str, Any], rows: np.ndarray, spec: Spec, target: Tar
     for name, entry in TRACED.items():
         default = float(target.fidelity) if name in ("horizon", "epochs") else entry.default
         parts = {int(n[len(name) + 1 :]): n for n in traced if n != name and base(n) == name}
-        leaf = (
+        leaf: Any = (
             _numbers(name, traced[name], rows, default)
             if name in traced
             else np.full(len(rows), default)
         )
         if parts:
             length = layers[entry.per or "weights"]
-            wide = np.repeat(leaf[:, None], length, 1) if leaf.ndim == 1 else leaf
+            wide: Any = leaf if leaf.ndim == 2 else np.repeat(leaf[:, None], length, 1)
             for part, column in parts.items():
                 if part <= length:  # a deeper network's layer is inactive here
                     wide[:, part - 1] = _numbers(column, traced[column], rows, wide[:, part - 1])

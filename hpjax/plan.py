@@ -7,7 +7,9 @@ for the other by a small cost model of constants, never of timings, so that equa
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from hpjax.catalogue import Config, Spec
 
-COMPILE = 1.0  # seconds a program costs
+COMPILE = 1.5  # seconds a program costs
 RATE = 60e9  # flop per second and core in training
 BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
@@ -25,8 +27,8 @@ ROW_BYTES = (
     2**17
 )  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
 CHUNKS = 1  # chunks per device in a block
-SHAPES = 48  # distinct shapes beyond which widths are rounded up to the ladder
-LADDER = tuple(sorted({int(2**k * m) for k in range(14) for m in (1, 1.5)} - {0}))
+SHAPES = 100  # distinct shapes beyond which widths are rounded up to the ladder
+LADDER = tuple(int(2**k * m) for k in range(1, 14) for m in (1, 1.5))  # every second: powers of two
 
 
 class Program(NamedTuple):
@@ -131,7 +133,7 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
     item = 8 if spec.dtype == "float64" else 4
     moved = item * spec.weights * {"adam": 7, "adamw": 7}.get(spec.optimizer, 5)
     extra = 1 + MASK * spec.masked + SELECT * max(0, len(spec.select) - 1)
-    chunks = np.ceil(members / (chunk * devices))
+    chunks = math.ceil(members / (chunk * devices))
     return float(steps * chunks * (LAUNCH + chunk * extra * (flop / RATE + moved / BANDWIDTH)))
 
 
@@ -141,8 +143,8 @@ def chunk_of(spec: Spec, members: float, load: Load, devices: int, cache: int) -
     needed = max(1, -(-int(members) // devices))
     rows = max(load.valid, spec.batch_size or load.train, *spec.sizes)
     sound = max(1, ROW_BYTES // ((8 if spec.dtype == "float64" else 4) * rows))
-    wide = min(WIDEST_CHUNK, fits, sound, 2 ** int(np.ceil(np.log2(needed))))
-    return 2 ** int(np.log2(wide))
+    wide = min(WIDEST_CHUNK, fits, sound, 1 << (needed - 1).bit_length())
+    return 1 << (wide.bit_length() - 1)
 
 
 def make(
@@ -175,42 +177,73 @@ def make(
         return COMPILE + seconds(spec, trials * load.groups, load, devices, chunk)
 
     families: dict[tuple, dict[Spec, float]] = {}
-    rounded = len(specs) > SHAPES
-    for spec, share in zip(specs, shares):
-        spec = laddered(spec) if rounded else spec
+    for spec, share in zip(*rounded(specs, shares)):
         family = families.setdefault(_signature(spec), {})
         family[spec] = family.get(spec, 0.0) + share
     programs = []
     for family in families.values():
-        found = [(spec, share, cost(spec, share)) for spec, share in family.items()]
-        while len(found) > 1:
-            gains = []
-            for i, (a, share_a, cost_a) in enumerate(found):
-                for j, (b, share_b, cost_b) in enumerate(found[:i]):
-                    joint, share = padded([a, b]), share_a + share_b
-                    whole = cost(joint, share)
-                    gains.append((cost_a + cost_b - whole, i, j, (joint, share, whole)))
-            gain, i, j, merged = max(gains, key=lambda entry: entry[0])
+        live = {
+            i: (spec, share, cost(spec, share)) for i, (spec, share) in enumerate(family.items())
+        }
+        gains: dict[tuple[int, int], tuple] = {}
+
+        def consider(i: int, j: int, live=live, gains=gains) -> None:
+            (a, share_a, cost_a), (b, share_b, cost_b) = live[i], live[j]
+            joint, share = padded([a, b]), share_a + share_b
+            whole = cost(joint, share)
+            gains[i, j] = (cost_a + cost_b - whole, joint, share, whole)
+
+        for i, j in combinations(live, 2):
+            consider(i, j)
+        while gains:
+            pair = max(gains, key=lambda at: gains[at][0])
+            gain, *merged = gains[pair]
             if gain <= 0:
                 break
-            found = [kept for k, kept in enumerate(found) if k not in (i, j)] + [merged]
-        programs += [program(spec, share, load, devices, cache) for spec, share, _ in found]
+            new = max(live) + 1
+            live = {k: kept for k, kept in live.items() if k not in pair}
+            gains = {at: entry for at, entry in gains.items() if not set(at) & set(pair)}
+            others = list(live)
+            live[new] = tuple(merged)
+            for k in others:
+                consider(k, new, live, gains)
+        programs += [program(spec, share, load, devices, cache) for spec, share, _ in live.values()]
     return tuple(programs)
+
+
+def rounded(specs: Sequence[Spec], shares: Sequence[float]) -> tuple[list[Spec], list[float]]:
+    """The shapes as they are while they are few; else with widths rounded up to the ladder, or to powers of it."""
+    kept = dict(zip(specs, shares))
+    widest: dict[tuple[int, int], int] = {}
+    for spec in specs:
+        for layer, width in enumerate(spec.hidden):
+            at = (len(spec.hidden), layer)
+            widest[at] = max(width, widest.get(at, 0))
+    for every in (1, 2, 4):
+        if len(kept) <= SHAPES:
+            break
+        kept = {}
+        for spec, share in zip(specs, shares):
+            wide = laddered(spec, LADDER[::every])
+            capped = [min(w, widest[len(spec.hidden), i]) for i, w in enumerate(wide.hidden)]
+            wide = dataclasses.replace(wide, hidden=tuple(capped))
+            kept[wide] = kept.get(wide, 0.0) + share
+    return list(kept), list(kept.values())
 
 
 def program(spec: Spec, share: float, load: Load, devices: int, cache: int) -> Program:
     """A program with its block width."""
     trials = max(1.0, share * load.trials)
     chunk = chunk_of(spec, trials, load, devices, cache)
-    needed = int(np.ceil(trials * load.groups / (chunk * devices)))
+    needed = math.ceil(trials * load.groups / (chunk * devices))
     return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices)
 
 
-def laddered(spec: Spec) -> Spec:
-    """A program for a shape that was not foreseen: its widths rounded up to the ladder."""
+def laddered(spec: Spec, ladder: Sequence[int] = LADDER) -> Spec:
+    """A program for a shape: its widths rounded up to a geometric ladder."""
     if spec.init == "orthogonal":
         return spec
-    hidden = tuple(next(step for step in LADDER if step >= width) for width in spec.hidden)
+    hidden = tuple(next((step for step in ladder if step >= width), width) for width in spec.hidden)
     return dataclasses.replace(spec, hidden=hidden, masked=True) if hidden != spec.hidden else spec
 
 
