@@ -72,9 +72,12 @@ class Moments(NamedTuple):
 
 
 def safe_sqrt(x: Array) -> Array:
-    """The square root, with derivative 0 at 0 instead of infinity: the forward value is unchanged."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    """The square root, with derivative 0 at 0 instead of infinity.
+
+    Below the smallest normal number it is that number's root (1e-19 in float32), which no eps notices; a maximum costs
+    less in the inner loop than a selection.
+    """
+    return jnp.sqrt(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
 
 
 def adam(beta1: Array, beta2: Array, eps: Array) -> optax.GradientTransformation:
