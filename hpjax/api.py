@@ -79,6 +79,7 @@ def tune(
         RunError: a run folder that is in use or cannot be written.
 
     Example:
+        >>> from hpjax import Choice, LogUniform
         >>> space = {"hidden": Choice([(8,), (16,)]), "learning_rate": LogUniform(1e-3, 1e-1), "epochs": 5}
         >>> result = tune(space, "iris", trials=4)
         >>> sorted(result.best["config"]), len(result.trials)

@@ -181,7 +181,7 @@ def after(grad: Array, use: Array) -> Array:
     a step). Where `use` is NaN the network has diverged, and so does this gradient.
     """
     first = use[0, 0]
-    return jnp.where(first == first, grad, jnp.nan)  # noqa: PLR0124
+    return jnp.where(first == first, grad, jnp.nan)
 
 
 def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec):

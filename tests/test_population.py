@@ -96,16 +96,15 @@ CONFIGS = [
         "learning_rate": 0.02,
     },  # residual: agrees only unpadded
 ]
-EXTRAS = [
+EXTRAS = [  # the first five by default, the rest with -m slow
     {},
-    {"optimizer": "sgd", "momentum": 0.9, "l2": 1e-3, "l1": 1e-4},
-    {"optimizer": "rmsprop", "schedule": "cosine"},
-    {"optimizer": "nesterov", "momentum": 0.8, "normalization": "layer", "label_smoothing": 0.1},
+    {"optimizer": "sgd", "momentum": 0.9, "l2": 1e-3, "l1": 1e-4, "schedule": "cosine"},
     {"optimizer": "adamw", "weight_decay": 0.1, "normalization": "batch", "bias": False},
     {"dropout": 0.3, "input_noise": 0.1, "clip_norm": 0.5},
-    {"residual": True, "optimizer": "adagrad"},
-    {"parametrization": "mup", "optimizer": "damped", "momentum": 0.5},
-    {"parametrization": "mean_field", "optimizer": "sgd"},
+    {"residual": True, "optimizer": "adagrad", "parametrization": "mup"},
+    {"optimizer": "rmsprop", "schedule": "warmup_cosine"},
+    {"optimizer": "nesterov", "momentum": 0.8, "normalization": "layer", "label_smoothing": 0.1},
+    {"optimizer": "damped", "momentum": 0.5, "parametrization": "mean_field"},
     {"batch_size": 0, "optimizer": "sgd"},
     {"sampling": "replacement", "optimizer": "adam", "init": "xavier"},
 ]
@@ -146,7 +145,11 @@ def assert_member_alone(
                         )
 
 
-@pytest.mark.parametrize("extra", EXTRAS, ids=str)
+@pytest.mark.parametrize(
+    "extra",
+    [*EXTRAS[:5], *(pytest.param(extra, marks=pytest.mark.slow) for extra in EXTRAS[5:])],
+    ids=str,
+)
 def test_member_equals_member_alone_in_float64(blobs, extra):
     assert_member_alone(blobs, extra, "float64", 1e-9, 2, 2, 2, np.array([3, 1, 3]))
 
