@@ -320,7 +320,7 @@ def torch_vmap_worker(sweep: Sweep):
 
 
 def keras_worker(sweep: Sweep):
-    """Keras, one network after another, 2 of them (times are scaled to all)."""
+    """Keras, one network of all (times are scaled)."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
@@ -335,7 +335,7 @@ def keras_worker(sweep: Sweep):
         )
         return kept.history["val_loss"][-1]
 
-    return lambda: float(np.median([one(5e-4), one(2e-3)])), lambda: {"share": 2 / sweep.networks}
+    return lambda: one(1e-3), lambda: {"share": 1 / sweep.networks}
 
 
 def roofline_worker(sweep: Sweep):
@@ -679,7 +679,6 @@ def overhead(preset: str) -> list[dict]:
 MIXED = """
 import json, sys, time, hpjax
 from hpjax import plan
-from hpjax.assemble import Study
 if sys.argv[1] == "exact":
     plan.COMPILE = 0.0  # programs cost nothing: every shape gets its own
 trials, epochs = int(sys.argv[2]), int(sys.argv[3])
@@ -919,12 +918,16 @@ def figure(folder: Path, held: dict) -> None:
     """Peers on the reference sweep; cost against population size, width and epochs."""
     from hpjax import plots
 
-    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.1, width_ratios=[1.5, 1, 1, 1])
+    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.4, width_ratios=[1.3, 1, 1, 1])
     found = held["reference"]["contenders"]
     names = sorted(found, key=lambda name: -found[name]["seconds"])
-    colors = [plots.COLORS[0] if name == "hpjax" else "#999999" for name in names]
-    axes[0].barh(names, [found[name]["network_steps_per_second"] for name in names], color=colors)
-    axes[0].set_xscale("log")
+    colors = [plots.COLORS[0] if name == "hpjax" else "#BBBBBB" for name in names]
+    rates = [found[name]["network_steps_per_second"] for name in names]
+    bars = axes[0].barh(names, rates, color=colors)
+    axes[0].bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=2, fontsize=6)
+    axes[0].set_xlim(0, 1.35 * max(rates))
+    axes[0].set_xticks([])
+    axes[0].spines["bottom"].set_visible(False)
     axes[0].set_xlabel("network-steps per second")
     rows = [["reference", name, found[name]["network_steps_per_second"], ""] for name in names]
     for ax, (name, points) in zip(axes[1:], held["growth"].items()):
@@ -933,19 +936,17 @@ def figure(folder: Path, held: dict) -> None:
             ("jit(vmap(scan)) by hand", plots.COLORS[1], "s"),
         ):
             ax.plot(
-                [p["value"] for p in points],
-                [p[which] for p in points],
-                marker=marker,
-                markersize=3,
-                color=color,
-                label=which,
-            )
+                [p["value"] for p in points], [p[which] for p in points], marker=marker, markersize=3,
+                color=color, label=which,
+            )  # fmt: skip
             rows += [[name, which, p["value"], p[which]] for p in points]
         ax.set_xscale("log")
         ax.set_yscale("log")
+        ax.minorticks_off()
         ax.set_xlabel({"networks": "networks", "width": "hidden width", "epochs": "epochs"}[name])
     axes[1].set_ylabel("seconds")
-    axes[1].legend(loc="upper left")
+    handles, labels = axes[1].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper right", ncols=2)
     plots.save(made, folder / "throughput")
     write_rows(folder / "throughput.csv", ["panel", "contender", "x", "seconds"], rows)
 

@@ -1,9 +1,10 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
 from hpjax.api import open_run, resume, tune
+from hpjax.network import Network, fit
 from hpjax.population import Population
 from hpjax.records import RunError
-from hpjax.result import Network, Result, fit
+from hpjax.result import Result
 from hpjax.schedulers import full, halving, ladder
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpjax import population, records, train
-from hpjax.assemble import Study, as_space, as_task, fidelity_of
+from hpjax.assemble import Assembly, as_space, as_task, fidelity_of
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.result import Result
@@ -116,7 +116,7 @@ def tune(
         "levels": levels, "batch": batch, "score_every": score_every, "gradients": gradients,
         "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
     }  # fmt: skip
-    made = Study(settings, space, found, search, scheduler, say)
+    made = Assembly(settings, space, found, search, scheduler, say)
     if explain:
         return made.explain()
     ledger = Ledger(out)
@@ -145,7 +145,7 @@ def resume(
         RunError: no run there, another process at work on it, or a replay that does not come out the same.
     """
     say = say or population.warn
-    made = load_study(out, task=task, search=search, scheduler=scheduler, say=say)
+    made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
     ledger = Ledger(out, resume=True)
     for note in ledger.notes:
         say(f"hpjax: {note}")
@@ -166,7 +166,7 @@ def open_run(out: str | Path, task: Task | tuple | None = None) -> Result:
     )
 
 
-def load_study(out: str | Path, *, task=None, search=None, scheduler=None, say=None) -> Study:
+def load_assembly(out: str | Path, *, task=None, search=None, scheduler=None, say=None) -> Assembly:
     """The study that a run folder's run.json describes."""
     settings = records.read_json(Path(out) / "run.json")
     space, found = _parts(settings, task)
@@ -178,7 +178,7 @@ def load_study(out: str | Path, *, task=None, search=None, scheduler=None, say=N
     if scheduler is None:
         rungs = settings["scheduler"]
         scheduler = full(rungs[0][0]) if rungs[0][1] == 0 else halving(tuple(map(tuple, rungs)))
-    return Study(settings, space, found, search, scheduler, say or population.warn)
+    return Assembly(settings, space, found, search, scheduler, say or population.warn)
 
 
 def _parts(settings: dict, task: Task | tuple | None) -> tuple[Space, Task]:
@@ -197,7 +197,7 @@ def _positive(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
-def _finish(made: Study, ledger: Ledger, watch) -> Result:
+def _finish(made: Assembly, ledger: Ledger, watch) -> Result:
     try:
         if ledger.folder is not None:
             path = ledger.folder / "environment.json"

@@ -1,6 +1,6 @@
 """From what a user writes to a study that runs: spaces, tasks, searches, the plan, the population.
 
-This file is long because `Study` resolves everything once, for `tune`, `resume` and `explain` alike.
+This file is long because `Assembly` resolves everything once, for `tune`, `resume` and `explain` alike.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def examples_of(task: Task, folds: Sequence[tasks.Split]) -> Examples:
     )
 
 
-class Study:
+class Assembly:
     """Everything a study needs, resolved: made once by `tune` and again by `resume`."""
 
     def __init__(
@@ -148,6 +148,8 @@ class Study:
             float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
             for group in groups
         ]
+        self.found = population.devices(say)
+        self.points = points
         rungs = scheduler.rungs
         first = rungs[0][1] or 1
         steps = [
@@ -161,6 +163,7 @@ class Study:
             train=max(len(fold.train) for fold in folds),
             valid=max(len(fold.valid) for fold in folds),
             score_every=settings["score_every"],
+            memory=population.memory(self.found),
         )
         smallest = min(len(fold.train) for fold in folds)
         for spec in self.shapes:
@@ -169,7 +172,6 @@ class Study:
                     f"batch_size={spec.batch_size} is larger than the {smallest} training examples of {task.name}; "
                     "make it smaller, or 0 for all of them"
                 )
-        self.found = population.devices(say)
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
         per_trial = self.predicted() / max(1, self.load.trials)
         widest = max(program.width for program in self.programs)
@@ -185,9 +187,7 @@ class Study:
             program = (
                 self.programs[at]
                 if at is not None
-                else plan.program(
-                    plan.laddered(spec), share, self.load, len(self.found), plan.cache_size()
-                )
+                else plan.program(plan.laddered(spec), share, self.load, len(self.found))
             )
             members = share * self.load.trials * self.load.groups
             full_chunks = plan.seconds(
@@ -196,7 +196,7 @@ class Study:
             total += full_chunks * min(1.0, members)
         return total
 
-    def plan_record(self) -> dict:
+    def plan_record(self, programs: Sequence[plan.Program]) -> dict:
         """The first record of the ledger."""
         return {
             "kind": "plan",
@@ -208,7 +208,7 @@ class Study:
             "devices": len(self.found),
             "programs": [
                 {"hidden": p.spec.hidden, "activations": p.spec.activations, "masked": p.spec.masked, "batch_size": p.spec.batch_size, "optimizer": p.spec.optimizer, "chunk": p.chunk, "chunks": p.chunks}
-                for p in self.programs
+                for p in programs
             ],
         }  # fmt: skip
 
@@ -261,7 +261,18 @@ class Study:
                 ledger.save(cache, **trained.checkpoint())
                 saved[0] = time.monotonic()
 
-        ledger.put(self.plan_record())
+        if (
+            ledger.replaying
+        ):  # the widths that the run began with, whatever this machine would choose
+            widths = [(entry["chunk"], entry["chunks"]) for entry in ledger.records[0]["programs"]]
+            if len(widths) == len(trained.programs):
+                trained.programs = [
+                    program._replace(chunk=chunk, chunks=chunks)
+                    for program, (chunk, chunks) in zip(trained.programs, widths)
+                ]
+        elif self.load.memory:
+            trained.probe(self.points)
+        ledger.put(self.plan_record(trained.programs))
         fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save)
         search = self.search(self.space.dims)
         try:

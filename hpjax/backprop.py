@@ -215,7 +215,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
                 a = a * drop
             skip = net.skips(spec, config, layer)
             if skip is not False:
-                a = a + (a_in if skip is True else skip * net.fit(a_in, a.shape[-1]))
+                a = a + (a_in if skip is True else skip * net.resize(a_in, a.shape[-1]))
         tape.append((a_in, z, a, scale, mask, normal, pull, drop, skip))
 
     y = net.targets(batch.y, config, spec)
@@ -233,7 +233,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
             delta = dz = output_delta(z, y, (batch.weight / total)[:, None], spec)
         else:
             if skip is not False:  # a = h + a_in
-                dskip = da if skip is True else skip * net.fit(da, a_in.shape[-1])
+                dskip = da if skip is True else skip * net.resize(da, a_in.shape[-1])
             if drop is not None:  # h = h * drop
                 da = da * drop
             if mask is not None:  # h = h * mask

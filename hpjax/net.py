@@ -321,12 +321,12 @@ def forward(
             h = h * dropout_scale(keys[layer + 1], rate, spec.hidden[layer], x.shape[0], h.dtype)
         skip = skips(spec, config, layer)
         if skip is not False:
-            h = h + (a if skip is True else skip * fit(a, h.shape[-1]))
+            h = h + (a if skip is True else skip * resize(a, h.shape[-1]))
         a = h
     raise AssertionError("a network has an output layer")
 
 
-def fit(a: Array, width: int) -> Array:
+def resize(a: Array, width: int) -> Array:
     """Activations of padded layers cut or filled to another padded width."""
     return a[:, :width] if a.shape[-1] >= width else jnp.pad(a, ((0, 0), (0, width - a.shape[-1])))
 

@@ -7,6 +7,7 @@ for the other by a small cost model of constants, never of timings, so that equa
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from itertools import combinations
@@ -54,8 +55,10 @@ class Load(NamedTuple):
     train: int  # examples in the largest training part
     valid: int  # examples in the largest validation part
     score_every: int
+    memory: int = 0  # bytes of an accelerator; 0 on CPUs, whose caches count instead
 
 
+@functools.cache
 def cache_size() -> int:
     """Bytes of a core's second-level cache; 1 MiB where the system does not say."""
     try:
@@ -137,9 +140,15 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
     return float(steps * chunks * (LAUNCH + chunk * extra * (flop / RATE + moved / BANDWIDTH)))
 
 
-def chunk_of(spec: Spec, members: float, load: Load, devices: int, cache: int) -> int:
+def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
     """Networks in lockstep: what a core's cache holds (and ROW_BYTES allows), no more than there are; a power of two."""
-    fits = max(1, cache // member_bytes(spec, spec.batch_size or load.train))
+    touched = member_bytes(spec, spec.batch_size or load.train)
+    if (
+        load.memory
+    ):  # states in, states out, and what a step touches; then probed for the knee of throughput
+        wide = min(load.memory // (4 * touched), math.ceil(members / devices))
+        return 1 << (max(1, wide).bit_length() - 1)
+    fits = max(1, cache_size() // touched)
     needed = max(1, -(-int(members) // devices))
     rows = max(load.valid, spec.batch_size or load.train, *spec.sizes)
     sound = max(1, ROW_BYTES // ((8 if spec.dtype == "float64" else 4) * rows))
@@ -152,7 +161,6 @@ def make(
     shares: Sequence[float],
     load: Load,
     devices: int,
-    cache: int | None = None,
 ) -> tuple[Program, ...]:
     """Chooses programs for the shapes that a study is expected to see.
 
@@ -164,16 +172,14 @@ def make(
         shares: how large a part of the trials each makes up.
         load: what the study asks of the machine.
         devices: cores or accelerators.
-        cache: bytes of a core's cache; measured where None.
 
     Returns:
         Programs that together cover all shapes.
     """
-    cache = cache_size() if cache is None else cache
 
     def cost(spec: Spec, share: float) -> float:
         trials = share * load.trials
-        chunk = chunk_of(spec, trials, load, devices, cache)
+        chunk = chunk_of(spec, trials, load, devices)
         return COMPILE + seconds(spec, trials * load.groups, load, devices, chunk)
 
     families: dict[tuple, dict[Spec, float]] = {}
@@ -207,7 +213,7 @@ def make(
             live[new] = tuple(merged)
             for k in others:
                 consider(k, new, live, gains)
-        programs += [program(spec, share, load, devices, cache) for spec, share, _ in live.values()]
+        programs += [program(spec, share, load, devices) for spec, share, _ in live.values()]
     return tuple(programs)
 
 
@@ -231,10 +237,10 @@ def rounded(specs: Sequence[Spec], shares: Sequence[float]) -> tuple[list[Spec],
     return list(kept), list(kept.values())
 
 
-def program(spec: Spec, share: float, load: Load, devices: int, cache: int) -> Program:
+def program(spec: Spec, share: float, load: Load, devices: int) -> Program:
     """A program with its block width."""
     trials = max(1.0, share * load.trials)
-    chunk = chunk_of(spec, trials, load, devices, cache)
+    chunk = chunk_of(spec, trials, load, devices)
     needed = math.ceil(trials * load.groups / (chunk * devices))
     return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices)
 

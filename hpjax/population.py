@@ -33,6 +33,8 @@ from hpjax.plan import Load, Program
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
 
+PROBE = 64  # narrowest chunk that is tried on an accelerator
+
 
 def warn(text: str) -> None:
     """Prints a warning to standard error."""
@@ -63,6 +65,14 @@ def devices(say: Callable[[str], None] = warn) -> list:
             f"first, or put jax.config.update('jax_num_cpu_devices', {cores()}) at the top of the program"
         )
     return found
+
+
+def memory(found: list) -> int:
+    """Bytes that an accelerator has; 0 for CPU devices, where a core's cache counts instead."""
+    if found[0].platform == "cpu":
+        return 0
+    stats = found[0].memory_stats() or {}
+    return int(stats.get("bytes_limit", 8 * 2**30))
 
 
 # --- one block --------------------------------------------------------------------------------------------------------
@@ -102,6 +112,11 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
     return jax.shard_map(
         device, mesh=mesh, in_specs=(whole, *(rows,) * 8), out_specs=rows, check_vma=False
     )
+
+
+def _exhausted(fault: Exception) -> bool:
+    """Whether a fault of the runtime says that memory ran out."""
+    return "RESOURCE_EXHAUSTED" in str(fault) or "out of memory" in str(fault).lower()
 
 
 class Compiled(NamedTuple):
@@ -204,6 +219,7 @@ class Population:
         self.age: dict[int, int] = {}  # live trial -> epoch that it was last trained until
         self.compile_seconds = self.run_seconds = self.network_steps = 0.0
         self.networks_trained = 0
+        self.probed: dict[int, int] = {}  # program -> chunk found on an accelerator
         self.normals: dict[tuple, np.ndarray] = {}  # (group, seed) -> flat draw
 
     # --- orders ---
@@ -296,9 +312,7 @@ class Population:
         if at is None:
             share = 1 / max(1, len(self.programs) + 1)
             wide = plan.laddered(spec)
-            self.programs.append(
-                plan.program(wide, share, self.load, len(self.found), plan.cache_size())
-            )
+            self.programs.append(plan.program(wide, share, self.load, len(self.found)))
             at = len(self.programs) - 1
         return at
 
@@ -346,6 +360,66 @@ class Population:
             self.pools[number] = Pool(jax.tree.leaves(one), self.groups)
         return self.compiled[number]
 
+    def probe(self, units: np.ndarray) -> None:
+        """Chooses each program's chunk on an accelerator: the narrowest at the knee of throughput, within its memory.
+
+        Widths grow fourfold from `PROBE` while networks per second still grow by a quarter; a width that does not fit ends
+        the search. The plan's chunk is the upper limit.
+
+        Args:
+            units: [n D] points of the space that between them use every program.
+        """
+        for group in catalogue.split(self.space.decode(units), self.target):
+            number = self._program_of(group.spec)
+            if number in self.probed:
+                continue
+            program, first = self.programs[number], np.zeros(1, np.int64)
+            config = plan.member(program.spec, group.spec, group.config)
+            config = self._cast({name: leaf[first] for name, leaf in config.items()}, program.spec)
+            best, width = 0.0, min(PROBE, program.chunk)
+            while True:
+                self.programs[number] = program._replace(chunk=width)
+                try:
+                    rate = width / self._epoch_seconds(number, config)
+                except jax.errors.JaxRuntimeError as fault:
+                    if not _exhausted(fault) or not best:
+                        raise
+                    break
+                if rate < 1.25 * best:
+                    break
+                best, self.probed[number] = rate, width
+                if width >= program.chunk:
+                    break
+                width = min(4 * width, program.chunk)
+            if self.probed[number] != width:
+                self.compiled.pop(number, None)
+            self.programs[number] = program._replace(chunk=self.probed[number])
+
+    def _epoch_seconds(self, number: int, config: dict) -> float:
+        """Seconds that a full block of fresh networks needs for one epoch, compilation apart."""
+        self.compiled.pop(number, None)
+        dtype = self.programs[number].spec.dtype
+        with jax.enable_x64(dtype == "float64"):
+            compiled = self._compile(number, config)
+            program = compiled.program
+            places = program.chunks * program.devices
+            lead = (places, program.chunk)
+            wide = {n: np.broadcast_to(v[0], (*lead, *v.shape[1:])) for n, v in config.items()}
+            each = [np.full(places, value, kind) for value, kind in ((True, bool), (0, np.int32), (1, np.int32), (0, np.int32), (0, np.uint32))]  # fmt: skip
+            normal = self._normals(program.spec, each[3], each[4], each[0])
+            seconds = []
+            for _ in range(2):
+                begun = time.perf_counter()
+                jax.block_until_ready(
+                    compiled.call(compiled.data, compiled.empty, wide, *each, normal)
+                )
+                seconds.append(time.perf_counter() - begun)
+        return seconds[-1]
+
+    def _cast(self, config: dict, spec) -> dict:
+        """Config leaves in the spec's dtype; counts as they are."""
+        return {n: v.astype(spec.dtype) if v.dtype == np.float64 else v for n, v in config.items()}
+
     # --- training ---
     def _train(self, order: Order) -> Results:
         count, nan = len(order.trial), np.nan
@@ -368,9 +442,9 @@ class Population:
             rows = np.concatenate([rows for rows, _ in jobs[number]])
             configs = [config for _, config in jobs[number]]
             config = {name: np.concatenate([c[name] for c in configs]) for name in configs[0]}
-            dtype = np.dtype(self.programs[number].spec.dtype)
-            config = {n: v.astype(dtype) if v.dtype == np.float64 else v for n, v in config.items()}
-            with jax.enable_x64(dtype == np.float64):
+            spec = self.programs[number].spec
+            config = self._cast(config, spec)
+            with jax.enable_x64(spec.dtype == "float64"):
                 self._bucket(number, order, rows, begins[rows], config, sources, results)
         return results
 
@@ -393,10 +467,7 @@ class Population:
                 compiled = self._compile(number, config)
                 self._blocks(number, compiled, order, rows, begins, config, sources, results, left)
             except jax.errors.JaxRuntimeError as fault:
-                if (
-                    "RESOURCE_EXHAUSTED" not in str(fault)
-                    and "out of memory" not in str(fault).lower()
-                ):
+                if not _exhausted(fault):
                     raise
                 program = self.programs[number]
                 if program.chunk * program.chunks == 1:

@@ -306,24 +306,27 @@ def reports(records: list[dict]) -> Iterator[tuple[int, dict]]:
     yield from enumerate(record for record in records if record["kind"] == "report")
 
 
-def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs spent over all trials after each report, and the best value at full fidelity by then."""
+def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best value so far over cost.
+
+    Returns:
+        Epochs spent over all trials after each report [n]; the best value by then at any fidelity [n], and among trials at
+        full fidelity [n] (infinite before the first).
+    """
     age: dict[int, int] = {}
-    spent, best, costs, values = 0, math.inf, [], []
+    spent, low, full, costs, any_best, full_best = 0, math.inf, math.inf, [], [], []
     for _, record in reports(records):
         reached = record.get("reached", record["epochs"])
         for source, until in zip(record["source"], reached):
             spent += max(0, until - (age.get(source, 0) if source >= 0 else 0))
         age |= dict(zip(record["trial"], reached))
-        losses = [
-            loss
-            for loss, epochs in zip(record["loss"], record["epochs"])
-            if loss is not None and epochs >= fidelity
-        ]
-        best = min([best, *losses])
+        known = [(v, e) for v, e in zip(record["loss"], record["epochs"]) if v is not None]
+        low = min([low, *(value for value, _ in known)])
+        full = min([full, *(value for value, epochs in known if epochs >= fidelity)])
         costs.append(spent)
-        values.append(best)
-    return np.array(costs, float), np.array(values, float)
+        any_best.append(low)
+        full_best.append(full)
+    return np.array(costs, float), np.array(any_best, float), np.array(full_best, float)
 
 
 def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.ndarray]:

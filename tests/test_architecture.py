@@ -10,7 +10,8 @@ import hpjax
 ROOT = Path(hpjax.__file__).parent
 MAY = {
     "api": {"assemble", "result", "study", "population", "space", "schedulers", "records", "tasks", "train"},
-    "result": {"assemble", "population", "space", "catalogue", "schedulers", "records", "tasks", "plan", "train", "net", "metrics"},
+    "result": {"network", "space", "catalogue", "records", "tasks", "metrics"},
+    "network": {"assemble", "population", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
     "assemble": {"study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks", "plan", "train"},
     "study": {"search.base", "schedulers.base", "records"},
     "population": {"schedulers.base", "space", "plan", "train", "catalogue", "net"},

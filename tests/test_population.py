@@ -324,6 +324,32 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-4)
 
 
+@pytest.mark.parametrize("limit", [None, 100])
+def test_the_probe_of_an_accelerator_finds_the_knee(blobs, monkeypatch, limit):
+    """Driven on CPU devices, with invented times: throughput grows until 256 networks, and memory may end before."""
+    folds = uneven_folds(blobs)
+    values = {"hidden": (6,), "batch_size": 16}
+    spec, _ = catalogue.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    space = values | {"learning_rate": {"uniform": [0.0, 1.0]}}
+    trained = population(blobs, folds, space, (plan.Program(spec, 4096, 1, 1),), 1)
+    real, tried = Population._epoch_seconds, []
+
+    def timed(self, number, config):
+        assert real(self, number, config) > 0
+        width = self.programs[number].chunk
+        tried.append(width)
+        if limit and width > limit:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return 1.0 if width <= 256 else width / 256
+
+    monkeypatch.setattr(Population, "_epoch_seconds", timed)
+    trained.probe(np.linspace(0, 1, 3)[:, None])
+    assert tried == ([64, 256, 1024] if limit is None else [64, 256])
+    assert trained.programs[0].chunk == (256 if limit is None else 64)
+    results = trained.carry_out(order(range(5), np.linspace(0.01, 0.1, 5)[:, None], 1))
+    assert np.isfinite(results.loss).all()
+
+
 def test_early_stopping_keeps_the_best_epochs_weights(blobs):
     folds = uneven_folds(blobs)
     values = {"hidden": (16,), "batch_size": 4, "learning_rate": 0.3, "patience": 1.0}

@@ -46,18 +46,29 @@ def learning_curves(
     axes.legend(loc="upper right")
 
 
-def incumbent(axes, cost, value, label: str = "best validation loss", **line) -> None:
-    """The best value so far over summed cost, as steps.
+def incumbent(axes, cost, low, full, label: str = "best validation loss") -> None:
+    """The best value so far over summed cost, as steps: at any fidelity, and among fully trained trials.
 
     Args:
         axes: to draw on.
         cost: [n] epochs spent, rising.
-        value: [n] best so far.
+        low: [n] best so far at any fidelity.
+        full: [n] best so far at full fidelity, not finite before the first.
         label: of the vertical axis.
     """
-    axes.plot(cost, value, drawstyle="steps-post", **({"color": COLORS[0]} | line))
-    finite = np.asarray(value)[np.isfinite(value)]
-    if len(finite) and finite.min() > 0:
+    for value, color, style, name in (
+        (low, "#777777", "--", "at any epoch"),
+        (full, COLORS[0], "-", "fully trained"),
+    ):
+        seen = np.isfinite(value)
+        axes.plot(
+            np.asarray(cost)[seen], np.asarray(value)[seen], style, color=color, label=name,
+            drawstyle="steps-post", marker="o", markersize=3,
+        )  # fmt: skip
+    finite = np.asarray(low)[np.isfinite(low)]
+    if len(finite) and finite.min() > 0 and finite.max() > 3 * finite.min():
         axes.set_yscale("log")
+    axes.set_xlim(left=0)
     axes.set_xlabel("epochs trained, all trials")
     axes.set_ylabel(label)
+    axes.legend(loc="upper right")

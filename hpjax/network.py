@@ -1,0 +1,121 @@
+"""A trained network to use: `fit` makes one from hyperparameters, `Network` predicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from hpjax import catalogue, metrics, net, plan, population, train
+from hpjax.assemble import as_space, examples_of
+from hpjax.catalogue import Target
+from hpjax.population import Population
+from hpjax.schedulers import Order
+from hpjax.tasks import Split, Task
+
+
+def fit(
+    task: Task, values: Mapping, epochs: int, horizon: int | None = None, seed: int = 0
+) -> Network:
+    """One network with given hyperparameters, trained on a task's development part.
+
+    Args:
+        task: data.
+        values: hyperparameters by name; the rest hold their defaults.
+        epochs: how long.
+        horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
+        seed: names all randomness.
+
+    Returns:
+        A Network.
+    """
+    space = as_space(dict(values))
+    rows = task.development
+    examples = examples_of(task, [Split(rows, rows[:1])])
+    goal = Target(task.inputs, task.outputs, task.loss, horizon or epochs)
+    columns = space.decode(np.zeros((1, 0)))
+    group = catalogue.split(columns, goal)[0]
+    load = plan.Load(1, 1, float(epochs), len(rows), 1, goal.fidelity)
+    program = plan.Program(group.spec, 1, 1, 1)
+    trained = Population(
+        space, goal, examples, (program,), load, seed=seed, score_every=goal.fidelity, found=population.devices()[:1]
+    )  # fmt: skip
+    order = Order(
+        np.array([0]), np.zeros((1, 0)), np.array([-1]), np.array([epochs]), np.array([0])
+    )
+    trained.carry_out(order)
+    state = jax.tree.map(lambda leaf: leaf[0], trained.networks(0))
+    scalars = {name: leaf[0] for name, leaf in group.config.items()}
+    return Network(
+        task, group.spec, scalars, state.params, state.stats, train.standards(examples, rows)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A trained network that takes examples as the task has them.
+
+    Attributes:
+        task: what it was trained on.
+        spec, config: its hyperparameters.
+        params, stats: its weights and batch statistics, NumPy arrays.
+        standards: shift and scale of features, and of numeric targets.
+    """
+
+    task: Task
+    spec: catalogue.Spec
+    config: dict
+    params: Any
+    stats: Any
+    standards: tuple
+
+    def outputs(self, x) -> np.ndarray:
+        """The network's outputs [N C] for examples [N F]: probabilities, or standardised numbers.
+
+        Raises:
+            ValueError: another number of features.
+        """
+        x = np.asarray(x, np.float64)
+        if x.ndim != 2 or x.shape[1] != self.spec.inputs:
+            raise ValueError(f"the network takes [N {self.spec.inputs}] features, got {x.shape}")
+        shift, scale, _, _ = self.standards
+        dtype = np.dtype(self.spec.dtype)
+        with jax.enable_x64(dtype == np.float64):
+            run = jax.jit(functools.partial(net.forward, spec=self.spec))
+            z, _ = run(
+                self.params,
+                self.stats,
+                net.cast(self.config, self.spec),
+                ((x - shift) * scale).astype(dtype),
+            )
+            return np.asarray(net.output(z, self.spec))
+
+    def predict_proba(self, x) -> np.ndarray:
+        """Probabilities [N C] of the classes.
+
+        Raises:
+            ValueError: a task of numbers.
+        """
+        if not self.task.classes:
+            raise ValueError(
+                "predict_proba needs classes, but the task's targets are numbers; use predict"
+            )
+        p = self.outputs(x)
+        return np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
+
+    def predict(self, x) -> np.ndarray:
+        """Classes [N] as the task was given them, or numbers [N] or [N C]."""
+        if self.task.classes:
+            return np.array(self.task.values)[self.predict_proba(x).argmax(1)]
+        _, _, shift, scale = self.standards
+        y = self.outputs(x) / scale + shift
+        return y[:, 0] if self.task.y.ndim == 1 else y
+
+    def score(self, x, y) -> float:
+        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score."""
+        found = metrics.table(np.asarray(y), self.predict(x), self.task.classes)
+        return found["accuracy"] if self.task.classes else found["r2"]
