@@ -87,15 +87,17 @@ def main(
     folder = flags.plot or flags.out or Path("results") / name
     try:
         if flags.plot is None:
-            started = time.perf_counter()
+            started, before = time.perf_counter(), _where()
             run(flags, folder)
+            seconds = round(time.perf_counter() - started, 1)
+            where = _where() | {"dirty": before["dirty"]}  # results written meanwhile do not count
             write(
                 folder / "run.json",
                 {
                     "preset": flags.preset,
                     "only": flags.only,
-                    "seconds": round(time.perf_counter() - started, 1),
-                    **_where(),
+                    "seconds": seconds,
+                    "environment": where,
                 },
             )
         criteria = draw(folder)
@@ -115,4 +117,4 @@ def main(
 def _where() -> dict:
     from hpjax import records
 
-    return {"environment": records.environment()}
+    return records.environment()

@@ -6,6 +6,7 @@ This file is long because `Assembly` resolves everything once, for `tune`, `resu
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,13 @@ def as_space(space: Space | Mapping | str | Path) -> Space:
             values = entry.values if isinstance(entry, Choice) else (entry.low, entry.high)
         for value in values:
             catalogue.check(catalogue.known(name), value)
+        if (
+            not catalogue.structural(name)
+            and len({isinstance(value, tuple) for value in values}) > 1
+        ):
+            raise ValueError(
+                f"{name} mixes numbers and one per layer; write every choice per layer"
+            )
     return space
 
 
@@ -109,6 +117,14 @@ def examples_of(task: Task, folds: Sequence[tasks.Split]) -> Examples:
     return Examples(
         task.x, task.targets(), tuple(tuple(fold) for fold in folds), task.standardize, task.classes
     )
+
+
+def data_hash(examples: Examples) -> str:
+    """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
+    digest = hashlib.sha256()
+    for array in (examples.x, examples.y, *(rows for fold in examples.folds for rows in fold)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 class Assembly:
@@ -203,6 +219,7 @@ class Assembly:
             "schema": records.SCHEMA,
             "space": self.space.hash(),
             "seed": self.settings["seed"],
+            "data": data_hash(self.examples),
             "batch": self.batch,
             "rungs": self.scheduler.rungs,
             "devices": len(self.found),
@@ -301,6 +318,7 @@ def report_of(results: population.Results, minimize: str) -> Report:
         "error": error,
         "train": results.train.mean(1),
         "reached": results.reached.max(1),
+        "kept": results.kept.mean(1),
         "diverged": diverged,
     }
     if results.failed.any():
@@ -308,4 +326,9 @@ def report_of(results: population.Results, minimize: str) -> Report:
     told = loss if minimize == "loss" else np.where(bad, np.nan, error)
     if minimize == "error":
         columns["validation_loss"] = loss
-    return Report(told, columns, results.curves.mean(1))
+    there = np.isfinite(epoch)[
+        ..., None
+    ]  # networks that early stopping ended leave the mean to the others
+    total = np.where(there, results.curves, 0).sum(1)
+    curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
+    return Report(told, columns, curves.astype(np.float32))

@@ -47,7 +47,7 @@ def activation(name: str, z: Array, slope: Any = None, mask: Array | None = None
         case "tanh":  # a = tanh z
             back = lambda da: da * (1 - a * a)
         case "relu":  # a = max(z, 0)
-            back = lambda da: jnp.where(z > 0, da, 0)
+            back = lambda da: jnp.where(z <= 0, 0, da)
         case "leaky_relu":  # a = z if z > 0 else LEAK z
             back = lambda da: da * jnp.where(z > 0, one, net.LEAK)
         case "elu":  # a = z if z > 0 else exp(z) - 1
@@ -240,8 +240,8 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
                 da = da * mask
             dz, dslope = pull(da)  # h = f(z)
             delta = dz
-            if dslope is not None:
-                grad["slope"] = dslope
+            if "slope" in p:  # every hidden layer has one where any is prelu
+                grad["slope"] = jnp.zeros_like(p["slope"]) if dslope is None else dslope
             if normal is not None:  # z = gain unit(z) + shift
                 dz, grad["gain"], grad["shift"] = normal(dz)
         if spec.bias:  # z = a W + b

@@ -125,13 +125,15 @@ def tune(options: Tune, console: Console) -> int:
     if options.cache:
         use_cache()
     space = assemble.as_space(options.space if options.space is not None else SPACE)
-    epochs = options.epochs or (
-        EPOCHS if options.scheduler == "halving" else assemble.fidelity_of(space)
-    )
+    epochs = options.epochs
+    if epochs is None:
+        named = "epochs" in space.ranges or "epochs" in space.constants
+        default = options.scheduler == "halving" and not named
+        epochs = EPOCHS if default else assemble.fidelity_of(space)
     known = None
     if options.search == "grid":
         _, known, _ = assemble.as_search("grid", space, options.levels)
-    trials = options.trials or known or NETWORKS
+    trials = options.trials if options.trials is not None else known or NETWORKS
     scheduler = (
         full(epochs)
         if options.scheduler == "full"
@@ -146,7 +148,7 @@ def tune(options: Tune, console: Console) -> int:
     common = dict(
         search=options.search, scheduler=scheduler, trials=trials, seed=options.seed, folds=options.folds,
         repeats=options.repeats, minimize=options.minimize, levels=options.levels, data=options.data,
-        target=options.target, stop={"seconds": options.seconds} if options.seconds else None,
+        target=options.target, stop={"seconds": options.seconds},
     )  # fmt: skip
     if options.explain:
         console.print(api.tune(space, options.task, explain=True, **common), highlight=False)
@@ -198,7 +200,7 @@ def table(result, top: int) -> Table:
     minimized = result.settings["minimize"]
     order = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
     rank = trials["status"].map(order)
-    best = trials.assign(rank=rank).sort_values(["rank", "loss"], kind="stable").head(top)
+    best = trials.assign(rank=rank).sort_values(["rank", minimized], kind="stable").head(top)
     counts = ", ".join(
         f"{count} {status}" for status, count in trials["status"].value_counts().items()
     )
@@ -206,9 +208,7 @@ def table(result, top: int) -> Table:
         title=f"{result.task.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
     )
     made.add_column("trial", justify="right")
-    value = "loss" if minimized == "loss" else "error"
-    shown = ["loss", "error"] if value == "loss" else ["error"]
-    columns = [*shown, "epochs", *result.space.names, "status"]
+    columns = ["loss", "error", "epochs", *result.space.names, "status"]
     for column in columns:
         made.add_column(column, justify="right")
     for trial, row in best.iterrows():

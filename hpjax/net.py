@@ -193,7 +193,7 @@ def activate(name: str, z: Array, slope: Any = None, mask: Array | None = None) 
         case "tanh":
             return jnp.tanh(z)
         case "relu":
-            return jnp.where(z > 0, z, 0)  # slope 0 at 0
+            return jnp.where(z <= 0, 0, z)  # slope 0 at 0; NaN stays NaN
         case "leaky_relu":
             return jnp.where(z > 0, z, LEAK * z)
         case "elu":

@@ -169,6 +169,9 @@ class Results(NamedTuple):
     error: np.ndarray  # [n G]
     train: np.ndarray  # [n G]
     reached: np.ndarray  # [n G] epochs
+    kept: (
+        np.ndarray
+    )  # [n G] epoch whose weights count: the best one where patience is on, else the last
     curves: np.ndarray  # [n G rows 4] of (epoch, train, loss, error)
     failed: np.ndarray  # [n] bool
 
@@ -426,7 +429,7 @@ class Population:
         lead = (count, self.groups)
         results = Results(
             loss=np.full(lead, nan), error=np.full(lead, nan), train=np.full(lead, nan),
-            reached=np.zeros(lead, np.int64), curves=np.full((*lead, self.rows, 4), nan, np.float32),
+            reached=np.zeros(lead, np.int64), kept=np.zeros(lead, np.int64), curves=np.full((*lead, self.rows, 4), nan, np.float32),
             failed=np.zeros(count, bool),
         )  # fmt: skip
         jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
@@ -596,13 +599,14 @@ class Population:
     def _score(
         self, results: Results, rows, groups, state: train.TrainState, curve, config, program
     ) -> None:
-        scores = state.scores
+        scores, kept = state.scores, state.epoch
         if state.best:  # early stopping reports the epoch whose weights it keeps
-            patient = config["patience"] > 0
+            patient = (config["patience"] > 0) & np.isfinite(state.best.scores.loss)
             scores = jax.tree.map(lambda a, b: np.where(patient, a, b), state.best.scores, scores)
+            kept = np.where(patient, state.best.epoch, kept)
         results.loss[rows, groups], results.error[rows, groups] = scores.loss, scores.error
         results.train[rows, groups], results.reached[rows, groups] = scores.train, state.epoch
-        results.curves[rows, groups] = curve
+        results.kept[rows, groups], results.curves[rows, groups] = kept, curve
         batch = program.spec.batch_size or self.load.train
         seen = np.isfinite(curve[:, :, 0]).sum() * self.score_every  # epochs of this call
         self.networks_trained += len(rows)

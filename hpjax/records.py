@@ -338,12 +338,12 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
         fidelity: epochs of a network that lives to the end.
 
     Returns:
-        Columns by trial number: unit [n D], loss, error, epochs, diverged [n] (epoch, 0 if not) and status:
+        Columns by trial number: unit [n D], told (what was minimised), loss, error, train, kept, epochs, diverged [n] (epoch, 0 if not) and status:
         OK, PRUNED, DIVERGED, FAILED, RUNNING or NEW.
     """
     count = sum(len(record["unit"]) for record in records if record["kind"] == "ask")
     unit = np.full((count, dims), np.nan)
-    table = {name: np.full(count, np.nan) for name in ("loss", "error", "train")}
+    table = {name: np.full(count, np.nan) for name in ("told", "loss", "error", "train", "kept")}
     asked, epochs, diverged = (np.zeros(count, np.int64) for _ in range(3))
     finished, failed = np.zeros(count, bool), np.zeros(count, bool)
     for record in records:
@@ -352,8 +352,9 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
             unit[rows] = np.reshape(record["unit"], (len(record["unit"]), dims))
         elif record["kind"] == "report":
             trial = np.array(record["trial"], int)
-            table["loss"][trial] = numbers(record["loss"], np.inf)
-            for name in ("error", "train"):
+            table["told"][trial] = numbers(record["loss"], np.inf)
+            table["loss"][trial] = numbers(record.get("validation_loss", record["loss"]), np.inf)
+            for name in ("error", "train", "kept"):
                 if name in record:
                     table[name][trial] = numbers(record[name], np.nan)
             asked[trial] = record["epochs"]
@@ -367,6 +368,6 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
     status[asked > 0] = "RUNNING"
     status[finished & (asked < fidelity)] = "PRUNED"
     status[finished & (asked >= fidelity)] = "OK"
-    status[(asked > 0) & ~np.isfinite(table["loss"])] = "DIVERGED"
+    status[(asked > 0) & ~np.isfinite(table["told"])] = "DIVERGED"
     status[failed] = "FAILED"
     return {"unit": unit, **table, "epochs": epochs, "diverged": diverged, "status": status}

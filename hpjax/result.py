@@ -48,10 +48,10 @@ class Result:
     def best(self) -> dict:
         """The best trial at full fidelity."""
         table = self._table
-        eligible = np.isfinite(table["loss"]) & (table["status"] == "OK")
+        eligible = np.isfinite(table["told"]) & (table["status"] == "OK")
         if not eligible.any():
             return {"trial": None, "config": {}, "loss": np.inf, "error": np.nan, "epochs": 0}
-        trial = int(np.argmin(np.where(eligible, table["loss"], np.inf)))
+        trial = int(np.argmin(np.where(eligible, table["told"], np.inf)))
         return {
             "trial": trial,
             "config": self.config(trial),
@@ -123,10 +123,8 @@ class Result:
                 "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
             )
         values = self.space.constants | self.config(trial)
-        epochs = int(self._table["epochs"][trial])
-        if values.pop("patience", 0):
-            curve = self.curves[self.curves["trial"] == trial]
-            epochs = int(curve["epoch"].iloc[int(np.nanargmin(curve["loss"]))])
+        values.pop("patience", None)
+        epochs = max(1, round(float(self._table["kept"][trial])))
         values.pop("epochs", None)
         seed = self.settings["seed"] if seed is None else seed
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed)

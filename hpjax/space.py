@@ -81,7 +81,7 @@ class Uniform(Range):
         self._between(positive=False)
 
     def decode(self, unit):
-        return self.low + unit * (self.high - self.low)
+        return _clipped(self.low + unit * (self.high - self.low), self)
 
     def encode(self, value):
         return (value - self.low) / (self.high - self.low)
@@ -99,7 +99,7 @@ class LogUniform(Range):
         self._between(positive=True)
 
     def decode(self, unit):
-        return self.low * (self.high / self.low) ** unit
+        return _clipped(self.low * (self.high / self.low) ** unit, self)
 
     def encode(self, value):
         return np.log(value / self.low) / math.log(self.high / self.low)
@@ -217,10 +217,31 @@ class Space:
     def __init__(self, entries: Mapping[str, Any], structural=lambda name: False):
         self.ranges = {n: entries[n] for n in sorted(entries) if isinstance(entries[n], Range)}
         self.constants = {n: _frozen(entries[n]) for n in sorted(entries) if n not in self.ranges}
+        self.dropped: dict[str, Any] = {}  # never active: a constant parent does not match
+        self._settle()
         self.names = tuple(self.ranges)
-        self._dropped: set[str] = set()  # conditional on a constant that does not match
         self.dims = tuple(self._dim(name, structural(name)) for name in self.names)
         active(np.zeros((1, len(self.dims))), self.dims)
+
+    def _settle(self) -> None:
+        """Takes out ranges whose condition a constant decides against, and those that are conditional on them."""
+        while True:
+            never = {
+                name: entry
+                for name, entry in self.ranges.items()
+                if entry.condition is not None
+                and (
+                    entry.condition.name in self.dropped
+                    or (
+                        entry.condition.name in self.constants
+                        and self.constants[entry.condition.name] not in entry.condition.values
+                    )
+                )
+            }
+            if not never:
+                return
+            self.dropped |= never
+            self.ranges = {n: entry for n, entry in self.ranges.items() if n not in never}
 
     def _dim(self, name: str, structural: bool) -> Dim:
         entry = self.ranges[name]
@@ -233,9 +254,7 @@ class Space:
     def _parent(self, name: str, condition: When | None) -> Parent | None:
         if condition is None:
             return None
-        if condition.name in self.constants:
-            if self.constants[condition.name] not in condition.values:
-                self._dropped.add(name)
+        if condition.name in self.constants:  # and matches: the others are taken out
             return None
         if condition.name not in self.ranges:
             raise ValueError(
@@ -296,10 +315,7 @@ class Space:
     # --- to and from the unit cube ---
     def active(self, unit: np.ndarray) -> np.ndarray:
         """Which dimensions of each point are active, [n D] bool."""
-        mask = active(unit, self.dims)
-        for name in self._dropped:
-            mask[:, self.names.index(name)] = False
-        return mask
+        return active(unit, self.dims)
 
     def decode(self, unit: np.ndarray) -> dict[str, np.ndarray]:
         """Unit points [n D] -> name -> values [n]; inactive ones are NaN (numbers) or None. Constants are included."""
@@ -334,6 +350,8 @@ class Space:
                     raise ValueError(
                         f"{name}={wrong[0]!r}, but the space fixes it at {self.constants[name]!r}"
                     )
+                continue
+            if name in self.dropped and all(value is None for value in values):
                 continue
             if name not in self.ranges:
                 raise ValueError(f"{name!r} is not in the space; it has {', '.join(self.names)}")
@@ -379,9 +397,11 @@ class Space:
     def to_dict(self) -> dict:
         """The mapping that a TOML file of this space would hold."""
         inverse = {kind: name for name, kind in KINDS.items()}
-        result: dict[str, Any] = dict(self.constants)
-        for name, entry in self.ranges.items():
-            values = list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
+        result: dict[str, Any] = {name: _spelled(value) for name, value in self.constants.items()}
+        for name, entry in (self.ranges | self.dropped).items():
+            values = (
+                _spelled(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
+            )
             result[name] = {inverse[type(entry)]: values}
             if entry.condition is not None:
                 result[name]["when"] = {entry.condition.name: list(entry.condition.values)}
@@ -397,8 +417,10 @@ class Space:
 
 
 def _parse(entry: Any) -> Any:
-    if isinstance(entry, Range) or not isinstance(entry, Mapping):
+    if isinstance(entry, Range):
         return entry
+    if not isinstance(entry, Mapping):
+        return _unspelled(entry)
     entry = dict(entry)
     condition = entry.pop("when", None)
     if len(entry) != 1 or next(iter(entry)) not in KINDS:
@@ -407,7 +429,7 @@ def _parse(entry: Any) -> Any:
         )
     kind, values = next(iter(entry.items()))
     if kind == "choice":
-        result = Choice(values)
+        result = Choice(_unspelled(values))
     elif not isinstance(values, Sequence) or len(values) != 2:
         raise ValueError(f"{kind} needs [low, high], got {values!r}")
     else:
@@ -420,6 +442,29 @@ def _parse(entry: Any) -> Any:
         )
     parent, allowed = next(iter(condition.items()))
     return result.when(parent, *(allowed if isinstance(allowed, (list, tuple)) else [allowed]))
+
+
+def _clipped(value: Any, entry: Any) -> Any:
+    """A number without the last rounding beyond its bounds; traced values are left alone."""
+    return (
+        np.clip(value, entry.low, entry.high)
+        if isinstance(value, (np.ndarray, np.generic, float))
+        else value
+    )
+
+
+def _spelled(value: Any) -> Any:
+    """Infinities as text, which JSON can hold."""
+    if isinstance(value, (list, tuple)):
+        return [_spelled(v) for v in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _unspelled(value: Any) -> Any:
+    """What `_spelled` wrote, back."""
+    if isinstance(value, (list, tuple)):
+        return [_unspelled(v) for v in value]
+    return float(value) if value in ("inf", "-inf") else value
 
 
 def _frozen(value: Any) -> Any:

@@ -32,7 +32,7 @@ class Stop(NamedTuple):
     trials: int | None = None
     epochs: int | None = None  # summed over trials
     seconds: float | None = None  # recorded as not deterministic
-    rounds: int | None = None  # reports in a row without a better loss
+    rounds: int | None = None  # reports at full fidelity in a row without a better loss
 
 
 class Progress(NamedTuple):
@@ -157,7 +157,7 @@ def run(
         gained = len(loss) > 0 and lowest[at] < incumbent
         if gained:
             incumbent, best = float(lowest[at]), int(order.trial[at])
-        waited = 0 if gained else waited + 1
+        waited = 0 if gained else waited + bool(full.any())  # lower rungs cannot gain
         if not ledger.replaying:
             fulfil.save()
         seconds = time.monotonic() - begun

@@ -173,10 +173,8 @@ def trainer(
     def evaluate(state, config, x, y, weight):
         z, _ = net.forward(state.params, state.stats, config, x, spec)
         loss = (net.losses(z, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
-        boundary = 0.5 if spec.loss == "mse" else 0.0
-        wrong = metrics.error(
-            z if spec.classes else net.output(z, spec), y, weight, spec.classes, boundary
-        )
+        shown, boundary = (net.output(z, spec), 0.5) if spec.loss == "mse" else (z, 0.0)
+        wrong = metrics.error(shown, y, weight, spec.classes, boundary)
         return state.scores._replace(loss=loss, error=wrong)
 
     def score(state, config, data, group):
@@ -315,13 +313,17 @@ def prepare(examples: Examples, repeats: int, seed: int, epochs: int, spec: Spec
             valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
             valid_weight.append(np.arange(wide) < len(valid_rows))
             key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
-    shift, scale, y_shift, y_scale = (
-        np.repeat(np.stack(m), repeats, 0).astype(dtype) for m in zip(*moments)
-    )
+    shift, scale, y_shift, y_scale = (np.repeat(np.stack(m), repeats, 0) for m in zip(*moments))
+    x, middle, spread = _levelled(examples.x, examples.standardize)
+    y, y_middle, y_spread = _levelled(examples.y, examples.standardize and not examples.classes)
     arrays: dict[str, Any] = dict(
-        x=examples.x.astype(dtype), y=examples.y.astype(dtype), shift=shift, scale=scale, y_shift=y_shift, y_scale=y_scale,
+        x=x, y=y, shift=(shift - middle) / spread, scale=scale * spread,
+        y_shift=(y_shift - y_middle) / y_spread, y_scale=y_scale * y_spread, valid_weight=np.stack(valid_weight),
+    )  # fmt: skip
+    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+    arrays |= dict(
         order=np.stack(order), count=np.array(count, np.int32), valid=np.stack(valid).astype(np.int32),
-        valid_weight=np.stack(valid_weight).astype(dtype), key=np.stack(key).astype(np.uint32),
+        key=np.stack(key).astype(np.uint32),
     )  # fmt: skip
     return Data(**arrays)
 
@@ -332,8 +334,7 @@ def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     def of(values, on):
         if not on:
             return np.zeros(values.shape[1]), np.ones(values.shape[1])
-        deviation = values[rows].std(0)
-        return values[rows].mean(0), 1 / np.where(deviation > 0, deviation, 1)
+        return _moments(values[rows])
 
     return *of(examples.x, examples.standardize), *of(
         examples.y, examples.standardize and not examples.classes
@@ -345,6 +346,24 @@ def normals(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.nda
     names = np.random.SeedSequence([seed, repeat, fold, fresh, INIT])
     draw = np.random.Generator(np.random.Philox(names)).standard_normal(net.draws(spec), np.float32)
     return draw.astype(spec.dtype)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and one over deviations of columns; a column that is constant but for rounding is left at its scale."""
+    mean, deviation = values.mean(0), values.std(0)
+    varies = deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300)
+    return mean, 1 / np.where(varies, deviation, 1)
+
+
+def _levelled(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values centred and scaled in float64 over all rows, before they lose digits in float32; the centre and scale.
+
+    What a fold then subtracts and multiplies by is relative to these, so that its inputs are the same as without.
+    """
+    if not on:
+        return values, np.zeros(values.shape[1]), np.ones(values.shape[1])
+    mean, inverse = _moments(values)
+    return (values - mean) * inverse, mean, 1 / inverse
 
 
 def uneven(examples: Examples, spec: Spec) -> bool:

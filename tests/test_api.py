@@ -10,7 +10,7 @@ import pytest
 
 import hpjax
 from hpjax import cli, population
-from hpjax.schedulers import halving
+from hpjax.schedulers import full, halving
 
 SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
 
@@ -108,8 +108,45 @@ def test_diverged_trials_are_never_best(tmp_path):
 def test_what_is_minimised_is_what_is_told(minimize):
     found = hpjax.tune(SPACE, "iris", trials=5, minimize=minimize)
     other = hpjax.tune(SPACE, "iris", trials=5)
-    column = "loss" if minimize == "loss" else "error"
-    np.testing.assert_allclose(found.trials["loss"], other.trials[column])
+    for column in ("loss", "error"):
+        np.testing.assert_allclose(found.trials[column], other.trials[column])
+    assert found.best[minimize] == found.trials[minimize].min()
+
+
+def test_errors_of_mse_with_an_output_activation_are_the_predictions():
+    space = {"hidden": (4,), "loss": "mse", "output": "sigmoid", "epochs": 8, "learning_rate": 0.01}
+    found = hpjax.tune(space, "breast_cancer", search=[{}])
+    network = hpjax.fit(found.task, found.space.constants, epochs=8)
+    p = network.predict_proba(found.task.x)[:, 1]
+    assert ((p > 0.5) == network.predict(found.task.x)).all()
+    assert (
+        found.best["error"] < 0.3
+    )  # with the boundary before the activation it would be far higher
+
+
+def test_patience_off_the_grid_of_scores_and_over_folds():
+    space = SPACE | {"patience": 2.0, "learning_rate": 0.05, "epochs": 30}
+    found = hpjax.tune(space, "iris", search=[{}], scheduler=full(7), score_every=10)
+    assert found.trials["status"].tolist() == ["OK"]
+    folded = hpjax.tune(space, "iris", search=[{}], folds=3)
+    record = next(r for r in folded.records if r["kind"] == "report")
+    assert 1 <= record["kept"][0] < record["reached"][0] <= 30
+    assert folded.curves["epoch"].max() == record["reached"][0]
+    assert np.isfinite(folded.curves["loss"]).all()
+    assert np.isfinite(folded.refit().params[0]["w"]).all()
+
+
+def test_a_changed_data_set_does_not_resume(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    hpjax.tune(SPACE, (x, y), trials=2, out=tmp_path / "run")
+    with pytest.raises(
+        hpjax.RunError, match=r"record 0 \(plan\) did not come out again: data differ"
+    ):
+        hpjax.resume(tmp_path / "run", task=(x + 1e-3, y))
+    assert hpjax.resume(tmp_path / "run", task=(x, y)).stopped == "done"
+    with pytest.raises(hpjax.RunError, match="made on arrays; give them again"):
+        hpjax.resume(tmp_path / "run")
 
 
 def test_manual_grid_regression_patience_and_float64():
@@ -272,6 +309,7 @@ def test_the_command_line_from_tune_to_show(tmp_path, capsys):
         (["tune", "iris", "--space", "none.toml"], "no space file none.toml"),
         (["tune", "iris", "--folds", "99"], "for 99 folds"),
         (["tune", "mnist10k", "--data", "nowhere"], "which is missing"),
+        (["tune", "iris", "--trials", "0"], "networks >= 1"),
         (["resume", "nowhere"], "no run in nowhere"),
         (["show", "nowhere"], "no run in nowhere"),
     ],

@@ -34,6 +34,7 @@ CASES = [
         "activation": "silu",
     },
     {"hidden": (7, 4), "activation": ("relu", "softmax"), "dropout": (0.2, 0.5)},
+    {"hidden": (3, 4), "activation": ("relu", "prelu")},
     {"bias": False, "activation": "gelu"},
     {"hidden": ()},
     {"l1": 0.01, "l2": (0.1, 0.2, 0.0), "activation": "tanh"},

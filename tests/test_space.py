@@ -92,7 +92,17 @@ def test_conditions_deactivate_and_chain():
 
 def test_a_condition_on_a_constant_is_settled():
     entries = {"optimizer": "adam", "momentum": Uniform(0, 1).when("optimizer", "sgd")}
-    assert np.isnan(Space(entries).decode(np.array([[0.5]]))["momentum"]).all()
+    dropped = Space(
+        entries
+        | {
+            "decay_rate": Uniform(0, 1).when("schedule", "step"),
+            "schedule": Choice(["step"]).when("optimizer", "sgd"),
+        }
+    )
+    assert dropped.names == ()
+    assert list(dropped.decode(np.zeros((1, 0)))) == ["optimizer"]
+    assert dropped.encode({"momentum": [None]}).shape == (1, 0)
+    assert dropped.hash() != Space({"optimizer": "adam"}).hash()
     assert Space(entries | {"optimizer": "sgd"}).decode(np.array([[0.5]]))["momentum"][0] == 0.5
 
 
@@ -108,6 +118,16 @@ def test_toml(tmp_path):
     assert space.dims[2].parent == Parent(0, (1,))
     with pytest.raises(ValueError, match=r"hidden must be a list of widths, got 3"):
         assemble.as_space(path)
+
+
+def test_infinities_survive_json_and_bounds_are_kept():
+    space = Space({"clip_norm": Choice([1.0, float("inf")]), "horizon": float("inf")})
+    again = Space.load(json.loads(space.json()))
+    assert again.hash() == space.hash()
+    assert again.ranges["clip_norm"].values == (1.0, float("inf"))
+    assert again.constants["horizon"] == float("inf")
+    for low, high in ((1e-5, 0.3), (3e-7, 0.7), (1e-3, 0.9)):
+        assert LogUniform(low, high).decode(np.array([1.0]))[0] <= high
 
 
 @pytest.mark.parametrize(
@@ -171,6 +191,7 @@ def test_bad_toml_names_file_and_entry(tmp_path, text, message):
         ({"batch_size": -1}, "batch_size must be a whole number"),
         ({"width_1": 0}, "width_1 must be a whole number of at least 1"),
         ({"optimizer": "Adam"}, "did you mean adam"),
+        ({"dropout": Choice([0.1, (0.2, 0.3)])}, "mixes numbers and one per layer"),
         ({"residual": "yes"}, "residual='yes' is none of False, True"),
     ],
 )

@@ -203,6 +203,20 @@ def test_any_prefix_of_a_ledger_resumes_to_the_same_bytes(tmp_path, name):
         assert bool(again.notes) == bool(torn)
 
 
+def test_rounds_count_only_reports_that_could_gain():
+    ledger = Ledger()
+    study.run(
+        search.random(DIMS),
+        halving(((1, 9), (3, 3), (9, 1))),
+        Toy().fulfil(),
+        ledger,
+        Stop(trials=90, rounds=2),
+    )
+    full_reports = [r for r in ledger.records if r["kind"] == "report" and r["epochs"][0] == 9]
+    assert len(full_reports) > 2
+    assert ledger.records[-1]["why"] in ("rounds", "done")
+
+
 def test_a_replay_that_differs_is_refused(tmp_path):
     run(full(2), Ledger(tmp_path / "run"), trials=4)[0].close()
     again = Ledger(tmp_path / "run", resume=True)

@@ -129,6 +129,11 @@ BAD = {
     "text.csv": ("a,b,c\n1,2,3\n1,cat,3\n", "row 3, column 'b': 'cat' is no number"),
     "nan.csv": ("a,b,c\n1,2,3\n1,nan,4\n", "row 3, column 'b': 'nan' is not finite"),
     "blank.csv": ("a,b,c\n1,2,3\n1,,4\n", "row 3, column 'b': '' is no number"),
+    "missing.csv": ("a,b,c\n1,2,0.5\n1,3,NA\n", "row 3 has no target in column 'c'"),
+    "missing.arff": (
+        "@attribute a numeric\n@attribute b {x,y}\n@data\n1,x\n2,?\n",
+        "row 5 has no target",
+    ),
     "target.csv": ("a,b,c\n1,2,x\n1,2,\n", "row 3 has no target in column 'c'"),
     "one.csv": ("a,b,c\n1,2,x\n3,4,x\n5,6,x\n", "every example has class 'x'"),
     "twice.csv": ("a,a,c\n1,2,x\n", "column 'a' stands twice"),
@@ -149,6 +154,30 @@ def test_bad_files_are_one_line_that_names_them(tmp_path, name):
         tasks.read(path)
     assert str(path) in str(caught.value) or path.stem in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_headers_are_told_from_rows(tmp_path):
+    (tmp_path / "iris.data.csv").write_text(
+        "5.1,3.5,setosa\n4.9,3.0,setosa\n6.0,3.1,other\n6.1,3.2,other\n"
+    )
+    assert tasks.read(tmp_path / "iris.data.csv", test=0).x.shape == (4, 2)
+    (tmp_path / "pandas.csv").write_text("0,1,2\n5.1,3.5,0\n4.9,3.0,1\n6.0,3.1,0\n6.1,3.2,1\n")
+    assert tasks.read(tmp_path / "pandas.csv", test=0).x[0].tolist() == [5.1, 3.5]
+
+
+def test_large_offsets_keep_their_digits_in_float32():
+    """Unix times differ by less than float32 can tell; they are centred in float64 before the cast."""
+    x = 1.7e9 + np.arange(100.0)[:, None]
+    task = Task.of(x, np.arange(100) % 2, "times", test=0.0)
+    rows = np.arange(60)
+    from hpjax import catalogue
+
+    spec, _ = catalogue.one(catalogue.Target(1, 1, "bce"), batch_size=0)
+    data = train.prepare(assemble.examples_of(task, [(rows, rows)]), 1, 0, 1, spec)
+    seen = (data.x - data.shift[0]) * data.scale[0]
+    np.testing.assert_allclose(seen[:60, 0], (x[:60, 0] - x[:60].mean()) / x[:60].std(), atol=1e-5)
+    constant = Task.of(np.full((100, 1), 0.1), np.arange(100) % 2, "constant", test=0.0)
+    assert train.standards(assemble.examples_of(constant, [(rows, rows)]), rows)[1][0] == 1
 
 
 def test_other_refusals(tmp_path):

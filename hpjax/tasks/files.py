@@ -16,6 +16,17 @@ from hpjax.tasks.base import Task, TaskError
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
+MISSING = (
+    "",
+    "?",
+    "na",
+    "n/a",
+    "nan",
+    "null",
+    "none",
+)  # how files spell a target that is not there
+
+
 def read(
     path: str | Path,
     target: str | None = None,
@@ -96,7 +107,7 @@ def _table(
                 raise TaskError(
                     f"{path}: row {line}, column {field!r}: {cell!r} is not finite; fill or drop the row"
                 )
-        if not row[at].strip():
+        if row[at].strip().lower() in MISSING:
             raise TaskError(
                 f"{path}: row {line} has no target in column {target!r}; fill or drop the row"
             )
@@ -134,8 +145,9 @@ def _csv(path: Path, target: str | None, options: dict) -> Task:
     except csv.Error as fault:
         raise TaskError(f"{path}: row {reader.line_num}: {fault}") from None
     header = rows[0]
-    if all(_is_number(cell) for cell in header):  # no header: columns are numbered
-        return _table(path, [str(i + 1) for i in range(len(header))], rows, lines, target, options)
+    numbered = [[str(i + first) for i in range(len(header))] for first in (0, 1)]
+    if header not in numbered and any(_is_number(cell) for cell in header):  # no header
+        return _table(path, numbered[1], rows, lines, target, options)
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise TaskError(f"{path}: column {twice!r} stands twice in the header; rename one")
@@ -166,7 +178,9 @@ def _npz(path: Path, target: str | None, options: dict) -> Task:
     if "x" not in arrays or "y" not in arrays:
         raise TaskError(f"{path}: needs arrays x and y, has {', '.join(names) or 'none'}")
     x, y = arrays["x"], arrays["y"]
-    if "x_test" not in arrays or "y_test" not in arrays:
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise TaskError(f"{path}: has only one of x_test and y_test; give both or neither")
+    if "x_test" not in arrays:
         return Task.of(_rows(path, x), y, path.stem, **options)
     if arrays["x_test"].shape[1:] != x.shape[1:]:
         raise TaskError(
