@@ -83,14 +83,18 @@ def main(
         draw: folder -> criteria; draws from saved numbers only.
         arguments: the command line where None.
     """
+    from hpjax import records
+
     flags = tyro.cli(Flags, prog=f"python -m experiments.{name}", args=arguments)
     folder = flags.plot or flags.out or Path("results") / name
     try:
         if flags.plot is None:
-            started, before = time.perf_counter(), _where()
+            started, (_, dirty) = time.perf_counter(), records.commit(Path(__file__))
             run(flags, folder)
             seconds = round(time.perf_counter() - started, 1)
-            where = _where() | {"dirty": before["dirty"]}  # results written meanwhile do not count
+            where = records.environment() | {
+                "dirty": dirty
+            }  # results written meanwhile do not count
             write(
                 folder / "run.json",
                 {
@@ -112,9 +116,3 @@ def main(
         )
     if flags.check and not all(criterion["pass"] for criterion in criteria):
         sys.exit(1)
-
-
-def _where() -> dict:
-    from hpjax import records
-
-    return records.environment()

@@ -73,7 +73,7 @@ def environment() -> dict:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    commit, dirty = _commit(Path(__file__))
+    revision, dirty = commit(Path(__file__))
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "system": platform.system(),
@@ -82,7 +82,7 @@ def environment() -> dict:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "versions": versions,
-        "commit": commit,
+        "commit": revision,
         "dirty": dirty,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
@@ -97,7 +97,7 @@ def environment() -> dict:
     return found
 
 
-def _commit(file: Path) -> tuple[str | None, bool | None]:
+def commit(file: Path) -> tuple[str | None, bool | None]:
     """The git commit that a source file belongs to and whether its tree is dirty; None, None outside a checkout."""
 
     def ask(*words: str) -> str:
