@@ -943,6 +943,8 @@ def figure(folder: Path, held: dict) -> None:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.minorticks_off()
+        values = [p["value"] for p in points][:: 2 if len(points) > 4 else 1]
+        ax.set_xticks(values, [f"{value:,}" for value in values])
         ax.set_xlabel({"networks": "networks", "width": "hidden width", "epochs": "epochs"}[name])
     axes[1].set_ylabel("seconds")
     handles, labels = axes[1].get_legend_handles_labels()
