@@ -47,7 +47,7 @@ def tune(
     target: str | None = None,
     watch: Callable[[Progress, Population], None] = lambda progress, trained: None,
     say: Callable[[str], None] | None = None,
-) -> Result | str:
+) -> Result | None:
     """Searches hyperparameters of multilayer perceptrons, training whole populations of them at once.
 
     Args:
@@ -62,7 +62,7 @@ def tune(
         minimize: "loss" or "error" of validation.
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
-        explain: return the plan as text, without training.
+        explain: print the plan (programs, padding, predicted time and memory, rungs) and return None, without training.
         levels: values of a grid per range.
         batch: the most trials asked for at once.
         score_every: epochs between scores.
@@ -72,7 +72,7 @@ def tune(
         say: shown warnings; standard error where None.
 
     Returns:
-        A Result; or the plan as text.
+        A Result; None after `explain`.
 
     Raises:
         ValueError: anything that can be wrong with the arguments, in one line with the remedy.
@@ -118,7 +118,8 @@ def tune(
     }  # fmt: skip
     made = Assembly(settings, space, found, search, scheduler, say)
     if explain:
-        return made.explain()
+        print(made.explain())
+        return None
     ledger = Ledger(out)
     if ledger.folder is not None:
         records.write_json(ledger.folder / "run.json", settings)

@@ -151,11 +151,12 @@ def tune(options: Tune, console: Console) -> int:
         target=options.target, stop={"seconds": options.seconds},
     )  # fmt: skip
     if options.explain:
-        console.print(api.tune(space, options.task, explain=True, **common), highlight=False)
+        api.tune(space, options.task, explain=True, **common)
         return 0
     console.print(f"{trials} trials on {options.task}; rungs: " + ", ".join(f"{n or trials} until epoch {e}" for e, n in scheduler.rungs))  # fmt: skip
     with Watcher(console, options.minimize) as watch:
         result = api.tune(space, options.task, out=out, watch=watch, **common)
+    assert result is not None
     return report(result, console)
 
 
