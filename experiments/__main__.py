@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -33,7 +34,8 @@ def main() -> None:
             ran,
             verdict,
         )
-    Console().print(made)
+    wide = sys.stdout.isatty()
+    Console(width=None if wide else 160).print(made)
 
 
 if __name__ == "__main__":

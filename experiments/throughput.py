@@ -678,7 +678,7 @@ def overhead(preset: str) -> list[dict]:
 
 MIXED = """
 import json, sys, time, hpjax
-from hpjax import plan
+from hpjax import catalogue, plan
 if sys.argv[1] == "exact":
     plan.COMPILE = 0.0  # programs cost nothing: every shape gets its own
 trials, epochs = int(sys.argv[2]), int(sys.argv[3])
@@ -686,8 +686,11 @@ space = {"width_1": hpjax.LogIntUniform(16, 256), "width_2": hpjax.LogIntUniform
          "activation": hpjax.Choice(["relu", "tanh"]), "learning_rate": hpjax.LogUniform(1e-4, 1e-2)}
 started = time.perf_counter()
 result = hpjax.tune(space, "digits", trials=trials)
-trained = result.trained
-print(json.dumps({"seconds": time.perf_counter() - started, "programs": len(trained.compiled),
+seconds, trained = time.perf_counter() - started, result.trained
+groups = catalogue.split({name: result.trials[name].tolist() for name in result.space.names}, trained.target)
+shares = [len(group.rows) / trials for group in groups]
+print(json.dumps({"seconds": seconds, "programs": len(trained.compiled),
+    "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),
     "compile_seconds": trained.compile_seconds, "run_seconds": trained.run_seconds, "loss": result.best["loss"]}))
 """
 
@@ -904,11 +907,11 @@ def table(held: dict) -> str:
         lines += [
             f"Mixed shapes ({found['trials']} random trials, {found['epochs']} epochs)",
             "",
-            "| plan | seconds | programs | compiling | training |",
-            "|---|---|---|---|---|",
+            "| plan | seconds | programs | compiling | training | padding, share of the arithmetic |",
+            "|---|---|---|---|---|---|",
         ]
         lines += [
-            f"| {name} | {found[name]['seconds']:.1f} | {found[name]['programs']} | {found[name]['compile_seconds']:.1f} | {found[name]['run_seconds']:.1f} |"
+            f"| {name} | {found[name]['seconds']:.1f} | {found[name]['programs']} | {found[name]['compile_seconds']:.1f} | {found[name]['run_seconds']:.1f} | {100 * found[name]['padding']:.0f} % |"
             for name in ("planned", "exact")
         ] + [""]
     return "\n".join(lines)
