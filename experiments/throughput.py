@@ -687,7 +687,9 @@ space = {"width_1": hpjax.LogIntUniform(16, 256), "width_2": hpjax.LogIntUniform
 started = time.perf_counter()
 result = hpjax.tune(space, "digits", trials=trials)
 seconds, trained = time.perf_counter() - started, result.trained
-groups = catalogue.split({name: result.trials[name].tolist() for name in result.space.names}, trained.target)
+columns = {name: result.trials[name].tolist() for name in trained.space.names}
+columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
+groups = catalogue.split(columns, trained.target)
 shares = [len(group.rows) / trials for group in groups]
 print(json.dumps({"seconds": seconds, "programs": len(trained.compiled),
     "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),

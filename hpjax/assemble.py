@@ -143,6 +143,11 @@ class Assembly:
         folds = tasks.splits(task, settings["folds"], settings["seed"])
         self.target = Target(task.inputs, task.outputs, task.loss, scheduler.fidelity)
         self.examples = examples_of(task, folds)
+        entries = space.ranges | space.constants
+        named = [r.condition.name for r in space.ranges.values() if r.condition is not None]
+        if space.constants.get("epochs", 0) >= scheduler.fidelity and "epochs" not in named:
+            del entries["epochs"]  # it caps nothing: networks of a chunk keep in step
+        self.trained_space = Space(entries, catalogue.structural)
         self.search, known, points = as_search(search, space, settings["levels"])
         trials = settings["stop"]["trials"]
         trials = known if trials is None else trials if known is None else min(trials, known)
@@ -158,7 +163,9 @@ class Assembly:
             :64
         ].copy()  # the widest shapes must have a program, though few trials will be there
         corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
-        groups = catalogue.split(space.decode(np.concatenate([points, corners])), self.target)
+        groups = catalogue.split(
+            self.trained_space.decode(np.concatenate([points, corners])), self.target
+        )
         self.shapes = [group.spec for group in groups]
         self.shares = [
             float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
@@ -264,7 +271,7 @@ class Assembly:
         """Trains until the study is done."""
         cache = ledger.folder / "checkpoint.npz" if ledger.folder is not None else None
         trained = Population(
-            self.space, self.target, self.examples, self.programs, self.load, repeats=self.settings["repeats"],
+            self.trained_space, self.target, self.examples, self.programs, self.load, repeats=self.settings["repeats"],
             seed=self.settings["seed"], score_every=self.settings["score_every"], gradients=self.settings["gradients"],
             found=self.found, cache=cache, say=self.say,
         )  # fmt: skip
