@@ -119,6 +119,12 @@ def examples_of(task: Task, folds: Sequence[tasks.Split]) -> Examples:
     )
 
 
+def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
+    """The batch size of data with fewer examples than the default's, where none is named; else nothing."""
+    default = catalogue.STATIC["batch_size"].default
+    return {"batch_size": examples} if "batch_size" not in entries and examples < default else {}
+
+
 def data_hash(examples: Examples) -> str:
     """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
     digest = hashlib.sha256()
@@ -147,6 +153,7 @@ class Assembly:
         named = [r.condition.name for r in space.ranges.values() if r.condition is not None]
         if space.constants.get("epochs", 0) >= scheduler.fidelity and "epochs" not in named:
             del entries["epochs"]  # it caps nothing: networks of a chunk keep in step
+        entries |= small_batch(entries, min(len(fold.train) for fold in folds))
         self.trained_space = Space(entries, catalogue.structural)
         self.search, known, points = as_search(search, space, settings["levels"])
         trials = settings["stop"]["trials"]

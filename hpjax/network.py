@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from hpjax import catalogue, metrics, net, plan, population, train
-from hpjax.assemble import as_space, examples_of
+from hpjax.assemble import as_space, examples_of, small_batch
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers import Order
@@ -33,8 +33,8 @@ def fit(
     Returns:
         A Network.
     """
-    space = as_space(dict(values))
     rows = task.development
+    space = as_space(dict(values) | small_batch(values, len(rows)))
     examples = examples_of(task, [Split(rows, rows[:1])])
     goal = Target(task.inputs, task.outputs, task.loss, horizon or epochs)
     columns = space.decode(np.zeros((1, 0)))

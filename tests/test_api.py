@@ -136,6 +136,13 @@ def test_patience_off_the_grid_of_scores_and_over_folds():
     assert np.isfinite(folded.refit().params[0]["w"]).all()
 
 
+def test_small_data_take_a_small_default_batch():
+    x = np.arange(12.0)[:, None]
+    found = hpjax.tune({"learning_rate": 0.01, "epochs": 2}, (x, x[:, 0] * 2.0), search=[{}])
+    assert found.trials["status"].tolist() == ["OK"]
+    assert found.refit().predict(x).shape == (12,)
+
+
 def test_a_changed_data_set_does_not_resume(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
