@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,10 @@ from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers import Order
 from hpjax.tasks import Split, Task
+
+_forward = jax.jit(
+    net.forward, static_argnames="spec"
+)  # one, so that a second prediction compiles nothing
 
 
 def fit(
@@ -85,12 +88,12 @@ class Network:
         shift, scale, _, _ = self.standards
         dtype = np.dtype(self.spec.dtype)
         with jax.enable_x64(dtype == np.float64):
-            run = jax.jit(functools.partial(net.forward, spec=self.spec))
-            z, _ = run(
+            z, _ = _forward(
                 self.params,
                 self.stats,
                 net.cast(self.config, self.spec),
                 ((x - shift) * scale).astype(dtype),
+                spec=self.spec,
             )
             return np.asarray(net.output(z, self.spec))
 

@@ -220,7 +220,7 @@ class Population:
         self._recalled, self._released = False, set()
         self.home: dict[int, int] = {}  # live trial -> program
         self.age: dict[int, int] = {}  # live trial -> epoch that it was last trained until
-        self.compile_seconds = self.run_seconds = self.network_steps = 0.0
+        self.compile_seconds = self.run_seconds = 0.0
         self.networks_trained = 0
         self.probed: dict[int, int] = {}  # program -> chunk found on an accelerator
         self.normals: dict[tuple, np.ndarray] = {}  # (group, seed) -> flat draw
@@ -534,7 +534,6 @@ class Population:
                 jax.tree.unflatten(treedef, [leaf[real] for leaf in leaves]),
                 curve[real],
                 {n: v[spot] for n, v in config.items()},
-                program,
             )
             owners = order.trial[rows[spot]].tolist()
             slots = pool.reserve(owners)
@@ -597,7 +596,7 @@ class Population:
         return jax.tree.unflatten(treedef, leaves)
 
     def _score(
-        self, results: Results, rows, groups, state: train.TrainState, curve, config, program
+        self, results: Results, rows, groups, state: train.TrainState, curve, config
     ) -> None:
         scores, kept = state.scores, state.epoch
         if state.best:  # early stopping reports the epoch whose weights it keeps
@@ -607,10 +606,7 @@ class Population:
         results.loss[rows, groups], results.error[rows, groups] = scores.loss, scores.error
         results.train[rows, groups], results.reached[rows, groups] = scores.train, state.epoch
         results.kept[rows, groups], results.curves[rows, groups] = kept, curve
-        batch = program.spec.batch_size or self.load.train
-        seen = np.isfinite(curve[:, :, 0]).sum() * self.score_every  # epochs of this call
         self.networks_trained += len(rows)
-        self.network_steps += float(seen) * -(-self.load.train // batch)
 
     # --- networks on disk ---
     def networks(self, trial: int) -> train.TrainState:
