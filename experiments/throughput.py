@@ -89,7 +89,7 @@ def digits() -> tuple[np.ndarray, ...]:
 def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     """hpjax's population; or its networks one at a time."""
     import hpjax
-    from hpjax import assemble, catalogue, plan
+    from hpjax import assemble, catalogue, plan, training
     from hpjax.population import Population
     from hpjax.schedulers import Order
     from hpjax.tasks import Split
@@ -118,7 +118,7 @@ def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     trained = Population(
         space,
         target,
-        assemble.examples_of(task, [fold]),
+        training.examples_of(task, [fold]),
         plan.make([spec], [1.0], load, len(found)),
         load,
         found=found,
@@ -373,7 +373,7 @@ def roofline_worker(sweep: Sweep):
 def tiny_worker(sweep: Sweep):
     """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
     import hpjax
-    from hpjax import assemble, catalogue, plan
+    from hpjax import assemble, catalogue, plan, training
     from hpjax.population import Population
     from hpjax.schedulers import Order
 
@@ -394,7 +394,7 @@ def tiny_worker(sweep: Sweep):
     trained = Population(
         space,
         target,
-        assemble.examples_of(task, task.groups),
+        training.examples_of(task, task.groups),
         programs,
         load,
         score_every=sweep.epochs,

@@ -2,10 +2,11 @@
 
 from hpjax.api import open_run, resume, tune
 from hpjax.network import Network, fit
+from hpjax.objective import minimize
 from hpjax.population import Population
 from hpjax.records import RunError
-from hpjax.result import Result
-from hpjax.schedulers import full, halving, ladder
+from hpjax.result import Outcome, Result
+from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError
 
@@ -15,6 +16,7 @@ __all__ = [
     "LogIntUniform",
     "LogUniform",
     "Network",
+    "Outcome",
     "Population",
     "Result",
     "RunError",
@@ -25,8 +27,13 @@ __all__ = [
     "fit",
     "full",
     "halving",
+    "hyperband",
     "ladder",
+    "median",
+    "minimize",
     "open_run",
+    "pbt",
+    "replay",
     "resume",
     "tune",
 ]

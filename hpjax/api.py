@@ -6,18 +6,18 @@ This file is long because of the docstrings and the refusals of `tune`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpjax import population, records, train
-from hpjax.assemble import Assembly, as_space, as_task, fidelity_of
+from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, fidelity_of
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.result import Result
-from hpjax.schedulers import Scheduler, full, halving
+from hpjax.schedulers import Scheduler, from_settings
 from hpjax.space import Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
@@ -30,6 +30,7 @@ def tune(
     task: Task | str | Path | tuple = "digits",
     *,
     search: Any = "random",
+    start: Sequence[Mapping] = (),
     scheduler: Scheduler | None = None,
     trials: int | None = None,
     seed: int = 0,
@@ -53,9 +54,12 @@ def tune(
     Args:
         space: named ranges and constants, or the path of a TOML file of them; names from the catalogue.
         task: a Task, its name, a file, or (x, y) arrays.
-        search: "random", "grid", a list of configurations (dicts), or a factory of `dims`.
-        scheduler: `full(epochs)` or `halving(rungs)`; where None every network trains for `epochs` of the space.
-        trials: how many; None for all of a grid or list, else 64.
+        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
+            scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations (dicts), or a factory of `dims`.
+        start: configurations to look at first.
+        scheduler: `full`, `halving`, `hyperband`, `median`, `pbt` or `replay`; where None every network trains for `epochs` of
+            the space, or as the named method says.
+        trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
         seed: names all randomness.
         folds: 1 holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation.
         repeats: networks per trial and fold, with fresh initial weights and minibatches.
@@ -64,7 +68,7 @@ def tune(
         out: run folder; nothing is written where None.
         explain: print the plan (programs, padding, predicted time and memory, rungs) and return None, without training.
         levels: values of a grid per range.
-        batch: the most trials asked for at once.
+        batch: the most trials asked for at once; where None, what the search learns well from.
         score_every: epochs between scores.
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
@@ -107,12 +111,12 @@ def tune(
     for name in limits:
         if name not in Stop._fields:
             raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
-    scheduler = full(fidelity_of(space)) if scheduler is None else scheduler
+    scheduler = as_scheduler(search, scheduler, fidelity_of(space))
     settings = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
         "target": target, "search": search if isinstance(search, (str, list, tuple)) else None,
-        "scheduler": list(scheduler.rungs), "seed": seed, "folds": folds, "repeats": repeats, "minimize": minimize,
+        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": seed, "folds": folds, "repeats": repeats, "minimize": minimize,
         "levels": levels, "batch": batch, "score_every": score_every, "gradients": gradients,
         "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
     }  # fmt: skip
@@ -177,8 +181,7 @@ def load_assembly(out: str | Path, *, task=None, search=None, scheduler=None, sa
             f"{out} was made with a search that is no name; give it again: resume(out, search=...)"
         )
     if scheduler is None:
-        rungs = settings["scheduler"]
-        scheduler = full(rungs[0][0]) if rungs[0][1] == 0 else halving(tuple(map(tuple, rungs)))
+        scheduler = from_settings(settings["scheduler"])
     return Assembly(settings, space, found, search, scheduler, say or population.warn)
 
 
@@ -215,4 +218,5 @@ def _finish(made: Assembly, ledger: Ledger, watch) -> Result:
         made.settings,
         ledger.folder,
         trained,
+        ledger.times,
     )

@@ -1,36 +1,32 @@
-"""From what a user writes to a study that runs: spaces, tasks, searches, the plan, the population.
-
-This file is long because `Assembly` resolves everything once, for `tune`, `resume` and `explain` alike.
-"""
+"""From what a user writes to a study that runs: spaces, tasks, searches and schedulers by name, and the study itself."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax import catalogue, plan, population, records, study, tasks
-from hpjax.catalogue import Target
+from hpjax import catalogue, study, tasks
+from hpjax.methods import METHODS
 from hpjax.population import Population
-from hpjax.records import Ledger
-from hpjax.schedulers import Scheduler
-from hpjax.search import SEARCHES, Searcher, grid, manual
+from hpjax.records import SCHEMA, Ledger
+from hpjax.schedulers import Scheduler, full
+from hpjax.search import SEARCHES, Searcher, chain, grid, manual
 from hpjax.space import Choice, Range, Space
-from hpjax.study import Progress, Report, Stop
+from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
-from hpjax.train import Examples
+from hpjax.training import SAMPLES, Training, report_of
 
 ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
 CHECKPOINT = 20.0  # seconds between checkpoints, at least
 GRID = (
     50_000  # combinations of a grid that are looked at before it begins, to count and to plan them
 )
-SAMPLES = 1024  # points of the space that the plan looks at
+TRIALS = 64  # of a study that names no limit
 
 
 def as_space(space: Space | Mapping | str | Path) -> Space:
@@ -80,17 +76,36 @@ def fidelity_of(space: Space) -> int:
     return int(entry)
 
 
-def as_search(
-    search: Any, space: Space, levels: int
-) -> tuple[Callable[..., Searcher], int | None, np.ndarray | None]:
-    """A search as a factory of `dims`, with its number of trials and its points where they are known."""
+class Found(NamedTuple):
+    """A search, resolved."""
+
+    make: Callable[..., Searcher]  # dims -> Searcher
+    trials: int | None  # how many it proposes, where it is known
+    points: np.ndarray | None  # [n D] what it proposes, where it is known
+
+
+def as_points(configs: Any, space: Space, what: str = "search") -> np.ndarray:
+    """Configurations (dicts) as points [n D] of the unit cube.
+
+    Raises:
+        ValueError: none given, or a name or value that is not in the space.
+    """
+    if not configs:
+        raise ValueError(f"{what} is an empty list of configurations; give at least one")
+    names = sorted({name for config in configs for name in config})
+    points = space.encode({name: [config.get(name) for config in configs] for name in names})
+    return points if names else np.full((len(configs), len(space.dims)), 0.5)
+
+
+def as_search(search: Any, space: Space, levels: int) -> Found:
+    """A search from its name, a list of configurations, or a factory of `dims`.
+
+    Raises:
+        ValueError: a name that is not known.
+    """
     if isinstance(search, (list, tuple)):
-        if not search:
-            raise ValueError("search is an empty list of configurations; give at least one")
-        names = sorted({name for config in search for name in config})
-        points = space.encode({name: [config.get(name) for config in search] for name in names})
-        points = points if names else np.full((len(search), len(space.dims)), 0.5)
-        return functools.partial(manual, points=points), len(points), points
+        points = as_points(search, space)
+        return Found(functools.partial(manual, points=points), len(points), points)
     if search == "grid":
         axes = space.axes(levels)
         total = int(np.prod([len(axis) for axis in axes], dtype=float))
@@ -98,43 +113,86 @@ def as_search(
         if total <= GRID:
             found = grid(space.dims, axes=axes)
             points, _ = found.ask(found.init(()), (), total, 1)
-        return functools.partial(grid, axes=axes), total if points is None else len(points), points
+        make = functools.partial(grid, axes=axes)
+        return Found(make, total if points is None else len(points), points)
     if isinstance(search, str):
+        if search in METHODS:
+            return Found(METHODS[search].search, None, None)
         if search not in SEARCHES:
             raise ValueError(
-                f"search={search!r} is none of {', '.join(sorted(SEARCHES))}, or a list of configurations"
+                f"search={search!r} is none of {', '.join(sorted(SEARCHES | METHODS))}, or a list of configurations"
             )
-        return SEARCHES[search], None, None
+        return Found(SEARCHES[search], None, None)
     if callable(search):
-        return search, None, None
+        return Found(search, None, None)
     raise ValueError(
         f"search must be a name, a list of configurations or a factory of dims, got {search!r}"
     )
 
 
-def examples_of(task: Task, folds: Sequence[tasks.Split]) -> Examples:
-    """A task's arrays as training wants them."""
-    return Examples(
-        task.x, task.targets(), tuple(tuple(fold) for fold in folds), task.standardize, task.classes
-    )
+def as_scheduler(search: Any, scheduler: Scheduler | None, epochs: int) -> Scheduler:
+    """The scheduler that is given, or the one that belongs to a named method, or `full(epochs)`.
+
+    Raises:
+        ValueError: both given.
+    """
+    if isinstance(search, str) and search in METHODS:
+        made = METHODS[search].scheduler(epochs)
+        if scheduler is not None and scheduler.settings["name"] != made.settings["name"]:
+            raise ValueError(
+                f"{search} is a search with {made.settings['name']}; leave scheduler={scheduler.settings['name']} out, "
+                f"or give that one's arguments: scheduler=hpjax.{made.settings['name']}(...)"
+            )
+        return made if scheduler is None else scheduler
+    return full(epochs) if scheduler is None else scheduler
 
 
-def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
-    """The batch size of data with fewer examples than the default's, where none is named; else nothing."""
-    default = catalogue.STATIC["batch_size"].default
-    return {"batch_size": examples} if "batch_size" not in entries and examples < default else {}
+class Part(NamedTuple):
+    """One study, resolved but for its networks: what a comparison holds many of."""
+
+    settings: dict
+    searcher: Searcher
+    scheduler: Scheduler
+    stop: Stop
+    points: np.ndarray | None  # [n D] what it proposes, where it is known
 
 
-def data_hash(examples: Examples) -> str:
-    """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
-    digest = hashlib.sha256()
-    for array in (examples.x, examples.y, *(rows for fold in examples.folds for rows in fold)):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+def part(settings: dict, space: Space, search: Any, scheduler: Scheduler) -> Part:
+    """A study's search and limits.
+
+    Args:
+        settings: as `tune` writes them.
+        space: of the study.
+        search, scheduler: as given, or as made from the settings.
+    """
+    found = as_search(search, space, settings["levels"])
+    make, known, points = found
+    start = settings["start"]
+    if start:
+        first = as_points([_tupled(config) for config in start], space, "start")
+        make = functools.partial(chain, first=first, then=make)
+        known = None if known is None else known + len(first)
+        points = None if points is None else np.concatenate([first, points])
+    stop = Stop(**settings["stop"])
+    trials = stop.trials if known is None else min(known, stop.trials or known)
+    if all(limit is None for limit in stop._replace(trials=trials)):
+        trials = scheduler.trials or TRIALS
+    return Part(settings, make(space.dims), scheduler, stop._replace(trials=trials), points)
+
+
+def _tupled(config: Mapping) -> dict:
+    """A configuration as JSON gives it back, its lists as tuples again."""
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in config.items()}
+
+
+def sample(space: Space, seed: int) -> np.ndarray:
+    """Points [n D] that show which shapes a space has."""
+    count = SAMPLES if space.dims else 1
+    return SEARCHES["random"](space.dims).ask((), (seed,), count, 1)[0]
 
 
 class Assembly:
-    """Everything a study needs, resolved: made once by `tune` and again by `resume`."""
+    """Everything a study of networks needs, resolved: made once by `tune` and again by `resume`."""
 
     def __init__(
         self, settings: dict, space: Space, task: Task, search: Any, scheduler: Scheduler, say
@@ -146,142 +204,38 @@ class Assembly:
             scheduler,
             say,
         )
-        folds = tasks.splits(task, settings["folds"], settings["seed"])
-        self.target = Target(task.inputs, task.outputs, task.loss, scheduler.fidelity)
-        self.examples = examples_of(task, folds)
-        entries = space.ranges | space.constants
-        named = [r.condition.name for r in space.ranges.values() if r.condition is not None]
-        if space.constants.get("epochs", 0) >= scheduler.fidelity and "epochs" not in named:
-            del entries["epochs"]  # it caps nothing: networks of a chunk keep in step
-        entries |= small_batch(entries, min(len(fold.train) for fold in folds))
-        self.trained_space = Space(entries, catalogue.structural)
-        self.search, known, points = as_search(search, space, settings["levels"])
-        trials = settings["stop"]["trials"]
-        trials = known if trials is None else trials if known is None else min(trials, known)
-        if trials is None and all(limit is None for limit in settings["stop"].values()):
-            trials = 64
-        self.stop = Stop(**settings["stop"])._replace(trials=trials)
-        if points is None:
-            points = SEARCHES["random"](space.dims).ask(
-                (), (settings["seed"],), SAMPLES if space.dims else 1, 1
-            )[0]
-        points = points[: SAMPLES * 4]
-        corners = points[
-            :64
-        ].copy()  # the widest shapes must have a program, though few trials will be there
-        corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
-        groups = catalogue.split(
-            self.trained_space.decode(np.concatenate([points, corners])), self.target
+        self.part = part(settings, space, search, scheduler)
+        points = sample(space, settings["seed"]) if self.part.points is None else self.part.points
+        self.training = Training(
+            space, task, points[: SAMPLES * 4], fidelity=scheduler.fidelity, seeds=[settings["seed"]],
+            folds=settings["folds"], repeats=settings["repeats"], score_every=settings["score_every"],
+            gradients=settings["gradients"], trials=self.part.stop.trials or 1000, epochs=scheduler.mean_epochs, say=say,
+        )  # fmt: skip
+        per_trial = self.training.predicted() / max(1, self.training.load.trials)
+        self.batch = (
+            settings["batch"]
+            or self.part.searcher.batch
+            or max(self.training.widest, int(ROUND / max(per_trial, 1e-9)))
         )
-        self.shapes = [group.spec for group in groups]
-        self.shares = [
-            float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
-            for group in groups
-        ]
-        self.found = population.devices(say)
-        self.points = points
-        rungs = scheduler.rungs
-        first = rungs[0][1] or 1
-        steps = [
-            (epochs - before, networks or 1)
-            for (epochs, networks), before in zip(rungs, (0, *(e for e, _ in rungs)))
-        ]
-        self.load = plan.Load(
-            trials=trials or 1000,
-            groups=len(folds) * settings["repeats"],
-            epochs=sum(epochs * networks / first for epochs, networks in steps),
-            train=max(len(fold.train) for fold in folds),
-            valid=max(len(fold.valid) for fold in folds),
-            score_every=settings["score_every"],
-            memory=population.memory(self.found),
-        )
-        smallest = min(len(fold.train) for fold in folds)
-        for spec in self.shapes:
-            if spec.batch_size > smallest:
-                raise ValueError(
-                    f"batch_size={spec.batch_size} is larger than the {smallest} training examples of {task.name}; "
-                    "make it smaller, or 0 for all of them"
-                )
-        self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
-        per_trial = self.predicted() / max(1, self.load.trials)
-        widest = max(program.width for program in self.programs)
-        self.batch = settings["batch"] or max(
-            -(-widest // self.load.groups), int(ROUND / max(per_trial, 1e-9))
-        )
-
-    def predicted(self) -> float:
-        """Seconds of training by the plan's cost model, without compiling."""
-        total = 0.0
-        for spec, share in zip(self.shapes, self.shares):
-            at = plan.assign(self.programs, spec)
-            program = (
-                self.programs[at]
-                if at is not None
-                else plan.program(plan.laddered(spec), share, self.load, len(self.found))
-            )
-            members = share * self.load.trials * self.load.groups
-            full_chunks = plan.seconds(
-                program.spec, max(members, 1), self.load, program.devices, program.chunk
-            )
-            total += full_chunks * min(1.0, members)
-        return total
-
-    def plan_record(self, programs: Sequence[plan.Program]) -> dict:
-        """The first record of the ledger."""
-        return {
-            "kind": "plan",
-            "schema": records.SCHEMA,
-            "space": self.space.hash(),
-            "seed": self.settings["seed"],
-            "data": data_hash(self.examples),
-            "batch": self.batch,
-            "rungs": self.scheduler.rungs,
-            "devices": len(self.found),
-            "programs": [
-                {"hidden": p.spec.hidden, "activations": p.spec.activations, "masked": p.spec.masked, "batch_size": p.spec.batch_size, "optimizer": p.spec.optimizer, "chunk": p.chunk, "chunks": p.chunks}
-                for p in programs
-            ],
-        }  # fmt: skip
 
     def explain(self) -> str:
         """The plan in words: programs, padding, predicted time and memory, rungs."""
-        trials = self.load.trials
-        members = trials * self.load.groups
-        wasted = plan.waste(self.programs, self.shapes, self.shares)
+        load, repeats = self.training.load, self.settings["repeats"]
         lines = [
-            f"task      {self.task.name}: {self.load.train} training and {self.load.valid} validation examples, "
-            f"{len(self.examples.folds)} fold(s) x {self.settings['repeats']} repeat(s)",
-            f"space     {len(self.space.dims)} dimensions, {len(self.shapes)} shapes seen",
-            f"trials    {trials} ({members} networks), {self.load.epochs:g} epochs each on average",
-            "rungs     "
-            + ", ".join(f"{n or 'all'} until epoch {e}" for e, n in self.scheduler.rungs),
-            f"programs  {len(self.programs)} on {len(self.found)} device(s), {100 * wasted:.0f} % of the arithmetic is padding",
+            f"task      {self.task.name}: {load.train} training and {load.valid} validation examples, "
+            f"{self.settings['folds']} fold(s) x {repeats} repeat(s)",
+            f"space     {len(self.space.dims)} dimensions, {len(self.training.shapes)} shapes seen",
+            f"trials    {load.trials} ({load.trials * load.groups} networks), {load.epochs:g} epochs each on average",
+            *table(self.scheduler),
+            *self.training.describe(),
         ]
-        memory = self.examples.x.nbytes + self.examples.y.nbytes
-        for p in self.programs:
-            padding = "padded to" if p.spec.masked else "exactly"
-            lines.append(
-                f"          {padding} {'-'.join(map(str, p.spec.sizes))}, {'/'.join(p.spec.activations) or 'linear'}, "
-                f"{p.spec.optimizer}, batch {p.spec.batch_size or 'all'}: blocks of {p.width} (chunks of {p.chunk})"
-            )
-            memory = max(
-                memory,
-                3 * p.width * plan.member_bytes(p.spec, p.spec.batch_size or self.load.train),
-            )
-        lines.append(
-            f"predicted {len(self.programs) * plan.COMPILE:.0f} s compiling, {self.predicted():.1f} s training, "
-            f"{memory / 2**20:.0f} MiB in blocks; rounds of at most {self.batch} trials"
-        )
+        lines[-1] += f"; rounds of at most {self.batch} trials"
         return "\n".join(lines)
 
     def run(self, ledger: Ledger, watch: Callable[[Progress, Population], None]) -> Population:
         """Trains until the study is done."""
         cache = ledger.folder / "checkpoint.npz" if ledger.folder is not None else None
-        trained = Population(
-            self.trained_space, self.target, self.examples, self.programs, self.load, repeats=self.settings["repeats"],
-            seed=self.settings["seed"], score_every=self.settings["score_every"], gradients=self.settings["gradients"],
-            found=self.found, cache=cache, say=self.say,
-        )  # fmt: skip
+        trained = self.training.population(cache)
         saved = [time.monotonic()]
 
         def carry_out(order):
@@ -292,24 +246,17 @@ class Assembly:
                 ledger.save(cache, **trained.checkpoint())
                 saved[0] = time.monotonic()
 
-        if (
-            ledger.replaying
-        ):  # the widths that the run began with, whatever this machine would choose
-            widths = [(entry["chunk"], entry["chunks"]) for entry in ledger.records[0]["programs"]]
-            if len(widths) == len(trained.programs):
-                trained.programs = [
-                    program._replace(chunk=chunk, chunks=chunks)
-                    for program, (chunk, chunks) in zip(trained.programs, widths)
-                ]
-        elif self.load.memory:
-            trained.probe(self.points)
-        ledger.put(self.plan_record(trained.programs))
+        self.training.settle(trained, ledger.records[0]["programs"] if ledger.replaying else None)
+        ledger.put(
+            plan_record(
+                self.space, self.settings["seed"], self.batch, self.scheduler, self.training.record(trained.programs)
+            )
+        )  # fmt: skip
         fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save)
-        search = self.search(self.space.dims)
         try:
             study.run(
-                search, self.scheduler, fulfil, ledger, self.stop, seed=self.settings["seed"], batch=self.batch,
-                watch=lambda progress: watch(progress, trained),
+                self.part.searcher, self.scheduler, self.space.dims, fulfil, ledger, self.part.stop,
+                seed=self.settings["seed"], batch=self.batch, watch=lambda progress: watch(progress, trained),
             )  # fmt: skip
         finally:
             ledger.time(compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds)
@@ -318,31 +265,23 @@ class Assembly:
         return trained
 
 
-def report_of(results: population.Results, minimize: str) -> Report:
-    """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
-    loss, error = results.loss.mean(1), results.error.mean(1)
-    epoch = results.curves[..., 0]
-    broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., 1:3]).all(-1)
-    first = np.where(broken, epoch, np.inf).min((1, 2))
-    bad = ~np.isfinite(loss)
-    diverged = np.where(bad, np.where(np.isfinite(first), first, results.reached.max(1)), 0).astype(
-        np.int64
-    )
-    columns = {
-        "error": error,
-        "train": results.train.mean(1),
-        "reached": results.reached.max(1),
-        "kept": results.kept.mean(1),
-        "diverged": diverged,
+def plan_record(space: Space, seed: int, batch: int, scheduler: Scheduler, training: dict) -> dict:
+    """The first record of a ledger."""
+    return {
+        "kind": "plan",
+        "schema": SCHEMA,
+        "space": space.hash(),
+        "seed": seed,
+        "batch": batch,
+        "scheduler": scheduler.settings,
+        **training,
     }
-    if results.failed.any():
-        columns["failed"] = results.failed
-    told = loss if minimize == "loss" else np.where(bad, np.nan, error)
-    if minimize == "error":
-        columns["validation_loss"] = loss
-    there = np.isfinite(epoch)[
-        ..., None
-    ]  # networks that early stopping ended leave the mean to the others
-    total = np.where(there, results.curves, 0).sum(1)
-    curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
-    return Report(told, columns, curves.astype(np.float32))
+
+
+def table(scheduler: Scheduler) -> list[str]:
+    """A scheduler's brackets, a line each: how many networks train until which epoch."""
+    lines = []
+    for number, rungs in enumerate(scheduler.brackets):
+        title = "rungs     " if len(scheduler.brackets) == 1 else f"bracket {number + 1} "
+        lines.append(title + ", ".join(f"{n or 'all'} until epoch {e}" for e, n in rungs))
+    return lines

@@ -36,8 +36,10 @@ class Tune:
         "digits"  # a name that `hpjax tasks` lists, or a file
     )
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    search: Literal["random", "grid"] = "random"  # where to look
-    scheduler: Literal["halving", "full"] = "halving"  # how long each network lives
+    search: str = "random"  # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, hyperband, bohb, dehb, pbt
+    scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = (
+        None  # how long each network lives; halving where absent, unless the search brings its own
+    )
     epochs: int | None = None  # of a network that lives to the end
     trials: int | None = None  # how many; the scheduler's first rung where absent
     eta: int = 3  # halving keeps one in eta
@@ -119,30 +121,38 @@ class Watcher:
 
 def tune(options: Tune, console: Console) -> int:
     """Runs `hpjax tune`."""
-    from hpjax import api, assemble
-    from hpjax.schedulers import full, halving, ladder
+    from hpjax import api, assemble, schedulers
+    from hpjax.methods import METHODS
 
     if options.cache:
         use_cache()
     space = assemble.as_space(options.space if options.space is not None else SPACE)
+    own = METHODS.get(options.search)
+    chosen = options.scheduler or ("halving" if own is None else None)
     epochs = options.epochs
     if epochs is None:
         named = "epochs" in space.ranges or "epochs" in space.constants
-        default = options.scheduler == "halving" and not named
+        default = chosen != "full" and not named
         epochs = EPOCHS if default else assemble.fidelity_of(space)
-    known = None
+    trials = options.trials
     if options.search == "grid":
-        _, known, _ = assemble.as_search("grid", space, options.levels)
-    trials = options.trials if options.trials is not None else known or NETWORKS
-    scheduler = (
-        full(epochs)
-        if options.scheduler == "full"
-        else halving(ladder(trials, epochs, options.eta))
-    )
-    if options.scheduler == "halving" and len(scheduler.rungs) == 1:
-        console.print(
-            f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end"
-        )
+        known = assemble.as_search("grid", space, options.levels).trials
+        trials = known if trials is None else trials
+    scheduler = None
+    if chosen is None:
+        scheduler = own.scheduler(epochs)
+    elif chosen == "halving":
+        trials = NETWORKS if trials is None else trials
+        scheduler = schedulers.halving(schedulers.ladder(trials, epochs, options.eta))
+        if len(scheduler.brackets[0]) == 1:
+            console.print(
+                f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end"
+            )
+    elif chosen == "hyperband":
+        scheduler = schedulers.hyperband(epochs, options.eta)
+    else:
+        scheduler = schedulers.SCHEDULERS[chosen](epochs=epochs)
+    trials = (scheduler.trials or NETWORKS) if trials is None else trials
     name = Path(options.task).stem
     out = options.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     common = dict(
@@ -153,7 +163,9 @@ def tune(options: Tune, console: Console) -> int:
     if options.explain:
         api.tune(space, options.task, explain=True, **common)
         return 0
-    console.print(f"{trials} trials on {options.task}; rungs: " + ", ".join(f"{n or trials} until epoch {e}" for e, n in scheduler.rungs))  # fmt: skip
+    console.print(f"{trials} trials on {options.task}")
+    for line in assemble.table(scheduler):
+        console.print(line)
     with Watcher(console, options.minimize) as watch:
         result = api.tune(space, options.task, out=out, watch=watch, **common)
     assert result is not None
@@ -209,7 +221,7 @@ def table(result, top: int) -> Table:
         title=f"{result.task.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
     )
     made.add_column("trial", justify="right")
-    columns = ["loss", "error", "epochs", *result.space.names, "status"]
+    columns = ["loss", "error", "epochs", "parameters", "seconds", *result.space.names, "status"]
     for column in columns:
         made.add_column(column, justify="right")
     for trial, row in best.iterrows():

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from hpjax import catalogue, metrics, net, plan, population, train
-from hpjax.assemble import as_space, examples_of, small_batch
+from hpjax.assemble import as_space
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers import Order
 from hpjax.tasks import Split, Task
+from hpjax.training import examples_of, small_batch
 
 _forward = jax.jit(
     net.forward, static_argnames="spec"
@@ -45,7 +46,7 @@ def fit(
     load = plan.Load(1, 1, float(epochs), len(rows), 1, goal.fidelity)
     program = plan.Program(group.spec, 1, 1, 1)
     trained = Population(
-        space, goal, examples, (program,), load, seed=seed, score_every=goal.fidelity, found=population.devices()[:1]
+        space, goal, examples, (program,), load, seeds=(seed,), score_every=goal.fidelity, found=population.devices()[:1]
     )  # fmt: skip
     order = Order(
         np.array([0]), np.zeros((1, 0)), np.array([-1]), np.array([epochs]), np.array([0])

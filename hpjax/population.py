@@ -174,6 +174,7 @@ class Results(NamedTuple):
     )  # [n G] epoch whose weights count: the best one where patience is on, else the last
     curves: np.ndarray  # [n G rows 4] of (epoch, train, loss, error)
     failed: np.ndarray  # [n] bool
+    seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
 
 
 class Population:
@@ -182,11 +183,12 @@ class Population:
     Args:
         space: decodes units.
         target: what the task asks of a network.
-        examples: the task's arrays and folds.
+        examples: the task's arrays, and the folds of each seed.
         programs: the plan; shapes that it did not foresee get programs of their own.
         load: as the plan was made with.
         repeats: R networks per trial and fold.
-        seed: the study's.
+        seeds: of the studies that it trains for.
+        cohort: trials [n] -> which of the seeds each belongs to [n]; a trial trains in the groups of its seed only.
         score_every: epochs between scores.
         gradients: "explicit" or "autodiff".
         found: devices, all of them where None.
@@ -196,18 +198,16 @@ class Population:
 
     def __init__(
         self, space: Space, target: Target, examples: train.Examples, programs: tuple[Program, ...], load: Load, *,
-        repeats: int = 1, seed: int = 0, score_every: int = 1, gradients: str = "explicit", found: list | None = None,
+        repeats: int = 1, seeds: tuple[int, ...] = (0,), cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
+        score_every: int = 1, gradients: str = "explicit", found: list | None = None,
         cache: Path | None = None, say: Callable[[str], None] = warn,
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
         self.programs = list(programs)
-        self.repeats, self.seed, self.score_every, self.gradients = (
-            repeats,
-            seed,
-            score_every,
-            gradients,
-        )
-        self.groups = len(examples.folds) * repeats
+        self.repeats, self.seeds, self.cohort = repeats, seeds, cohort
+        self.score_every, self.gradients = score_every, gradients
+        self.folds = len(examples.folds) // len(seeds)
+        self.groups = self.folds * repeats  # G of one seed
         self.rows = -(-target.fidelity // score_every)
         self.found = devices(say) if found is None else found
         self.mesh = Mesh(np.array(self.found), ("device",), axis_types=(AxisType.Auto,))
@@ -223,7 +223,7 @@ class Population:
         self.compile_seconds = self.run_seconds = 0.0
         self.networks_trained = 0
         self.probed: dict[int, int] = {}  # program -> chunk found on an accelerator
-        self.normals: dict[tuple, np.ndarray] = {}  # (group, seed) -> flat draw
+        self.normals: dict[tuple, np.ndarray] = {}  # (group of all seeds, fresh seed) -> flat draw
 
     # --- orders ---
     def carry_out(self, order: Order) -> Results:
@@ -328,7 +328,9 @@ class Population:
         """The task on the devices, for a spec's batch size, sampling and dtype."""
         name = (spec.batch_size, spec.sampling, spec.dtype)
         if name not in self.data:
-            data = train.prepare(self.examples, self.repeats, self.seed, self.target.fidelity, spec)
+            data = train.prepare(
+                self.examples, self.repeats, self.seeds, self.target.fidelity, spec
+            )
             self.data[name] = jax.device_put(data, NamedSharding(self.mesh, PartitionSpec()))
         return self.data[name]
 
@@ -430,7 +432,7 @@ class Population:
         results = Results(
             loss=np.full(lead, nan), error=np.full(lead, nan), train=np.full(lead, nan),
             reached=np.zeros(lead, np.int64), kept=np.zeros(lead, np.int64), curves=np.full((*lead, self.rows, 4), nan, np.float32),
-            failed=np.zeros(count, bool),
+            failed=np.zeros(count, bool), seconds=np.zeros(count),
         )  # fmt: skip
         jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
         for group in catalogue.split(self.space.decode(order.unit), self.target):
@@ -503,9 +505,10 @@ class Population:
             # chunk j of the block goes to device j mod D: lengths are sorted, so devices get equal shares
             at = spread[np.arange(len(part))]
             member = np.full((places, program.chunk), -1)
-            group = np.zeros(places, np.int32)
+            group = np.zeros(places, np.int32)  # of all seeds
             member[at] = [chunk for _, chunk in part]
             group[at] = [g for g, _ in part]
+            own = group % self.groups  # of its seed
             real = member >= 0
             local = np.maximum(member, 0)
             first = rows[local[:, 0]]  # a chunk's networks are alike in all of these
@@ -516,7 +519,7 @@ class Population:
             seed = order.seed[first].astype(np.uint32)
             state = compiled.empty
             if (source >= 0).any():
-                state = self._gather(number, source, trial, group, sources, treedef, program)
+                state = self._gather(number, source, trial, own, sources, treedef)
             here = {name: leaf[local] for name, leaf in config.items()}
             normal = self._normals(program.spec, group, seed, fresh & busy)
             begun = time.perf_counter()
@@ -525,8 +528,11 @@ class Population:
             )
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
             curve = np.asarray(curve)
-            self.run_seconds += time.perf_counter() - begun
-            spot, g = local[real], np.broadcast_to(group[:, None], real.shape)[real]
+            elapsed = time.perf_counter() - begun
+            self.run_seconds += elapsed
+            spot, g = local[real], np.broadcast_to(own[:, None], real.shape)[real]
+            trained = np.maximum(np.broadcast_to((until - begin)[:, None], real.shape)[real], 1)
+            np.add.at(results.seconds, rows[spot], elapsed * trained / trained.sum())
             self._score(
                 results,
                 rows[spot],
@@ -549,12 +555,13 @@ class Population:
     def _chunks(
         self, program: Program, order: Order, rows, begins, left
     ) -> list[tuple[int, np.ndarray]]:
-        """The members still to train, as (group, rows [chunk]), longest first; -1 is a spare place.
+        """The members still to train, as (group of all seeds, rows [chunk]), longest first; -1 is a spare place.
 
         Members of a chunk are of one group, and start and end together.
         """
         fresh = order.source[rows] < 0
-        kinds = np.stack([fresh, begins, order.epochs[rows], order.seed[rows]], 1)
+        cohort = self.cohort(order.trial[rows])
+        kinds = np.stack([fresh, begins, order.epochs[rows], order.seed[rows], cohort], 1)
         table = []
         for group in range(self.groups):
             here = np.flatnonzero(left[:, group])
@@ -564,7 +571,8 @@ class Population:
                 for start in range(0, len(alike), program.chunk):
                     part = alike[start : start + program.chunk]
                     chunk = np.pad(part, (0, program.chunk - len(part)), constant_values=-1)
-                    table.append((int(order.epochs[rows[part[0]]] - begins[part[0]]), group, chunk))
+                    length = int(order.epochs[rows[part[0]]] - begins[part[0]])
+                    table.append((length, int(cohort[part[0]]) * self.groups + group, chunk))
         table.sort(key=lambda entry: -entry[0])
         return [(group, chunk) for _, group, chunk in table]
 
@@ -576,11 +584,13 @@ class Population:
             kept = self.normals.get(name)
             if kept is None or len(kept) < found.shape[1] or kept.dtype != found.dtype:
                 fold, repeat = divmod(name[0], self.repeats)
-                kept = self.normals[name] = train.normals(self.seed, repeat, fold, name[1], spec)
+                which, fold = divmod(fold, self.folds)
+                own = self.seeds[which]
+                kept = self.normals[name] = train.normals(own, repeat, fold, name[1], spec)
             found[at] = kept[: found.shape[1]]
         return found
 
-    def _gather(self, number, source, trial, group, sources, treedef, program):
+    def _gather(self, number, source, trial, group, sources, treedef):
         """The block's states: from the pool, or from the snapshot where a network goes on from another's weights."""
         pool = self.pools[number]
         own = (source >= 0) & (source == trial)

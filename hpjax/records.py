@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class RunError(Exception):
@@ -125,6 +125,7 @@ class Ledger:
         self.folder = Path(folder) if folder is not None else None
         self.records: list[dict] = []
         self.curves: dict[int, np.ndarray] = {}
+        self.times: list[dict] = []  # where there is no folder
         self.notes: list[str] = []
         self._at = 0
         self._file: Any = None
@@ -188,12 +189,17 @@ class Ledger:
         self.records.append(json.loads(line))
         self._at += 1
 
+    def upcoming(self, kind: str) -> dict | None:
+        """While replaying, the next record if it is of this kind."""
+        if self.replaying and self.records[self._at]["kind"] == kind:
+            return self.records[self._at]
+        return None
+
     def recorded(self, kind: str) -> dict | None:
         """While replaying, the next record if it is of this kind, and goes past it."""
-        if self.replaying and self.records[self._at]["kind"] == kind:
-            self._at += 1
-            return self.records[self._at - 1]
-        return None
+        found = self.upcoming(kind)
+        self._at += found is not None
+        return found
 
     def _append(self, file, data: bytes) -> None:
         start = os.fstat(file.fileno()).st_size
@@ -236,7 +242,9 @@ class Ledger:
 
     def time(self, **record) -> None:
         """Notes seconds, beside the ledger and never in it."""
-        if self.folder is not None:
+        if self.folder is None:
+            self.times.append(record)
+        else:
             try:
                 with open(self.folder / "times.jsonl", "a") as file:
                     file.write(encode({"at": time.time(), **record}) + "\n")
@@ -371,3 +379,46 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
     status[(asked > 0) & ~np.isfinite(table["told"])] = "DIVERGED"
     status[failed] = "FAILED"
     return {"unit": unit, **table, "epochs": epochs, "diverged": diverged, "status": status}
+
+
+def lineage(records: list[dict], trial: int) -> list[tuple[int, int, np.ndarray]]:
+    """Whose network a trial's became, from its first epoch on, by following the sources of weights backwards.
+
+    Returns:
+        (member, until epoch, point [D]) of every stretch, in the order of epochs.
+    """
+    proposed: dict[int, list] = {}
+    orders = []
+    for record in records:
+        if record["kind"] == "ask":
+            proposed |= dict(enumerate(record["unit"], record["first"]))
+        elif record["kind"] == "report":
+            if "unit" in record:
+                proposed |= dict(zip(record["trial"], record["unit"]))
+            orders.append((record, {t: proposed[t] for t in record["trial"]}))
+    stretches, member = [], trial
+    for record, points in reversed(orders):
+        if member in points:
+            row = record["trial"].index(member)
+            stretches.append((member, record["epochs"][row], np.array(points[member], float)))
+            member = record["source"][row]
+            if member < 0:
+                break
+    return stretches[::-1]
+
+
+def read_times(folder: Path) -> list[dict]:
+    """What times.jsonl holds; a torn last line is left out."""
+    path = folder / "times.jsonl"
+    return read_lines(path)[0] if path.exists() else []
+
+
+def seconds(records: list[dict], times: list[dict], count: int) -> np.ndarray:
+    """Seconds of the devices that each trial took [count]; NaN where no process wrote them down."""
+    each = {entry["report"]: entry["each"] for entry in times if "each" in entry}
+    total = np.full(count, np.nan)
+    for number, record in reports(records):
+        if number in each:
+            trial = np.array(record["trial"], int)
+            total[trial] = np.nan_to_num(total[trial]) + np.asarray(each[number])
+    return total

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpjax import catalogue, metrics, records
 from hpjax.network import Network, fit
+from hpjax.schedulers import from_settings
 from hpjax.space import Space
 from hpjax.tasks import Task
 
@@ -16,53 +17,49 @@ if TYPE_CHECKING:
     import pandas
 
 
-class Result:
-    """What a study found.
+class Outcome:
+    """What a study found, networks or not.
 
     Attributes:
-        best: the best trial at full fidelity: {"trial", "config", "loss", "error", "epochs"}; "trial" is None if none.
-        trials: a pandas table, a row per trial: its hyperparameters, loss, error, train, epochs, diverged, status.
-        curves: a pandas table of learning curves: trial, epoch, train, loss, error.
+        best: the best trial at full fidelity: {"trial", "config", "loss", "epochs"}; "trial" is None if none.
+        trials: a pandas table, a row per trial: its hyperparameters, loss, epochs, status.
         stopped: why the study ended: "done", "epochs", "seconds" or "rounds".
         folder: the run folder, or None.
     """
 
-    def __init__(
-        self, kept, curves, space: Space, task: Task, settings: dict, folder=None, trained=None
-    ):
-        self.records, self.space, self.task, self.settings, self.folder = (
-            kept,
-            space,
-            task,
-            settings,
-            folder,
-        )
-        self.fidelity = settings["scheduler"][-1][0]
-        self.trained = trained  # the Population, where this process trained it
-        self._curves = curves
-        self._table = records.summarise(kept, len(space.dims), self.fidelity)
+    columns = ("loss", "epochs", "status")
+
+    def __init__(self, kept, space: Space, settings: dict, folder=None, times=None):
+        self.records, self.space, self.settings, self.folder = kept, space, settings, folder
+        self.fidelity = from_settings(settings["scheduler"]).fidelity
+        self.table = records.summarise(kept, len(space.dims), self.fidelity)
+        self.times = times if folder is None else records.read_times(folder)
         ends = [record for record in kept if record["kind"] == "stop"]
         self.stopped = ends[-1]["why"] if ends else "interrupted"
 
     @functools.cached_property
+    def ranking(self) -> np.ndarray:
+        """Trials that reached full fidelity without failing [m], the best first."""
+        told = np.where(self.table["status"] == "OK", self.table["told"], np.inf)
+        order = np.argsort(told, kind="stable")
+        return order[np.isfinite(told[order])]
+
+    @functools.cached_property
     def best(self) -> dict:
         """The best trial at full fidelity."""
-        table = self._table
-        eligible = np.isfinite(table["told"]) & (table["status"] == "OK")
-        if not eligible.any():
-            return {"trial": None, "config": {}, "loss": np.inf, "error": np.nan, "epochs": 0}
-        trial = int(np.argmin(np.where(eligible, table["told"], np.inf)))
+        if not len(self.ranking):
+            return {"trial": None, "config": {}, "loss": np.inf, "epochs": 0}
+        trial = int(self.ranking[0])
         return {
             "trial": trial,
             "config": self.config(trial),
-            "loss": float(table["loss"][trial]),
-            "error": float(table["error"][trial]),
-            "epochs": int(table["epochs"][trial]),
+            "loss": float(self.table["loss"][trial]),
+            "epochs": int(self.table["epochs"][trial]),
         }
 
     def config(self, trial: int) -> dict:
         """A trial's hyperparameters as searched, inactive ones left out."""
-        columns = self.space.decode(self._table["unit"][trial : trial + 1])
+        columns = self.space.decode(self.table["unit"][trial : trial + 1])
         values = {
             name: catalogue.plain(column[0])
             for name, column in columns.items()
@@ -75,15 +72,96 @@ class Result:
         """A row per trial."""
         import pandas
 
-        columns = self.space.decode(self._table["unit"])
+        columns = self.space.decode(self.table["unit"])
         shown = {name: columns[name] for name in self.space.names}
-        rest = {
-            name: self._table[name]
-            for name in ("loss", "error", "train", "epochs", "diverged", "status")
-        }
-        table = pandas.DataFrame(shown | rest)
+        table = pandas.DataFrame(shown | {name: self.table[name] for name in self.columns})
         table.index.name = "trial"
         return table
+
+    def schedule(self, trial: int | None = None) -> Schedule:
+        """What a trial's network was trained with, from its first epoch on: with population-based training, its lineage.
+
+        Args:
+            trial: which; the best where None.
+
+        Raises:
+            ValueError: a trial that was never trained.
+        """
+        trial = self.best["trial"] if trial is None else trial
+        segments = [] if trial is None else records.lineage(self.records, int(trial))
+        if not segments:
+            raise ValueError(f"trial {trial} has no schedule: it was never trained")
+        return Schedule(self.space, segments)
+
+
+class Schedule:
+    """Hyperparameters over epochs.
+
+    Attributes:
+        segments: (until epoch, point [D]) of each stretch, as `hpjax.replay` takes them.
+        members: whose network it was in each stretch.
+    """
+
+    def __init__(self, space: Space, lineage: list[tuple[int, int, np.ndarray]]):
+        self.space = space
+        self.members = [member for member, _, _ in lineage]
+        self.segments = [(until, point) for _, until, point in lineage]
+
+    @property
+    def start(self) -> dict:
+        """The configuration that it begins with, as `search=[...]` takes it."""
+        row = self.frame.iloc[0]
+        names = [name for name in self.space.names if row[name] == row[name] and row[name] is not None]  # fmt: skip
+        return {name: catalogue.plain(row[name]) for name in names}
+
+    @functools.cached_property
+    def frame(self) -> pandas.DataFrame:
+        """A row per stretch: member, until (epoch), and the hyperparameters."""
+        import pandas
+
+        columns = self.space.decode(np.array([point for _, point in self.segments]))
+        shown = {name: columns[name] for name in self.space.names}
+        until = [until for until, _ in self.segments]
+        return pandas.DataFrame({"member": self.members, "until": until} | shown)
+
+
+class Result(Outcome):
+    """What a study of networks found.
+
+    Attributes:
+        best: the best trial at full fidelity: {"trial", "config", "loss", "error", "epochs"}; "trial" is None if none.
+        trials: a pandas table, a row per trial: its hyperparameters, loss, error, train, epochs, parameters, seconds (of the
+            devices), diverged, status.
+        curves: a pandas table of learning curves: trial, epoch, train, loss, error.
+    """
+
+    columns = ("loss", "error", "train", "epochs", "parameters", "seconds", "diverged", "status")
+
+    def __init__(
+        self, kept, curves, space: Space, task: Task, settings: dict, folder=None, trained=None, times=None
+    ):  # fmt: skip
+        super().__init__(kept, space, settings, folder, times)
+        self.task = task
+        self.trained = trained  # the Population, where this process trained it
+        self._curves = curves
+        self.table |= {"seconds": records.seconds(kept, self.times, len(self.table["told"]))}
+
+    @functools.cached_property
+    def best(self) -> dict:
+        """The best trial at full fidelity."""
+        found = super().best
+        error = np.nan if found["trial"] is None else float(self.table["error"][found["trial"]])
+        return found | {"error": error}
+
+    @functools.cached_property
+    def trials(self) -> pandas.DataFrame:
+        """A row per trial."""
+        goal = catalogue.Target(self.task.inputs, self.task.outputs, self.task.loss, self.fidelity)
+        weights = np.zeros(len(self.table["told"]), np.int64)
+        for group in catalogue.split(self.space.decode(self.table["unit"]), goal):
+            weights[group.rows] = group.spec.weights
+        self.table |= {"parameters": weights}
+        return super().trials
 
     @functools.cached_property
     def curves(self) -> pandas.DataFrame:
@@ -124,7 +202,7 @@ class Result:
             )
         values = self.space.constants | self.config(trial)
         values.pop("patience", None)
-        epochs = max(1, round(float(self._table["kept"][trial])))
+        epochs = max(1, round(float(self.table["kept"][trial])))
         values.pop("epochs", None)
         seed = self.settings["seed"] if seed is None else seed
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed)

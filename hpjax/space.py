@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Parent, active, level
+from hpjax.search.base import Dim, Parent, active, center, level
 
 
 class When(NamedTuple):
@@ -116,6 +116,20 @@ class _Levels:
     def levels(self) -> int:
         return self.high - self.low + 1
 
+    @property
+    def scale(self) -> Dim:
+        """Where its levels lie in the unit interval."""
+        return Dim("integer", self.levels)
+
+    def index(self, unit):
+        return level(unit, self.scale)
+
+    def decode(self, unit):
+        return self.low + self.index(unit)
+
+    def encode(self, value):
+        return center(np.asarray(value) - self.low, self.scale)
+
 
 @dataclasses.dataclass(frozen=True)
 class IntUniform(_Levels, Range):
@@ -127,15 +141,6 @@ class IntUniform(_Levels, Range):
 
     def validate(self):
         self._between(positive=False)
-
-    def decode(self, unit):
-        return self.low + level(unit, self.levels)
-
-    def encode(self, value):
-        return (np.asarray(value) - self.low + 0.5) / self.levels
-
-    def index(self, unit):
-        return level(unit, self.levels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,20 +154,13 @@ class LogIntUniform(_Levels, Range):
     def validate(self):
         self._between(positive=True)
 
-    def decode(self, unit):
-        raw = (self.low - 0.5) * ((self.high + 0.5) / (self.low - 0.5)) ** np.asarray(unit)
-        return np.clip(np.round(raw), self.low, self.high).astype(np.int64)
-
-    def encode(self, value):
-        ratio = (self.high + 0.5) / (self.low - 0.5)
-        return np.log(np.asarray(value) / (self.low - 0.5)) / math.log(ratio)
-
-    def index(self, unit):
-        return self.decode(unit) - self.low
+    @property
+    def scale(self) -> Dim:
+        return Dim("integer", self.levels, low=self.low)
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice(Range):
+class Choice(_Levels, Range):
     """One of the given values, all equally likely, without an order."""
 
     values: tuple
@@ -185,14 +183,11 @@ class Choice(Range):
         picked = np.empty(len(self.values), object)
         for i, value in enumerate(self.values):  # one by one: values may be tuples
             picked[i] = value
-        return picked[level(unit, self.levels)]
+        return picked[self.index(unit)]
 
     def encode(self, value):
         known = {repr(v): i for i, v in enumerate(self.values)}
-        return np.array([(known[repr(_frozen(v))] + 0.5) / self.levels for v in value])
-
-    def index(self, unit):
-        return level(unit, self.levels)
+        return center([known[repr(_frozen(v))] for v in value], self.scale)
 
 
 KINDS = {"uniform": Uniform, "log_uniform": LogUniform, "int_uniform": IntUniform, "log_int_uniform": LogIntUniform, "choice": Choice}  # fmt: skip
@@ -247,9 +242,9 @@ class Space:
         entry = self.ranges[name]
         kind = "continuous" if isinstance(entry, (Uniform, LogUniform)) else "integer"
         kind = "categorical" if isinstance(entry, Choice) else kind
-        return Dim(
-            kind, getattr(entry, "levels", 0), structural, self._parent(name, entry.condition)
-        )
+        low = entry.low if isinstance(entry, LogIntUniform) else 0
+        levels = entry.levels if isinstance(entry, _Levels) else 0
+        return Dim(kind, levels, structural, self._parent(name, entry.condition), low)
 
     def _parent(self, name: str, condition: When | None) -> Parent | None:
         if condition is None:

@@ -1,16 +1,20 @@
-"""The loop: ask, order, report, tell, record. It is handed `fulfil`; it never trains."""
+"""The loop: ask, order, report, tell, record. It is handed `fulfil`; it never trains.
+
+`play` is one study as a generator of orders, `run` carries them out one by one, and `together` lets several studies wait for
+each other, so that their orders become one.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from hpjax.records import Ledger, RunError, numbers
 from hpjax.schedulers.base import Order, Scheduler
-from hpjax.search.base import Searcher, Told
+from hpjax.search.base import Dim, Searcher, Told
 
 SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
 
@@ -24,6 +28,7 @@ class Report(NamedTuple):
     ] = {}  # [n] others to record: error, train, reached, diverged, failed
     curves: np.ndarray | None = None  # [n rows 4]
     grad: np.ndarray | None = None  # [n D]
+    seconds: np.ndarray | None = None  # [n] that each trial took of the devices
 
 
 class Stop(NamedTuple):
@@ -57,9 +62,10 @@ class Fulfil(NamedTuple):
     save: Callable[[], None] = lambda: None  # a moment to write a checkpoint
 
 
-def run(
+def play(
     search: Searcher,
     scheduler: Scheduler,
+    dims: tuple[Dim, ...],
     fulfil: Fulfil,
     ledger: Ledger,
     stop: Stop,
@@ -67,13 +73,14 @@ def run(
     seed: int = 0,
     batch: int = 2**20,
     watch: Callable[[Progress], None] = lambda progress: None,
-) -> None:
-    """Drives a search and a scheduler to the end of a study.
+) -> Generator[Order, Report, None]:
+    """A study, step by step: yields the orders that are to be carried out, and is sent their reports.
 
     Args:
         search: proposes points in the unit cube.
         scheduler: says how long each lives.
-        fulfil: trains.
+        dims: of the space.
+        fulfil: takes note of recorded orders, and of networks that are no longer needed.
         ledger: records; one that holds records is replayed first, and must come out the same.
         stop: limits.
         seed: names the randomness of asks.
@@ -84,23 +91,32 @@ def run(
         RunError: a replay that does not come out the same, or a ledger that cannot be written.
     """
     begun = time.monotonic()
-    searching, scheduling = search.init((seed, SEARCH)), scheduler.init()
-    asked = finished = spent = round_ = report_number = waited = 0
+    searching, scheduling = search.init((seed, SEARCH)), scheduler.init(dims)
+    asked = finished = spent = round_ = report_number = waited = started = 0
     incumbent, best = np.inf, -1
-    points = np.zeros((0, 0))  # [asked D] where each trial stands now
+    points = np.zeros((0, len(dims)))  # [asked D] where each trial stands now
     age = np.zeros(0, np.int64)  # [asked] epochs behind each trial
-    exhausted = closed = False
+    closed = False
     limit = stop.trials if stop.trials is not None else np.inf
     why = "done"
     while True:
         room, fidelity = scheduler.room(scheduling)
-        wanted = int(min(room, batch, limit - asked))
-        unit = np.zeros((0, 0))
-        if wanted > 0 and not exhausted:
-            unit, searching = search.ask(searching, (seed, SEARCH, asked), wanted, fidelity)
+        wanted = min(room, batch, limit - asked)
+        if stop.epochs is not None:  # no more than the epochs allow, counting those who wait
+            rest = stop.epochs - spent - (asked - started) * fidelity
+            wanted = min(wanted, -(-rest // fidelity))
+            why = "epochs" if rest <= 0 else why
+        unit = points[:0]
+        if wanted > 0:
+            known = ledger.upcoming("ask")
+            if known is not None and "note" in known:
+                searching = search.hint(searching, known["note"])
+            unit, searching = search.ask(searching, (seed, SEARCH, asked), int(wanted), fidelity)
             if len(unit):
                 unit = np.asarray(unit, np.float64)
-                ledger.put({"kind": "ask", "first": asked, "unit": unit, "fidelity": fidelity})
+                note = search.note(searching)
+                record = {"kind": "ask", "first": asked, "unit": unit, "fidelity": fidelity}
+                ledger.put(record | ({"note": note} if note else {}))
                 trials = np.arange(asked, asked + len(unit))
                 scheduling = scheduler.admit(scheduling, trials, unit)
                 asked += len(unit)
@@ -109,26 +125,30 @@ def run(
         order, scheduling = scheduler.ask(scheduling, (seed, SCHEDULE, round_))
         round_ += 1
         if order is None:
-            if exhausted or asked >= limit or (wanted > 0 and not len(unit)):
-                exhausted = True
-                if closed:
-                    break
+            if wanted > 0 and len(unit):  # it waits for more
+                continue
+            if not closed:
                 scheduling, closed = scheduler.close(scheduling), True
-            elif wanted <= 0:
+                continue
+            if wanted <= 0 and asked < limit and why == "done":
                 raise RunError("the scheduler has neither room nor an order, though trials remain")
-            continue
+            break
+        closed = False
+        started = max(started, int(order.trial.max()) + 1)
         known = ledger.recorded("report")
         if known is not None:
             loss, report = _same(known, order), None
             fulfil.recall(order)
         else:
-            started = time.monotonic()
-            report = fulfil.carry_out(order)
+            sent = time.monotonic()
+            report = yield order
             value = np.asarray(report.loss, np.float64)
             loss = np.where(
                 np.isfinite(value), value, np.inf
             )  # the one place where failure becomes +inf
-            ledger.time(report=report_number, seconds=time.monotonic() - started, trials=len(loss))
+            each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
+            elapsed = time.monotonic() - sent
+            ledger.time(report=report_number, seconds=elapsed, trials=len(loss), **each)
         scheduling, done = scheduler.tell(scheduling, order, loss)
         columns = report.columns if report is not None else known or {}
         reached = np.asarray(columns.get("reached", order.epochs))
@@ -162,19 +182,105 @@ def run(
             fulfil.save()
         seconds = time.monotonic() - begun
         watch(Progress(asked, finished, spent, incumbent, best, seconds))
+        ended = ledger.recorded("stop")
+        if ended is not None:
+            return
         if stop.epochs is not None and spent >= stop.epochs:
             why = "epochs"
         elif stop.rounds is not None and waited >= stop.rounds:
             why = "rounds"
         elif stop.seconds is not None and seconds >= stop.seconds and not ledger.replaying:
             why = "seconds"
-        ended = ledger.recorded("stop")
-        if ended is not None:
-            return
-        if why != "done":
+        if why in ("rounds", "seconds") or (stop.epochs is not None and spent >= stop.epochs):
             break
     if ledger.recorded("stop") is None:
         ledger.put({"kind": "stop", "why": why, "deterministic": why != "seconds"})
+
+
+def run(
+    search: Searcher,
+    scheduler: Scheduler,
+    dims: tuple[Dim, ...],
+    fulfil: Fulfil,
+    ledger: Ledger,
+    stop: Stop,
+    **options,
+) -> None:
+    """Drives a search and a scheduler to the end of a study; arguments as for `play`."""
+    study = play(search, scheduler, dims, fulfil, ledger, stop, **options)
+    together({0: study}, lambda orders: {0: fulfil.carry_out(orders[0])})
+
+
+def together(
+    studies: Mapping[int, Generator[Order, Report, None]],
+    carry_out: Callable[[dict[int, Order]], Mapping[int, Report]],
+) -> None:
+    """Drives several studies to their ends: in every round, the orders that all of them wait for are carried out at once.
+
+    Args:
+        studies: by number, as `play` makes them.
+        carry_out: orders by study -> reports by study.
+    """
+    waiting = {}
+    for number, study in studies.items():
+        order = next(study, None)
+        if order is not None:
+            waiting[number] = order
+    while waiting:
+        reports = carry_out(waiting)
+        following = {}
+        for number in waiting:
+            try:
+                following[number] = studies[number].send(reports[number])
+            except StopIteration:
+                continue
+        waiting = following
+
+
+def merged(orders: Mapping[int, Order], stride: int) -> Order:
+    """Several studies' orders as one; trial t of study s is trial s * stride + t.
+
+    Args:
+        orders: by study.
+        stride: more than any study's trials.
+    """
+    shifted = [
+        order._replace(
+            trial=order.trial + number * stride,
+            source=np.where(order.source >= 0, order.source + number * stride, -1),
+        )
+        for number, order in orders.items()
+    ]
+    if len({order.grad for order in shifted}) > 1:
+        raise ValueError("orders with gradients and without cannot be merged")
+    whole = lambda name: np.concatenate([getattr(order, name) for order in shifted])
+    return Order(
+        whole("trial"),
+        whole("unit"),
+        whole("source"),
+        whole("epochs"),
+        whole("seed"),
+        shifted[0].grad,
+    )
+
+
+def parted(report: Report, orders: Sequence[Order]) -> list[Report]:
+    """A merged order's report, cut into one for each of the orders."""
+    ends = np.cumsum([len(order.trial) for order in orders])[:-1]
+    parts = []
+    for rows in np.split(np.arange(len(report.loss)), ends):
+        cut = lambda column, rows=rows: None if column is None else column[rows]
+        columns = {name: column[rows] for name, column in report.columns.items()}
+        parts.append(
+            Report(
+                report.loss[rows],
+                columns,
+                cut(report.curves),
+                cut(report.grad),
+                cut(report.seconds),
+            )
+        )
+    return parts
 
 
 def _record(

@@ -9,7 +9,7 @@ This file is long because it also holds what the host prepares for one network: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -278,14 +278,16 @@ def keyed(data: Data, seed: Array) -> Data:
     return data._replace(key=jax.vmap(fold)(data.key))
 
 
-def prepare(examples: Examples, repeats: int, seed: int, epochs: int, spec: Spec) -> Data:
-    """A task's arrays for networks of a spec's batch size, sampling and dtype, groups being fold x repeat.
+def prepare(
+    examples: Examples, repeats: int, seeds: Sequence[int], epochs: int, spec: Spec
+) -> Data:
+    """A task's arrays for networks of a spec's batch size, sampling and dtype, groups being seed x fold x repeat.
 
     Args:
-        examples: the task.
-        repeats: R; group = fold * R + repeat.
-        seed: the study's.
-        epochs: E, the study's full fidelity.
+        examples: the task, with the folds of the first seed, then those of the second, and so on.
+        repeats: R; group = fold * R + repeat, folds counted over all seeds.
+        seeds: the studies'.
+        epochs: E, the studies' full fidelity.
         spec: batch size, sampling, dtype.
 
     Returns:
@@ -305,7 +307,9 @@ def prepare(examples: Examples, repeats: int, seed: int, epochs: int, spec: Spec
     places = -(-longest // spec.batch_size) * spec.batch_size if spec.batch_size else longest
     wide = max(len(valid) for _, valid in examples.folds)
     order, count, valid, valid_weight, key, moments = [], [], [], [], [], []
-    for fold, (train_rows, valid_rows) in enumerate(examples.folds):
+    per_seed = len(examples.folds) // len(seeds)
+    for number, (train_rows, valid_rows) in enumerate(examples.folds):
+        seed, fold = seeds[number // per_seed], number % per_seed
         moments.append(standards(examples, train_rows))
         for repeat in range(repeats):
             order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))

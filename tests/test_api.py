@@ -31,6 +31,8 @@ def test_a_result_has_best_trials_curves_and_a_network(result):
         "error",
         "train",
         "epochs",
+        "parameters",
+        "seconds",
         "diverged",
         "status",
     ]
@@ -242,7 +244,7 @@ def test_a_dropout_network_predicts_without_dropping():
         (dict(folds=1.5), "folds must be a whole number"),
         (dict(minimize="accuracy"), "minimize='accuracy' is none of loss, error"),
         (dict(gradients="magic"), "gradients='magic'"),
-        (dict(search="annealing"), "search='annealing' is none of grid, random"),
+        (dict(search="annealing"), "search='annealing' is none of bayes, bohb"),
         (dict(search=[]), "empty list of configurations"),
         (dict(search=[{"learning_rate": 5.0}]), "outside the space"),
         (dict(search=[{"momentum": 0.5}]), "'momentum' is not in the space"),

@@ -10,9 +10,12 @@ import hpjax
 ROOT = Path(hpjax.__file__).parent
 MAY = {
     "api": {"assemble", "result", "study", "population", "space", "schedulers", "records", "tasks", "train"},
-    "result": {"network", "space", "catalogue", "records", "tasks", "metrics"},
-    "network": {"assemble", "population", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
-    "assemble": {"study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks", "plan", "train"},
+    "objective": {"assemble", "result", "study", "space", "schedulers", "records"},
+    "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
+    "network": {"assemble", "training", "population", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
+    "assemble": {"training", "methods", "study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks"},
+    "training": {"study", "population", "space", "catalogue", "tasks", "plan", "train"},
+    "methods": {"search", "schedulers"},
     "study": {"search.base", "schedulers.base", "records"},
     "population": {"schedulers.base", "space", "plan", "train", "catalogue", "net"},
     "plan": {"catalogue"},

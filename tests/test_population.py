@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import assemble, catalogue, net, plan, train
+from hpjax import assemble, catalogue, net, plan, train, training
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers.base import Order
@@ -34,8 +34,8 @@ def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
     """One network by train.py only: no population, no vmap, its exact shape."""
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     spec, config = catalogue.one(target, **values)
-    examples = assemble.examples_of(task, folds)
-    data = train.prepare(examples, repeats, 0, EPOCHS, spec)
+    examples = training.examples_of(task, folds)
+    data = train.prepare(examples, repeats, (0,), EPOCHS, spec)
     with jax.enable_x64(spec.dtype == "float64"):
         init, advance = jitted(spec, train.uneven(examples, spec))
         data = train.keyed(data, jnp.uint32(0))
@@ -62,7 +62,7 @@ def population(task, folds, space, programs, devices=None, repeats=1):
     return Population(
         space,
         target,
-        assemble.examples_of(task, folds),
+        training.examples_of(task, folds),
         programs,
         load,
         repeats=repeats,
@@ -280,7 +280,7 @@ def test_divergence_is_seen_and_touches_no_neighbour(blobs):
     calm = trained.carry_out(order([3, 5], units[[0, 2]], 4))
     np.testing.assert_array_equal(mixed.loss[[0, 2]], calm.loss)
     assert not np.isfinite(mixed.loss[1]).any()
-    report = assemble.report_of(mixed, "loss")
+    report = training.report_of(mixed, "loss")
     assert report.columns["diverged"][1] >= 1
     assert (report.columns["diverged"][[0, 2]] == 0).all()
 
@@ -376,9 +376,9 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
     folds = uneven_folds(blobs)
     target = Target(5, 3, "cross_entropy", EPOCHS)
     spec, config = catalogue.one(target, hidden=(6,), batch_size=16, dtype="float64")
-    examples = assemble.examples_of(blobs, folds)
+    examples = training.examples_of(blobs, folds)
     with jax.enable_x64(True):
-        data = jax.jit(train.keyed)(train.prepare(examples, 1, 0, EPOCHS, spec), jnp.uint32(0))
+        data = jax.jit(train.keyed)(train.prepare(examples, 1, (0,), EPOCHS, spec), jnp.uint32(0))
         config = net.cast(config, spec)
         ends = []
         for gradients in train.GRADIENTS:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ import pytest
 import hpjax
 from hpjax import search, study
 from hpjax.records import Ledger, RunError, encode, read_lines
-from hpjax.schedulers import Order, Scheduler, full, halving, ladder
+from hpjax.schedulers import Order, full, halving, hyperband, ladder, median, pbt
 from hpjax.search.base import Dim, generator
 from hpjax.study import Fulfil, Report, Stop
 
@@ -50,55 +49,19 @@ class Toy:
         return Fulfil(self.carry_out, release=self.release)
 
 
-def toy_pbt(population: int, step: int, epochs: int) -> Scheduler:
-    """Population-based training in thirty lines: after each step the worst copy the best and move their point."""
-
-    class State(NamedTuple):
-        trial: np.ndarray
-        unit: np.ndarray | None
-        source: np.ndarray
-        at: int
-
-    def admit(state, trial, unit):
-        unit = unit if state.unit is None else np.concatenate([state.unit, unit])
-        return State(np.concatenate([state.trial, trial]), unit, np.full(len(unit), -1), 0)
-
-    def ask(state, key):
-        del key
-        if len(state.trial) < population or state.at >= epochs:
-            return None, state
-        rows = np.arange(population)
-        return Order(
-            state.trial, state.unit, state.source, np.full(population, state.at + step), 0 * rows
-        ), state
-
-    def tell(state, done, losses):
-        rank, unit, source = np.argsort(losses), state.unit.copy(), state.trial.copy()
-        worst, best = rank[-population // 4 :], rank[: population // 4]
-        source[worst] = state.trial[best]
-        unit[worst] = np.clip(unit[best] + [0.1, 0], 0, 0.97)
-        over = state.at + step >= epochs
-        return State(
-            state.trial, unit, source, state.at + step
-        ), state.trial if over else state.trial[:0]
-
-    start = State(np.zeros(0, int), None, np.zeros(0, int), 0)
-    room = lambda state: (population - len(state.trial), step)
-    return Scheduler(
-        epochs, ((epochs, population),), lambda: start, room, admit, lambda s: s, ask, tell
-    )
-
-
 SCHEDULERS = {
     "full": lambda: full(6),
     "halving": lambda: halving(((1, 9), (3, 3), (9, 1))),
-    "pbt": lambda: toy_pbt(8, 2, 8),
+    "hyperband": lambda: hyperband(9),
+    "fresh hyperband": lambda: hyperband(9, promote="fresh"),
+    "median": lambda: median(8, 2),
+    "pbt": lambda: pbt(8, 8, 2),
 }
 
 
 def run(scheduler, ledger=None, trials=None, toy=None, finder=search.random, **options):
     toy, ledger = toy or Toy(), ledger or Ledger()
-    study.run(finder(DIMS), scheduler, toy.fulfil(), ledger, Stop(trials=trials), **options)
+    study.run(finder(DIMS), scheduler, DIMS, toy.fulfil(), ledger, Stop(trials=trials), **options)
     return ledger, toy
 
 
@@ -118,16 +81,6 @@ def test_halving_follows_its_rungs_and_never_promotes_a_failure():
 def test_a_partial_bracket_finishes_with_its_share():
     _, toy = run(halving(((1, 9), (3, 3), (9, 1))), trials=13)
     assert [len(o.trial) for o in toy.orders] == [9, 3, 1, 4, 2, 1]
-
-
-def test_pbt_is_carried_by_the_same_joint():
-    ledger, toy = run(toy_pbt(8, 2, 8), trials=8)
-    assert len(toy.orders) == 4
-    moved = [r for r in ledger.records if "unit" in r and r["kind"] == "report"]
-    assert len(moved) == 3  # the scheduler moved points in every order but the first
-    assert any(s != t for r in moved for s, t in zip(r["source"], r["trial"]))
-    last = next(r for r in reversed(ledger.records) if r["kind"] == "report")
-    assert min(last["loss"]) < min(next(r for r in ledger.records if r["kind"] == "report")["loss"])
 
 
 def test_ladder_and_refusals():
@@ -159,7 +112,13 @@ def test_a_finite_search_exhausts():
 def test_stops(limit, why):
     ledger = Ledger()
     study.run(
-        search.random(DIMS), full(6), Toy().fulfil(), ledger, Stop(trials=1000, **limit), batch=2
+        search.random(DIMS),
+        full(6),
+        DIMS,
+        Toy().fulfil(),
+        ledger,
+        Stop(trials=1000, **limit),
+        batch=2,
     )
     assert ledger.records[-1] == {"kind": "stop", "why": why, "deterministic": why != "seconds"}
     assert sum(r["kind"] == "report" for r in ledger.records) < 20
@@ -167,9 +126,7 @@ def test_stops(limit, why):
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_any_prefix_of_a_ledger_resumes_to_the_same_bytes(tmp_path, name):
-    ledger, _ = run(
-        SCHEDULERS[name](), Ledger(tmp_path / "whole"), trials=18 if name != "pbt" else 8, batch=5
-    )
+    ledger, _ = run(SCHEDULERS[name](), Ledger(tmp_path / "whole"), trials=16, batch=5)
     ledger.close()
     whole = (tmp_path / "whole" / "ledger.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -191,9 +148,10 @@ def test_any_prefix_of_a_ledger_resumes_to_the_same_bytes(tmp_path, name):
         study.run(
             search.random(DIMS),
             SCHEDULERS[name](),
+            DIMS,
             fulfil,
             again,
-            Stop(trials=18 if name != "pbt" else 8),
+            Stop(trials=16),
             batch=5,
         )
         again.close()
@@ -208,6 +166,7 @@ def test_rounds_count_only_reports_that_could_gain():
     study.run(
         search.random(DIMS),
         halving(((1, 9), (3, 3), (9, 1))),
+        DIMS,
         Toy().fulfil(),
         ledger,
         Stop(trials=90, rounds=2),

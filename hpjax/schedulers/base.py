@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Array, Key
+from hpjax.search.base import Array, Dim, Key
 
 State = Any
+Rungs = tuple[tuple[int, int], ...]  # (until epoch, networks; 0 for any number) as planned
+UNBOUNDED = 2**31
 
 
 class Order(NamedTuple):
@@ -26,22 +28,38 @@ class Order(NamedTuple):
 class Scheduler(NamedTuple):
     """An ask/tell machine.
 
-    init:  () -> state
+    init:  dims -> state
     room:  state -> (how many new trials it can take now, at which fidelity they start)
     admit: (state, trial [n], unit [n D]) -> state
-    close: state -> state; no more trials will come
+    close: state -> state; no more trials come for now: go on with those that wait
     ask:   (state, key) -> (Order or None, state)
     tell:  (state, order, losses [n]) -> (state, the trials that are finished)
     """
 
+    settings: dict  # {"name": ..., and the arguments that make it again}
     fidelity: int  # epochs of a network that lives to the end
-    rungs: tuple[tuple[int, int], ...]  # (epochs, networks) as planned, for the plan and the table
-    init: Callable[[], State]
+    brackets: tuple[Rungs, ...]  # for the plan and the table
+    init: Callable[[tuple[Dim, ...]], State]
     room: Callable[[State], tuple[int, int]]
     admit: Callable[[State, Array, Array], State]
     close: Callable[[State], State]
     ask: Callable[[State, Key], tuple[Order | None, State]]
     tell: Callable[[State, Order, Array], tuple[State, Array]]
+
+    @property
+    def trials(self) -> int:
+        """Trials that all brackets take between them; 0 for any number."""
+        return sum(rungs[0][1] for rungs in self.brackets)
+
+    @property
+    def mean_epochs(self) -> float:
+        """Epochs that a trial trains on average, as planned."""
+        spent = sum(
+            (until - before) * (networks or 1)
+            for rungs in self.brackets
+            for (until, networks), before in zip(rungs, (0, *(until for until, _ in rungs)))
+        )
+        return spent / (self.trials or len(self.brackets))
 
 
 def order(trial: Array, unit: Array, epochs: int, fresh: bool) -> Order:
@@ -49,3 +67,8 @@ def order(trial: Array, unit: Array, epochs: int, fresh: bool) -> Order:
     trial = np.asarray(trial)
     source = np.full(len(trial), -1) if fresh else trial
     return Order(trial, unit, source, np.full(len(trial), epochs), np.zeros(len(trial), np.int64))
+
+
+def joined(unit: Array | None, more: Array) -> Array:
+    """Points [n D] of trials that wait, with those that join them."""
+    return np.asarray(more) if unit is None else np.concatenate([unit, more])

@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import Scheduler, order
-
-UNBOUNDED = 2**31
+from hpjax.schedulers.base import UNBOUNDED, Scheduler, joined, order
 
 
 class Waiting(NamedTuple):
@@ -35,9 +33,7 @@ def full(epochs: int = 20) -> Scheduler:
     empty = Waiting(np.zeros(0, np.int64), None)
 
     def admit(state, trial, unit):
-        if state.unit is None:
-            return Waiting(np.asarray(trial), unit)
-        return Waiting(np.concatenate([state.trial, trial]), np.concatenate([state.unit, unit]))
+        return Waiting(np.concatenate([state.trial, trial]), joined(state.unit, unit))
 
     def ask(state, key):
         del key
@@ -46,9 +42,10 @@ def full(epochs: int = 20) -> Scheduler:
         return order(state.trial, state.unit, epochs, fresh=True), empty
 
     return Scheduler(
+        settings={"name": "full", "epochs": epochs},
         fidelity=epochs,
-        rungs=((epochs, 0),),
-        init=lambda: empty,
+        brackets=(((epochs, 0),),),
+        init=lambda dims: empty,
         room=lambda state: (UNBOUNDED, epochs),
         admit=admit,
         close=lambda state: state,

@@ -10,19 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import Scheduler, order
+from hpjax.schedulers.base import Rungs, Scheduler, joined, order
 
 
 class Bracket(NamedTuple):
-    """One bracket: who is in it, and on which rung."""
+    """The bracket at work: which one, who is in it, and on which rung."""
 
+    number: int
     rung: int
     trial: np.ndarray  # [n]
     unit: np.ndarray | None  # [n D]
-    closed: bool  # no more trials will come at all
+    closed: bool  # it goes on with those that are in it
 
 
-def ladder(networks: int, epochs: int, eta: int = 3) -> tuple[tuple[int, int], ...]:
+def ladder(networks: int, epochs: int, eta: int = 3) -> Rungs:
     """Rungs that divide the networks by eta while the epochs grow by eta, ending at `epochs`.
 
     Example:
@@ -39,7 +40,7 @@ def ladder(networks: int, epochs: int, eta: int = 3) -> tuple[tuple[int, int], .
     return tuple((epochs // eta ** (steps - i), networks // eta**i) for i in range(steps + 1))
 
 
-def halving(rungs: tuple[tuple[int, int], ...] = ((2, 54), (6, 18), (18, 6))) -> Scheduler:
+def halving(rungs: Rungs = ((2, 54), (6, 18), (18, 6))) -> Scheduler:
     """Brackets of trials that climb the given rungs together; brackets follow each other.
 
     Args:
@@ -59,49 +60,62 @@ def halving(rungs: tuple[tuple[int, int], ...] = ((2, 54), (6, 18), (18, 6))) ->
         raise ValueError(
             f"rungs must be (epochs, networks) with epochs rising and networks not, got {rungs}"
         )
-    size = rungs[0][1]
-    empty = Bracket(0, np.zeros(0, np.int64), None, False)
+    return climb({"name": "halving", "rungs": rungs}, (rungs,))
+
+
+def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> Scheduler:
+    """Goes through brackets one after another, and then again.
+
+    Args:
+        settings: of the Scheduler.
+        brackets: their rungs.
+        fresh: every rung takes new trials, trained from the start, instead of promoting those below.
+    """
+
+    def start(number: int, rung: int = 0) -> Bracket:
+        return Bracket(number % len(brackets), rung, np.zeros(0, np.int64), None, False)
 
     def room(state):
-        return (size - len(state.trial) if state.rung == 0 and not state.closed else 0), rungs[0][0]
+        epochs, networks = brackets[state.number][state.rung]
+        taking = not state.closed and (fresh or state.rung == 0)
+        return (networks - len(state.trial) if taking else 0), epochs
 
     def admit(state, trial, unit):
-        if state.unit is None:
-            return state._replace(trial=np.asarray(trial), unit=unit)
-        return state._replace(
-            trial=np.concatenate([state.trial, trial]), unit=np.concatenate([state.unit, unit])
-        )
+        trial = np.concatenate([state.trial, trial])
+        return state._replace(trial=trial, unit=joined(state.unit, unit))
 
     def ask(state, key):
         del key
-        if not len(state.trial) or (
-            state.rung == 0 and len(state.trial) < size and not state.closed
-        ):
+        epochs, networks = brackets[state.number][state.rung]
+        entering = fresh or state.rung == 0
+        if not len(state.trial) or (entering and len(state.trial) < networks and not state.closed):
             return None, state
-        return order(state.trial, state.unit, rungs[state.rung][0], fresh=state.rung == 0), state
+        return order(state.trial, state.unit, epochs, fresh=entering), state
 
     def tell(state, done, losses):
+        rungs = brackets[state.number]
+        last = state.rung == len(rungs) - 1
+        if fresh:
+            after = start(state.number + 1) if last else start(state.number, state.rung + 1)
+            return after, done.trial
         best = np.lexsort((done.trial, losses))
         best = best[np.isfinite(losses[best])]
-        last = state.rung == len(rungs) - 1
-        share = (
-            0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])
-        )
+        share = 0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])  # fmt: skip
         kept = np.sort(best[:share])
-        finished = np.setdiff1d(np.arange(len(done.trial)), kept)
+        finished = done.trial[np.setdiff1d(np.arange(len(done.trial)), kept)]
         if not len(kept):
-            return empty._replace(closed=state.closed), done.trial[finished]
-        return Bracket(state.rung + 1, done.trial[kept], done.unit[kept], state.closed), done.trial[
-            finished
-        ]
+            return start(state.number + 1), finished
+        rung = Bracket(state.number, state.rung + 1, done.trial[kept], done.unit[kept], True)
+        return rung, finished
 
     return Scheduler(
-        fidelity=rungs[-1][0],
-        rungs=rungs,
-        init=lambda: empty,
+        settings=settings,
+        fidelity=max(rungs[-1][0] for rungs in brackets),
+        brackets=brackets,
+        init=lambda dims: start(0),
         room=room,
         admit=admit,
-        close=lambda state: state._replace(closed=True),
+        close=lambda state: state._replace(closed=bool(len(state.trial))),
         ask=ask,
         tell=tell,
     )

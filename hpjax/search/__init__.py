@@ -1,10 +1,36 @@
 """Where to look: one search a file, all of them ask/tell machines over the unit cube."""
 
 from hpjax.search.base import Dim, Searcher, Told
+from hpjax.search.bayes import bayes
+from hpjax.search.chain import chain
+from hpjax.search.cmaes import cmaes
+from hpjax.search.differential import differential
+from hpjax.search.genetic import genetic
 from hpjax.search.grid import grid
 from hpjax.search.manual import manual
+from hpjax.search.optuna import optuna
 from hpjax.search.random import random
+from hpjax.search.sobol import sobol
+from hpjax.search.tpe import tpe
 
-SEARCHES = {"random": random, "grid": grid}  # those that need nothing but the dimensions
+SEARCHES = {  # those that need nothing but the dimensions
+    made.__name__: made for made in (bayes, cmaes, differential, genetic, grid, random, sobol, tpe)
+}
 
-__all__ = ["SEARCHES", "Dim", "Searcher", "Told", "grid", "manual", "random"]
+__all__ = [
+    "SEARCHES",
+    "Dim",
+    "Searcher",
+    "Told",
+    "bayes",
+    "chain",
+    "cmaes",
+    "differential",
+    "genetic",
+    "grid",
+    "manual",
+    "optuna",
+    "random",
+    "sobol",
+    "tpe",
+]

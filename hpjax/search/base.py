@@ -29,6 +29,7 @@ class Dim(NamedTuple):
     levels: int = 0  # how many values, 0 for continuous
     structural: bool = False  # changes a network's shape
     parent: Parent | None = None
+    low: int = 0  # smallest of whole numbers that lie evenly on a logarithmic scale; 0 where levels have equal shares
 
 
 class Told(NamedTuple):
@@ -49,12 +50,19 @@ class Searcher(NamedTuple):
     ask:  (state, key, n, fidelity) -> (unit [m D] with m <= n, state); short means "not now", and none while nothing is
           in flight means exhausted
     tell: (state, told) -> state
+    note: state -> what the last ask wants recorded beside its points: fitted numbers, fallbacks; {} for nothing
+    hint: (state, note) -> state; before an ask is replayed, the note that was recorded with it
     """
 
     init: Callable[[Key], State]
     ask: Callable[[State, Key, int, int], tuple[Array, State]]
     tell: Callable[[State, Told], State]
     wants_grad: bool = False
+    batch: int | None = (
+        None  # the most points at once that it learns well from; None for any number
+    )
+    note: Callable[[State], dict] = lambda state: {}
+    hint: Callable[[State, dict], State] = lambda state, note: state
 
 
 def generator(key: Key) -> np.random.Generator:
@@ -67,9 +75,43 @@ def generator(key: Key) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
-def level(unit: Array, levels: int) -> Array:
-    """The level [n] int of a dimension whose levels have equal shares of the unit interval."""
-    return np.minimum((np.asarray(unit) * levels).astype(np.int64), levels - 1)
+def level(unit: Array, dim: Dim) -> Array:
+    """Which level [n] int of an integer or categorical dimension each number of the unit interval falls on.
+
+    Levels have equal shares of the interval, or, where `dim.low` is set, equal shares of a logarithmic scale of whole
+    numbers from `low`.
+
+    Example:
+        >>> level(np.array([0.0, 0.6, 1.0]), Dim("integer", 4)).tolist()
+        [0, 2, 3]
+        >>> level(np.array([0.0, 0.6, 1.0]), Dim("integer", 100, low=1)).tolist()
+        [0, 11, 99]
+    """
+    unit = np.asarray(unit)
+    if dim.low:
+        low, high = dim.low - 0.5, dim.low + dim.levels - 0.5
+        raw = np.round(low * (high / low) ** unit) - dim.low
+        return np.clip(raw, 0, dim.levels - 1).astype(np.int64)
+    return np.minimum((unit * dim.levels).astype(np.int64), dim.levels - 1)
+
+
+def center(levels: Array, dim: Dim) -> Array:
+    """The number of the unit interval [n] that stands for each level; `level` is its inverse."""
+    if dim.low:
+        low, high = dim.low - 0.5, dim.low + dim.levels - 0.5
+        return np.log((np.asarray(levels) + dim.low) / low) / np.log(high / low)
+    return (np.asarray(levels) + 0.5) / dim.levels
+
+
+def snap(unit: Array, dims: tuple[Dim, ...]) -> Array:
+    """The one point [n D] that stands for all points with the same meaning: levels at their centers, inactive ones at 0.5."""
+    snapped = np.array(unit, np.float64)
+    for i, dim in enumerate(dims):
+        if dim.kind != "continuous":
+            snapped[:, i] = center(level(snapped[:, i], dim), dim)
+    if any(dim.parent is not None for dim in dims):
+        snapped[~active(snapped, dims)] = 0.5
+    return snapped
 
 
 def active(unit: Array, dims: tuple[Dim, ...]) -> Array:
@@ -81,7 +123,7 @@ def active(unit: Array, dims: tuple[Dim, ...]) -> Array:
         if not ready:
             raise ValueError("the conditions of the space go round in a circle")
         for i, parent in ready.items():
-            chosen = level(unit[:, parent.dim], dims[parent.dim].levels)
+            chosen = level(unit[:, parent.dim], dims[parent.dim])
             mask[:, i] = mask[:, parent.dim] & np.isin(chosen, parent.levels)
         waiting = {i: parent for i, parent in waiting.items() if i not in ready}
     return mask

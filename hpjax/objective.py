@@ -1,0 +1,121 @@
+"""Any objective: `minimize` searches functions of a batch of configurations, as `tune` searches networks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpjax import records, study
+from hpjax.assemble import as_scheduler, part, plan_record
+from hpjax.records import Ledger
+from hpjax.result import Outcome
+from hpjax.schedulers import Scheduler
+from hpjax.space import Space
+from hpjax.study import Progress, Report, Stop
+
+Objective = Callable[..., Any]
+
+
+def minimize(
+    objective: Objective,
+    space: Space | Mapping | str | Path,
+    *,
+    search: Any = "random",
+    start: Sequence[Mapping] = (),
+    scheduler: Scheduler | None = None,
+    trials: int | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    stop: Mapping | None = None,
+    levels: int = 5,
+    out: str | Path | None = None,
+    resume: bool = False,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Minimises a function of a batch of configurations.
+
+    Args:
+        objective: {name: values [P]} -> losses [P]; inactive values are NaN (numbers) or None, and a loss that is not finite is a
+            failure. With a scheduler it is also given epochs [P].
+        space: named ranges and constants, any names, or the path of a TOML file of them.
+        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
+            scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations, or a factory of `dims`.
+        start: configurations to look at first.
+        scheduler: where the objective has fidelities; a named method without one has 81.
+        trials: how many; None for all of a grid or list, else a scheduler's brackets, else 64.
+        batch: the most points asked for at once; where None, what the search learns well from.
+        seed: names all randomness.
+        stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
+        levels: values of a grid per range.
+        out: run folder; nothing is written where None.
+        resume: go on with the run in `out`; give the same arguments again.
+        watch: shown progress after every report.
+
+    Returns:
+        An Outcome: `best`, `trials`.
+
+    Raises:
+        ValueError: anything that can be wrong with the arguments, or losses of another shape.
+        RunError: a run folder that is in use, cannot be written, or was made by other arguments.
+
+    Example:
+        >>> from hpjax import Uniform
+        >>> found = minimize(lambda point: (point["x"] - 1) ** 2, {"x": Uniform(-5.0, 5.0)}, search="cmaes", trials=120)
+        >>> found.best["loss"] < 1e-3
+        True
+    """
+    space = space if isinstance(space, Space) else Space.load(space)
+    scheduled = scheduler is not None
+    scheduler = as_scheduler(search, scheduler, 81)
+    fidelities = scheduled or scheduler.settings["name"] != "full"
+    limits = dict(stop or {})
+    for name in limits:
+        if name not in Stop._fields:
+            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
+    for name, value in {"trials": trials, "batch": batch}.items():
+        if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    settings = {
+        "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,
+        "search": search if isinstance(search, (str, list, tuple)) else None,
+        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": seed, "minimize": "loss",
+        "levels": levels, "batch": batch,
+        "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
+    }  # fmt: skip
+    made = part(settings, space, search, scheduler)
+    width = batch or made.searcher.batch or 2**20
+    ledger = Ledger(out, resume=resume)
+    try:
+        if ledger.folder is not None and not resume:
+            records.write_json(ledger.folder / "run.json", settings)
+        ledger.put(plan_record(space, seed, width, scheduler, {}))
+        carry_out = functools.partial(evaluate, objective, space, fidelities)
+        study.run(
+            made.searcher, scheduler, space.dims, study.Fulfil(carry_out), ledger, made.stop, seed=seed, batch=width,
+            watch=watch,
+        )  # fmt: skip
+    finally:
+        ledger.close()
+    return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)
+
+
+def evaluate(objective: Objective, space: Space, fidelities: bool, order) -> Report:
+    """An order, carried out by an objective."""
+    columns = {name: _numbers(values) for name, values in space.decode(order.unit).items()}
+    given = (columns, order.epochs) if fidelities else (columns,)
+    loss = np.asarray(objective(*given), np.float64)
+    if loss.shape != (len(order.trial),):
+        raise ValueError(
+            f"the objective must return one loss for each of {len(order.trial)} configurations, got shape {loss.shape}"
+        )
+    return Report(loss)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """A column of Python numbers as numbers; others as they are."""
+    kinds = {type(value) for value in values.tolist()}
+    return values.astype(float) if kinds <= {int, float} and values.dtype == object else values

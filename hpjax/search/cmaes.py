@@ -1,0 +1,152 @@
+"""CMA-ES: a normal distribution that learns its mean, its scale and its covariance from ranks.
+
+Hansen & Ostermeier 2001, as the `cmaes` library has it (Nomura & Shibata 2024); with margin for whole numbers and a
+categorical distribution for choices, Hamano et al. 2025, CatCMA with Margin. Restarts with twice the population when the
+distribution has converged: Auger & Hansen 2005, IPOP.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpjax.search.base import Dim, Searcher, center, generator
+
+
+class State(NamedTuple):
+    """The library's optimizer, and the generation that is out."""
+
+    optimizer: Any
+    asked: int  # the number of the next trial
+    drawn: dict[int, Any]  # trial -> solution as the library knows it
+    back: dict[int, tuple[int, float]]  # trial -> (epochs, loss), finished but not yet told
+    restarts: int
+    note: dict
+
+
+def cmaes(
+    dims: tuple[Dim, ...],
+    mean: float | np.ndarray = 0.5,
+    sigma: float = 0.25,
+    population: int | None = None,
+    restart: bool = True,
+) -> Searcher:
+    """Generations drawn from an adapted normal distribution.
+
+    Continuous spaces use CMA-ES; spaces with whole numbers or choices use CatCMA with Margin. Which one is in the ledger, at
+    the first ask. Inactive dimensions are drawn like the others and change nothing.
+
+    Args:
+        dims: the dimensions of the space, D of them.
+        mean: where it starts, in the unit cube (of its numbers).
+        sigma: standard deviation that it starts with, as a share of the range.
+        population: of a generation; 4 + floor(3 ln D) where None.
+        restart: start again, with twice the population, when the library says that the distribution has converged.
+
+    Returns:
+        A Searcher. A generation is ranked by epochs, the most first, then by loss.
+
+    Raises:
+        ValueError: no dimensions, or sigma that is not above 0.
+    """
+    if not dims:
+        raise ValueError("cmaes needs at least one dimension; the space has only constants")
+    if sigma <= 0:
+        raise ValueError(f"sigma must be above 0, got {sigma}")
+    kinds = {
+        kind: [i for i, dim in enumerate(dims) if dim.kind == kind]
+        for kind in ("continuous", "integer", "categorical")
+    }
+    mixed = len(kinds["continuous"]) < len(dims)
+    numbers = [*kinds["continuous"], *kinds["integer"]]
+    begin = np.broadcast_to(np.asarray(mean, np.float64), (len(dims),)).copy()
+    size = population or 4 + math.floor(3 * math.log(len(dims)))
+    size = max(size, 2)
+
+    def made(count: int, seed: int) -> Any:
+        import cmaes as library
+
+        if not mixed and len(dims) > 1:
+            bounds = np.tile([0.0, 1.0], (len(dims), 1))
+            return library.CMA(begin.copy(), sigma, bounds, population_size=count, seed=seed)
+        spaces: dict[str, Any] = {}
+        if kinds["continuous"]:
+            spaces["x_space"] = [[0.0, 1.0]] * len(kinds["continuous"])
+        if kinds["integer"]:
+            levels = [center(np.arange(dims[i].levels), dims[i]) for i in kinds["integer"]]
+            spaces["z_space"] = [list(values) if len(values) > 1 else [0.0, 1.0] for values in levels]  # fmt: skip
+        if kinds["categorical"]:
+            spaces["c_space"] = [max(2, dims[i].levels) for i in kinds["categorical"]]
+        if numbers:
+            spaces |= {"mean": begin[numbers], "sigma": sigma}
+        return library.CatCMAwM(**spaces, population_size=count, seed=seed)
+
+    def draw(optimizer: Any, rng: np.random.RandomState) -> tuple[Any, np.ndarray]:
+        optimizer._rng = rng
+        solution = optimizer.ask()
+        if not mixed and len(dims) > 1:
+            return solution, solution
+        unit = np.empty(len(dims))
+        if kinds["continuous"]:
+            unit[kinds["continuous"]] = solution.x
+        for value, i in zip(solution.z if kinds["integer"] else (), kinds["integer"]):
+            unit[i] = value
+        for chosen, i in zip(solution.c if kinds["categorical"] else (), kinds["categorical"]):
+            unit[i] = center(min(int(np.argmax(chosen)), dims[i].levels - 1), dims[i])
+        return solution, np.clip(unit, 0, 1)
+
+    def start(key):
+        del key
+        optimizer = made(size, 0)
+        name = type(optimizer).__name__
+        return State(optimizer, 0, {}, {}, 0, {"method": name, "generation": size})
+
+    def ask(state, key, n, fidelity):
+        del fidelity
+        seed = int(generator(key).integers(2**32))
+        rng = np.random.RandomState(seed)
+        optimizer = copy.deepcopy(state.optimizer)
+        missing = optimizer.population_size - len(state.drawn) - len(state.back)
+        pairs = [draw(optimizer, rng) for _ in range(max(0, min(n, missing)))]
+        unit = np.array([point for _, point in pairs]).reshape(-1, len(dims))
+        drawn = state.drawn | {state.asked + i: solution for i, (solution, _) in enumerate(pairs)}
+        asked, told_of = state.asked + len(pairs), not state.asked or "restart" in state.note
+        note = state.note if told_of else {}
+        return unit, state._replace(optimizer=optimizer, drawn=drawn, asked=asked, note=note)
+
+    def tell(state, told):
+        back = dict(state.back)
+        for trial, loss, epochs, finished in zip(
+            told.trial.tolist(), told.loss.tolist(), told.epochs.tolist(), told.finished.tolist()
+        ):
+            if finished and trial in state.drawn:
+                back[trial] = (epochs, loss)
+        optimizer, drawn, restarts, note = state.optimizer, dict(state.drawn), state.restarts, {}
+        while len(back) >= optimizer.population_size:
+            group = sorted(back)[: optimizer.population_size]
+            ranked = sorted(group, key=lambda t: (-back[t][0], back[t][1], t))
+            optimizer = copy.deepcopy(optimizer)
+            values = _values([back[t] for t in ranked])
+            optimizer.tell([(drawn[t], value) for t, value in zip(ranked, values)])
+            for trial in group:
+                del back[trial], drawn[trial]
+            if restart and optimizer.should_stop():
+                restarts += 1
+                optimizer = made(size * 2**restarts, restarts)
+                note = {"restart": restarts, "generation": size * 2**restarts}
+                drawn, back = {}, {}  # what is still out is of the old distribution
+        return State(optimizer, state.asked, drawn, back, restarts, note)
+
+    return Searcher(init=start, ask=ask, tell=tell, batch=size, note=lambda state: state.note)
+
+
+def _values(ranked: list[tuple[int, float]]) -> list[float]:
+    """What the library is told of (epochs, loss), best first: it uses ranks, and values to see whether it has converged."""
+    losses = [loss for _, loss in ranked]
+    if len({epochs for epochs, _ in ranked}) > 1:
+        return [float(rank) for rank in range(len(ranked))]
+    worst = max((loss for loss in losses if np.isfinite(loss)), default=0.0)
+    return [min(loss, worst + abs(worst) + 1) for loss in losses]

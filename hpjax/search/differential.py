@@ -1,0 +1,152 @@
+"""Differential evolution: every target is challenged by the best plus a difference of two others.
+
+Storn & Price 1997, Differential Evolution, strategies rand/1/bin and best/1/bin; with a subpopulation for every fidelity and
+mutants bred from the fidelity below, Awad, Mallik & Hutter 2021, DEHB, section 4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.search.base import Dim, Searcher, generator
+from hpjax.search.history import History, distinct, empty, handed, remember, taken
+
+STRATEGIES = ("rand1", "best1", "current_to_best1")
+
+
+class Team(NamedTuple):
+    """Targets, and the fidelity that each was judged at."""
+
+    unit: np.ndarray  # [p D]
+    loss: np.ndarray  # [p]
+    epochs: np.ndarray  # [p]
+    turn: int  # which is challenged next
+
+    def best(self, count: int) -> np.ndarray:
+        """The best points [m D], ranked by epochs, then by loss."""
+        return self.unit[np.lexsort((self.loss, -self.epochs))[:count]]
+
+
+class State(NamedTuple):
+    """Teams, one for each fidelity or one for all, and which target each challenger in flight is for."""
+
+    teams: dict[int, Team]
+    rivals: dict[int, tuple[int, int]]  # trial -> (team, target), target -1 for a newcomer
+    history: History
+    replaced: int
+
+
+def differential(
+    dims: tuple[Dim, ...],
+    population: int = 20,
+    strategy: str = "rand1",
+    scale: tuple[float, float] = (0.5, 0.5),
+    crossover: float = 0.5,
+    per_fidelity: bool = False,
+) -> Searcher:
+    """Challengers for a population of targets; a challenger that is no worse takes its target's place.
+
+    Args:
+        dims: the dimensions of the space, D of them.
+        population: targets of each fidelity; the first of the lowest fidelity are random.
+        strategy: "rand1": base is a random point; "best1": the best; "current_to_best1": the target, moved towards the best.
+        scale: F is drawn from this range, once per challenger (dither).
+        crossover: probability that a coordinate comes from the mutant.
+        per_fidelity: a team for every fidelity, as DEHB has them: one without targets takes the best points of the team below,
+            and mutants are bred from there. Else one team, where more epochs rank before less, and then the lower loss.
+
+    Returns:
+        A Searcher.
+
+    Raises:
+        ValueError: fewer than four targets, or an unknown strategy.
+    """
+    if population < 4:
+        raise ValueError(f"differential needs a population of at least 4, got {population}")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy={strategy!r} is none of {', '.join(STRATEGIES)}")
+    width = len(dims)
+    nobody = Team(np.zeros((0, width)), np.zeros(0), np.zeros(0, np.int64), 0)
+
+    def ask(state, key, n, fidelity):
+        rng = generator(key)
+        fidelity = fidelity if per_fidelity else 0
+        team = state.teams.get(fidelity, nobody)
+        below = [f for f in state.teams if f < fidelity and len(state.teams[f].loss)]
+        lower = state.teams[max(below)] if below else None
+        coming = sum(f == fidelity for f, _ in state.rivals.values())
+        vacant = min(n, max(0, population - len(team.loss) - coming))
+        if lower is not None and not len(team.loss):
+            first = lower.best(n)
+        else:
+            first = rng.random((vacant, width))
+        if len(team.loss) < 4:  # nobody to breed from yet
+            first = np.concatenate([first, rng.random((n - len(first), width))])
+        count = n - len(first)
+        target = np.arange(team.turn, team.turn + count) % max(1, len(team.loss))
+        bred = challengers(team, lower, target, rng) if count else np.zeros((0, width))
+        wanted = np.concatenate([first, bred])
+        unit, replaced = distinct(wanted, taken(state.history, dims), dims, rng)
+        numbers = range(state.history.asked, state.history.asked + len(unit))
+        places = [-1] * len(first) + target.tolist()
+        rivals = state.rivals | {t: (fidelity, place) for t, place in zip(numbers, places)}
+        teams = state.teams | {fidelity: team._replace(turn=team.turn + count)}
+        return unit, State(teams, rivals, handed(state.history, unit), replaced)
+
+    def challengers(team, lower, target, rng):
+        count = len(target)
+        pool = team.unit if lower is None else lower.best(max(3, len(team.loss)))
+        pool = pool if len(pool) >= 3 else np.concatenate([pool, team.unit])
+        picked = np.argsort(rng.random((count, len(pool))), axis=1)[:, :3]
+        a, b, c = (pool[picked[:, i]] for i in range(3))
+        factor = rng.uniform(*scale, size=(count, 1))
+        own, best = team.unit[target], team.best(1)[0]
+        base = {"rand1": a, "best1": np.broadcast_to(best, a.shape), "current_to_best1": own + factor * (best - own)}  # fmt: skip
+        mutant = base[strategy] + factor * (b - c)
+        outside = (mutant < 0) | (mutant > 1)
+        mutant = np.where(outside, rng.random(mutant.shape), mutant)
+        cross = rng.random((count, width)) < crossover
+        cross[np.arange(count), rng.integers(max(1, width), size=count)] = width > 0
+        return np.where(cross, mutant, own)
+
+    def tell(state, told):
+        history = remember(state.history, told)
+        teams, rivals = dict(state.teams), dict(state.rivals)
+        opened = set()
+        for trial, unit, loss, epochs, finished in zip(
+            told.trial.tolist(), told.unit, told.loss.tolist(), told.epochs.tolist(), told.finished.tolist()
+        ):  # fmt: skip
+            which = epochs if per_fidelity else 0
+            at, place = rivals.get(trial, (which, -1))
+            place = place if at == which else -1
+            if finished:
+                rivals.pop(trial, None)
+            team = teams.get(which, nobody)
+            if which not in opened:  # copied once a report, then written in place
+                opened.add(which)
+                team = Team(*(column.copy() for column in team[:3]), team.turn)
+            if place < 0 and len(team.loss) < population:
+                if (
+                    not finished and not per_fidelity
+                ):  # it joins under its number, to be judged again
+                    rivals[trial] = (which, len(team.loss))
+                columns = zip(team[:3], (unit[None], [loss], [epochs]))
+                team = Team(*(np.concatenate(pair) for pair in columns), team.turn)
+            else:
+                worst = np.lexsort((team.loss, -team.epochs))[-1]
+                place = place if 0 <= place < len(team.loss) else int(worst)
+                same = np.array_equal(team.unit[place], unit)
+                if (epochs, -loss) >= (team.epochs[place], -team.loss[place]) or same:
+                    team.unit[place], team.loss[place], team.epochs[place] = unit, loss, epochs
+            teams[which] = team
+        return State(teams, rivals, history, 0)
+
+    return Searcher(
+        init=lambda key: State({}, {}, empty(dims), 0),
+        ask=ask,
+        tell=tell,
+        batch=population,
+        note=lambda state: {"replaced": state.replaced} if state.replaced else {},
+    )

@@ -1,0 +1,110 @@
+"""A genetic algorithm: parents by tournament, uniform and blend crossover, mutation, and elitism.
+
+Holland 1975; blend crossover of numbers by Eshelman & Schaffer 1993 (BLX-alpha).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.search.base import Dim, Searcher, generator
+from hpjax.search.history import History, distinct, empty, handed, remember, taken
+
+
+class Elite(NamedTuple):
+    """The best so far, best first: by epochs, the most first, then by loss."""
+
+    unit: np.ndarray  # [p D]
+    epochs: np.ndarray  # [p]
+    loss: np.ndarray  # [p]
+    trial: np.ndarray  # [p]
+    history: History  # of finite spaces, to propose nothing twice; else only counts
+    replaced: int
+
+
+def genetic(
+    dims: tuple[Dim, ...],
+    population: int = 20,
+    tournament: int = 3,
+    crossover: float = 0.9,
+    blend: float = 0.5,
+    spread: float = 0.1,
+    newcomers: float = 0.05,
+) -> Searcher:
+    """Children of the best points seen.
+
+    Args:
+        dims: the dimensions of the space, D of them.
+        population: how many of the best may be parents (elitism: the best of all generations); the first
+            `population` points are random.
+        tournament: parents are the best of so many drawn ones.
+        crossover: probability of two parents; else the child is a mutant of one.
+        blend: alpha of BLX: numbers are drawn from the parents' interval, widened by this share on both sides; a choice comes
+            from either.
+        spread: standard deviation of a mutation, as a share of the range. Each dimension mutates with probability 1/D.
+        newcomers: share of children that are drawn at random instead.
+
+    Returns:
+        A Searcher; networks of lower fidelity rank behind all of higher fidelity.
+    """
+    width, finite = len(dims), np.array([dim.kind == "categorical" for dim in dims], bool)
+
+    def init(key):
+        del key
+        nobody = np.zeros(0, np.int64)
+        return Elite(np.zeros((0, width)), nobody, np.zeros(0), nobody, empty(dims), 0)
+
+    def ask(state, key, n, fidelity):
+        del fidelity
+        rng = generator(key)
+        fresh = rng.random((n, width))
+        unit = fresh
+        if len(state.loss) >= min(population, 4) and state.history.asked >= population:
+            unit = np.where(rng.random((n, 1)) < newcomers, fresh, breed(state, rng, n))
+        unit, replaced = distinct(unit, taken(state.history, dims), dims, rng)
+        return unit, state._replace(history=handed(state.history, unit), replaced=replaced)
+
+    def breed(state, rng, n):
+        drawn = rng.integers(len(state.loss), size=(2, n, tournament)).min(
+            -1
+        )  # sorted: low is good
+        mother, father = state.unit[drawn]
+        both = rng.random((n, 1)) < crossover
+        low, high = np.minimum(mother, father), np.maximum(mother, father)
+        reach = blend * (high - low)
+        number = low - reach + rng.random((n, width)) * (high - low + 2 * reach)
+        either = np.where(rng.random((n, width)) < 0.5, mother, father)
+        child = np.where(both, np.where(finite, either, number), mother)
+        mutate = rng.random((n, width)) < 1 / max(1, width)
+        mutate[np.arange(n), rng.integers(max(1, width), size=n)] |= ~both[:, 0]
+        moved = child + spread * rng.standard_normal((n, width))
+        child = np.where(mutate, np.where(finite, rng.random((n, width)), moved), child)
+        return _reflect(child)
+
+    def tell(state, told):
+        history = remember(state.history, told)
+        stale = np.isin(state.trial, told.trial)  # reported again, at a higher fidelity
+        unit, epochs, loss, trial = (
+            np.concatenate([old[~stale], new])
+            for old, new in (
+                (state.unit, told.unit), (state.epochs, told.epochs), (state.loss, told.loss), (state.trial, told.trial),
+            )
+        )  # fmt: skip
+        best = np.lexsort((trial, loss, -epochs))
+        best = best[np.isfinite(loss[best])][:population]
+        return Elite(unit[best], epochs[best], loss[best], trial[best], history, 0)
+
+    return Searcher(
+        init=init,
+        ask=ask,
+        tell=tell,
+        batch=population,
+        note=lambda state: {"replaced": state.replaced} if state.replaced else {},
+    )
+
+
+def _reflect(unit: np.ndarray) -> np.ndarray:
+    """Numbers beyond 0 or 1, mirrored back."""
+    return 1 - np.abs(1 - np.mod(unit, 2))

@@ -1,0 +1,303 @@
+"""Tree-structured Parzen estimator: propose where good points are dense and bad ones are not.
+
+Bergstra, Bardenet, Bengio & Kegl 2011, Algorithms for Hyper-Parameter Optimization, section 4, with the adaptive bandwidths
+and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Falkner, Klein & Hutter 2018, section 3.2.
+
+This file is long because both densities, and what a batch adds to them, are in it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.search.base import Dim, Searcher, active, generator, level, snap
+from hpjax.search.history import (
+    History,
+    distinct,
+    empty,
+    evidence,
+    handed,
+    remember,
+    taken,
+    waiting,
+)
+
+MODELS = ("hyperopt", "bohb")
+TABLE = 512  # places of the unit interval at which one-dimensional densities are kept
+MOST = 192  # bad points that a density is made of: the latest of them
+TINY = 1e-12
+
+
+class State(NamedTuple):
+    """What was seen, and what the last ask did."""
+
+    history: History
+    note: dict
+
+
+class Kernels(NamedTuple):
+    """A mixture over the unit cube: one kernel per point, and the prior (uniform) as the last."""
+
+    center: np.ndarray  # [m D]
+    width: (
+        np.ndarray
+    )  # [m D] standard deviations of numbers; of choices, the share spread over all levels
+    there: (
+        np.ndarray
+    )  # [m D] bool: the point's active dimensions; elsewhere its kernel is the prior
+    weight: np.ndarray  # [m + 1], sums to 1
+
+
+def tpe(
+    dims: tuple[Dim, ...],
+    model: str = "hyperopt",
+    startup: int | None = None,
+    candidates: int | None = None,
+    explore: float | None = None,
+) -> Searcher:
+    """Points with the largest ratio of good density over bad density.
+
+    Args:
+        dims: the dimensions of the space, D of them.
+        model: "hyperopt": each dimension for itself; "bohb": dimensions together.
+        startup: random points first; 10 (hyperopt) or D + 2 (bohb) where None.
+        candidates: drawn from the good density for each proposal; 24 or 64 where None.
+        explore: share of proposals that are random afterwards; 0 or 1/3 where None.
+
+    Returns:
+        A Searcher. It models the highest fidelity that has enough points; points that are out, and those proposed before
+        in the same batch, count as bad ones.
+
+    Raises:
+        ValueError: an unknown model.
+
+    Example:
+        >>> search = tpe((Dim("continuous"),), startup=1)
+        >>> search.ask(search.init((0,)), (0,), 3, 1)[0].shape
+        (3, 1)
+    """
+    if model not in MODELS:
+        raise ValueError(f"model={model!r} is none of {', '.join(MODELS)}")
+    joint = model == "bohb"
+    width = len(dims)
+    startup = (width + 2 if joint else 10) if startup is None else startup
+    candidates = (64 if joint else 24) if candidates is None else candidates
+    explore = (1 / 3 if joint else 0.0) if explore is None else explore
+
+    def ask(state, key, n, fidelity):
+        del fidelity
+        rng, history = generator(key), state.history
+        unit = rng.random((n, width))
+        rows = evidence(history, startup)
+        if len(rows) >= startup and width:
+            good, bad = _split(history, rows, joint)
+            out = snap(waiting(history), dims)
+            modelled = np.flatnonzero(rng.random(n) >= explore)
+            if len(modelled):
+                propose = _jointly if joint else _singly
+                unit[modelled] = propose(good, bad, out, dims, rng, len(modelled), candidates)
+        unit, replaced = distinct(unit, taken(history, dims), dims, rng)
+        note = {"replaced": replaced} if replaced else {}
+        return unit, State(handed(history, unit), note)
+
+    return Searcher(
+        init=lambda key: State(empty(dims), {}),
+        ask=ask,
+        tell=lambda state, told: State(remember(state.history, _snapped(told, dims)), {}),
+        batch=8,
+        note=lambda state: state.note,
+    )
+
+
+def _snapped(told, dims):
+    return told._replace(unit=snap(told.unit, dims))
+
+
+def _split(history: History, rows: np.ndarray, joint: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Good and bad points, in the order they were seen; of the bad ones, the latest MOST."""
+    loss = history.loss[rows]
+    if joint:  # BOHB: the best 15 %
+        count = max(history.unit.shape[1] + 1, int(0.15 * len(rows)))
+    else:  # Hyperopt: a quarter of the root
+        count = int(np.ceil(0.25 * np.sqrt(len(rows))))
+    count = min(count, 25, int(np.isfinite(loss).sum()))
+    if count < len(rows):
+        best = np.argpartition(loss, count)[:count] if count else np.zeros(0, int)
+    else:
+        best = np.arange(len(rows))
+    mask = np.zeros(len(rows), bool)
+    mask[best] = True
+    return history.unit[rows[mask]], history.unit[rows[~mask][-MOST:]]
+
+
+def _forgetting(count: int, full: int = 25) -> np.ndarray:
+    """Hyperopt's weights: the latest `full` points weigh 1, those before linearly less."""
+    if count <= full:
+        return np.ones(count)
+    return np.concatenate([np.linspace(1 / count, 1, count - full), np.ones(full)])
+
+
+def _kernels(points: np.ndarray, dims: tuple[Dim, ...], joint: bool) -> Kernels:
+    """A kernel at each point [m D], with the bandwidths of Hyperopt or of BOHB."""
+    count, width = points.shape
+    there = active(points, dims)
+    spread = np.empty(points.shape)
+    for i, dim in enumerate(dims):
+        if dim.kind == "categorical":
+            # a share of the prior, as if each level had been seen once more between them all
+            spread[:, i] = dim.levels / (there[:, i].sum() + dim.levels)
+        elif joint:
+            seen = points[there[:, i], i]
+            scott = (seen.std() if len(seen) else 0.0) * max(count, 1) ** (-1 / (width + 4))
+            spread[:, i] = max(scott, 1e-3, 0.5 / dim.levels if dim.levels else 0.0)
+        else:
+            spread[:, i] = _gaps(points[:, i], there[:, i], dim.levels)
+    weight = np.append(_forgetting(count) if not joint else np.ones(count), 1.0)
+    return Kernels(points, spread, there, weight / weight.sum())
+
+
+def _gaps(numbers: np.ndarray, there: np.ndarray, levels: int) -> np.ndarray:
+    """Hyperopt's bandwidths [m]: the larger of the gaps to the neighbours, the prior's center and the bounds among them."""
+    widths = np.ones(len(numbers))
+    known = np.flatnonzero(there)
+    if not len(known):
+        return widths
+    grid = np.sort(np.concatenate([numbers[known], [0.0, 0.5, 1.0]]))
+    left = np.searchsorted(grid, numbers[known], "left")
+    right = np.searchsorted(grid, numbers[known], "right")
+    below = numbers[known] - grid[np.maximum(left - 1, 0)]
+    above = grid[np.minimum(right, len(grid) - 1)] - numbers[known]
+    least = max(1 / min(100, 1 + len(known)), 0.5 / levels if levels else 0.0)
+    widths[known] = np.clip(np.maximum(below, above), least, 1.0)
+    return widths
+
+
+def _mass(low, high, center, width):
+    """Probability of an interval under normals: the share that truncation to it keeps."""
+    from scipy.special import ndtr
+
+    return np.maximum(ndtr((high - center) / width) - ndtr((low - center) / width), TINY)
+
+
+def _drawn(kernels: Kernels, dims: tuple[Dim, ...], rng, count: int, wider: float) -> np.ndarray:
+    """Points [count D] of a mixture."""
+    from scipy.special import ndtr, ndtri
+
+    picked = rng.choice(len(kernels.weight), size=count, p=kernels.weight)
+    unit = rng.random((count, len(dims)))
+    inside = picked < len(kernels.center)
+    rows = picked[inside]
+    for i, dim in enumerate(dims):
+        center, width = kernels.center[rows, i], kernels.width[rows, i]
+        own = kernels.there[rows, i]
+        if dim.kind == "categorical":
+            stays = rng.random(len(rows)) >= width
+            unit[inside, i] = np.where(own & stays, center, unit[inside, i])
+        else:
+            width = width * wider
+            low, high = ndtr(-center / width), ndtr((1 - center) / width)
+            number = center + width * ndtri(
+                np.clip(low + unit[inside, i] * (high - low), TINY, 1 - TINY)
+            )
+            unit[inside, i] = np.where(own, np.clip(number, 0, 1), unit[inside, i])
+    return unit
+
+
+# --- each dimension for itself ------------------------------------------------------------------------------------
+def _line(dim: Dim, center, width, there) -> np.ndarray:
+    """One dimension's kernels [m table] at the places of the table; a kernel without the dimension is the prior, 1."""
+    if dim.kind == "categorical":
+        chosen = level(center, dim)[:, None] == np.arange(dim.levels)
+        values = width[:, None] + (1 - width[:, None]) * chosen * dim.levels
+    else:
+        places = (np.arange(TABLE) + 0.5) / TABLE
+        z = (places - center[:, None]) / width[:, None]
+        scale = width * np.sqrt(2 * np.pi) * _mass(0.0, 1.0, center, width)
+        values = np.exp(-0.5 * z * z) / scale[:, None]
+    return np.where(there[:, None], values, 1.0)
+
+
+def _at(unit: np.ndarray, dim: Dim) -> np.ndarray:
+    """Where numbers stand in a dimension's table."""
+    if dim.kind == "categorical":
+        return level(unit, dim)
+    return np.minimum((unit * TABLE).astype(np.int64), TABLE - 1)
+
+
+def _singly(good, bad, out, dims, rng, n, candidates):
+    """Hyperopt's proposals [n D]: in each dimension the candidate with the best ratio of marginal densities."""
+    nice = _kernels(good, dims, joint=False)
+    poor = _kernels(np.concatenate([bad, out]), dims, joint=False)
+    drawn = _drawn(nice, dims, rng, n * candidates, 1.0).reshape(n, candidates, len(dims))
+    drawn = snap(drawn.reshape(-1, len(dims)), _flat(dims)).reshape(drawn.shape)
+    unit = np.empty((n, len(dims)))
+    for i, dim in enumerate(dims):
+        lines = [
+            k.weight[:-1] @ _line(dim, k.center[:, i], k.width[:, i], k.there[:, i]) + k.weight[-1]
+            for k in (nice, poor)
+        ]
+        place = _at(drawn[:, :, i], dim)  # [n candidates]
+        top, bottom = np.log(lines[0])[place], lines[1]
+        share = 1 / (len(poor.weight) + 1)
+        spread = np.median(poor.width[:, i]) if len(poor.width) else 1.0
+        for row in range(n):
+            best = int(np.argmax(top[row] - np.log(bottom[place[row]])))
+            unit[row, i] = drawn[row, best, i]
+            if n > 1:  # what is proposed now counts as bad for the rest of the batch
+                one = _line(dim, unit[row, i : i + 1], np.array([spread]), np.ones(1, bool))[0]
+                bottom = (1 - share) * bottom + share * one
+    return unit
+
+
+def _flat(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """The dimensions without their conditions: candidates keep a value for every one."""
+    return tuple(dim._replace(parent=None) for dim in dims)
+
+
+# --- dimensions together ------------------------------------------------------------------------------------------
+def _jointly(good, bad, out, dims, rng, n, candidates):
+    """BOHB's proposals [n D]: the candidate with the best ratio of joint densities, drawn with bandwidths three times wider."""
+    nice = _kernels(good, dims, joint=True)
+    poor = _kernels(np.concatenate([bad, out]), dims, joint=True)
+    drawn = snap(_drawn(nice, dims, rng, n * candidates, 3.0), _flat(dims))
+    top = _joint(drawn, nice, dims).reshape(n, candidates)
+    bottom = np.exp(_joint(drawn, poor, dims)).reshape(n, candidates)
+    drawn = drawn.reshape(n, candidates, len(dims))
+    share = 1 / (len(poor.weight) + 1)
+    spread = np.median(poor.width, axis=0) if len(poor.width) else np.ones(len(dims))
+    unit = np.empty((n, len(dims)))
+    for row in range(n):
+        unit[row] = drawn[row, np.argmax(top[row] - np.log(bottom[row] + TINY))]
+        if row + 1 < n:  # what is proposed now counts as bad for the rest of the batch
+            one = Kernels(unit[row : row + 1], spread[None], active(unit[row : row + 1], dims), np.array([1.0, 0.0]))  # fmt: skip
+            rest = drawn[row + 1 :].reshape(-1, len(dims))
+            added = np.exp(_joint(rest, one, dims)).reshape(-1, candidates)
+            bottom[row + 1 :] = (1 - share) * bottom[row + 1 :] + share * added
+    return unit
+
+
+def _joint(unit: np.ndarray, kernels: Kernels, dims: tuple[Dim, ...]) -> np.ndarray:
+    """Log density [c] of points under a mixture of product kernels, as one matrix product over (point, kernel)."""
+    may = active(unit, dims).astype(float)  # a candidate's inactive dimensions do not count
+    left, right = [], []
+    for i, dim in enumerate(dims):
+        center, width = kernels.center[:, i], kernels.width[:, i]
+        own, on = kernels.there[:, i].astype(float), may[:, i]
+        if dim.kind == "categorical":
+            same = level(center, dim)[:, None] == np.arange(dim.levels)
+            value = np.log(width[:, None] + (1 - width[:, None]) * same * dim.levels)
+            chosen = level(unit[:, i], dim)[:, None] == np.arange(dim.levels)
+            left.append(chosen * on[:, None])
+            right.append(value * own[:, None])
+        else:
+            scale = np.log(width * np.sqrt(2 * np.pi) * _mass(0.0, 1.0, center, width))
+            x = unit[:, i]
+            left.append(np.stack([x * x * on, x * on, on], 1))
+            tight = own / width**2
+            right.append(np.stack([-0.5 * tight, tight * center, -0.5 * tight * center**2 - own * scale], 1))  # fmt: skip
+    logs = np.concatenate(left, 1) @ np.concatenate(right, 1).T  # [c m]
+    logs = np.append(logs, np.zeros((len(unit), 1)), 1)  # the prior
+    most = logs.max(1, keepdims=True)
+    return most[:, 0] + np.log(np.exp(logs - most) @ kernels.weight + TINY)

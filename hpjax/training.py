@@ -1,0 +1,214 @@
+"""How the networks of a space train on a task: folds, plan, population; for one study or for several at once.
+
+This file is long because it decides everything that studies of one space and one task share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hpjax import catalogue, plan, population, tasks
+from hpjax.catalogue import Target
+from hpjax.population import Population
+from hpjax.space import Space
+from hpjax.study import Report
+from hpjax.tasks import Task
+from hpjax.train import Examples
+
+SAMPLES = 1024  # points of the space that the plan looks at
+CORNERS = 64  # of them once more, with the widest shapes
+
+
+def examples_of(task: Task, folds: Sequence[tasks.Split]) -> Examples:
+    """A task's arrays as training wants them."""
+    return Examples(
+        task.x, task.targets(), tuple(tuple(fold) for fold in folds), task.standardize, task.classes
+    )
+
+
+def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
+    """The batch size of data with fewer examples than the default's, where none is named; else nothing."""
+    default = catalogue.STATIC["batch_size"].default
+    return {"batch_size": examples} if "batch_size" not in entries and examples < default else {}
+
+
+def data_hash(examples: Examples) -> str:
+    """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
+    digest = hashlib.sha256()
+    for array in (examples.x, examples.y, *(rows for fold in examples.folds for rows in fold)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+class Training:
+    """What studies of one space and one task share: folds of every seed, programs, and how wide their blocks are.
+
+    Args:
+        space: of the studies.
+        task: data.
+        points: [n D] that the plan looks at to see which shapes will come.
+        fidelity: epochs of a network that lives to the end.
+        seeds: of the studies; each has its own folds, initial weights and minibatches.
+        folds, repeats, score_every, gradients: as for `tune`.
+        trials: how many are expected.
+        epochs: how long each trains, on average.
+        say: shown warnings.
+
+    Raises:
+        ValueError: a batch larger than the training part.
+    """
+
+    def __init__(
+        self, space: Space, task: Task, points: np.ndarray, *, fidelity: int, seeds: Sequence[int], folds: int, repeats: int,
+        score_every: int, gradients: str, trials: int, epochs: float, say: Callable[[str], None],
+    ):  # fmt: skip
+        self.task, self.repeats, self.seeds, self.say = task, repeats, tuple(seeds), say
+        self.score_every, self.gradients = score_every, gradients
+        splits = [split for seed in seeds for split in tasks.splits(task, folds, seed)]
+        self.target = Target(task.inputs, task.outputs, task.loss, fidelity)
+        self.examples = examples_of(task, splits)
+        smallest = min(len(fold.train) for fold in splits)
+        entries = space.ranges | space.constants
+        named = [r.condition.name for r in space.ranges.values() if r.condition is not None]
+        if space.constants.get("epochs", 0) >= fidelity and "epochs" not in named:
+            del entries["epochs"]  # it caps nothing: networks of a chunk keep in step
+        entries |= small_batch(entries, smallest)
+        self.space = Space(entries, catalogue.structural)
+        self.points = points
+        corners = points[
+            :CORNERS
+        ].copy()  # the widest shapes must have a program, though few trials will be there
+        corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
+        seen = self.space.decode(np.concatenate([points, corners]))
+        groups = catalogue.split(seen, self.target)
+        self.shapes = [group.spec for group in groups]
+        self.shares = [
+            float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
+            for group in groups
+        ]
+        for spec in self.shapes:
+            if spec.batch_size > smallest:
+                raise ValueError(
+                    f"batch_size={spec.batch_size} is larger than the {smallest} training examples of {task.name}; "
+                    "make it smaller, or 0 for all of them"
+                )
+        self.found = population.devices(say)
+        self.load = plan.Load(
+            trials=trials,
+            groups=folds * repeats,
+            epochs=epochs,
+            train=max(len(fold.train) for fold in splits),
+            valid=max(len(fold.valid) for fold in splits),
+            score_every=score_every,
+            memory=population.memory(self.found),
+        )
+        self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
+
+    @property
+    def widest(self) -> int:
+        """Trials that fill a block."""
+        return -(-max(program.width for program in self.programs) // self.load.groups)
+
+    def predicted(self) -> float:
+        """Seconds of training by the plan's cost model, without compiling."""
+        total = 0.0
+        for spec, share in zip(self.shapes, self.shares):
+            at = plan.assign(self.programs, spec)
+            program = (
+                self.programs[at]
+                if at is not None
+                else plan.program(plan.laddered(spec), share, self.load, len(self.found))
+            )
+            members = share * self.load.trials * self.load.groups
+            full_chunks = plan.seconds(
+                program.spec, max(members, 1), self.load, program.devices, program.chunk
+            )
+            total += full_chunks * min(1.0, members)
+        return total
+
+    def population(self, cache: Path | None = None, cohort=np.zeros_like) -> Population:
+        """The population that trains for the studies; `cohort` tells which seed a trial belongs to."""
+        return Population(
+            self.space, self.target, self.examples, self.programs, self.load, repeats=self.repeats, seeds=self.seeds,
+            cohort=cohort, score_every=self.score_every, gradients=self.gradients, found=self.found, cache=cache,
+            say=self.say,
+        )  # fmt: skip
+
+    def settle(self, trained: Population, recorded: Sequence[Mapping] | None) -> None:
+        """Fixes the widths of blocks: those recorded when the run began, whatever this machine would choose, or measured ones."""
+        if recorded is not None:
+            if len(recorded) == len(trained.programs):
+                trained.programs = [
+                    program._replace(chunk=entry["chunk"], chunks=entry["chunks"])
+                    for program, entry in zip(trained.programs, recorded)
+                ]
+        elif self.load.memory:
+            trained.probe(self.points)
+
+    def record(self, programs: Sequence[plan.Program]) -> dict:
+        """What the ledger keeps of it."""
+        return {
+            "data": data_hash(self.examples),
+            "devices": len(self.found),
+            "programs": [
+                {"hidden": p.spec.hidden, "activations": p.spec.activations, "masked": p.spec.masked, "batch_size": p.spec.batch_size, "optimizer": p.spec.optimizer, "chunk": p.chunk, "chunks": p.chunks}
+                for p in programs
+            ],
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Programs, padding, predicted time and memory, in words."""
+        wasted = plan.waste(self.programs, self.shapes, self.shares)
+        lines = [
+            f"programs  {len(self.programs)} on {len(self.found)} device(s), {100 * wasted:.0f} % of the arithmetic is padding"
+        ]
+        memory = self.examples.x.nbytes + self.examples.y.nbytes
+        for p in self.programs:
+            padding = "padded to" if p.spec.masked else "exactly"
+            lines.append(
+                f"          {padding} {'-'.join(map(str, p.spec.sizes))}, {'/'.join(p.spec.activations) or 'linear'}, "
+                f"{p.spec.optimizer}, batch {p.spec.batch_size or 'all'}: blocks of {p.width} (chunks of {p.chunk})"
+            )
+            memory = max(
+                memory,
+                3 * p.width * plan.member_bytes(p.spec, p.spec.batch_size or self.load.train),
+            )
+        lines.append(
+            f"predicted {len(self.programs) * plan.COMPILE:.0f} s compiling, {self.predicted():.1f} s training, "
+            f"{memory / 2**20:.0f} MiB in blocks"
+        )
+        return lines
+
+
+def report_of(results: population.Results, minimize: str) -> Report:
+    """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
+    loss, error = results.loss.mean(1), results.error.mean(1)
+    epoch = results.curves[..., 0]
+    broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., 1:3]).all(-1)
+    first = np.where(broken, epoch, np.inf).min((1, 2))
+    bad = ~np.isfinite(loss)
+    diverged = np.where(bad, np.where(np.isfinite(first), first, results.reached.max(1)), 0).astype(
+        np.int64
+    )
+    columns = {
+        "error": error,
+        "train": results.train.mean(1),
+        "reached": results.reached.max(1),
+        "kept": results.kept.mean(1),
+        "diverged": diverged,
+    }
+    if results.failed.any():
+        columns["failed"] = results.failed
+    told = loss if minimize == "loss" else np.where(bad, np.nan, error)
+    if minimize == "error":
+        columns["validation_loss"] = loss
+    there = np.isfinite(epoch)[
+        ..., None
+    ]  # networks that early stopping ended leave the mean to the others
+    total = np.where(there, results.curves, 0).sum(1)
+    curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
+    return Report(told, columns, curves.astype(np.float32), seconds=results.seconds)
