@@ -135,11 +135,9 @@ def tune(options: Tune, console: Console) -> int:
         default = chosen != "full" and not named
         epochs = EPOCHS if default else assemble.fidelity_of(space)
     trials = options.trials
-    if options.search == "grid":
-        known = assemble.as_search("grid", space, options.levels).trials
-        trials = known if trials is None else trials
-    scheduler = None
-    if chosen is None:
+    if options.search == "grid" and trials is None:
+        trials = assemble.as_search("grid", space, options.levels).trials
+    if chosen is None and own is not None:
         scheduler = own.scheduler(epochs)
     elif chosen == "halving":
         trials = NETWORKS if trials is None else trials
@@ -148,10 +146,14 @@ def tune(options: Tune, console: Console) -> int:
             console.print(
                 f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end"
             )
-    elif chosen == "hyperband":
-        scheduler = schedulers.hyperband(epochs, options.eta)
     else:
-        scheduler = schedulers.SCHEDULERS[chosen](epochs=epochs)
+        makers = {
+            "hyperband": lambda: schedulers.hyperband(epochs, options.eta),
+            "median": lambda: schedulers.median(epochs, max(1, epochs // 10)),
+            "pbt": lambda: schedulers.pbt(epochs=epochs, every=max(1, epochs // 10)),
+            "full": lambda: schedulers.full(epochs),
+        }
+        scheduler = makers[str(chosen)]()
     trials = (scheduler.trials or NETWORKS) if trials is None else trials
     name = Path(options.task).stem
     out = options.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -27,13 +27,13 @@ class Outcome:
         folder: the run folder, or None.
     """
 
-    columns = ("loss", "epochs", "status")
+    columns: tuple[str, ...] = ("loss", "epochs", "status")
 
     def __init__(self, kept, space: Space, settings: dict, folder=None, times=None):
         self.records, self.space, self.settings, self.folder = kept, space, settings, folder
         self.fidelity = from_settings(settings["scheduler"]).fidelity
         self.table = records.summarise(kept, len(space.dims), self.fidelity)
-        self.times = times if folder is None else records.read_times(folder)
+        self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
         ends = [record for record in kept if record["kind"] == "stop"]
         self.stopped = ends[-1]["why"] if ends else "interrupted"
 
@@ -135,7 +135,16 @@ class Result(Outcome):
         curves: a pandas table of learning curves: trial, epoch, train, loss, error.
     """
 
-    columns = ("loss", "error", "train", "epochs", "parameters", "seconds", "diverged", "status")
+    columns: tuple[str, ...] = (
+        "loss",
+        "error",
+        "train",
+        "epochs",
+        "parameters",
+        "seconds",
+        "diverged",
+        "status",
+    )
 
     def __init__(
         self, kept, curves, space: Space, task: Task, settings: dict, folder=None, trained=None, times=None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Array = np.ndarray
 Key = tuple[int, ...]  # names that randomness is drawn under: (study seed, purpose, round, ...)
@@ -75,7 +76,7 @@ def generator(key: Key) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
-def level(unit: Array, dim: Dim) -> Array:
+def level(unit: ArrayLike, dim: Dim) -> Array:
     """Which level [n] int of an integer or categorical dimension each number of the unit interval falls on.
 
     Levels have equal shares of the interval, or, where `dim.low` is set, equal shares of a logarithmic scale of whole
@@ -95,7 +96,7 @@ def level(unit: Array, dim: Dim) -> Array:
     return np.minimum((unit * dim.levels).astype(np.int64), dim.levels - 1)
 
 
-def center(levels: Array, dim: Dim) -> Array:
+def center(levels: ArrayLike, dim: Dim) -> Array:
     """The number of the unit interval [n] that stands for each level; `level` is its inverse."""
     if dim.low:
         low, high = dim.low - 0.5, dim.low + dim.levels - 0.5

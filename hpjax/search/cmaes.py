@@ -81,7 +81,7 @@ def cmaes(
         if kinds["categorical"]:
             spaces["c_space"] = [max(2, dims[i].levels) for i in kinds["categorical"]]
         if numbers:
-            spaces |= {"mean": begin[numbers], "sigma": sigma}
+            spaces |= {"mean": begin[numbers], "sigma": sigma, "cov": np.eye(len(numbers))}
         return library.CatCMAwM(**spaces, population_size=count, seed=seed)
 
     def draw(optimizer: Any, rng: np.random.RandomState) -> tuple[Any, np.ndarray]:
@@ -109,9 +109,9 @@ def cmaes(
         seed = int(generator(key).integers(2**32))
         rng = np.random.RandomState(seed)
         optimizer = copy.deepcopy(state.optimizer)
-        missing = optimizer.population_size - len(state.drawn) - len(state.back)
+        missing = optimizer.population_size - len(state.drawn)
         pairs = [draw(optimizer, rng) for _ in range(max(0, min(n, missing)))]
-        unit = np.array([point for _, point in pairs]).reshape(-1, len(dims))
+        unit = np.array([point for _, point in pairs]).reshape(len(pairs), len(dims))
         drawn = state.drawn | {state.asked + i: solution for i, (solution, _) in enumerate(pairs)}
         asked, told_of = state.asked + len(pairs), not state.asked or "restart" in state.note
         note = state.note if told_of else {}
@@ -133,7 +133,7 @@ def cmaes(
             optimizer.tell([(drawn[t], value) for t, value in zip(ranked, values)])
             for trial in group:
                 del back[trial], drawn[trial]
-            if restart and optimizer.should_stop():
+            if restart and numbers and optimizer.should_stop():
                 restarts += 1
                 optimizer = made(size * 2**restarts, restarts)
                 note = {"restart": restarts, "generation": size * 2**restarts}

@@ -126,14 +126,18 @@ def differential(
             team = teams.get(which, nobody)
             if which not in opened:  # copied once a report, then written in place
                 opened.add(which)
-                team = Team(*(column.copy() for column in team[:3]), team.turn)
+                team = Team(team.unit.copy(), team.loss.copy(), team.epochs.copy(), team.turn)
             if place < 0 and len(team.loss) < population:
                 if (
                     not finished and not per_fidelity
                 ):  # it joins under its number, to be judged again
                     rivals[trial] = (which, len(team.loss))
-                columns = zip(team[:3], (unit[None], [loss], [epochs]))
-                team = Team(*(np.concatenate(pair) for pair in columns), team.turn)
+                team = Team(
+                    np.concatenate([team.unit, unit[None]]),
+                    np.append(team.loss, loss),
+                    np.append(team.epochs, epochs),
+                    team.turn,
+                )
             else:
                 worst = np.lexsort((team.loss, -team.epochs))[-1]
                 place = place if 0 <= place < len(team.loss) else int(worst)

@@ -82,7 +82,8 @@ def evidence(history: History, least: int) -> np.ndarray:
 
 def waiting(history: History) -> np.ndarray:
     """Points [w D] handed out and not told."""
-    return np.array(list(history.out.values())).reshape(-1, history.unit.shape[1])
+    shape = (len(history.out), history.unit.shape[1])
+    return np.array(list(history.out.values())).reshape(shape)
 
 
 def size(dims: tuple[Dim, ...]) -> float:
@@ -125,7 +126,7 @@ def distinct(
             if tries <= 32 or size(dims) > LISTED:
                 row = snap(rng.random((1, len(dims))), dims)[0]
                 if tries > 10_000:
-                    return np.array(kept).reshape(-1, len(dims)), replaced
+                    return np.array(kept).reshape(len(kept), len(dims)), replaced
                 continue
             if rest is None:
                 axes = [axis(dim, dim.levels) for dim in dims]
@@ -134,9 +135,9 @@ def distinct(
                 rng.shuffle(rest)
             rest = [r for r in rest if r.tobytes() not in seen]
             if not rest:
-                return np.array(kept).reshape(-1, len(dims)), replaced
+                return np.array(kept).reshape(len(kept), len(dims)), replaced
             row = rest.pop()
         replaced += tries > 0
         seen.add(row.tobytes())
         kept.append(row)
-    return np.array(kept).reshape(-1, len(dims)), replaced
+    return np.array(kept).reshape(len(kept), len(dims)), replaced

@@ -137,7 +137,7 @@ def _regressor(theta: np.ndarray, jitter: float) -> Any:
 
     count = len(theta) - 2
     kernel = (
-        ConstantKernel(1.0, SCALES) * Matern(np.ones(count), [LENGTHS] * count, nu=2.5)
+        ConstantKernel(1.0, SCALES) * Matern(np.ones(count), LENGTHS, nu=2.5)
         + WhiteKernel(1e-5, NOISES)
     ).clone_with_theta(theta)
     return GaussianProcessRegressor(kernel, alpha=jitter, optimizer=None, copy_X_train=False)
@@ -151,17 +151,19 @@ def posterior(
     from scipy.spatial.distance import cdist
 
     lengths = process.lengths
-    distance = np.sqrt(5) * cdist(x / lengths, process.features / lengths)  # [m n]
+    distance = np.sqrt(5) * np.asarray(cdist(x / lengths, process.features / lengths))  # [m n]
     decay = process.scale * np.exp(-distance)
     k = decay * (1 + distance + distance**2 / 3)
     mean = k @ process.alpha
-    half = solve_triangular(process.lower, k.T, lower=True, check_finite=False)  # [n m]
+    half = np.asarray(solve_triangular(process.lower, k.T, lower=True, check_finite=False))  # [n m]
     deviation = np.sqrt(np.maximum(process.scale - (half * half).sum(0), 1e-14))
     if not slopes:
         return mean, deviation, None, None
     # d k / d x_f = -5/3 decay (1 + distance) (x_f - X_f) / length_f^2
     inner = decay * (1 + distance) * (-5 / 3)
-    weight = solve_triangular(process.lower, half, lower=True, trans="T", check_finite=False).T
+    weight = np.asarray(
+        solve_triangular(process.lower, half, lower=True, trans="T", check_finite=False)
+    ).T
     by_mean, by_half = inner * process.alpha, inner * weight
     steepness = lambda w: (x * w.sum(1, keepdims=True) - w @ process.features) / lengths**2
     return mean, deviation, steepness(by_mean), -steepness(by_half) / deviation[:, None]

@@ -24,7 +24,24 @@ from hpjax.search.history import (
     waiting,
 )
 
-MODELS = ("hyperopt", "bohb")
+
+class Model(NamedTuple):
+    """What tells one estimator from another."""
+
+    together: bool  # one density over all dimensions, or one for each
+    scott: bool  # bandwidths by Scott's rule, or by the gaps between neighbours
+    share: float  # of the points, that are good; 0 for Hyperopt's quarter of the root
+    prior: float  # weight of the uniform density, a point's being 1
+    wider: float  # candidates are drawn with bandwidths so many times wider
+    candidates: int
+    explore: float  # share of proposals that are random
+
+
+MODELS = {
+    "joint": Model(True, False, 0.15, 0.3, 1.0, 64, 0.0),
+    "hyperopt": Model(False, False, 0.0, 1.0, 1.0, 24, 0.0),
+    "bohb": Model(True, True, 0.15, 1.0, 3.0, 64, 1 / 3),
+}
 TABLE = 512  # places of the unit interval at which one-dimensional densities are kept
 MOST = 192  # bad points that a density is made of: the latest of them
 TINY = 1e-12
@@ -50,21 +67,14 @@ class Kernels(NamedTuple):
     weight: np.ndarray  # [m + 1], sums to 1
 
 
-def tpe(
-    dims: tuple[Dim, ...],
-    model: str = "hyperopt",
-    startup: int | None = None,
-    candidates: int | None = None,
-    explore: float | None = None,
-) -> Searcher:
+def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None) -> Searcher:
     """Points with the largest ratio of good density over bad density.
 
     Args:
         dims: the dimensions of the space, D of them.
-        model: "hyperopt": each dimension for itself; "bohb": dimensions together.
-        startup: random points first; 10 (hyperopt) or D + 2 (bohb) where None.
-        candidates: drawn from the good density for each proposal; 24 or 64 where None.
-        explore: share of proposals that are random afterwards; 0 or 1/3 where None.
+        model: "joint": all dimensions together, with bandwidths from the gaps between neighbours; "hyperopt": each dimension
+            for itself; "bohb": together, with Scott's bandwidths, and a third of the points random.
+        startup: random points first; 10, or D + 2 for "bohb", where None.
 
     Returns:
         A Searcher. It models the highest fidelity that has enough points; points that are out, and those proposed before
@@ -80,11 +90,9 @@ def tpe(
     """
     if model not in MODELS:
         raise ValueError(f"model={model!r} is none of {', '.join(MODELS)}")
-    joint = model == "bohb"
-    width = len(dims)
-    startup = (width + 2 if joint else 10) if startup is None else startup
-    candidates = (64 if joint else 24) if candidates is None else candidates
-    explore = (1 / 3 if joint else 0.0) if explore is None else explore
+    kind, width = MODELS[model], len(dims)
+    startup = (width + 2 if kind.scott else 10) if startup is None else startup
+    propose = _jointly if kind.together else _singly
 
     def ask(state, key, n, fidelity):
         del fidelity
@@ -92,12 +100,11 @@ def tpe(
         unit = rng.random((n, width))
         rows = evidence(history, startup)
         if len(rows) >= startup and width:
-            good, bad = _split(history, rows, joint)
+            good, bad = _split(history, rows, kind.share)
             out = snap(waiting(history), dims)
-            modelled = np.flatnonzero(rng.random(n) >= explore)
+            modelled = np.flatnonzero(rng.random(n) >= kind.explore)
             if len(modelled):
-                propose = _jointly if joint else _singly
-                unit[modelled] = propose(good, bad, out, dims, rng, len(modelled), candidates)
+                unit[modelled] = propose(good, bad, out, dims, rng, len(modelled), kind)
         unit, replaced = distinct(unit, taken(history, dims), dims, rng)
         note = {"replaced": replaced} if replaced else {}
         return unit, State(handed(history, unit), note)
@@ -115,13 +122,10 @@ def _snapped(told, dims):
     return told._replace(unit=snap(told.unit, dims))
 
 
-def _split(history: History, rows: np.ndarray, joint: bool) -> tuple[np.ndarray, np.ndarray]:
+def _split(history: History, rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Good and bad points, in the order they were seen; of the bad ones, the latest MOST."""
     loss = history.loss[rows]
-    if joint:  # BOHB: the best 15 %
-        count = max(history.unit.shape[1] + 1, int(0.15 * len(rows)))
-    else:  # Hyperopt: a quarter of the root
-        count = int(np.ceil(0.25 * np.sqrt(len(rows))))
+    count = int(np.ceil(share * len(rows) if share else 0.25 * np.sqrt(len(rows))))
     count = min(count, 25, int(np.isfinite(loss).sum()))
     if count < len(rows):
         best = np.argpartition(loss, count)[:count] if count else np.zeros(0, int)
@@ -139,22 +143,22 @@ def _forgetting(count: int, full: int = 25) -> np.ndarray:
     return np.concatenate([np.linspace(1 / count, 1, count - full), np.ones(full)])
 
 
-def _kernels(points: np.ndarray, dims: tuple[Dim, ...], joint: bool) -> Kernels:
-    """A kernel at each point [m D], with the bandwidths of Hyperopt or of BOHB."""
+def _kernels(points: np.ndarray, dims: tuple[Dim, ...], model: Model) -> Kernels:
+    """A kernel at each point [m D]."""
     count, width = points.shape
     there = active(points, dims)
     spread = np.empty(points.shape)
     for i, dim in enumerate(dims):
-        if dim.kind == "categorical":
-            # a share of the prior, as if each level had been seen once more between them all
+        if dim.kind == "categorical":  # as if each level had been seen once more
             spread[:, i] = dim.levels / (there[:, i].sum() + dim.levels)
-        elif joint:
+        elif model.scott:
             seen = points[there[:, i], i]
-            scott = (seen.std() if len(seen) else 0.0) * max(count, 1) ** (-1 / (width + 4))
+            scott = 1.06 * (seen.std() if len(seen) else 0.0) * max(count, 1) ** (-1 / (width + 4))
             spread[:, i] = max(scott, 1e-3, 0.5 / dim.levels if dim.levels else 0.0)
         else:
             spread[:, i] = _gaps(points[:, i], there[:, i], dim.levels)
-    weight = np.append(_forgetting(count) if not joint else np.ones(count), 1.0)
+    weight = np.ones(count) if model.scott else _forgetting(count)
+    weight = np.append(weight, model.prior)
     return Kernels(points, spread, there, weight / weight.sum())
 
 
@@ -226,10 +230,11 @@ def _at(unit: np.ndarray, dim: Dim) -> np.ndarray:
     return np.minimum((unit * TABLE).astype(np.int64), TABLE - 1)
 
 
-def _singly(good, bad, out, dims, rng, n, candidates):
+def _singly(good, bad, out, dims, rng, n, model):
     """Hyperopt's proposals [n D]: in each dimension the candidate with the best ratio of marginal densities."""
-    nice = _kernels(good, dims, joint=False)
-    poor = _kernels(np.concatenate([bad, out]), dims, joint=False)
+    candidates = model.candidates
+    nice = _kernels(good, dims, model)
+    poor = _kernels(np.concatenate([bad, out]), dims, model)
     drawn = _drawn(nice, dims, rng, n * candidates, 1.0).reshape(n, candidates, len(dims))
     drawn = snap(drawn.reshape(-1, len(dims)), _flat(dims)).reshape(drawn.shape)
     unit = np.empty((n, len(dims)))
@@ -257,11 +262,12 @@ def _flat(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
 
 
 # --- dimensions together ------------------------------------------------------------------------------------------
-def _jointly(good, bad, out, dims, rng, n, candidates):
-    """BOHB's proposals [n D]: the candidate with the best ratio of joint densities, drawn with bandwidths three times wider."""
-    nice = _kernels(good, dims, joint=True)
-    poor = _kernels(np.concatenate([bad, out]), dims, joint=True)
-    drawn = snap(_drawn(nice, dims, rng, n * candidates, 3.0), _flat(dims))
+def _jointly(good, bad, out, dims, rng, n, model):
+    """Proposals [n D]: the candidate with the best ratio of joint densities."""
+    candidates = model.candidates
+    nice = _kernels(good, dims, model)
+    poor = _kernels(np.concatenate([bad, out]), dims, model)
+    drawn = snap(_drawn(nice, dims, rng, n * candidates, model.wider), _flat(dims))
     top = _joint(drawn, nice, dims).reshape(n, candidates)
     bottom = np.exp(_joint(drawn, poor, dims)).reshape(n, candidates)
     drawn = drawn.reshape(n, candidates, len(dims))
