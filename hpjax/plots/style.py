@@ -21,12 +21,34 @@ COLORS = (
     "#AA3377",
     "#BBBBBB",
 )  # Tol, bright
+# One colour, marker and dash for each method, the same in every figure; peers share their counterpart's colour, dashed.
+LOOKS = {
+    "random": ("#BBBBBB", "o", "-"), "sobol": ("#66CCEE", "v", "-"), "grid": ("#777777", "s", "-"),
+    "manual": ("#000000", "x", "-"), "bayes": ("#4477AA", "D", "-"), "tpe": ("#EE6677", "^", "-"),
+    "genetic": ("#228833", "P", "-"), "differential": ("#CCBB44", "X", "-"), "cmaes": ("#AA3377", "*", "-"),
+    "hyperband": ("#DDAA33", "h", "-"), "bohb": ("#BB5566", "<", "-"), "dehb": ("#004488", ">", "-"),
+    "pbt": ("#117733", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#882255", "8", "-"),
+    "median": ("#44AA99", "4", "-"),
+    "Optuna random": ("#BBBBBB", "o", "--"), "Optuna GP": ("#4477AA", "D", "--"), "Optuna TPE": ("#EE6677", "^", "--"),
+    "Optuna CMA-ES": ("#AA3377", "*", "--"), "bayesian-optimization": ("#4477AA", "s", ":"),
+    "cmaes library": ("#AA3377", "1", ":"), "SciPy DE": ("#CCBB44", "2", ":"), "evosax CMA-ES": ("#AA3377", "3", "-."),
+    "evosax DE": ("#CCBB44", "4", "-."),
+}  # fmt: skip
 STYLE = {
     "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "axes.linewidth": 0.5, "lines.linewidth": 1.0, "axes.spines.top": False,
     "axes.spines.right": False, "legend.frameon": False, "pdf.fonttype": 42, "svg.fonttype": "none",
     "svg.hashsalt": "hpjax", "figure.dpi": 100, "savefig.dpi": 300,
 }  # fmt: skip
+
+
+def look(name: str) -> dict:
+    """How a method's line is drawn; methods without a look of their own get one by their name."""
+    if name not in LOOKS:
+        number = sum(map(ord, name))
+        return {"color": COLORS[number % 6], "marker": ".", "linestyle": ("-", "--", ":")[number % 3]}  # fmt: skip
+    color, marker, dash = LOOKS[name]
+    return {"color": color, "marker": marker, "linestyle": dash}
 
 
 def figure(

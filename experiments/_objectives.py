@@ -1,0 +1,170 @@
+"""Functions whose minima are known, as batch objectives of the unit cube's points, and the published tables.
+
+Branin, six-hump camel, Hartmann, Ackley, Rosenbrock: Surjanovic & Bingham, Virtual Library of Simulation Experiments. Counting
+Ones: Falkner, Klein & Hutter 2018. Tables: Klein & Hutter 2019.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import hpjax
+
+A3 = np.array([[3, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])
+P3 = 1e-4 * np.array([[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]])  # fmt: skip
+A6 = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])  # fmt: skip
+P6 = 1e-4 * np.array([[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991], [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]])  # fmt: skip
+WEIGHTS = np.array([1, 1.2, 3, 3.2])
+
+
+class Problem(NamedTuple):
+    """A space, a loss, and the least that the loss can be."""
+
+    space: dict
+    loss: Callable  # {name: values [P]} (, epochs [P]) -> [P]
+    optimum: float
+    budget: int  # evaluations
+
+
+def _box(loss: Callable, low, high, dims: int) -> tuple[dict, Callable]:
+    """A function of points [P D] as one of named columns."""
+    low, high = np.broadcast_to(low, dims), np.broadcast_to(high, dims)
+    space = {f"x{i:02d}": hpjax.Uniform(float(low[i]), float(high[i])) for i in range(dims)}
+    return space, lambda point: loss(np.stack([point[name] for name in sorted(space)], 1))
+
+
+def branin(x):
+    """[P 2] -> [P]"""
+    a, b = x.T
+    bend = b - 5.1 / (4 * np.pi**2) * a**2 + 5 / np.pi * a - 6
+    return bend**2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(a) + 10
+
+
+def camel(x):
+    """[P 2] -> [P]"""
+    a, b = x.T
+    return (4 - 2.1 * a**2 + a**4 / 3) * a**2 + a * b + (-4 + 4 * b**2) * b**2
+
+
+def hartmann(x):
+    """[P 3] or [P 6] -> [P]"""
+    steep, at = (A3, P3) if x.shape[1] == 3 else (A6, P6)
+    return -np.exp(-(steep * (x[:, None] - at) ** 2).sum(-1)) @ WEIGHTS
+
+
+def ackley(x):
+    """[P D] -> [P]"""
+    root = np.sqrt((x**2).mean(1))
+    return -20 * np.exp(-0.2 * root) - np.exp(np.cos(2 * np.pi * x).mean(1)) + 20 + np.e
+
+
+def rosenbrock(x):
+    """[P D] -> [P]"""
+    return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
+
+
+def mixed(point):
+    """Branin over a rate on a log scale and a whole number, plus a choice of four that shifts and one of two that scales it."""
+    a = 15 * (np.log10(point["rate"]) + 5) / 5 - 5
+    b = 15 * (point["units"] - 1) / 63
+    shift = np.select([point["kind"] == k for k in "abc"], [0.0, 5.0, 12.0], 25.0)
+    scale = np.where(point["on"].astype(bool), 1.0, 1.5)
+    return scale * branin(np.stack([a, b], 1)) + shift
+
+
+def conditional(point):
+    """A choice of three, each with numbers of its own: a bowl, camel, and Rosenbrock in three dimensions."""
+    number = lambda *names: np.stack([np.nan_to_num(np.asarray(point[n], float)) for n in names], 1)  # fmt: skip
+    bowl = (number("bowl_x") ** 2).sum(1) + 0.3
+    hump = camel(number("camel_x", "camel_y")) + 1.0316284534898774
+    valley = rosenbrock(number("rose_x", "rose_y", "rose_z")) / 100 + 0.1
+    return np.select([point["kind"] == "bowl", point["kind"] == "camel"], [bowl, hump], valley)
+
+
+def counting_ones(choices: int = 8, numbers: int = 8):
+    """-(sum of choices + mean of Bernoulli(p) draws, as many as the epochs), drawn by the point and the epochs."""
+
+    def loss(point, epochs=None):
+        ones = sum(point[f"c{i}"].astype(float) for i in range(choices))
+        rates = np.stack([point[f"p{i}"] for i in range(numbers)], 1)
+        if epochs is None:
+            return -(ones + rates.sum(1))
+        means = np.empty(rates.shape)
+        for row, (rate, count) in enumerate(zip(rates, np.asarray(epochs).tolist())):
+            words = [*(rate * 2**30).astype(np.int64).tolist(), count]
+            draws = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+            means[row] = draws.binomial(count, rate) / count
+        return -(ones + means.sum(1))
+
+    space = {f"c{i}": hpjax.Choice([0, 1]) for i in range(choices)}
+    return space | {f"p{i}": hpjax.Uniform(0.0, 1.0) for i in range(numbers)}, loss
+
+
+def synthetic() -> dict[str, Problem]:
+    """The problems that need no data."""
+    found = {}
+    for name, loss, low, high, dims, optimum in (
+        ("Branin", branin, (-5, 0), (10, 15), 2, 0.39788735772973816),
+        ("six-hump camel", camel, (-3, -2), (3, 2), 2, -1.0316284534898774),
+        ("Hartmann-3", hartmann, 0, 1, 3, -3.86278214782076),
+        ("Hartmann-6", hartmann, 0, 1, 6, -3.322368011415512),
+        ("Ackley-5", ackley, -32.768, 32.768, 5, 0.0),
+        ("Rosenbrock-10", rosenbrock, -5, 10, 10, 0.0),
+    ):
+        found[name] = Problem(*_box(loss, low, high, dims), optimum, min(100, 10 * dims))
+    space = {
+        "rate": hpjax.LogUniform(1e-5, 1.0),
+        "units": hpjax.IntUniform(1, 64),
+        "kind": hpjax.Choice(["a", "b", "c", "d"]),
+        "on": hpjax.Choice([True, False]),
+    }
+    units = np.arange(1, 65)
+    a = np.linspace(-5, 10, 20001)
+    least = min(branin(np.stack([a, np.full_like(a, 15 * (u - 1) / 63)], 1)).min() for u in units)
+    found["mixed"] = Problem(space, mixed, float(least), 60)
+    space = {
+        "kind": hpjax.Choice(["bowl", "camel", "rose"]),
+        "bowl_x": hpjax.Uniform(-4.0, 4.0).when("kind", "bowl"),
+        "camel_x": hpjax.Uniform(-3.0, 3.0).when("kind", "camel"),
+        "camel_y": hpjax.Uniform(-2.0, 2.0).when("kind", "camel"),
+        **{f"rose_{n}": hpjax.Uniform(-2.0, 2.0).when("kind", "rose") for n in "xyz"},
+    }
+    found["conditional"] = Problem(space, conditional, 0.0, 70)
+    return found
+
+
+def tables(folder: Path | None) -> dict[str, Problem]:
+    """The two tables of 62,208 networks each.
+
+    Raises:
+        ValueError: a table that is not there, by its name.
+    """
+    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
+    found = {}
+    for name in ("protein", "naval"):
+        path = folder / f"fcnet_{name}_table.npz"
+        if not path.is_file():
+            raise ValueError(f"{path.name} (validation errors of 62,208 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR")  # fmt: skip
+        with np.load(path) as saved:
+            loss = saved["valid_mse"].mean(-1).astype(float)
+            axes = {axis: saved[axis] for axis in saved if axis != "valid_mse"}
+        named = ("activation_1", "activation_2", "schedule")
+        space = {
+            axis: hpjax.Choice(values.tolist()) if axis in named else hpjax.IntUniform(0, len(values) - 1)
+            for axis, values in axes.items()
+        }  # fmt: skip
+
+        def look_up(point, loss=loss, axes=axes, named=named):
+            at = [
+                np.array([axes[a].tolist().index(v) for v in point[a]]) if a in named else np.asarray(point[a], int)
+                for a in axes
+            ]  # fmt: skip
+            return loss[tuple(at)]
+
+        found[f"FCNet {name}"] = Problem(space, look_up, float(loss.min()), 100)
+    return found

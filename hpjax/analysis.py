@@ -1,0 +1,295 @@
+"""What many studies, or many trials, say together: ranks, intervals, profiles, importance. Numbers in, numbers out.
+
+This file is long because the statistics of studies and of hyperparameters share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+
+# --- over cost --------------------------------------------------------------------------------------------------------
+def at_costs(cost: np.ndarray, value: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """A step curve read at given costs [g]: the value of the last step at or before each; NaN before the first.
+
+    Args:
+        cost: [n] rising.
+        value: [n] from that cost on.
+        grid: [g].
+
+    Example:
+        >>> at_costs(np.array([1, 3]), np.array([5.0, 2.0]), np.array([0, 1, 2, 3, 4])).tolist()
+        [nan, 5.0, 5.0, 2.0, 2.0]
+    """
+    at = np.searchsorted(cost, grid, side="right") - 1
+    return np.where(at >= 0, np.asarray(value, float)[np.maximum(at, 0)], np.nan)
+
+
+def bands(values: np.ndarray) -> np.ndarray:
+    """Lower quartile, median and upper quartile over seeds, [3 g] of [s g]; NaN where a seed has none yet."""
+    blank = np.isnan(values).any(0)
+    found = np.quantile(np.where(np.isnan(values), np.inf, values), [0.25, 0.5, 0.75], axis=0, method="median_unbiased")  # fmt: skip
+    return np.where(blank, np.nan, found)
+
+
+# --- over methods -----------------------------------------------------------------------------------------------------
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks [n k] of k methods on each of n problems: 1 is the lowest value, ties share their mean.
+
+    Example:
+        >>> ranks(np.array([[0.1, 0.3, 0.1]])).tolist()
+        [[1.5, 3.0, 1.5]]
+    """
+    from scipy.stats import rankdata
+
+    return rankdata(np.where(np.isfinite(values), values, np.inf), axis=1)
+
+
+def bootstrap(
+    values: Sequence[np.ndarray], statistic: Callable = np.mean, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:  # fmt: skip
+    """A statistic of several strata, averaged over them, and its stratified percentile interval.
+
+    Args:
+        values: one array per stratum; its rows (axis 0) are drawn again with replacement, each stratum for itself.
+        statistic: rows -> number.
+        level: of the interval.
+        draws: of the bootstrap.
+        seed: of the draws.
+
+    Returns:
+        (estimate, low, high).
+
+    References:
+        Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice (stratified bootstrap).
+    """
+    rng = np.random.default_rng(seed)
+    mean = lambda parts: float(np.mean([statistic(part) for part in parts]))
+    found = [mean([part[rng.integers(len(part), size=len(part))] for part in values]) for _ in range(draws)]  # fmt: skip
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return mean(values), float(low), float(high)
+
+
+def critical_difference(methods: int, problems: int, alpha: float = 0.05) -> float:
+    """Nemenyi's critical difference of mean ranks, q sqrt(k (k + 1) / 6 N) (Demsar 2006, section 3.2.2).
+
+    Example:
+        >>> round(critical_difference(5, 30), 3)
+        1.114
+    """
+    from scipy.stats import studentized_range
+
+    q = studentized_range.ppf(1 - alpha, methods, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(methods * (methods + 1) / (6 * problems)))
+
+
+def cliques(mean_ranks: np.ndarray, difference: float) -> list[tuple[int, int]]:
+    """Groups of methods, as (first, last) of the sorted mean ranks, that lie within a critical difference; maximal ones only.
+
+    Example:
+        >>> cliques(np.array([1.0, 1.5, 3.0, 3.2]), 0.6)
+        [(0, 1), (2, 3)]
+    """
+    ordered, found = np.sort(mean_ranks), []
+    for first in range(len(ordered)):
+        last = int(np.searchsorted(ordered, ordered[first] + difference, side="right")) - 1
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found
+
+
+def wilcoxon(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """One-sided p of Wilcoxon's signed-rank test that ours are lower, in pairs; 1 where all pairs are equal."""
+    from scipy import stats
+
+    return 1.0 if np.array_equal(ours, theirs) else float(stats.wilcoxon(ours, theirs, alternative="less").pvalue)  # fmt: skip
+
+
+def profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Share of runs [k g] whose score is above each level (Dolan & More 2002; Agarwal et al. 2021), of scores [k n]."""
+    return (scores[:, :, None] > levels).mean(1)
+
+
+def ecdf(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The empirical distribution of finite values: where it steps [n], and to which share of all [n]."""
+    finite = np.sort(values[np.isfinite(values)])
+    return finite, np.arange(1, len(finite) + 1) / max(1, len(values))
+
+
+def best_of(values: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """E[lowest of k draws with replacement] of a finite table, exactly: sum of v_(i) (P(all >= i) - P(all > i)).
+
+    Example:
+        >>> best_of(np.array([0.0, 1.0]), [1, 2]).tolist()
+        [0.5, 0.25]
+    """
+    ordered = np.sort(np.asarray(values, float).ravel())
+    above = 1 - np.arange(len(ordered) + 1) / len(ordered)
+    return np.array([ordered @ (above[:-1] ** k - above[1:] ** k) for k in counts])
+
+
+# --- over hyperparameters ---------------------------------------------------------------------------------------------
+class Importance(NamedTuple):
+    """How much of the variance of the loss single hyperparameters, and pairs of them, explain."""
+
+    single: np.ndarray  # [D]
+    deviation: np.ndarray  # [D] over trees
+    pairs: dict[tuple[int, int], float]  # beyond the two singles
+
+
+def forest(unit: np.ndarray, value: np.ndarray, trees: int = 64, seed: int = 0):
+    """A random forest of values [n] over points [n D] of the unit cube."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(
+        trees, min_samples_leaf=2, max_features=0.7, bootstrap=True, random_state=seed
+    ).fit(unit, value)
+
+
+def fanova(unit: np.ndarray, value: np.ndarray, pairs: bool = False, trees: int = 64, seed: int = 0) -> Importance:  # fmt: skip
+    """Functional analysis of variance on a random forest over the unit cube.
+
+    A tree is constant on boxes, so that its marginals are sums over boxes, exact for the tree.
+
+    Args:
+        unit: [n D] points, levels at their centers.
+        value: [n] losses (their logarithms or ranks, where they have long tails); finite.
+        pairs: also the interactions of two.
+        trees: of the forest.
+        seed: of the forest.
+
+    References:
+        Hutter, Hoos & Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance, algorithm 2.
+    """
+    width = unit.shape[1]
+    shares, joint = [], {pair: [] for pair in combinations(range(width), 2)} if pairs else {}
+    for tree in forest(unit, value, trees, seed).estimators_:
+        low, high, leaf = _boxes(tree.tree_, width)
+        side = high - low
+        volume = side.prod(1)
+        mean = float(volume @ leaf)
+        variance = float(volume @ (leaf - mean) ** 2)
+        if variance <= 1e-15:
+            continue
+        single = {}
+        for i in range(width):
+            cuts, overlap = _strips(low[:, i], high[:, i])
+            weight = volume / side[:, i]
+            effect = overlap @ (weight * leaf) - mean  # [strips]
+            single[i] = (effect, overlap, np.diff(cuts))
+        shares.append([float(single[i][2] @ single[i][0] ** 2) / variance for i in range(width)])
+        for i, j in joint:
+            (a, over_a, wide_a), (b, over_b, wide_b) = single[i], single[j]
+            weight = volume / (side[:, i] * side[:, j]) * leaf
+            cell = (over_a * weight) @ over_b.T - mean - a[:, None] - b
+            joint[i, j].append(float(wide_a @ cell**2 @ wide_b) / variance)
+    table = np.array(shares) if shares else np.zeros((1, width))
+    return Importance(table.mean(0), table.std(0), {pair: float(np.mean(v)) if v else 0.0 for pair, v in joint.items()})  # fmt: skip
+
+
+def _boxes(tree, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A tree's leaves: their corners [l D], [l D] in the unit cube, and values [l]."""
+    lows, highs, leaves = [], [], []
+    stack = [(0, np.zeros(width), np.ones(width))]
+    while stack:
+        node, low, high = stack.pop()
+        if tree.children_left[node] < 0:
+            lows.append(low)
+            highs.append(high)
+            leaves.append(float(tree.value[node].ravel()[0]))
+            continue
+        at, cut = tree.feature[node], tree.threshold[node]
+        below, above = high.copy(), low.copy()
+        below[at], above[at] = min(cut, high[at]), max(cut, low[at])
+        stack += [(tree.children_left[node], low, below), (tree.children_right[node], above, high)]
+    return np.array(lows), np.array(highs), np.array(leaves)
+
+
+def _strips(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cuts [s + 1] of one dimension, and which boxes cover which strip between them [s l]."""
+    cuts = np.unique(np.concatenate([low, high, [0.0, 1.0]]))
+    middle = (cuts[:-1] + cuts[1:]) / 2
+    return cuts, ((low <= middle[:, None]) & (middle[:, None] < high)).astype(float)
+
+
+def ped_anova(unit: np.ndarray, value: np.ndarray, better: float = 0.1, than: float = 1.0, places: int = 100) -> np.ndarray:  # fmt: skip
+    """Importance [D] for being among the best `better` of the best `than`, by Pearson divergences of one-dimensional densities.
+
+    Args:
+        unit: [n D].
+        value: [n] losses.
+        better: share of all points that counts as good.
+        than: share of all points that they are compared with.
+        places: of the densities.
+
+    Returns:
+        Shares that sum to 1.
+
+    References:
+        Watanabe, Bansal & Hutter 2023, PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces, eq. 15.
+    """
+    order = np.argsort(value, kind="stable")
+    few = unit[order[: max(2, round(better * len(order)))]]
+    many = unit[order[: max(2, round(than * len(order)))]]
+    divergence = np.empty(unit.shape[1])
+    for i in range(unit.shape[1]):
+        p, q = _density(few[:, i], places), _density(many[:, i], places)
+        divergence[i] = np.mean((p / q - 1) ** 2 * q)
+    return divergence / max(divergence.sum(), 1e-300)
+
+
+def _density(numbers: np.ndarray, places: int) -> np.ndarray:
+    """A kernel density on the unit interval at the middles of `places` cells, mean 1, nowhere 0."""
+    x = (np.arange(places) + 0.5) / places
+    width = max(1.06 * numbers.std() * len(numbers) ** -0.2, 1 / places)
+    kernels = np.exp(-0.5 * ((x - numbers[:, None]) / width) ** 2)
+    kernels /= kernels.sum(1, keepdims=True)
+    total = kernels.sum(0) * places + 1
+    return total / (len(numbers) + 1)
+
+
+def partial_dependence(
+    unit: np.ndarray, value: np.ndarray, dims: Sequence[int], places: int = 40, trees: int = 64, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """The forest's mean over all other dimensions, along one dimension or two.
+
+    Args:
+        unit: [n D].
+        value: [n] finite.
+        dims: one or two dimensions.
+        places: per dimension.
+
+    Returns:
+        Places [p], means [p] or [p p], and deviations over trees, alike.
+
+    References:
+        Friedman 2001, Greedy Function Approximation, section 8.2.
+    """
+    x = (np.arange(places) + 0.5) / places
+    width = unit.shape[1]
+    found = []
+    for tree in forest(unit, value, trees, seed).estimators_:
+        low, high, leaf = _boxes(tree.tree_, width)
+        side = high - low
+        rest = np.delete(side, list(dims), axis=1).prod(1) * leaf
+        inside = [((low[:, i] <= x[:, None]) & (x[:, None] < high[:, i])).astype(float) for i in dims]  # fmt: skip
+        found.append(inside[0] @ rest if len(dims) == 1 else (inside[0] * rest) @ inside[1].T)
+    table = np.array(found)
+    return x, table.mean(0), table.std(0)
+
+
+def pareto(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Rows [m] that no other beats in both cost and value, by rising cost.
+
+    Example:
+        >>> pareto(np.array([1, 2, 3]), np.array([5.0, 6.0, 1.0])).tolist()
+        [0, 2]
+    """
+    order = np.lexsort((value, cost))
+    order = order[np.isfinite(np.asarray(value)[order])]
+    best = np.minimum.accumulate(np.append(np.inf, np.asarray(value)[order]))[:-1]
+    return order[np.asarray(value)[order] < best]

@@ -1,0 +1,224 @@
+"""Methods side by side: anytime curves, ranks, critical differences, profiles, distributions, Pareto fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hpjax.plots.style import look
+
+
+def anytime(
+    axes, cost, curves: Mapping[str, np.ndarray], xlabel: str, ylabel: str, log: bool = True
+) -> None:
+    """The best value so far over cost: median over seeds as a step line, quartiles as a band.
+
+    Args:
+        axes: to draw on.
+        cost: [g].
+        curves: method -> [3 g], lower quartile, median and upper quartile; NaN before the first.
+        xlabel, ylabel: with units.
+        log: both axes logarithmic, where the values allow it.
+    """
+    cost = np.asarray(cost, float)
+    for name, (low, middle, high) in curves.items():
+        style = look(name)
+        seen = np.isfinite(middle)
+        if not seen.any():
+            continue
+        every = max(1, int(seen.sum()) // 6)
+        axes.plot(
+            cost[seen],
+            middle[seen],
+            label=name,
+            drawstyle="steps-post",
+            markersize=3,
+            markevery=every,
+            linewidth=1,
+            **style,
+        )
+        axes.fill_between(
+            cost[seen],
+            low[seen],
+            high[seen],
+            step="post",
+            color=style["color"],
+            alpha=0.12,
+            linewidth=0,
+        )
+    values = np.concatenate([np.ravel(curve) for curve in curves.values()])
+    values = values[np.isfinite(values)]
+    if log and len(values) and values.min() > 0 and values.max() > 3 * values.min():
+        axes.set_yscale("log")
+    if log and cost.max() > 20 * cost[cost > 0].min():
+        axes.set_xscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+
+
+def rank_curves(
+    axes,
+    cost,
+    ranks: Mapping[str, np.ndarray],
+    xlabel: str,
+    errors: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Mean rank over cost, 1 is best; a band of two standard errors where given.
+
+    Args:
+        axes: to draw on.
+        cost: [g].
+        ranks: method -> [g].
+        xlabel: with unit.
+        errors: method -> [g] standard errors.
+    """
+    for name, rank in ranks.items():
+        style = look(name)
+        every = max(1, len(rank) // 6)
+        axes.plot(
+            cost, rank, label=name, drawstyle="steps-post", markersize=3, markevery=every, **style
+        )
+        if errors is not None:
+            band = 2 * errors[name]
+            axes.fill_between(
+                cost,
+                rank - band,
+                rank + band,
+                step="post",
+                color=style["color"],
+                alpha=0.12,
+                linewidth=0,
+            )
+    if max(cost) > 20 * min(c for c in cost if c > 0):
+        axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("mean rank (1 is best)")
+
+
+def critical_difference(
+    axes, mean_ranks: Mapping[str, float], difference: float, groups: Sequence[tuple[int, int]]
+) -> None:
+    """Demsar's diagram: methods on a line of mean ranks, the best at the right; bars join those that do not differ.
+
+    Args:
+        axes: to draw on.
+        mean_ranks: method -> mean rank.
+        difference: critical difference.
+        groups: (first, last) of the methods sorted by mean rank, that bars join.
+
+    References:
+        Demsar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets, figure 1.
+    """
+    names = sorted(mean_ranks, key=lambda name: mean_ranks[name])
+    count = len(names)
+    low, high = 1, count
+    half = -(-count // 2)
+    depth = 1.2 + 0.35 * len(groups)
+    axes.set_xlim(high + 0.02 * count, low - 0.02 * count)
+    axes.set_ylim(depth + half + 0.2, -1.1)
+    axes.hlines(0, low, high, color="black", linewidth=0.8)
+    for tick in range(low, high + 1):
+        axes.vlines(tick, -0.15, 0, color="black", linewidth=0.8)
+        axes.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=6)
+    for place, name in enumerate(names):
+        best = place < half
+        row = depth + (place if best else count - 1 - place)
+        edge = low if best else high
+        rank = mean_ranks[name]
+        axes.plot(
+            [rank, rank, edge],
+            [0, row, row],
+            color=look(name)["color"],
+            linewidth=0.8,
+            clip_on=False,
+        )
+        axes.plot(
+            [rank],
+            [0],
+            marker=look(name)["marker"],
+            color=look(name)["color"],
+            markersize=3.5,
+            clip_on=False,
+        )
+        label = f"{name} {rank:.2f}"
+        axes.annotate(
+            label,
+            (edge, row),
+            xytext=(3 if best else -3, 0),
+            textcoords="offset points",
+            ha="left" if best else "right",
+            va="center",
+            fontsize=6.5,
+            annotation_clip=False,
+        )
+    for level, (first, last) in enumerate(groups):
+        axes.hlines(
+            0.45 + 0.35 * level,
+            mean_ranks[names[first]] - 0.03,
+            mean_ranks[names[last]] + 0.03,
+            color="black",
+            linewidth=2.2,
+        )
+    axes.hlines(-0.95, low, min(high, low + difference), color="black", linewidth=1)
+    axes.text(
+        low + difference / 2,
+        -1.0,
+        f"critical difference {difference:.2f}",
+        ha="center",
+        va="bottom",
+        fontsize=6,
+    )
+    axes.set_axis_off()
+
+
+def profiles(axes, levels, shares: Mapping[str, np.ndarray], xlabel: str) -> None:
+    """Share of runs that score above each level, a falling line per method."""
+    for name, share in shares.items():
+        axes.plot(levels, share, label=name, **(look(name) | {"marker": None}))
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("fraction of runs above")
+
+
+def ecdfs(axes, steps: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str) -> None:
+    """Empirical distributions: share of values at or below each, a rising step line each."""
+    for name, (value, share) in steps.items():
+        axes.step(value, share, where="post", label=name, **(look(name) | {"marker": None}))
+    values = np.concatenate([value for value, _ in steps.values()])
+    if len(values) and values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_xscale("log")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("cumulative share")
+
+
+def pareto(axes, cost, value, front: np.ndarray, xlabel: str, ylabel: str) -> None:
+    """Trials by cost and value, and the front that no other trial beats in both.
+
+    Args:
+        axes: to draw on.
+        cost, value: [n].
+        front: rows of the front, by rising cost.
+        xlabel, ylabel: with units.
+    """
+    cost, value = np.asarray(cost, float), np.asarray(value, float)
+    rest = np.isfinite(value)
+    axes.plot(cost[rest], value[rest], ".", color="#BBBBBB", markersize=3, label="trials")
+    axes.plot(
+        cost[front],
+        value[front],
+        color="#4477AA",
+        marker="o",
+        markersize=3,
+        drawstyle="steps-post",
+        label="Pareto front",
+    )
+    if cost.max() > 10 * max(cost.min(), 1e-12):
+        axes.set_xscale("log")
+    if value[rest].min() > 0:
+        axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.legend(loc="upper right")
