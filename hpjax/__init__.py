@@ -1,6 +1,8 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
 from hpjax.api import open_run, resume, tune
+from hpjax.compare import Comparison, compare, open_comparison
+from hpjax.confirm import Confirmation, confirm
 from hpjax.network import Network, fit
 from hpjax.objective import minimize
 from hpjax.population import Population
@@ -12,6 +14,8 @@ from hpjax.tasks import Task, TaskError
 
 __all__ = [
     "Choice",
+    "Comparison",
+    "Confirmation",
     "IntUniform",
     "LogIntUniform",
     "LogUniform",
@@ -24,6 +28,8 @@ __all__ = [
     "Task",
     "TaskError",
     "Uniform",
+    "compare",
+    "confirm",
     "fit",
     "full",
     "halving",
@@ -31,6 +37,7 @@ __all__ = [
     "ladder",
     "median",
     "minimize",
+    "open_comparison",
     "open_run",
     "pbt",
     "replay",

@@ -175,6 +175,8 @@ def load_assembly(out: str | Path, *, task=None, search=None, scheduler=None, sa
     """The study that a run folder's run.json describes."""
     settings = records.read_json(Path(out) / "run.json")
     space, found = _parts(settings, task)
+    if settings.get("comparison"):
+        raise RunError(f"{out} is part of a comparison; go on with that: compare(..., resume=True)")
     search = settings["search"] if search is None else search
     if search is None:
         raise RunError(

@@ -10,6 +10,9 @@ import hpjax
 ROOT = Path(hpjax.__file__).parent
 MAY = {
     "api": {"assemble", "result", "study", "population", "space", "schedulers", "records", "tasks", "train"},
+    "compare": {"api", "analysis", "assemble", "population", "result", "study", "space", "schedulers", "records", "tasks", "training"},
+    "confirm": {"result", "schedulers", "training"},
+    "analysis": set(),
     "objective": {"assemble", "result", "study", "space", "schedulers", "records"},
     "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
     "network": {"assemble", "training", "population", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},

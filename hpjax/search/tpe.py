@@ -44,6 +44,7 @@ MODELS = {
 }
 TABLE = 512  # places of the unit interval at which one-dimensional densities are kept
 MOST = 192  # bad points that a density is made of: the latest of them
+SIGHTS = 16  # times that a batch looks at itself
 TINY = 1e-12
 
 
@@ -264,46 +265,61 @@ def _flat(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
 # --- dimensions together ------------------------------------------------------------------------------------------
 def _jointly(good, bad, out, dims, rng, n, model):
     """Proposals [n D]: the candidate with the best ratio of joint densities."""
-    candidates = model.candidates
     nice = _kernels(good, dims, model)
     poor = _kernels(np.concatenate([bad, out]), dims, model)
-    drawn = snap(_drawn(nice, dims, rng, n * candidates, model.wider), _flat(dims))
-    top = _joint(drawn, nice, dims).reshape(n, candidates)
-    bottom = np.exp(_joint(drawn, poor, dims)).reshape(n, candidates)
-    drawn = drawn.reshape(n, candidates, len(dims))
-    share = 1 / (len(poor.weight) + 1)
+    shape = (n, model.candidates)
+    drawn = snap(_drawn(nice, dims, rng, n * model.candidates, model.wider), _flat(dims))
+    places = _places(drawn, dims)
+    top = _density(places, _slopes(nice, dims), nice.weight).reshape(shape)
+    bottom = np.exp(_density(places, _slopes(poor, dims), poor.weight)).reshape(shape)
+    places, drawn = places.reshape(*shape, -1), drawn.reshape(*shape, len(dims))
     spread = np.median(poor.width, axis=0) if len(poor.width) else np.ones(len(dims))
-    unit = np.empty((n, len(dims)))
-    for row in range(n):
-        unit[row] = drawn[row, np.argmax(top[row] - np.log(bottom[row] + TINY))]
-        if row + 1 < n:  # what is proposed now counts as bad for the rest of the batch
-            one = Kernels(unit[row : row + 1], spread[None], active(unit[row : row + 1], dims), np.array([1.0, 0.0]))  # fmt: skip
-            rest = drawn[row + 1 :].reshape(-1, len(dims))
-            added = np.exp(_joint(rest, one, dims)).reshape(-1, candidates)
-            bottom[row + 1 :] = (1 - share) * bottom[row + 1 :] + share * added
+    unit, step = np.empty((n, len(dims))), max(1, n // SIGHTS)
+    for row in range(0, n, step):
+        rows = np.arange(row, min(row + step, n))
+        best = np.argmax(top[rows] - np.log(bottom[rows] + TINY), axis=1)
+        unit[rows] = drawn[rows, best]
+        after = rows[-1] + 1
+        if after < n:  # what is proposed now counts as bad for the rest of the batch
+            wide = np.tile(spread, (len(rows), 1))
+            new = Kernels(unit[rows], wide, active(unit[rows], dims), np.ones(len(rows)))
+            added = np.exp(places[after:] @ _slopes(new, dims).T).sum(-1)
+            share = len(rows) / (len(poor.weight) + len(rows))
+            bottom[after:] = (1 - share) * bottom[after:] + share * added / len(rows)
     return unit
 
 
-def _joint(unit: np.ndarray, kernels: Kernels, dims: tuple[Dim, ...]) -> np.ndarray:
-    """Log density [c] of points under a mixture of product kernels, as one matrix product over (point, kernel)."""
-    may = active(unit, dims).astype(float)  # a candidate's inactive dimensions do not count
-    left, right = [], []
+def _places(unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
+    """Points [c D] as the left side [c F] of a product that gives log kernels: x^2, x, 1 of numbers, levels of choices."""
+    may, found = active(unit, dims), []  # inactive dimensions do not count
+    for i, dim in enumerate(dims):
+        x, on = unit[:, i], may[:, i : i + 1]
+        if dim.kind == "categorical":
+            found.append(on * (level(x, dim)[:, None] == np.arange(dim.levels)))
+        else:
+            found.append(on * np.stack([x * x, x, np.ones_like(x)], 1))
+    return np.concatenate(found, 1)
+
+
+def _slopes(kernels: Kernels, dims: tuple[Dim, ...]) -> np.ndarray:
+    """Kernels as the right side [m F] of that product; a kernel without a dimension is the prior there, log 1."""
+    found = []
     for i, dim in enumerate(dims):
         center, width = kernels.center[:, i], kernels.width[:, i]
-        own, on = kernels.there[:, i].astype(float), may[:, i]
         if dim.kind == "categorical":
             same = level(center, dim)[:, None] == np.arange(dim.levels)
             value = np.log(width[:, None] + (1 - width[:, None]) * same * dim.levels)
-            chosen = level(unit[:, i], dim)[:, None] == np.arange(dim.levels)
-            left.append(chosen * on[:, None])
-            right.append(value * own[:, None])
         else:
             scale = np.log(width * np.sqrt(2 * np.pi) * _mass(0.0, 1.0, center, width))
-            x = unit[:, i]
-            left.append(np.stack([x * x * on, x * on, on], 1))
-            tight = own / width**2
-            right.append(np.stack([-0.5 * tight, tight * center, -0.5 * tight * center**2 - own * scale], 1))  # fmt: skip
-    logs = np.concatenate(left, 1) @ np.concatenate(right, 1).T  # [c m]
-    logs = np.append(logs, np.zeros((len(unit), 1)), 1)  # the prior
-    most = logs.max(1, keepdims=True)
-    return most[:, 0] + np.log(np.exp(logs - most) @ kernels.weight + TINY)
+            tight = 1 / width**2
+            value = np.stack([-0.5 * tight, tight * center, -0.5 * tight * center**2 - scale], 1)
+        found.append(value * kernels.there[:, i : i + 1])
+    return np.concatenate(found, 1)
+
+
+def _density(places: np.ndarray, slopes: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Log density [c] of a mixture whose last part is the prior."""
+    logs = places @ slopes.T  # [c m]
+    most = np.maximum(logs.max(1, initial=0.0), 0.0)[:, None]
+    total = np.exp(logs - most) @ weight[:-1] + np.exp(-most[:, 0]) * weight[-1]
+    return most[:, 0] + np.log(total + TINY)

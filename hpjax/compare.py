@@ -1,0 +1,371 @@
+"""Which method is better? Studies of several methods and seeds, trained as one population: `compare` and its Comparison.
+
+This file is long because a comparison is planned, run, resumed, read again and summarised here.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hpjax import analysis, population, records, study
+from hpjax.assemble import (
+    Part,
+    as_scheduler,
+    as_space,
+    as_task,
+    fidelity_of,
+    part,
+    plan_record,
+    sample,
+)
+from hpjax.population import Population
+from hpjax.records import Ledger, RunError
+from hpjax.result import Result
+from hpjax.schedulers import from_settings
+from hpjax.space import Space
+from hpjax.study import Progress, Stop
+from hpjax.tasks import Task
+from hpjax.training import SAMPLES, Training, report_of
+
+if TYPE_CHECKING:
+    import pandas
+
+STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
+METHOD = ("search", "scheduler", "trials", "batch", "start", "levels")  # what a method may say
+BUDGET = 30  # networks at full fidelity that every study may cost where nothing is said
+GRID = 60  # places of the budget at which curves are compared
+Watch = Callable[[str, int, Progress, Population], None]
+
+
+class Entry(NamedTuple):
+    """One study of a comparison."""
+
+    name: str
+    seed: int
+    part: Part
+
+    @property
+    def folder(self) -> str:
+        """Its run folder within the comparison's."""
+        return f"{self.name}/seed{self.seed}"
+
+
+def compare(
+    methods: Mapping[str, Any] | Sequence[str],
+    space: Space | Mapping | str | Path,
+    task: Task | str | Path | tuple = "digits",
+    *,
+    seeds: int | Sequence[int] = 10,
+    epochs: int | None = None,
+    stop: Mapping | None = None,
+    folds: int = 1,
+    repeats: int = 1,
+    minimize: str = "loss",
+    levels: int = 5,
+    score_every: int = 1,
+    gradients: str = "explicit",
+    data: str | Path | None = None,
+    target: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    watch: Watch = lambda name, seed, progress, trained: None,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Runs methods against each other, at equal cost, on the same seeds; all networks of a round train together.
+
+    A study within a comparison is the study alone: same folds, initial weights, minibatches and proposals for its seed, up to
+    rounding.
+
+    Args:
+        methods: names, or {name: method}, where a method is a search as `tune` takes it, or a dict of {"search", "scheduler",
+            "trials", "batch", "start", "levels"}.
+        space, task: as for `tune`.
+        seeds: how many, or which.
+        epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
+        stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
+            that reaches them; curves and tables are cut at the limit of epochs.
+        folds, repeats, minimize, levels, score_every, gradients, data, target: as for `tune`. A grid without levels of its own
+            takes as many as the epochs allow.
+        out: folder for the studies' run folders; nothing is written where None.
+        resume: go on with the comparison in `out`; give the same arguments again.
+        watch: shown (name, seed, progress, population) after every report.
+        say: shown warnings; standard error where None.
+
+    Returns:
+        A Comparison.
+
+    Raises:
+        ValueError: anything that can be wrong with the arguments, methods of different full fidelity among it.
+        RunError: a folder that is in use, cannot be written, or was made by other arguments.
+
+    Example:
+        >>> from hpjax import LogUniform
+        >>> space = {"hidden": (8,), "learning_rate": LogUniform(1e-3, 1e-1), "epochs": 3}
+        >>> found = compare(["random", "sobol"], space, "iris", seeds=2, stop={"trials": 4})
+        >>> sorted(found.table.index)
+        ['random', 'sobol']
+    """
+    say = say or population.warn
+    space, found = as_space(space), as_task(task, data, target)
+    fidelity = epochs or fidelity_of(space)
+    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds must be at least one, each once, got {seeds!r}")
+    named = methods if isinstance(methods, Mapping) else {str(name): name for name in methods}
+    if not named:
+        raise ValueError("compare needs at least one method")
+    limits = dict(stop) if stop is not None else {"epochs": BUDGET * fidelity}
+    for name in limits:
+        if name not in Stop._fields:
+            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
+    common = {
+        "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
+        "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
+        "target": target, "folds": folds, "repeats": repeats, "minimize": minimize, "score_every": score_every,
+        "gradients": gradients, "comparison": True,
+    }  # fmt: skip
+    entries = [
+        Entry(name, seed, _part(name, method, seed, common, limits, space, fidelity, levels))
+        for name, method in named.items()
+        for seed in numbers
+    ]
+    reached = {entry.name: entry.part.scheduler.fidelity for entry in entries}
+    if len(set(reached.values())) > 1:
+        raise ValueError(
+            "the methods differ in full fidelity, which learning-rate schedules run over: "
+            + ", ".join(f"{name} {value}" for name, value in reached.items())
+            + "; give them schedulers that end at the same epoch"
+        )
+    folder = Path(out) if out is not None else None
+    ledgers: list[Ledger] = []
+    try:
+        for entry in entries:
+            ledgers.append(_ledger(folder, entry, resume))
+        if folder is not None and not resume:
+            records.write_json(folder / "compare.json", common | {"seeds": numbers, "stop": limits, "methods": list(named)})  # fmt: skip
+        trained = _train(entries, ledgers, numbers, space, found, common, watch, say)
+    finally:
+        for ledger in ledgers:
+            ledger.close()
+    results = [
+        Result(ledger.records, ledger.get_curves, space, found, entry.part.settings, ledger.folder, trained, ledger.times)
+        for entry, ledger in zip(entries, ledgers)
+    ]  # fmt: skip
+    return Comparison(list(named), numbers, results, folder, trained)
+
+
+def open_comparison(out: str | Path, task: Task | tuple | None = None) -> Comparison:
+    """A comparison's folder, read without training anything.
+
+    Raises:
+        RunError: no comparison there.
+    """
+    from hpjax.api import open_run
+
+    settings = records.read_json(Path(out) / "compare.json")
+    results = [
+        open_run(Path(out) / name / f"seed{seed}", task)
+        for name in settings["methods"]
+        for seed in settings["seeds"]
+    ]
+    return Comparison(settings["methods"], settings["seeds"], results, Path(out))
+
+
+def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
+    """One study's search, scheduler and limits."""
+    if not re.fullmatch(r"[\w.+() -]+", name):
+        raise ValueError(f"method {name!r} cannot name a folder; use letters, digits, . + - and ()")
+    said = dict(method) if isinstance(method, Mapping) else {"search": method}
+    for key in said:
+        if key not in METHOD:
+            raise ValueError(f"method {name!r} has no {key!r}; it may have {', '.join(METHOD)}")
+    search = said.get("search", "random")
+    scheduler = as_scheduler(search, said.get("scheduler"), fidelity)
+    stop = dict.fromkeys(Stop._fields) | limits
+    if said.get("trials") is not None:
+        stop["trials"] = said["trials"]
+    if search == "grid" and "levels" not in said and limits.get("epochs"):
+        levels = _levels(space, limits["epochs"] // scheduler.fidelity)
+    settings = common | {
+        "search": search if isinstance(search, (str, list, tuple)) else None, "seed": seed,
+        "start": [dict(config) for config in said.get("start", ())], "scheduler": scheduler.settings,
+        "levels": said.get("levels", levels), "batch": said.get("batch"), "stop": stop,
+    }  # fmt: skip
+    return part(settings, space, search, scheduler)
+
+
+def _levels(space: Space, most: int) -> int:
+    """The most levels per range with which a grid has no more than `most` combinations; at least 1."""
+    size = lambda levels: np.prod([len(axis) for axis in space.axes(levels)], dtype=float)
+    levels = 1
+    while size(levels + 1) <= most and levels < most and size(levels + 1) > size(levels):
+        levels += 1
+    return levels
+
+
+def _ledger(folder: Path | None, entry: Entry, resume: bool) -> Ledger:
+    if folder is None:
+        return Ledger()
+    where = folder / entry.folder
+    begun = (where / "ledger.jsonl").exists()
+    if resume and not (folder / "compare.json").exists():
+        raise RunError(f"no comparison in {folder}: compare.json is missing")
+    ledger = Ledger(where, resume=resume and begun)
+    if not (resume and begun):
+        records.write_json(where / "run.json", entry.part.settings)
+    return ledger
+
+
+def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Population:
+    """Drives all studies to their ends, their orders merged."""
+    parts = [entry.part for entry in entries]
+    costs = [_cost(one) for one in parts]
+    known = [one.points[: SAMPLES // 4] for one in parts if one.points is not None]
+    points = np.concatenate([sample(space, seeds[0]), *known])
+    training = Training(
+        space, task, points, fidelity=parts[0].scheduler.fidelity, seeds=seeds, folds=common["folds"],
+        repeats=common["repeats"], score_every=common["score_every"], gradients=common["gradients"],
+        trials=sum(trials for trials, _ in costs), say=say,
+        epochs=sum(trials * epochs for trials, epochs in costs) / max(1, sum(trials for trials, _ in costs)),
+    )  # fmt: skip
+    cohorts = np.array([seeds.index(entry.seed) for entry in entries])
+    trained = training.population(cohort=lambda trial: cohorts[np.asarray(trial) // STRIDE])
+    recorded = next((ledger.records[0]["programs"] for ledger in ledgers if ledger.replaying), None)
+    training.settle(trained, recorded)
+    plays = {}
+    for number, (entry, ledger) in enumerate(zip(entries, ledgers)):
+        one = entry.part
+        batch = one.settings["batch"] or one.searcher.batch or 2**20
+        ledger.put(plan_record(space, entry.seed, batch, one.scheduler, training.record(trained.programs)))  # fmt: skip
+        fulfil = study.Fulfil(
+            carry_out=lambda order: None,  # `together` does
+            recall=lambda order, number=number: trained.recall(study.merged({number: order}, STRIDE)),
+            release=lambda trials, number=number: trained.release(trials + number * STRIDE),
+        )  # fmt: skip
+        plays[number] = study.play(
+            one.searcher, one.scheduler, space.dims, fulfil, ledger, one.stop, seed=entry.seed, batch=batch,
+            watch=lambda progress, entry=entry: watch(entry.name, entry.seed, progress, trained),
+        )  # fmt: skip
+
+    def carry_out(orders):
+        whole = report_of(trained.carry_out(study.merged(orders, STRIDE)), common["minimize"])
+        return dict(zip(orders, study.parted(whole, list(orders.values()))))
+
+    study.together(plays, carry_out)
+    return trained
+
+
+def _cost(one: Part) -> tuple[int, float]:
+    """Trials that a study is expected to have, and epochs of each."""
+    mean = one.scheduler.mean_epochs
+    if one.stop.epochs is not None:
+        return max(1, int(one.stop.epochs / mean)), mean
+    return one.stop.trials or 1000, mean
+
+
+class Comparison:
+    """What a comparison found.
+
+    Attributes:
+        names: of the methods.
+        seeds: of the studies.
+        studies: {method: [Result of each seed]}.
+        folder: of the run folders, or None.
+        trained: the Population, where this process trained it.
+    """
+
+    def __init__(self, names, seeds, results: list[Result], folder=None, trained=None):
+        self.names, self.seeds, self.folder, self.trained = list(names), list(seeds), folder, trained  # fmt: skip
+        each = len(self.seeds)
+        self.studies = {n: results[i * each : (i + 1) * each] for i, n in enumerate(self.names)}
+        self.settings = results[0].settings
+
+    @functools.cached_property
+    def budget(self) -> float:
+        """Epochs at which studies are compared: their limit, or what the cheapest of them spent."""
+        limit = self.settings["stop"]["epochs"]
+        spent = [self._incumbents[name][seed][0][-1] for name in self.names for seed in range(len(self.seeds))]  # fmt: skip
+        return float(limit) if limit is not None else float(min(spent))
+
+    @functools.cached_property
+    def _incumbents(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+        """Per method and seed: epochs spent, and the best fully trained value by then."""
+        found = {}
+        for name, results in self.studies.items():
+            curves = [records.incumbent(one.records, one.fidelity) for one in results]
+            found[name] = [(cost, full) for cost, _, full in curves]
+        return found
+
+    @functools.cached_property
+    def cost(self) -> np.ndarray:
+        """Epochs [g] at which curves are given."""
+        first = from_settings(self.settings["scheduler"]).fidelity
+        return np.unique(np.round(np.geomspace(min(first, self.budget), self.budget, GRID)))
+
+    @functools.cached_property
+    def values(self) -> dict[str, np.ndarray]:
+        """Per method: the best fully trained validation value by each cost, [seeds g]; NaN before the first."""
+        return {
+            name: np.array([_finite(analysis.at_costs(*curve, self.cost)) for curve in curves])
+            for name, curves in self._incumbents.items()
+        }
+
+    @functools.cached_property
+    def final(self) -> np.ndarray:
+        """The best value at the end of the budget, [seeds methods]; infinite where no network was fully trained."""
+        ends = np.stack([self.values[name][:, -1] for name in self.names], 1)
+        return np.where(np.isnan(ends), np.inf, ends)
+
+    @functools.cached_property
+    def ranks(self) -> dict[str, np.ndarray]:
+        """Per method: mean rank over seeds by each cost [g]; a method without a fully trained network ranks last."""
+        stacked = np.stack([self.values[name] for name in self.names], -1)  # [seeds g methods]
+        each = analysis.ranks(stacked.reshape(-1, len(self.names))).reshape(stacked.shape)
+        return {name: each[:, :, i].mean(0) for i, name in enumerate(self.names)}
+
+    @functools.cached_property
+    def table(self) -> pandas.DataFrame:
+        """A row per method: final value (median, quartiles), mean rank, trials, epochs, parameters of the best, seconds."""
+        import pandas
+
+        mean_ranks = analysis.ranks(self.final).mean(0)
+        rows = {}
+        for i, name in enumerate(self.names):
+            results = self.studies[name]
+            low, middle, high = np.quantile(self.final[:, i], [0.25, 0.5, 0.75], method="median_unbiased")  # fmt: skip
+            best = [one.trials.loc[one.best["trial"]] for one in results if one.best["trial"] is not None]  # fmt: skip
+            rows[name] = {
+                "median": middle,
+                "lower quartile": low,
+                "upper quartile": high,
+                "mean rank": mean_ranks[i],
+                "trials": float(np.mean([len(one.trials) for one in results])),
+                "epochs": float(np.mean([curve[0][-1] for curve in self._incumbents[name]])),
+                "parameters of the best": float(np.median([row["parameters"] for row in best])) if best else np.nan,
+                "seconds": float(np.mean([one.trials["seconds"].sum() for one in results])),
+            }  # fmt: skip
+        return pandas.DataFrame.from_dict(rows, orient="index")
+
+    def speedup(self, name: str, over: str = "random") -> float:
+        """How many times fewer epochs a method's median needs to reach another's final median; 0 where it never does."""
+        goal = np.median(self.final[:, self.names.index(over)])
+        reached = _median(self.values[name])
+        own = _median(self.values[over])
+        hit, base = np.flatnonzero(reached <= goal), np.flatnonzero(own <= goal)
+        return float(self.cost[base[0]] / self.cost[hit[0]]) if len(hit) and len(base) else 0.0
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Infinities (nothing fully trained yet) as NaN."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """The median over seeds [g], infinite while more than half have no value."""
+    return np.median(np.where(np.isnan(values), np.inf, values), axis=0)

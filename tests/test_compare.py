@@ -1,0 +1,156 @@
+"""Comparisons: a study in one is the study alone; they resume; confirmations choose again."""
+
+import numpy as np
+import pytest
+
+import hpjax
+from hpjax.compare import _levels
+
+SPACE = {
+    "learning_rate": hpjax.LogUniform(1e-3, 1.0),
+    "width_1": hpjax.IntUniform(3, 9),
+    "dropout": hpjax.Uniform(0.0, 0.5),
+    "dtype": "float64",
+    "epochs": 9,
+}
+METHODS = {
+    "random": "random",
+    "tpe": {"search": "tpe", "batch": 4},
+    "hyperband": "hyperband",
+    "grid": "grid",
+    "guess": [{"learning_rate": 0.1, "width_1": 5, "dropout": 0.0}],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("comparison") / "run"
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return hpjax.compare(
+        METHODS, SPACE, "iris", seeds=(0, 4), folds=2, stop={"epochs": 108}, out=folder
+    )
+
+
+def test_a_study_in_a_comparison_is_the_study_alone(found):
+    for name, options in (
+        ("random", {"search": "random"}),
+        ("tpe", {"search": "tpe", "batch": 4}),
+        ("hyperband", {"search": "hyperband"}),
+    ):
+        for which, seed in enumerate((0, 4)):
+            alone = hpjax.tune(SPACE, "iris", folds=2, seed=seed, stop={"epochs": 108}, **options)
+            pooled = found.studies[name][which]
+            np.testing.assert_allclose(pooled.trials["loss"], alone.trials["loss"], rtol=1e-7)
+            assert pooled.trials["status"].tolist() == alone.trials["status"].tolist()
+            assert pooled.best["config"] == alone.best["config"]
+
+
+def test_a_comparison_compiles_no_more_programs_than_a_study(found):
+    assert len(found.trained.compiled) == 1
+
+
+def test_tables_and_ranks(found):
+    table = found.table
+    assert list(table.index) == list(METHODS)
+    assert table["mean rank"].sum() == pytest.approx(15)
+    np.testing.assert_allclose(sum(found.ranks.values()), 15)
+    assert (table["epochs"] <= 108 + 81).all()
+    assert table.loc["guess", "trials"] == 1
+    assert table.loc["grid", "trials"] == 8  # two levels in three dimensions, of 12 affordable
+    for values in found.values.values():
+        for row in values:
+            seen = row[np.isfinite(row)]
+            assert (np.diff(seen) <= 0).all()
+    assert (table["seconds"] > 0).all()
+    assert found.speedup("random") == 1
+
+
+def test_it_is_read_again_and_resumed(found, folder, tmp_path):
+    read = hpjax.open_comparison(folder)
+    np.testing.assert_array_equal(read.final, found.final)
+    assert read.table.drop(columns="seconds").equals(found.table.drop(columns="seconds"))
+    single = hpjax.open_run(folder / "tpe" / "seed4")
+    assert single.best == found.studies["tpe"][1].best
+
+    class Interrupted(Exception):
+        pass
+
+    reports = []
+
+    def watch(name, seed, progress, trained):
+        reports.append(name)
+        if len(reports) == 14:
+            raise Interrupted
+
+    options = dict(seeds=(0, 4), folds=2, stop={"epochs": 108}, out=tmp_path / "cut")
+    with pytest.raises(Interrupted):
+        hpjax.compare(METHODS, SPACE, "iris", watch=watch, **options)
+    again = hpjax.compare(METHODS, SPACE, "iris", resume=True, **options)
+    np.testing.assert_array_equal(again.final, found.final)
+    for path in sorted(folder.rglob("ledger.jsonl")):
+        twin = tmp_path / "cut" / path.relative_to(folder)
+        assert twin.read_bytes() == path.read_bytes(), path
+    with pytest.raises(hpjax.RunError, match="part of a comparison"):
+        hpjax.resume(folder / "random" / "seed0")
+    with pytest.raises(hpjax.RunError, match="holds a run already"):
+        hpjax.compare(METHODS, SPACE, "iris", **options)
+    with pytest.raises(hpjax.RunError, match="no comparison in"):
+        hpjax.compare(METHODS, SPACE, "iris", seeds=1, out=tmp_path / "none", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "message"),
+    [
+        ({"a/b": "random"}, {}, "cannot name a folder"),
+        ({"a": {"serch": "random"}}, {}, "has no 'serch'"),
+        ({"a": "nosuch"}, {}, "search='nosuch' is none of"),
+        ({}, {}, "at least one method"),
+        (["random"], {"seeds": 0}, "seeds must be at least one"),
+        (["random"], {"stop": {"hours": 1}}, "no limit called 'hours'"),
+        ({"a": "random", "b": {"scheduler": hpjax.full(3)}}, {}, "differ in full fidelity"),
+    ],
+)
+def test_refusals(methods, options, message):
+    with pytest.raises(ValueError, match=message):
+        hpjax.compare(methods, SPACE, "iris", **options)
+
+
+def test_a_grid_takes_the_levels_that_the_epochs_allow():
+    space = hpjax.Space(
+        {"a": hpjax.Uniform(0, 1), "b": hpjax.Uniform(0, 1), "c": hpjax.Choice([1, 2])}
+    )
+    assert _levels(space, 49) == 4
+    assert _levels(space, 50) == 5
+    assert _levels(space, 1) == 1
+
+
+def test_confirm_chooses_again_and_flags_ties(found):
+    study = found.studies["random"][0]
+    confirmed = hpjax.confirm(study, top=3, repeats=3)
+    table = confirmed.table
+    assert len(table) == 3
+    assert table["loss"].is_monotonic_increasing
+    assert table["tied"].iloc[0]
+    assert confirmed.best["trial"] == table.index[0]
+    assert set(confirmed.test) >= {"accuracy"}
+    again = hpjax.confirm(study, top=3, repeats=3)
+    assert again.table["loss"].tolist() == table["loss"].tolist()
+    with pytest.raises(ValueError, match="repeats >= 2"):
+        hpjax.confirm(study, repeats=1)
+    # the mean of fresh studies of the same configuration, trained alone
+    trial = int(table.index[0])
+    seeds = [1_000_003, 1_000_004, 1_000_005]
+    alone = [
+        hpjax.tune(SPACE, "iris", search=[study.config(trial)], folds=2, seed=seed).best["loss"]
+        for seed in seeds
+    ]
+    assert table["loss"].iloc[0] == pytest.approx(np.mean(alone), rel=1e-7)
+
+
+def test_confirm_follows_a_schedule(tmp_path):
+    found = hpjax.tune(SPACE, "iris", scheduler=hpjax.pbt(6, 9, 3), trials=6)
+    confirmed = hpjax.confirm(found, top=2, repeats=2)
+    assert np.isfinite(confirmed.table["loss"]).all()
