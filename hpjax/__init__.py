@@ -1,7 +1,7 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
 from hpjax.api import open_run, resume, tune
-from hpjax.compare import Comparison, compare, open_comparison
+from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
 from hpjax.network import Network, fit
 from hpjax.objective import minimize
@@ -42,5 +42,6 @@ __all__ = [
     "pbt",
     "replay",
     "resume",
+    "resume_comparison",
     "tune",
 ]

@@ -29,11 +29,17 @@ def at_costs(cost: np.ndarray, value: np.ndarray, grid: np.ndarray) -> np.ndarra
     return np.where(at >= 0, np.asarray(value, float)[np.maximum(at, 0)], np.nan)
 
 
+def quartiles(values: np.ndarray) -> np.ndarray:
+    """Lower quartile, median and upper quartile over the first axis; infinite where it takes an infinite value to tell."""
+    with np.errstate(invalid="ignore"):
+        found = np.quantile(values, [0.25, 0.5, 0.75], axis=0, method="median_unbiased")
+    return np.where(np.isnan(found), np.inf, found)
+
+
 def bands(values: np.ndarray) -> np.ndarray:
-    """Lower quartile, median and upper quartile over seeds, [3 g] of [s g]; NaN where a seed has none yet."""
+    """Quartiles over seeds, [3 g] of [s g]; NaN where a seed has no value yet."""
     blank = np.isnan(values).any(0)
-    found = np.quantile(np.where(np.isnan(values), np.inf, values), [0.25, 0.5, 0.75], axis=0, method="median_unbiased")  # fmt: skip
-    return np.where(blank, np.nan, found)
+    return np.where(blank, np.nan, quartiles(np.where(np.isnan(values), np.inf, values)))
 
 
 # --- over methods -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""The command line: `hpjax tune`, `hpjax resume RUN`, `hpjax show RUN`, `hpjax tasks`.
+"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `tasks`.
 
-This file is long because four commands share their tables and figures.
+This file is long because six commands share their tables and their progress.
 """
 
 from __future__ import annotations
@@ -65,11 +65,46 @@ class Resume:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compare:
+    """Run several methods against each other on a task, at equal cost, trained as one population."""
+
+    task: Annotated[str, tyro.conf.Positional] = (
+        "digits"  # a name that `hpjax tasks` lists, or a file
+    )
+    methods: str = "random,bayes,tpe,genetic,hyperband,bohb"  # names, with commas between
+    space: Path | None = None  # a TOML file of ranges; a sensible one where absent
+    seeds: int = 5  # studies of each method
+    epochs: int = 27  # of a network that lives to the end
+    budget: int = 30  # networks at full fidelity that every study may cost
+    batch: int | None = None  # points a round of those that learn; each search's own where absent
+    folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
+    repeats: int = 1  # networks per trial and fold
+    minimize: Literal["loss", "error"] = "loss"  # of validation
+    out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+    target: str | None = None  # column to predict, of a file
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
 class Show:
-    """Print a run's table and draw its figure."""
+    """Print the table of a run or a comparison, and draw its figures."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    top: int = 10  # rows
+    all: bool = (
+        False  # every figure: slices, importance, contours, Pareto front, rungs, lineage, process
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirm:
+    """Train the best trials of a run again on fresh seeds, choose again, and test once."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
-    top: int = 10  # rows
+    top: int = 5  # trials
+    repeats: int = 5  # fresh seeds
+    cache: bool = True  # keep compiled programs between runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,23 +206,120 @@ def tune(options: Tune, console: Console) -> int:
     with Watcher(console, options.minimize) as watch:
         result = api.tune(space, options.task, out=out, watch=watch, **common)
     assert result is not None
-    return report(result, console)
+    return end(result, console)
+
+
+class Race:
+    """Live progress of a comparison: studies done, epochs, seconds."""
+
+    def __init__(self, console: Console, studies: int):
+        self.console, self.studies, self.epochs = console, studies, {}
+        self.status = console.status("planning and compiling", spinner="dots")
+        self.said = self.started = time.monotonic()
+
+    def __enter__(self):
+        self.status.start()
+        return self
+
+    def __exit__(self, *fault):
+        self.status.stop()
+
+    def __call__(self, name, seed, progress, trained) -> None:
+        self.epochs[name, seed] = progress.epochs
+        now = time.monotonic()
+        line = f"{len(self.epochs)}/{self.studies} studies begun, {sum(self.epochs.values())} epochs, {now - self.started:.0f} s"
+        if self.console.is_terminal:
+            self.status.update(line)
+        elif now - self.said > 5:
+            self.said = now
+            self.console.print(line)
+
+
+def compare(options: Compare, console: Console) -> int:
+    """Runs `hpjax compare`."""
+    from hpjax import compare as run
+
+    if options.cache:
+        use_cache()
+    names = [name.strip() for name in options.methods.split(",") if name.strip()]
+    methods = {name: {"search": name, "batch": options.batch} for name in names}
+    out = options.out or Path("runs") / f"compare-{Path(options.task).stem}-{time.strftime('%Y%m%d-%H%M%S')}"  # fmt: skip
+    space = options.space if options.space is not None else SPACE
+    with Race(console, len(names) * options.seeds) as watch:
+        found = run(
+            methods, space, options.task, seeds=options.seeds, epochs=options.epochs,
+            stop={"epochs": options.budget * options.epochs}, folds=options.folds, repeats=options.repeats,
+            minimize=options.minimize, data=options.data, target=options.target, out=out, watch=watch,
+        )  # fmt: skip
+    return compared(found, console)
+
+
+def compared(found, console: Console) -> int:
+    """The end of a comparison: its table, and where the files are."""
+    from hpjax import report as figures
+
+    made = Table(title=f"{found.studies[found.names[0]][0].task.name}: best validation {found.settings['minimize']} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
+    made.add_column("method")
+    table = found.table.sort_values("mean rank", kind="stable")
+    for column in table.columns:
+        made.add_column(column, justify="right")
+    for name, row in table.iterrows():
+        made.add_row(str(name), *(_cell(float(value)) for value in row))
+    console.print(made)
+    if found.folder is not None:
+        drawn = figures.comparison(found, found.folder)
+        console.print(
+            f"files: {found.folder} ({', '.join(path.name for path in drawn)}, table.csv, final.csv); again: hpjax show {found.folder}"
+        )
+    return 0
+
+
+def confirm(options: Confirm, console: Console) -> int:
+    """Runs `hpjax confirm`."""
+    from hpjax import api
+    from hpjax import confirm as train_again
+
+    if options.cache:
+        use_cache()
+    result = api.open_run(options.run)
+    found = train_again(result, options.top, options.repeats)
+    made = Table(title=f"{result.task.name}: trained again on {options.repeats} fresh seeds, validation {result.settings['minimize']}")  # fmt: skip
+    made.add_column("trial", justify="right")
+    for column in found.table.columns:
+        made.add_column(column, justify="right")
+    for trial, row in found.table.iterrows():
+        made.add_row(str(trial), *(_cell(value) for value in row))
+    console.print(made)
+    tied = ", ".join(map(str, found.best["tied"])) or "none"
+    console.print(f"best trial {found.best['trial']}; within noise of it: {tied}")
+    console.print(f"the search's best looked {found.optimism:.4g} better than it is")
+    if found.test:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in found.test.items())
+        console.print(f"test ({len(result.task.test)} examples): {metrics}")
+    return 0
 
 
 def resume(options: Resume, console: Console) -> int:
     """Runs `hpjax resume`."""
-    from hpjax import api, records
+    from hpjax import api, records, resume_comparison
 
     if options.cache:
         use_cache()
+    if (options.run / "compare.json").exists():
+        settings = records.read_json(options.run / "compare.json")
+        with Race(console, len(settings["methods"]) * len(settings["seeds"])) as race:
+            found = resume_comparison(options.run, watch=race)
+        return compared(found, console)
     minimize = records.read_json(options.run / "run.json")["minimize"]
     with Watcher(console, minimize) as watch:
         result = api.resume(options.run, watch=watch)
-    return report(result, console)
+    return end(result, console)
 
 
-def report(result, console: Console, top: int = 10) -> int:
+def end(result, console: Console, top: int = 10) -> int:
     """The end of a study: top trials, test metrics, and where the files are."""
+    from hpjax import report as figures
+
     console.print(table(result, top))
     if result.best["trial"] is None:
         console.print(
@@ -202,7 +334,7 @@ def report(result, console: Console, top: int = 10) -> int:
         )
         console.print(f"test ({len(result.task.test)} examples): {metrics}")
     if result.folder is not None:
-        drawn = draw(result)
+        drawn = figures.overview(result, result.folder / "figure")
         console.print(
             f"files: {result.folder} (ledger.jsonl, curves/, {drawn[0].name}); again: hpjax show {result.folder}"
         )
@@ -237,34 +369,21 @@ def _cell(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def draw(result) -> list[Path]:
-    """Learning curves and the incumbent of a run, beside its ledger."""
-    from hpjax import plots, records
-
-    made, (left, right) = plots.figure(1, 2, width=plots.WIDE)
-    minimized = result.settings["minimize"]
-    plots.learning_curves(
-        left, result.curves, result.best["trial"], minimized, f"validation {minimized}"
-    )
-    plots.incumbent(
-        right,
-        *records.incumbent(result.records, result.fidelity),
-        label=f"best validation {minimized}",
-    )
-    return plots.save(made, result.folder / "figure")
-
-
 def show(options: Show, console: Console) -> int:
     """Runs `hpjax show`."""
-    from hpjax import api
+    from hpjax import api, open_comparison
+    from hpjax import report as figures
 
+    if (options.run / "compare.json").exists():
+        return compared(open_comparison(options.run), console)
     result = api.open_run(options.run)
     console.print(table(result, options.top))
     console.print(
         f"ended: {result.stopped}; seed {result.settings['seed']}, space {result.settings['space_hash']}"
     )
     if len(result.trials):
-        console.print(f"figure: {draw(result)[0]}")
+        drawn = figures.figures(result, options.run) if options.all else figures.overview(result, options.run / "figure")[:1]  # fmt: skip
+        console.print("figures: " + ", ".join(str(path) for path in drawn))
     return 0
 
 
@@ -286,8 +405,10 @@ def tasks(console: Console) -> int:
 
 Command = (
     Annotated[Tune, tyro.conf.subcommand("tune")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Confirm, tyro.conf.subcommand("confirm")]
     | Annotated[Tasks, tyro.conf.subcommand("tasks")]
 )
 
@@ -302,6 +423,10 @@ def main(arguments: list[str] | None = None) -> None:
         match options:
             case Tune():
                 code = tune(options, console)
+            case Compare():
+                code = compare(options, console)
+            case Confirm():
+                code = confirm(options, console)
             case Resume():
                 code = resume(options, console)
             case Show():

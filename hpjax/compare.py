@@ -160,6 +160,43 @@ def compare(
     return Comparison(list(named), numbers, results, folder, trained)
 
 
+def resume_comparison(
+    out: str | Path,
+    task: Task | tuple | None = None,
+    watch: Watch = lambda name, seed, progress, trained: None,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Goes on with a comparison that was interrupted, from what its folder says.
+
+    Args:
+        out: the folder.
+        task: again, where it was arrays.
+        watch, say: as for `compare`.
+
+    Raises:
+        RunError: no comparison there, or a method whose search is no name; use compare(..., resume=True) for those.
+    """
+    settings = records.read_json(Path(out) / "compare.json")
+    methods = {}
+    for name in settings["methods"]:
+        said = records.read_json(Path(out) / name / f"seed{settings['seeds'][0]}" / "run.json")
+        if said["search"] is None:
+            raise RunError(
+                f"the search of {name} is no name; give the methods again: compare(..., out={str(out)!r}, resume=True)"
+            )
+        methods[name] = {
+            "search": said["search"], "scheduler": from_settings(said["scheduler"]), "trials": said["stop"]["trials"],
+            "batch": said["batch"], "start": said["start"], "levels": said["levels"],
+        }  # fmt: skip
+    if task is None and settings["task"] is None:
+        raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
+    kept = ("data", "target", "folds", "repeats", "minimize", "score_every", "gradients", "seeds", "stop")  # fmt: skip
+    return compare(
+        methods, settings["space"], settings["task"] if task is None else task, out=out, resume=True, watch=watch, say=say,
+        **{name: settings[name] for name in kept},
+    )  # fmt: skip
+
+
 def open_comparison(out: str | Path, task: Task | tuple | None = None) -> Comparison:
     """A comparison's folder, read without training anything.
 
@@ -244,7 +281,6 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
         batch = one.settings["batch"] or one.searcher.batch or 2**20
         ledger.put(plan_record(space, entry.seed, batch, one.scheduler, training.record(trained.programs)))  # fmt: skip
         fulfil = study.Fulfil(
-            carry_out=lambda order: None,  # `together` does
             recall=lambda order, number=number: trained.recall(study.merged({number: order}, STRIDE)),
             release=lambda trials, number=number: trained.release(trials + number * STRIDE),
         )  # fmt: skip
@@ -338,7 +374,7 @@ class Comparison:
         rows = {}
         for i, name in enumerate(self.names):
             results = self.studies[name]
-            low, middle, high = np.quantile(self.final[:, i], [0.25, 0.5, 0.75], method="median_unbiased")  # fmt: skip
+            low, middle, high = analysis.quartiles(self.final[:, i])
             best = [one.trials.loc[one.best["trial"]] for one in results if one.best["trial"] is not None]  # fmt: skip
             rows[name] = {
                 "median": middle,

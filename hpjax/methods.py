@@ -25,7 +25,9 @@ METHODS = {
     "hyperband": Method(random, hyperband),
     "bohb": Method(tpe, hyperband),
     "dehb": Method(
-        functools.partial(differential, per_fidelity=True),
+        functools.partial(
+            differential, strategy="rand1", scale=(0.5, 0.5), crossover=0.5, per_fidelity=True
+        ),
         functools.partial(hyperband, promote="fresh"),
     ),
     "pbt": Method(random, lambda epochs: pbt(epochs=epochs, every=max(1, epochs // 10))),

@@ -14,6 +14,7 @@ This file is long because every byte that a run leaves on disk is written and re
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import math
@@ -22,7 +23,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,18 @@ def write_json(path: Path, value: Any) -> None:
         raise RunError(f"cannot write {path}: {fault.strerror}") from None
 
 
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Writes a table of text and numbers."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as fault:
+        raise RunError(f"cannot write {path}: {fault.strerror}") from None
+
+
 def read_json(path: Path) -> Any:
     """Reads JSON, or says which file is missing or broken."""
     try:
@@ -315,26 +328,28 @@ def reports(records: list[dict]) -> Iterator[tuple[int, dict]]:
 
 
 def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best value so far over cost.
+    """The best value so far over cost. The trials of a report count one after another, in its order, as if trained so.
 
     Returns:
-        Epochs spent over all trials after each report [n]; the best value by then at any fidelity [n], and among trials at
-        full fidelity [n] (infinite before the first).
+        Epochs spent over all trials after each trial of each report [n]; the best value by then at any fidelity [n], and among
+        trials at full fidelity [n] (infinite before the first).
     """
     age: dict[int, int] = {}
-    spent, low, full, costs, any_best, full_best = 0, math.inf, math.inf, [], [], []
+    costs, losses, fully = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, bool)]
     for _, record in reports(records):
         reached = record.get("reached", record["epochs"])
-        for source, until in zip(record["source"], reached):
-            spent += max(0, until - (age.get(source, 0) if source >= 0 else 0))
+        before = [age.get(source, 0) if source >= 0 else 0 for source in record["source"]]
+        costs.append(np.maximum(0, np.subtract(reached, before)))
+        losses.append(numbers(record["loss"], np.inf))
+        fully.append(np.array(record["epochs"]) >= fidelity)
         age |= dict(zip(record["trial"], reached))
-        known = [(v, e) for v, e in zip(record["loss"], record["epochs"]) if v is not None]
-        low = min([low, *(value for value, _ in known)])
-        full = min([full, *(value for value, epochs in known if epochs >= fidelity)])
-        costs.append(spent)
-        any_best.append(low)
-        full_best.append(full)
-    return np.array(costs, float), np.array(any_best, float), np.array(full_best, float)
+    loss, full = np.concatenate(losses), np.concatenate(fully)
+    best = np.minimum.accumulate(loss)
+    return (
+        np.cumsum(np.concatenate(costs)),
+        best,
+        np.minimum.accumulate(np.where(full, loss, np.inf)),
+    )
 
 
 def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.ndarray]:

@@ -53,10 +53,14 @@ class Progress(NamedTuple):
     seconds: float
 
 
+def _nobody(order: Order) -> Report:
+    raise NotImplementedError("orders of this study are carried out by `together`")
+
+
 class Fulfil(NamedTuple):
     """The population, as the loop sees it."""
 
-    carry_out: Callable[[Order], Report]
+    carry_out: Callable[[Order], Report] = _nobody
     recall: Callable[[Order], None] = lambda order: (
         None
     )  # an order that was carried out before a resume

@@ -13,6 +13,7 @@ MAY = {
     "compare": {"api", "analysis", "assemble", "population", "result", "study", "space", "schedulers", "records", "tasks", "training"},
     "confirm": {"result", "schedulers", "training"},
     "analysis": set(),
+    "report": {"analysis", "plots", "records", "compare", "result", "search", "space"},
     "objective": {"assemble", "result", "study", "space", "schedulers", "records"},
     "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
     "network": {"assemble", "training", "population", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},

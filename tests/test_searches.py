@@ -29,7 +29,7 @@ FOUND = {
     **{name: made for name, made in SEARCHES.items() if name != "grid"},
     "grid": functools.partial(search.grid, levels=7),
     "bohb": functools.partial(tpe, model="bohb"),
-    "best1": functools.partial(search.differential, strategy="best1"),
+    "rand1": functools.partial(search.differential, strategy="rand1"),
     "teams": functools.partial(search.differential, per_fidelity=True),
     "chain": lambda dims: search.chain(dims, np.full((2, len(dims)), 0.3), search.tpe),
 }
@@ -41,7 +41,7 @@ SCHEDULED = {
     "median": lambda: median(9, 3),
     "pbt": lambda: pbt(8, 9, 3),
 }
-MODELLING = ("bayes", "cmaes", "differential", "genetic", "tpe", "best1")
+MODELLING = ("bayes", "cmaes", "differential", "genetic", "tpe", "rand1")
 
 
 def bowl(point, epochs=None):
@@ -135,7 +135,7 @@ def test_finite_spaces_are_used_up_without_a_fault(name):
     assert found.best["loss"] == 0
     distinct = found.trials[["kind", "on"]].drop_duplicates()
     assert len(distinct) == 6 or name == "cmaes"
-    if name in ("bayes", "tpe", "bohb", "genetic", "differential", "best1", "teams", "grid"):
+    if name in ("bayes", "tpe", "bohb", "genetic", "differential", "rand1", "teams", "grid"):
         assert len(found.trials) == 6
 
 
@@ -374,7 +374,7 @@ def test_one_generation_of_cmaes_is_the_librarys_own():
 
 def test_differential_breeds_by_its_formula():
     dims = (Dim("continuous"),) * 2
-    made = search.differential(dims, population=4, crossover=1.0, scale=(0.5, 0.5))
+    made = search.differential(dims, 4, "rand1", (0.5, 0.5), crossover=1.0)
     unit, state = made.ask(made.init((0,)), (0, 0), 4, 1)
     loss = np.array([3.0, 1.0, 2.0, 4.0])
     state = made.tell(state, Told(np.arange(4), unit, loss, np.ones(4, int), np.ones(4, bool)))

@@ -9,24 +9,44 @@ from hpjax.plots.compare import (
     rank_curves,
 )
 from hpjax.plots.confusion import confusion
-from hpjax.plots.curves import incumbent, learning_curves
+from hpjax.plots.curves import incumbent, learning_curves, rungs
+from hpjax.plots.steps import improvement, lineage, posterior, schedules
 from hpjax.plots.style import COLORS, COLUMN, LOOKS, WIDE, figure, look, save
+from hpjax.plots.trials import (
+    Scale,
+    contour,
+    importance,
+    parallel_coordinates,
+    partial_dependence,
+    slice_,
+)
 
 __all__ = [
     "COLORS",
     "COLUMN",
     "LOOKS",
     "WIDE",
+    "Scale",
     "anytime",
     "confusion",
+    "contour",
     "critical_difference",
     "ecdfs",
     "figure",
+    "importance",
+    "improvement",
     "incumbent",
     "learning_curves",
+    "lineage",
     "look",
+    "parallel_coordinates",
     "pareto",
+    "partial_dependence",
+    "posterior",
     "profiles",
     "rank_curves",
+    "rungs",
     "save",
+    "schedules",
+    "slice_",
 ]

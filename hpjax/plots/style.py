@@ -61,8 +61,24 @@ def figure(
     return made, made.subplots(rows, columns, **options)
 
 
+def tidy(axis) -> None:
+    """A logarithmic axis with labels that fit: at 1, 2 and 5 of each decade where it spans few, else at decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if axis.get_scale() != "log":
+        return
+    low, high = axis.get_view_interval()
+    if low > 0 and high / low < 60:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 20 else (1, 3)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def save(made: Figure, path: str | Path) -> list[Path]:
     """Writes PNG and SVG without dates, so that equal data give equal bytes."""
+    for axes in made.axes:
+        tidy(axes.xaxis)
+        tidy(axes.yaxis)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.rcParams.update(STYLE)

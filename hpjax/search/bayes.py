@@ -94,6 +94,56 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
     )
 
 
+class Step(NamedTuple):
+    """What the search saw, and thought, when it proposed a batch."""
+
+    seen: np.ndarray  # [n D]
+    value: np.ndarray  # [n] losses as the process saw them: standardised, long tails drawn in
+    mean: np.ndarray  # [p] of the process at the places asked for
+    deviation: np.ndarray  # [p]
+    log_ei: np.ndarray  # [p]
+    proposed: np.ndarray  # [m D]
+
+
+def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.ndarray) -> Step:
+    """A step of a recorded study, made again from the hyperparameters in its ledger: nothing is fitted.
+
+    Args:
+        records: of the ledger of a study of full fidelity.
+        dims: of its space, D of them.
+        number: of the ask, from 0.
+        places: [p D] where the process is wanted.
+
+    Raises:
+        ValueError: an ask that was not made by a process (the first ones are Sobol points).
+    """
+    asked, units, losses, theta = 0, {}, {}, None
+    for record in records:
+        if record["kind"] == "ask":
+            theta = record.get("note", {}).get("theta", theta)
+            points = np.array(record["unit"], float).reshape(-1, len(dims))
+            if asked == number:
+                break
+            asked += 1
+            units |= dict(enumerate(points, record["first"]))
+        elif record["kind"] == "report":
+            losses |= dict(zip(record["trial"], record["loss"]))
+    else:
+        raise ValueError(f"the ledger has {asked} asks; number {number} is none of them")
+    if theta is None:
+        raise ValueError(f"ask {number} was made before there was a process; choose a later one")
+    told = [trial for trial in losses if trial in units]
+    seen = snap(np.array([units[trial] for trial in told]), dims)
+    loss = np.array([np.inf if losses[trial] is None else losses[trial] for trial in told], float)
+    kept = _chosen(loss, np.arange(len(loss)))
+    features, owner = process.encode(seen[kept], dims)
+    value = process.standardised(loss[kept])
+    model = Model(process.condition(features, value, np.array(theta)), value, owner)
+    mean, deviation, _, _ = process.posterior(model.process, process.encode(places, dims)[0])
+    height = log_ei(mean, deviation, model.best)[0]
+    return Step(seen[kept], value, mean, deviation, height, points)
+
+
 def _chosen(loss: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows that the process is made of: all while they are few, else the best half of MOST and the latest."""
     if len(rows) <= MOST:

@@ -41,9 +41,9 @@ class State(NamedTuple):
 def differential(
     dims: tuple[Dim, ...],
     population: int = 20,
-    strategy: str = "rand1",
-    scale: tuple[float, float] = (0.5, 0.5),
-    crossover: float = 0.5,
+    strategy: str = "best1",
+    scale: tuple[float, float] = (0.5, 1.0),
+    crossover: float = 0.7,
     per_fidelity: bool = False,
 ) -> Searcher:
     """Challengers for a population of targets; a challenger that is no worse takes its target's place.
