@@ -267,7 +267,7 @@ def compared(found, console: Console) -> int:
         made.add_row(str(name), *(_cell(float(value)) for value in row))
     console.print(made)
     if found.folder is not None:
-        drawn = figures.comparison(found, found.folder)
+        drawn = figures.comparison(figures.summary(found), found.folder)
         console.print(
             f"files: {found.folder} ({', '.join(path.name for path in drawn)}, table.csv, final.csv); again: hpjax show {found.folder}"
         )

@@ -259,41 +259,62 @@ def _process(result: Outcome, folder: Path) -> list[Path]:
     return plots.save(figure, folder / "process")[:1]
 
 
-def comparison(found: Comparison, folder: Path) -> list[Path]:
-    """Anytime curves, ranks, critical difference, distributions and profile of a comparison.
+def summary(found: Comparison) -> dict:
+    """A comparison as plain numbers, from which `comparison` draws: costs [g], values {method: [seeds g]}, the table."""
+    table = found.table
+    return {
+        "minimize": found.settings["minimize"],
+        "seeds": found.seeds,
+        "cost": found.cost.tolist(),
+        "values": {
+            name: [[None if v != v else float(f"{v:.5g}") for v in row] for row in values.tolist()]
+            for name, values in found.values.items()
+        },
+        "table": {"columns": list(table.columns), "rows": {name: row.tolist() for name, row in zip(table.index, table.to_numpy())}},
+    }  # fmt: skip
+
+
+def comparison(numbers: dict, folder: Path) -> list[Path]:
+    """Anytime curves, ranks, critical difference and distributions of a comparison, and CSV files of the plotted points.
 
     Args:
-        found: of `compare` or `open_comparison`.
-        folder: the figures go here, and CSV files of exactly the plotted points.
+        numbers: as `summary` gives them.
+        folder: the figures go here.
 
     Returns:
         The PNG files.
     """
-    minimized = found.settings["minimize"]
-    curves = {name: analysis.bands(values) for name, values in found.values.items()}
-    figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.8)
-    plots.anytime(left, found.cost, curves, "epochs, all trials", f"best validation {minimized}")
-    plots.rank_curves(right, found.cost, found.ranks, "epochs, all trials")
+    names, seeds, minimized = list(numbers["values"]), numbers["seeds"], numbers["minimize"]
+    cost = np.array(numbers["cost"])
+    values = {n: np.array([records.numbers(row, np.nan) for row in rows]) for n, rows in numbers["values"].items()}  # fmt: skip
+    curves = {name: analysis.bands(value) for name, value in values.items()}
+    stacked = np.stack([values[name] for name in names], -1)
+    each = analysis.ranks(stacked.reshape(-1, len(names))).reshape(stacked.shape)
+    rank = {name: each[:, :, i].mean(0) for i, name in enumerate(names)}
+    figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.9)
+    plots.anytime(left, cost, curves, "epochs, all trials", f"best validation {minimized}")
+    plots.rank_curves(right, cost, rank, "epochs, all trials")
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
-    left.set_title(f"median and quartiles of {len(found.seeds)} seeds")
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    left.set_title(f"median and quartiles of {len(seeds)} seeds")
+    right.set_title(f"{len(names)} methods")
     made = plots.save(figure, folder / "anytime")[:1]
-    rows = [[n, cost, *band, rank] for n, bands in curves.items() for cost, band, rank in zip(found.cost, bands.T, found.ranks[n])]  # fmt: skip
+    rows = [[n, at, *band, place] for n, bands in curves.items() for at, band, place in zip(cost, bands.T, rank[n])]  # fmt: skip
     records.write_csv(folder / "anytime.csv", ["method", "epochs", "lower quartile", "median", "upper quartile", "mean rank"], rows)  # fmt: skip
 
-    figure, axes = plots.figure(1, 2, width=plots.WIDE, height=2.4)
-    if len(found.names) > 1:
-        mean = dict(zip(found.names, analysis.ranks(found.final).mean(0)))
-        difference = analysis.critical_difference(len(mean), len(found.seeds))
+    final = np.nan_to_num(stacked[:, -1], nan=np.inf)
+    figure, axes = plots.figure(1, 2, width=plots.WIDE, height=2.5)
+    axes[0].set_axis_off()
+    if len(names) > 1:
+        mean = dict(zip(names, analysis.ranks(final).mean(0)))
+        difference = analysis.critical_difference(len(mean), len(seeds))
         plots.critical_difference(axes[0], mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
-        axes[0].set_title(f"mean ranks at {found.budget:g} epochs, {len(found.seeds)} seeds", fontsize=7)  # fmt: skip
-    else:
-        axes[0].set_axis_off()
-    ends = {name: analysis.ecdf(found.final[:, i]) for i, name in enumerate(found.names)}
+        axes[0].set_title(f"mean ranks at {cost[-1]:g} epochs, {len(seeds)} seeds", fontsize=7)
+    ends = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
     plots.ecdfs(axes[1], ends, f"best validation {minimized} at the end")
     axes[1].legend(loc="lower right", ncols=2)
     made += plots.save(figure, folder / "ranks")[:1]
-    table = found.table
-    records.write_csv(folder / "table.csv", ["method", *table.columns], [[name, *row] for name, row in zip(table.index, table.to_numpy())])  # fmt: skip
-    records.write_csv(folder / "final.csv", ["seed", *found.names], [[seed, *row] for seed, row in zip(found.seeds, found.final)])  # fmt: skip
+    table = numbers["table"]
+    records.write_csv(folder / "table.csv", ["method", *table["columns"]], [[name, *row] for name, row in table["rows"].items()])  # fmt: skip
+    records.write_csv(folder / "final.csv", ["seed", *names], [[seed, *row] for seed, row in zip(seeds, final)])  # fmt: skip
     return made

@@ -1,0 +1,162 @@
+"""The course's comparison on digits, at equal cost in epochs: guesses, grid, random, Bayesian, Hyperband, evolution.
+
+    python -m experiments.techniques_compared
+    python -m experiments.techniques_compared --only cost
+
+race  all methods x seeds as one population: table, anytime curves, ranks, critical difference
+cost  seven methods x ten seeds: the comparison's time against the same studies one after another; alone, on an idle machine
+
+Every study may cost 1,080 epochs: 40 networks that live to the end (27 epochs). Initial weights, minibatches and the
+validation fold change with the seed and are the same for all methods.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+PARTS = ("race", "cost")
+EPOCHS, NETWORKS = 27, 40
+# What somebody who knows neural networks tries first.
+GUESSES = [
+    {"learning_rate": 1e-3, "depth": 1, "width_1": 64, "activation": "relu", "l2": 1e-4},
+    {"learning_rate": 1e-3, "depth": 2, "width_1": 128, "width_2": 64, "activation": "relu", "l2": 1e-4},
+    {"learning_rate": 3e-3, "depth": 2, "width_1": 128, "width_2": 64, "activation": "relu", "l2": 1e-4},
+    {"learning_rate": 1e-3, "depth": 2, "width_1": 128, "width_2": 128, "activation": "tanh", "l2": 1e-5},
+    {"learning_rate": 1e-2, "depth": 1, "width_1": 128, "activation": "relu", "l2": 1e-3},
+    {"learning_rate": 1e-3, "depth": 2, "width_1": 256, "width_2": 256, "activation": "relu", "l2": 1e-6},
+]  # fmt: skip
+
+
+def space() -> dict:
+    """Six hyperparameters, one of them conditional."""
+    import hpjax
+
+    return {
+        "learning_rate": hpjax.LogUniform(1e-4, 1e-1),
+        "depth": hpjax.IntUniform(1, 2),
+        "width_1": hpjax.LogIntUniform(8, 256),
+        "width_2": hpjax.LogIntUniform(8, 256).when("depth", 2),
+        "activation": hpjax.Choice(["relu", "tanh"]),
+        "l2": hpjax.LogUniform(1e-7, 1e-2),
+        "epochs": EPOCHS,
+    }
+
+
+def methods(smoke: bool) -> dict:
+    """The techniques, by the names that figures show."""
+    if smoke:
+        return {"manual": GUESSES[:2], "random": "random", "hyperband": "hyperband"}
+    return {
+        "manual": GUESSES, "grid": "grid", "random": "random", "bayes": {"search": "bayes", "batch": 4},
+        "tpe": {"search": "tpe", "batch": 4}, "genetic": {"search": "genetic", "batch": 8}, "hyperband": "hyperband",
+        "bohb": "bohb", "dehb": "dehb", "pbt": "pbt",
+    }  # fmt: skip
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Runs the comparison, or measures what it costs."""
+    import hpjax
+    from hpjax import report
+
+    if flags.only is not None and flags.only not in PARTS:
+        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
+    smoke = flags.preset == "smoke"
+    seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 50}[flags.preset]
+    if flags.only in (None, "race"):
+        started = time.perf_counter()
+        budget = EPOCHS * (3 if smoke else NETWORKS)
+        with tempfile.TemporaryDirectory() as scratch:
+            found = hpjax.compare(methods(smoke), space(), "digits", seeds=seeds, stop={"epochs": budget}, out=Path(scratch) / "run")  # fmt: skip
+            numbers = report.summary(found)
+            best = {name: found.studies[name][0] for name in found.names}
+            confirmed = {}
+            for name, study in best.items():
+                if study.best["trial"] is not None:
+                    again = hpjax.confirm(study, top=3, repeats=3)
+                    confirmed[name] = {"config": again.best["config"], "loss": again.best["loss"], "optimism": again.optimism, "test": again.test}  # fmt: skip
+        speed = {name: found.speedup(name) for name in found.names}
+        write(
+            folder / "race.json",
+            numbers | {"speedup": speed, "confirmed": confirmed, "programs": len(found.trained.compiled),
+                       "seconds": round(time.perf_counter() - started, 1)},
+        )  # fmt: skip
+        print(
+            f"race: {time.perf_counter() - started:.0f} s, {len(found.trained.compiled)} programs"
+        )
+    if flags.only == "cost" or (flags.only is None and smoke):
+        write(folder / "cost.json", cost(smoke))
+
+
+def cost(smoke: bool) -> dict:
+    """Seconds of a comparison of seven methods, and of the same studies one after another, in two orders."""
+    import hpjax
+
+    names = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "hyperband")
+    names, seeds = (names[:2], 2) if smoke else (names, 10)
+    chosen = {
+        name: {"search": name, **({} if name == "hyperband" else {"batch": 8})} for name in names
+    }
+    stop = {"epochs": EPOCHS * (2 if smoke else 16)}
+    result: dict = {"methods": list(names), "seeds": seeds, "together": [], "apart": []}
+    for order in (("together", "apart"), ("apart", "together")):
+        for which in order:
+            started = time.perf_counter()
+            if which == "together":
+                found = hpjax.compare(chosen, space(), "digits", seeds=seeds, stop=stop)
+                result["programs together"] = len(found.trained.compiled)
+                training, compiling = found.trained.run_seconds, found.trained.compile_seconds
+            else:
+                training = compiling = 0.0
+                for name in names:
+                    for seed in range(seeds):
+                        study = hpjax.tune(space(), "digits", seed=seed, stop=stop, **chosen[name])
+                        training += study.trained.run_seconds
+                        compiling += study.trained.compile_seconds
+                        result["programs of one study"] = max(result.get("programs of one study", 0), len(study.trained.compiled))  # fmt: skip
+            total = time.perf_counter() - started
+            result[which].append({"total": total, "training": training, "compiling": compiling})
+            print(which, result[which][-1], flush=True)
+    return result
+
+
+def draw(folder: Path) -> list[dict]:
+    """The figures of the race, and the criteria."""
+    from hpjax import analysis, report
+
+    criteria: list[dict] = []
+    if not any((folder / f"{part}.json").exists() for part in PARTS):
+        raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
+    if (folder / "race.json").exists():
+        numbers = read(folder / "race.json")
+        report.comparison(numbers, folder)
+        final = {
+            name: np.array([np.inf if row[-1] is None else row[-1] for row in rows])
+            for name, rows in numbers["values"].items()
+        }
+        rows = [[n, e["loss"], e["optimism"], e["test"].get("accuracy"), str(e["config"])] for n, e in numbers["confirmed"].items()]  # fmt: skip
+        write_rows(folder / "confirmed.csv", ["method", "confirmed validation loss", "how much better it had looked", "test accuracy", "configuration"], rows)  # fmt: skip
+        criteria.append(Criterion("hyperband: times fewer epochs to random's final median loss", numbers["speedup"]["hyperband"], 3))  # fmt: skip
+        if "bohb" in final:
+            difference = analysis.ranks(np.stack([final["bohb"], final["hyperband"]], 1))
+            _, _, high = analysis.bootstrap([difference[:, 0] - difference[:, 1]])
+            criteria.append(Criterion("bohb: rank minus hyperband's at the end, upper end of its 95 % interval", high, 0.25, at_least=False))  # fmt: skip
+        if "bayes" in final:
+            criteria.append(Criterion("bayes: one-sided p that it ends below random", analysis.wilcoxon(final["bayes"], final["random"]), 0.05, at_least=False))  # fmt: skip
+    if (folder / "cost.json").exists():
+        measured = read(folder / "cost.json")
+        middle = {which: float(np.median([m["total"] for m in measured[which]])) for which in ("together", "apart")}  # fmt: skip
+        trained = {which: float(np.median([m["training"] for m in measured[which]])) for which in ("together", "apart")}  # fmt: skip
+        criteria.append(Criterion("comparison's time over that of the same studies one after another", middle["together"] / middle["apart"], 1.05, at_least=False))  # fmt: skip
+        criteria.append(Criterion("the same, training only", trained["together"] / trained["apart"], 1.05, at_least=False))  # fmt: skip
+        criteria.append(Criterion("programs of the comparison over those of one study", measured["programs together"] / measured["programs of one study"], 1, at_least=False))  # fmt: skip
+    return criteria
+
+
+if __name__ == "__main__":
+    main("techniques_compared", run, draw)
