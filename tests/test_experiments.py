@@ -43,10 +43,39 @@ def test_throughput(tmp_path):
     assert (tmp_path / "throughput.png").exists()
 
 
-def test_refusals_and_the_list(tmp_path):
-    done = experiment("digits_notebook", "--only", "bayes", "--out", tmp_path)
+def test_search_quality(tmp_path):
+    done = experiment("search_quality", "--preset", "smoke", "--only", "branin", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for part in ("evolution", "handicap", "valley", "counting"):
+        done = experiment("search_quality", "--preset", "smoke", "--only", part, "--out", tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert {"evolution_anytime.png", "evolution_ranks.csv", "counting.svg"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    drawn = (tmp_path / "evolution_ranks.svg").read_bytes()
+    assert experiment("search_quality", "--plot", tmp_path).returncode == 0
+    assert (tmp_path / "evolution_ranks.svg").read_bytes() == drawn
+    done = experiment("search_quality", "--only", "law", "--data", tmp_path, "--out", tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "experiments.digits_notebook: --only 'bayes' is none of grid, random\n"
+    assert "fcnet_protein_table.npz (validation errors of 62,208 networks) is not in" in done.stderr
+
+
+def test_techniques_compared(tmp_path):
+    done = experiment(
+        "techniques_compared", "--preset", "smoke", "--only", "race", "--out", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    drawn = (tmp_path / "anytime.svg").read_bytes()
+    assert experiment("techniques_compared", "--plot", tmp_path).returncode == 0
+    assert (tmp_path / "anytime.svg").read_bytes() == drawn
+
+
+def test_refusals_and_the_list(tmp_path):
+    done = experiment("digits_notebook", "--only", "tpe", "--out", tmp_path)
+    assert done.returncode == 2
+    assert (
+        done.stderr == "experiments.digits_notebook: --only 'tpe' is none of grid, random, bayes\n"
+    )
     done = experiment("throughput", "--plot", tmp_path)
     assert done.returncode == 2
     assert "holds no measurements" in done.stderr

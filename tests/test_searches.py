@@ -283,7 +283,7 @@ def test_log_expected_improvement_equals_quadrature_and_stays_finite_far_out():
     from scipy.integrate import quad
     from scipy.stats import norm
 
-    from hpjax.search.bayes import log_ei
+    from hpjax.search.acquisition import log_ei
 
     for mean, deviation, best in ((0.3, 0.5, 0.1), (1.0, 0.2, 0.0), (-1.0, 0.1, 0.0)):
         gain = lambda y, at=(mean, deviation, best): (at[2] - y) * norm.pdf(y, *at[:2])

@@ -1,0 +1,124 @@
+"""Figures of runs and comparisons: drawn from disk, twice the same bytes, for every kind of study."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import hpjax
+from hpjax import analysis, records, report
+from hpjax.search.bayes import step
+
+SPACE = {
+    "learning_rate": hpjax.LogUniform(1e-3, 1.0),
+    "width_1": hpjax.LogIntUniform(4, 12),
+    "activation": hpjax.Choice(["relu", "tanh"]),
+    "epochs": 6,
+}
+
+
+def command(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "hpjax.cli", *map(str, words)], capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("search", "drawn"),
+    [
+        (
+            "bayes",
+            {"figure", "pareto", "parallel", "slices", "importance", "dependence", "process"},
+        ),
+        (
+            "hyperband",
+            {"figure", "rungs", "pareto", "parallel", "slices", "importance", "dependence"},
+        ),
+        ("pbt", {"figure", "pareto", "parallel", "slices", "importance", "dependence", "lineage"}),
+    ],
+)
+def test_every_figure_of_a_run_comes_out_the_same_twice(tmp_path, search, drawn):
+    hpjax.tune(SPACE, "iris", search=search, trials=16, out=tmp_path / "run")
+    result = hpjax.open_run(tmp_path / "run")
+    made = report.figures(result, tmp_path / "run")
+    assert {path.stem for path in made} == drawn
+    first = [path.read_bytes() for path in made]
+    again = report.figures(hpjax.open_run(tmp_path / "run"), tmp_path / "run")
+    assert [path.read_bytes() for path in again] == first
+
+
+def test_a_step_of_bayes_is_made_again_without_fitting(monkeypatch):
+    space = {"x": hpjax.Uniform(0.0, 1.0), "y": hpjax.Uniform(0.0, 1.0)}
+    found = hpjax.minimize(
+        lambda p: (p["x"] - 0.3) ** 2 + p["y"], space, search="bayes", trials=14, batch=1
+    )
+    monkeypatch.setattr("hpjax.search.process.fit", None)
+    places = np.random.default_rng(0).random((300, 2))
+    seen = step(found.records, found.space.dims, 13, places)
+    assert seen.seen.shape == (13, 2)
+    assert len(seen.mean) == len(seen.log_ei) == 300
+    here = step(found.records, found.space.dims, 13, seen.proposed)
+    assert here.log_ei[0] >= seen.log_ei.max() - 1e-6  # it proposed the highest
+    with pytest.raises(ValueError, match="before there was a process"):
+        step(found.records, found.space.dims, 0, places)
+    with pytest.raises(ValueError, match="number 99 is none of them"):
+        step(found.records, found.space.dims, 99, places)
+
+
+def test_the_incumbent_counts_trials_one_after_another():
+    rows = [
+        {"kind": "report", "trial": [0, 1, 2], "source": [-1, -1, -1], "epochs": [2, 2, 2], "loss": [3.0, None, 1.0]},
+        {"kind": "report", "trial": [2], "source": [2], "epochs": [6], "loss": [2.0]},
+        {"kind": "report", "trial": [3], "source": [2], "epochs": [6], "loss": [0.5], "reached": [6]},
+    ]  # fmt: skip
+    cost, low, full = records.incumbent(rows, 6)
+    assert cost.tolist() == [2, 4, 6, 10, 10]
+    assert low.tolist() == [3, 3, 1, 1, 0.5]
+    assert full.tolist() == [np.inf, np.inf, np.inf, 2, 0.5]
+    assert analysis.at_costs(cost, full, np.array([9, 10]))[0] == np.inf
+
+
+def test_compare_show_resume_and_confirm_can_be_typed(tmp_path):
+    out = tmp_path / "race"
+    words = (
+        "--methods",
+        "random,hyperband",
+        "--seeds",
+        2,
+        "--epochs",
+        3,
+        "--budget",
+        4,
+        "--out",
+        out,
+    )
+    done = command("compare", "iris", *words)
+    assert done.returncode == 0, done.stderr
+    assert "hyperband" in done.stdout
+    files = {path.name for path in out.iterdir()}
+    assert {
+        "anytime.png",
+        "ranks.svg",
+        "table.csv",
+        "final.csv",
+        "anytime.csv",
+        "compare.json",
+    } <= files
+    before = (out / "anytime.svg").read_bytes()
+    assert command("show", out).returncode == 0
+    assert (out / "anytime.svg").read_bytes() == before
+    ledger = out / "random" / "seed1" / "ledger.jsonl"
+    whole = ledger.read_bytes()
+    ledger.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    assert command("resume", out).returncode == 0
+    assert ledger.read_bytes() == whole
+    done = command("confirm", out / "random" / "seed0", "--top", 2, "--repeats", 2)
+    assert done.returncode == 0, done.stderr
+    assert "within noise of it" in done.stdout
+    done = command("compare", "iris", "--methods", "random,nosuch")
+    assert done.returncode == 2
+    assert done.stderr.startswith("hpjax: search='nosuch' is none of")
+    done = command("tune", "iris", "--search", "bohb", "--scheduler", "full")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
