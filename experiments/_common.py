@@ -47,10 +47,11 @@ class Criterion(dict):
         )
 
 
-def write(path: Path, value: Any) -> None:
-    """Writes JSON."""
+def write(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Writes JSON; large tables of numbers on one line, without an indent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1, default=float) + "\n")
+    separators = None if indent else (",", ":")
+    path.write_text(json.dumps(value, indent=indent, separators=separators, default=float) + "\n")
 
 
 def read(path: Path) -> Any:

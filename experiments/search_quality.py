@@ -206,11 +206,14 @@ def race(problems: dict[str, Problem], names, seeds: int, batch: int, budget=lam
         seeds: how many.
         batch: points a round; 0 for each search's own.
         budget: of a problem.
-        kept: file that holds what an interrupted run finished, and gets every contestant's result as it comes.
+        kept: file that holds what an interrupted run finished, and gets every contestant's result as it comes; whoever
+            calls deletes it at the end.
     """
     from joblib import Parallel, delayed
 
-    contestants = installed(names)
+    from hpjax import records
+
+    contestants, commit = installed(names), records.commit(Path(__file__))[0]
     result = read(kept)["found"] if kept is not None and kept.exists() and read(kept)["seeds"] == seeds else {}  # fmt: skip
     for title, problem in problems.items():
         count = budget(problem)
@@ -227,9 +230,10 @@ def race(problems: dict[str, Problem], names, seeds: int, batch: int, budget=lam
             entry["methods"][name] = {
                 "regret": rounded(regret.T),
                 "seconds": round(seconds, 3),
+                "commit": commit,
             }  # [grid seeds]
             if kept is not None:
-                write(kept, {"seeds": seeds, "found": result})
+                write(kept, {"seeds": seeds, "found": result}, indent=None)
             print(f"{title} after {count}: {name} {np.median(regret[:, -1]):.3g}, {seconds:.2f} s", flush=True)  # fmt: skip
     return result
 
@@ -264,7 +268,11 @@ def run(flags: Flags, folder: Path) -> None:
             names += ["cmaes", "Optuna CMA-ES", "bayesian-optimization"] if part == "models" else []
             everything = problems if smoke else problems | tables(flags.data)
             found = race(
-                everything, names, seeds, 1 if part == "models" else 8, kept=folder / f"{part}.json"
+                everything,
+                names,
+                seeds,
+                1 if part == "models" else 8,
+                kept=folder / f"{part}.partial.json",
             )
         elif part == "evolution":
             names = ["random", "genetic", "differential", "cmaes", "cmaes library", "Optuna CMA-ES", "SciPy DE", "evosax CMA-ES", "evosax DE"]  # fmt: skip
@@ -285,7 +293,8 @@ def run(flags: Flags, folder: Path) -> None:
         else:
             found = overhead((200, 400) if smoke else (1000, 10_000), 100_000 if not smoke else 600)
         print(f"{part}: {time.perf_counter() - started:.0f} s", flush=True)
-        write(folder / f"{part}.json", {"seeds": seeds, "found": found})
+        write(folder / f"{part}.json", {"seeds": seeds, "found": found}, indent=None)
+        (folder / f"{part}.partial.json").unlink(missing_ok=True)
 
 
 def handicap(problems: dict[str, Problem], seeds: int) -> dict:
@@ -597,7 +606,6 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     names = [n for n in handles if all(n in entry["methods"] for entry in found.values())]
     everywhere = rank_table(found, names)
     mean = {n: float(np.mean([t[:, i].mean() for t in everywhere.values()])) for i, n in enumerate(names)}  # fmt: skip
-    problems = sum(len(t) for t in everywhere.values())
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
     shares = np.linspace(0.1, 1, 19)
     over = {n: [] for n in names}
@@ -609,9 +617,9 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
         for n, rank in zip(names, np.mean(at, 0)):
             over[n].append(rank)
     plots.rank_curves(left, 100 * shares, {n: np.array(r) for n, r in over.items()}, "share of the evaluations (%)")  # fmt: skip
-    difference = analysis.critical_difference(len(names), problems)
+    difference = analysis.critical_difference(len(names), len(found))
     plots.critical_difference(right, mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
-    right.set_title(f"{len(found)} problems x {seeds} seeds", fontsize=7)
+    right.set_title(f"{len(found)} problems, ranks averaged over {seeds} seeds", fontsize=7)
     plots.save(made, folder / f"{part}_ranks")
     write_rows(folder / f"{part}_ranks.csv", ["method", "mean rank", *(f"at {100 * s:.0f} %" for s in shares)], [[n, mean[n], *over[n]] for n in names])  # fmt: skip
 

@@ -30,10 +30,23 @@ def at_costs(cost: np.ndarray, value: np.ndarray, grid: np.ndarray) -> np.ndarra
 
 
 def quartiles(values: np.ndarray) -> np.ndarray:
-    """Lower quartile, median and upper quartile over the first axis; infinite where it takes an infinite value to tell."""
-    with np.errstate(invalid="ignore"):
-        found = np.quantile(values, [0.25, 0.5, 0.75], axis=0, method="median_unbiased")
-    return np.where(np.isnan(found), np.inf, found)
+    """Lower quartile, median and upper quartile over the first axis, infinite values being the largest.
+
+    Example:
+        >>> quartiles(np.array([1.0, 2.0, np.inf])).tolist()
+        [1.5, 2.0, inf]
+    """
+    ordered = np.sort(values, axis=0)
+    at = np.array([0.25, 0.5, 0.75]) * (len(ordered) - 1)
+    low = np.floor(at).astype(int)
+    found = []
+    for place, part in zip(low, at - low):
+        below = ordered[place]
+        above = ordered[min(place + 1, len(ordered) - 1)]
+        with np.errstate(invalid="ignore"):  # inf - inf, where below is taken or is infinite itself
+            between = below + part * (above - below)
+        found.append(np.where((part == 0) | (below == above), below, between))
+    return np.array(found)
 
 
 def bands(values: np.ndarray) -> np.ndarray:
@@ -222,14 +235,14 @@ def _strips(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cuts, ((low <= middle[:, None]) & (middle[:, None] < high)).astype(float)
 
 
-def ped_anova(unit: np.ndarray, value: np.ndarray, better: float = 0.1, than: float = 1.0, places: int = 100) -> np.ndarray:  # fmt: skip
-    """Importance [D] for being among the best `better` of the best `than`, by Pearson divergences of one-dimensional densities.
+def ped_anova(unit: np.ndarray, value: np.ndarray, levels: Sequence[int], better: float = 0.1, places: int = 100) -> np.ndarray:  # fmt: skip
+    """Importance [D] for being among the best, by Pearson divergences of one-dimensional densities of the best from all.
 
     Args:
-        unit: [n D].
+        unit: [n D], levels at their centers.
         value: [n] losses.
+        levels: of each dimension, 0 for continuous ones; few levels are counted, else densities are smoothed.
         better: share of all points that counts as good.
-        than: share of all points that they are compared with.
         places: of the densities.
 
     Returns:
@@ -240,22 +253,32 @@ def ped_anova(unit: np.ndarray, value: np.ndarray, better: float = 0.1, than: fl
     """
     order = np.argsort(value, kind="stable")
     few = unit[order[: max(2, round(better * len(order)))]]
-    many = unit[order[: max(2, round(than * len(order)))]]
     divergence = np.empty(unit.shape[1])
-    for i in range(unit.shape[1]):
-        p, q = _density(few[:, i], places), _density(many[:, i], places)
-        divergence[i] = np.mean((p / q - 1) ** 2 * q)
+    for i, count in enumerate(levels):
+        if 0 < count <= COUNTED:
+            p, q = (np.bincount(_cell(x[:, i], count), minlength=count) + 1.0 for x in (few, unit))
+            p, q = p / p.sum(), q / q.sum()
+        else:
+            width = max(1.06 * few[:, i].std() * len(few) ** -0.2, 2 / places)
+            p, q = (_density(x[:, i], places, width) for x in (few, unit))
+        divergence[i] = np.sum((p / q - 1) ** 2 * q)
     return divergence / max(divergence.sum(), 1e-300)
 
 
-def _density(numbers: np.ndarray, places: int) -> np.ndarray:
-    """A kernel density on the unit interval at the middles of `places` cells, mean 1, nowhere 0."""
+COUNTED = 12  # levels up to which they are counted
+
+
+def _cell(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Which of `count` equal cells of the unit interval each number is in."""
+    return np.minimum((numbers * count).astype(int), count - 1)
+
+
+def _density(numbers: np.ndarray, places: int, width: float) -> np.ndarray:
+    """A kernel density on the unit interval: its shares in `places` equal cells, with one point's worth of uniform in it."""
     x = (np.arange(places) + 0.5) / places
-    width = max(1.06 * numbers.std() * len(numbers) ** -0.2, 1 / places)
     kernels = np.exp(-0.5 * ((x - numbers[:, None]) / width) ** 2)
     kernels /= kernels.sum(1, keepdims=True)
-    total = kernels.sum(0) * places + 1
-    return total / (len(numbers) + 1)
+    return (kernels.sum(0) + 1 / places) / (len(numbers) + 1)
 
 
 def partial_dependence(

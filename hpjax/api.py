@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hpjax import population, records, train
-from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, fidelity_of
+from hpjax import population, records
+from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, check, fidelity_of
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.result import Result
@@ -21,8 +19,6 @@ from hpjax.schedulers import Scheduler, from_settings
 from hpjax.space import Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
-
-MINIMIZE = ("loss", "error")
 
 
 def tune(
@@ -92,25 +88,11 @@ def tune(
     say = say or population.warn
     space = as_space(space)
     found = as_task(task, data, target)
-    for name, value in {
-        "folds": folds,
-        "repeats": repeats,
-        "score_every": score_every,
-        "levels": levels,
-    }.items():
-        _positive(name, value)
-    for name, value in {"trials": trials, "batch": batch}.items():
-        _positive(name, 1 if value is None else value)
-    for name, value, known in (
-        ("minimize", minimize, MINIMIZE),
-        ("gradients", gradients, train.GRADIENTS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}={value!r} is none of {', '.join(known)}")
+    check(
+        folds=folds, repeats=repeats, score_every=score_every, levels=levels, trials=trials, batch=batch,
+        minimize=minimize, gradients=gradients, stop=stop,
+    )  # fmt: skip
     limits = dict(stop or {})
-    for name in limits:
-        if name not in Stop._fields:
-            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
     scheduler = as_scheduler(search, scheduler, fidelity_of(space))
     settings = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
@@ -196,11 +178,6 @@ def _parts(settings: dict, task: Task | tuple | None) -> tuple[Space, Task]:
         raise RunError("the run was made on arrays; give them again: task=(x, y)")
     source = settings["task"] if task is None else task
     return as_space(settings["space"]), as_task(source, settings["data"], settings["target"])
-
-
-def _positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
 def _finish(made: Assembly, ledger: Ledger, watch) -> Result:

@@ -1,4 +1,7 @@
-"""From what a user writes to a study that runs: spaces, tasks, searches and schedulers by name, and the study itself."""
+"""From what a user writes to a study that runs: spaces, tasks, searches and schedulers by name, and the study itself.
+
+This file is long because everything that a user may write is resolved, and refused, here.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from hpjax.search import SEARCHES, Searcher, chain, grid, manual
 from hpjax.space import Choice, Range, Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
+from hpjax.train import GRADIENTS
 from hpjax.training import SAMPLES, Training, report_of
 
 ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
@@ -76,6 +80,32 @@ def fidelity_of(space: Space) -> int:
     return int(entry)
 
 
+MINIMIZE = ("loss", "error")
+
+
+def check(**options: Any) -> None:
+    """Refuses options that cannot be: counts below 1, unknown words, unknown limits. None is no option.
+
+    Raises:
+        ValueError: in one line, with the remedy.
+    """
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name in ("minimize", "gradients"):
+            known = MINIMIZE if name == "minimize" else GRADIENTS
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is none of {', '.join(known)}")
+        elif name == "stop":
+            for limit in value:
+                if limit not in Stop._fields:
+                    raise ValueError(
+                        f"stop has no limit called {limit!r}; it has {', '.join(Stop._fields)}"
+                    )
+        elif isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
 class Found(NamedTuple):
     """A search, resolved."""
 
@@ -97,7 +127,7 @@ def as_points(configs: Any, space: Space, what: str = "search") -> np.ndarray:
     return points if names else np.full((len(configs), len(space.dims)), 0.5)
 
 
-def as_search(search: Any, space: Space, levels: int) -> Found:
+def as_search(search: Any, space: Space, levels: int | Mapping[str, int]) -> Found:
     """A search from its name, a list of configurations, or a factory of `dims`.
 
     Raises:

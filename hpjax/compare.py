@@ -19,6 +19,7 @@ from hpjax.assemble import (
     as_scheduler,
     as_space,
     as_task,
+    check,
     fidelity_of,
     part,
     plan_record,
@@ -28,7 +29,8 @@ from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
-from hpjax.space import Space
+from hpjax.search import grid
+from hpjax.space import Choice, Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
 from hpjax.training import SAMPLES, Training, report_of
@@ -112,6 +114,7 @@ def compare(
         ['random', 'sobol']
     """
     say = say or population.warn
+    check(folds=folds, repeats=repeats, score_every=score_every, minimize=minimize, gradients=gradients, stop=stop, levels=levels, epochs=epochs)  # fmt: skip
     space, found = as_space(space), as_task(task, data, target)
     fidelity = epochs or fidelity_of(space)
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
@@ -121,9 +124,6 @@ def compare(
     if not named:
         raise ValueError("compare needs at least one method")
     limits = dict(stop) if stop is not None else {"epochs": BUDGET * fidelity}
-    for name in limits:
-        if name not in Stop._fields:
-            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
     common = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
@@ -223,6 +223,7 @@ def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
         if key not in METHOD:
             raise ValueError(f"method {name!r} has no {key!r}; it may have {', '.join(METHOD)}")
     search = said.get("search", "random")
+    check(trials=said.get("trials"), batch=said.get("batch"))
     scheduler = as_scheduler(search, said.get("scheduler"), fidelity)
     stop = dict.fromkeys(Stop._fields) | limits
     if said.get("trials") is not None:
@@ -237,12 +238,22 @@ def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
     return part(settings, space, search, scheduler)
 
 
-def _levels(space: Space, most: int) -> int:
-    """The most levels per range with which a grid has no more than `most` combinations; at least 1."""
-    size = lambda levels: np.prod([len(axis) for axis in space.axes(levels)], dtype=float)
-    levels = 1
-    while size(levels + 1) <= most and levels < most and size(levels + 1) > size(levels):
-        levels += 1
+def _levels(space: Space, most: int) -> dict[str, int]:
+    """Levels of each range with which a grid has no more than `most` points: raised in turn, one range after another."""
+    levels = {name: 1 for name, entry in space.ranges.items() if not isinstance(entry, Choice)}
+
+    def size() -> int:
+        made = grid(space.dims, axes=space.axes(levels))
+        return len(made.ask(made.init(()), (), most + 1, 1)[0])
+
+    growing = list(levels)
+    while growing:
+        for name in tuple(growing):
+            before = size()
+            levels[name] += 1
+            if size() > most or size() == before:
+                levels[name] -= 1
+                growing.remove(name)
     return levels
 
 

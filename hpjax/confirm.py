@@ -69,7 +69,7 @@ def confirm(result: Result, top: int = 5, repeats: int = 5, level: float = 0.05)
         )
     settings = result.settings
     seeds = [settings["seed"] + FRESH + i for i in range(repeats)]
-    schedules = [_joined(result.schedule(int(trial)).segments) for trial in trials]
+    schedules = [result.schedule(int(trial)).stretches for trial in trials]
     points = np.array([point for segments in schedules for _, point in segments])
     training = Training(
         result.space, result.task, points, fidelity=result.fidelity, seeds=seeds, folds=settings["folds"],
@@ -115,14 +115,3 @@ def confirm(result: Result, top: int = 5, repeats: int = 5, level: float = 0.05)
     }
     test = result.test(result.refit(trial, seed=seeds[0])) if len(result.task.test) else {}
     return Confirmation(table, chosen, test, float(mean[0] - result.table["told"][trials[0]]))
-
-
-def _joined(segments: list[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
-    """A schedule without the ends of rungs at which nothing changed."""
-    kept: list[tuple[int, np.ndarray]] = []
-    for until, point in segments:
-        if kept and np.array_equal(kept[-1][1], point):
-            kept[-1] = (until, point)
-        else:
-            kept.append((until, point))
-    return kept

@@ -1,7 +1,7 @@
 """The field's named methods, products of a search and a scheduler.
 
-`bohb` models all dimensions together, as BOHB does, but with the bandwidths of `tpe`'s own default: those of the paper
-(`tpe(dims, model="bohb")`) collapse where losses have no noise; results/LOG.md has the figures.
+`bohb` models all dimensions together, as BOHB does, with `tpe`'s own default model; the paper's (`tpe(dims, model="bohb")`: Scott's
+bandwidths, candidates three times wider, a third of the points random) did worse here, see results/LOG.md.
 """
 
 from __future__ import annotations

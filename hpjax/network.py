@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from hpjax.assemble import as_space
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers import Order
+from hpjax.space import Space
 from hpjax.tasks import Split, Task
 from hpjax.training import examples_of, small_batch
 
@@ -37,25 +38,47 @@ def fit(
     Returns:
         A Network.
     """
+    return follow(task, as_space(values), [(epochs, np.zeros(0))], horizon or epochs, seed)
+
+
+def follow(
+    task: Task,
+    space: Space,
+    segments: Sequence[tuple[int, np.ndarray]],
+    horizon: int,
+    seed: int = 0,
+) -> Network:
+    """One network trained along a schedule of hyperparameters, on a task's development part.
+
+    Args:
+        task: data.
+        space: of the schedule's points.
+        segments: (until epoch, point [D]), as `Result.schedule` has them.
+        horizon: epochs that the learning-rate schedule runs over.
+        seed: names all randomness.
+
+    Returns:
+        A Network, with the hyperparameters of the last stretch.
+    """
     rows = task.development
-    space = as_space(dict(values) | small_batch(values, len(rows)))
+    entries = space.ranges | space.constants
+    space = as_space(entries | small_batch(entries, len(rows)))
     examples = examples_of(task, [Split(rows, rows[:1])])
-    goal = Target(task.inputs, task.outputs, task.loss, horizon or epochs)
-    columns = space.decode(np.zeros((1, 0)))
-    group = catalogue.split(columns, goal)[0]
-    load = plan.Load(1, 1, float(epochs), len(rows), 1, goal.fidelity)
-    program = plan.Program(group.spec, 1, 1, 1)
+    goal = Target(task.inputs, task.outputs, task.loss, horizon)
+    groups = [catalogue.split(space.decode(point[None]), goal)[0] for _, point in segments]
+    load = plan.Load(1, 1, float(segments[-1][0]), len(rows), 1, goal.fidelity)
+    programs = tuple(plan.Program(spec, 1, 1, 1) for spec in dict.fromkeys(g.spec for g in groups))
     trained = Population(
-        space, goal, examples, (program,), load, seeds=(seed,), score_every=goal.fidelity, found=population.devices()[:1]
+        space, goal, examples, programs, load, seeds=(seed,), score_every=goal.fidelity, found=population.devices()[:1]
     )  # fmt: skip
-    order = Order(
-        np.array([0]), np.zeros((1, 0)), np.array([-1]), np.array([epochs]), np.array([0])
-    )
-    trained.carry_out(order)
+    one = np.array([0])
+    for number, (until, point) in enumerate(segments):
+        source = one if number else one - 1
+        trained.carry_out(Order(one, point[None], source, np.array([until]), one))
     state = jax.tree.map(lambda leaf: leaf[0], trained.networks(0))
-    scalars = {name: leaf[0] for name, leaf in group.config.items()}
+    scalars = {name: leaf[0] for name, leaf in groups[-1].config.items()}
     return Network(
-        task, group.spec, scalars, state.params, state.stats, train.standards(examples, rows)
+        task, groups[-1].spec, scalars, state.params, state.stats, train.standards(examples, rows)
     )
 
 

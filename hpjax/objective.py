@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpjax import records, study
-from hpjax.assemble import as_scheduler, part, plan_record
+from hpjax.assemble import as_scheduler, check, part, plan_record
 from hpjax.records import Ledger
 from hpjax.result import Outcome
 from hpjax.schedulers import Scheduler
@@ -68,17 +68,12 @@ def minimize(
         >>> found.best["loss"] < 1e-3
         True
     """
+    check(trials=trials, batch=batch, levels=levels, stop=stop)
     space = space if isinstance(space, Space) else Space.load(space)
     scheduled = scheduler is not None
     scheduler = as_scheduler(search, scheduler, 81)
     fidelities = scheduled or scheduler.settings["name"] != "full"
     limits = dict(stop or {})
-    for name in limits:
-        if name not in Stop._fields:
-            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
-    for name, value in {"trials": trials, "batch": batch}.items():
-        if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     settings = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,
         "search": search if isinstance(search, (str, list, tuple)) else None,

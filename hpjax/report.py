@@ -13,8 +13,9 @@ from hpjax import analysis, plots, records
 from hpjax.compare import Comparison
 from hpjax.plots.trials import Scale
 from hpjax.result import Outcome, Result
+from hpjax.search.base import snap
 from hpjax.search.bayes import step
-from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space
+from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 
 MODELLED = 10  # trials below which nothing is said about hyperparameters
 
@@ -110,10 +111,11 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     kept = finite[epochs >= level]
     if len(kept) < MODELLED or np.ptp(told[kept]) == 0:
         return made
-    points = _places(space, unit[kept])
+    points = snap(unit[kept], space.dims)
     value = _long_tailed(told[kept])
     shares = analysis.fanova(points, value)
-    good = analysis.ped_anova(points, value, better=max(0.1, 4 / len(kept)))
+    levels = [dim.levels for dim in space.dims]
+    good = analysis.ped_anova(points, value, levels, better=max(0.1, 4 / len(kept)))
     figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=0.6 + 0.3 * len(kinds))
     among = f"{len(kept)} trials"
     if isinstance(result, Result):
@@ -149,11 +151,6 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     return made
 
 
-def _places(space: Space, unit: np.ndarray) -> np.ndarray:
-    """Points with inactive dimensions in the middle."""
-    return np.where(space.active(unit), unit, 0.5)
-
-
 def _long_tailed(loss: np.ndarray) -> np.ndarray:
     """Logarithms of losses, shifted where some are not above 0."""
     low = loss.min()
@@ -165,9 +162,11 @@ def _drawn(space: Space, i: int, x: np.ndarray) -> np.ndarray:
     entry = list(space.ranges.values())[i]
     if isinstance(entry, Choice):
         return x * entry.levels - 0.5
+    half = 0.0 if isinstance(entry, (Uniform, LogUniform)) else 0.5  # a whole number's cell
+    low, high = entry.low - half, entry.high + half
     if isinstance(entry, (LogUniform, LogIntUniform)):
-        return entry.low * (entry.high / entry.low) ** x
-    return entry.low + x * (entry.high - entry.low)
+        return low * (high / low) ** x
+    return low + x * (high - low)
 
 
 def _rungs(result: Result, folder: Path) -> list[Path]:
@@ -309,7 +308,9 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
         mean = dict(zip(names, analysis.ranks(final).mean(0)))
         difference = analysis.critical_difference(len(mean), len(seeds))
         plots.critical_difference(axes[0], mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
-        axes[0].set_title(f"mean ranks at {cost[-1]:g} epochs, {len(seeds)} seeds", fontsize=7)
+        axes[0].set_title(
+            f"mean ranks on this task at {cost[-1]:g} epochs, {len(seeds)} seeds", fontsize=7
+        )
     ends = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
     plots.ecdfs(axes[1], ends, f"best validation {minimized} at the end")
     axes[1].legend(loc="lower right", ncols=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax import catalogue, metrics, records
-from hpjax.network import Network, fit
+from hpjax.network import Network, fit, follow
 from hpjax.schedulers import from_settings
 from hpjax.space import Space
 from hpjax.tasks import Task
@@ -108,6 +108,16 @@ class Schedule:
         self.segments = [(until, point) for _, until, point in lineage]
 
     @property
+    def stretches(self) -> list[tuple[int, np.ndarray]]:
+        """The segments without the ends of rungs at which nothing changed."""
+        kept: list[tuple[int, np.ndarray]] = []
+        for until, point in self.segments:
+            if kept and np.array_equal(kept[-1][1], point):
+                kept.pop()
+            kept.append((until, point))
+        return kept
+
+    @property
     def start(self) -> dict:
         """The configuration that it begins with, as `search=[...]` takes it."""
         row = self.frame.iloc[0]
@@ -195,7 +205,8 @@ class Result(Outcome):
     def refit(self, trial: int | None = None, seed: int | None = None) -> Network:
         """The best trial's network (or another's), trained again on the whole development part.
 
-        Trains for the epochs that the trial was scored at; with patience, for those of its best epoch.
+        Trains for the epochs that the trial was scored at; with patience, for those of its best epoch; a trial of
+        population-based training along its schedule.
 
         Args:
             trial: which; the best where None.
@@ -209,11 +220,14 @@ class Result(Outcome):
             raise ValueError(
                 "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
             )
+        seed = self.settings["seed"] if seed is None else seed
+        segments = self.schedule(trial).stretches
+        if len(segments) > 1:
+            return follow(self.task, self.space, segments, self.fidelity, seed)
         values = self.space.constants | self.config(trial)
         values.pop("patience", None)
         epochs = max(1, round(float(self.table["kept"][trial])))
         values.pop("epochs", None)
-        seed = self.settings["seed"] if seed is None else seed
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed)
 
     def test(self, network: Network | None = None) -> dict[str, float]:

@@ -372,10 +372,15 @@ class Space:
         return unit
 
     # --- size, identity ---
-    def axes(self, levels: int) -> list[np.ndarray]:
-        """A grid's unit values per dimension: every category, `levels` values of a range, evenly spaced on its scale."""
-        result = []
-        for entry in self.ranges.values():
+    def axes(self, levels: int | Mapping[str, int]) -> list[np.ndarray]:
+        """A grid's unit values per dimension: every category, `levels` values of a range, evenly spaced on its scale.
+
+        Args:
+            levels: of every range, or by name.
+        """
+        result, wanted = [], levels
+        for name, entry in self.ranges.items():
+            levels = wanted if isinstance(wanted, int) else wanted.get(name, 1)
             if isinstance(entry, Choice):
                 values = (np.arange(entry.levels) + 0.5) / entry.levels
             elif isinstance(entry, (Uniform, LogUniform)):
@@ -386,6 +391,7 @@ class Space:
                 values = entry.encode(
                     np.unique(np.round(spaced(entry.low, entry.high, count)).astype(int))
                 )
+                values = values if count > 1 else np.array([0.5])
             result.append(values)
         return result
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.records import Ledger, RunError, numbers
-from hpjax.schedulers.base import Order, Scheduler
+from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Searcher, Told
 
 SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
@@ -109,8 +109,11 @@ def play(
         room, fidelity = scheduler.room(scheduling)
         wanted = min(room, batch, limit - asked)
         if stop.epochs is not None:  # no more than the epochs allow, counting those who wait
-            rest = stop.epochs - spent - (asked - started) * fidelity
-            wanted = min(wanted, -(-rest // fidelity))
+            each = (
+                scheduler.fidelity if room >= UNBOUNDED else fidelity
+            )  # who may all live to the end
+            rest = stop.epochs - spent - (asked - started) * each
+            wanted = min(wanted, -(-rest // each))
             why = "epochs" if rest <= 0 else why
         unit = points[:0]
         if wanted > 0:

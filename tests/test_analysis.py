@@ -64,7 +64,7 @@ def test_fanova_finds_the_shares_of_an_additive_function():
 def test_ped_anova_and_partial_dependence():
     unit = np.random.default_rng(6).random((800, 3))
     value = (unit[:, 1] - 0.3) ** 2 + 0.05 * unit[:, 0]
-    shares = analysis.ped_anova(unit, value)
+    shares = analysis.ped_anova(unit, value, [0, 0, 0])
     assert shares.argmax() == 1
     assert shares.sum() == pytest.approx(1)
     x, mean, spread = analysis.partial_dependence(unit, value, [1])
@@ -90,3 +90,19 @@ def test_the_tables_law_of_random_search():
         table = np.load(Path(folder) / f"fcnet_{name}_table.npz")["valid_mse"].mean(-1)
         found = analysis.best_of(table, [8, 32, 100, 500])
         np.testing.assert_allclose(found, published, rtol=1e-3)
+
+
+def test_ped_anova_of_a_choice_is_the_divergence_of_its_counts():
+    rng = np.random.default_rng(7)
+    unit = np.stack([rng.random(400), (rng.integers(2, size=400) + 0.5) / 2], 1)
+    value = 10 * np.abs(unit[:, 0] - 0.3) + 1.5 * (unit[:, 1] > 0.5)
+    shares = analysis.ped_anova(unit, value, [0, 2])
+    assert shares[0] > 0.7  # a choice of two cannot tell more than a factor of two
+
+
+def test_infinite_losses_leave_finite_medians():
+    assert analysis.quartiles(np.array([1.0, 2.0, 3.0, np.inf, np.inf]))[1] == 3
+    assert np.isinf(analysis.quartiles(np.array([1.0, np.inf]))[1])
+    np.testing.assert_allclose(
+        analysis.quartiles(np.arange(8.0)), np.quantile(np.arange(8.0), [0.25, 0.5, 0.75])
+    )

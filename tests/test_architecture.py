@@ -10,14 +10,14 @@ import hpjax
 ROOT = Path(hpjax.__file__).parent
 MAY = {
     "api": {"assemble", "result", "study", "population", "space", "schedulers", "records", "tasks", "train"},
-    "compare": {"api", "analysis", "assemble", "population", "result", "study", "space", "schedulers", "records", "tasks", "training"},
+    "compare": {"api", "analysis", "assemble", "search", "population", "result", "study", "space", "schedulers", "records", "tasks", "training"},
     "confirm": {"result", "schedulers", "training"},
     "analysis": set(),
     "report": {"analysis", "plots", "records", "compare", "result", "search", "space"},
     "objective": {"assemble", "result", "study", "space", "schedulers", "records"},
     "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
-    "network": {"assemble", "training", "population", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
-    "assemble": {"training", "methods", "study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks"},
+    "network": {"assemble", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
+    "assemble": {"training", "train", "methods", "study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks"},
     "training": {"study", "population", "space", "catalogue", "tasks", "plan", "train"},
     "methods": {"search", "schedulers"},
     "study": {"search.base", "schedulers.base", "records"},

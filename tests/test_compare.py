@@ -106,6 +106,9 @@ def test_it_is_read_again_and_resumed(found, folder, tmp_path):
     [
         ({"a/b": "random"}, {}, "cannot name a folder"),
         ({"a": {"serch": "random"}}, {}, "has no 'serch'"),
+        ({"a": {"trials": 0}}, {}, "trials must be a whole number of at least 1, got 0"),
+        (["random"], {"minimize": "eror"}, "minimize='eror' is none of loss, error"),
+        (["random"], {"folds": 0}, "folds must be a whole number"),
         ({"a": "nosuch"}, {}, "search='nosuch' is none of"),
         ({}, {}, "at least one method"),
         (["random"], {"seeds": 0}, "seeds must be at least one"),
@@ -122,9 +125,9 @@ def test_a_grid_takes_the_levels_that_the_epochs_allow():
     space = hpjax.Space(
         {"a": hpjax.Uniform(0, 1), "b": hpjax.Uniform(0, 1), "c": hpjax.Choice([1, 2])}
     )
-    assert _levels(space, 49) == 4
-    assert _levels(space, 50) == 5
-    assert _levels(space, 1) == 1
+    assert _levels(space, 49) == {"a": 6, "b": 4}
+    assert _levels(space, 50) == {"a": 5, "b": 5}
+    assert _levels(space, 2) == {"a": 1, "b": 1}
 
 
 def test_confirm_chooses_again_and_flags_ties(found):
@@ -154,3 +157,11 @@ def test_confirm_follows_a_schedule(tmp_path):
     found = hpjax.tune(SPACE, "iris", scheduler=hpjax.pbt(6, 9, 3), trials=6)
     confirmed = hpjax.confirm(found, top=2, repeats=2)
     assert np.isfinite(confirmed.table["loss"]).all()
+    trial = confirmed.best["trial"]
+    schedule = found.schedule(trial)
+    assert len({point.tobytes() for _, point in schedule.segments}) == len(schedule.stretches)
+    if len(schedule.stretches) > 1:  # the tested network followed the schedule too
+        last = hpjax.fit(found.task, found.space.constants | found.config(trial), 9)
+        network = found.refit(trial)
+        x = found.task.x[found.task.test]
+        assert not np.allclose(network.outputs(x), last.outputs(x))

@@ -84,6 +84,25 @@ def test_the_median_rule_by_hand():
     assert (patient.trials["epochs"] == 3).all()
 
 
+def test_an_epoch_limit_leaves_networks_that_live_to_the_end():
+    found = hpjax.minimize(
+        lambda p, e: p["x"] + 0 / e, LINE, scheduler=median(20, 2), stop={"epochs": 600}
+    )
+    assert found.best["trial"] is not None
+    assert found.stopped == "epochs"
+    spent = sum(found.trials["epochs"])
+    assert 600 <= spent < 640
+
+
+def test_planned_trials_and_epochs():
+    assert hyperband(81).trials == 143
+    fresh = hyperband(81, promote="fresh")
+    assert fresh.trials == 206
+    assert fresh.mean_epochs == pytest.approx(1902 / 206)
+    assert full(7).mean_epochs == 7
+    assert halving(((1, 4), (3, 2))).mean_epochs == 2
+
+
 def test_studies_stop_when_nothing_improves_for_rounds():
     found = hpjax.minimize(
         lambda p: np.ones(len(p["x"])), LINE, trials=500, batch=5, stop={"rounds": 3}

@@ -392,6 +392,29 @@ def test_differential_breeds_by_its_formula():
     assert np.isclose(after.teams[0].unit, child[0]).all(1).any()
 
 
+def test_dehb_never_draws_at_random_above_the_lowest_fidelity():
+    """The points at full fidelity follow from losses: another objective leads to other points."""
+    points = []
+    for sign in (1, -1):
+        found = hpjax.minimize(lambda p, e, sign=sign: sign * p["x"] + 1 / e, BOWL, search="dehb", scheduler=hyperband(9, promote="fresh"), trials=60)  # fmt: skip
+        points.append(found.table["unit"][found.table["epochs"] == 9])
+    alike = (points[0][:, None] == points[1][None]).all(-1).any()
+    assert not alike
+
+
+def test_cmaes_starts_at_the_best_of_given_points_and_fills_brackets():
+    start = [{"x": 0.9, "y": 0.9}, {"x": 0.3, "y": -0.2}]
+    found = hpjax.minimize(
+        bowl, BOWL, search=lambda dims: search.cmaes(dims, sigma=1e-6), start=start, trials=8
+    )
+    np.testing.assert_allclose(found.trials["x"][2:].to_numpy(float), 0.3, atol=1e-3)
+    found = hpjax.minimize(
+        lambda p, e: bowl(p), BOWL, search="cmaes", scheduler=hyperband(9), trials=17
+    )
+    first = [len(r["trial"]) for r in found.records if r["kind"] == "report"]
+    assert first == [9, 3, 1, 5, 1, 3]
+
+
 def test_dehb_takes_the_best_of_the_fidelity_below():
     dims = (Dim("continuous"),) * 2
     made = search.differential(dims, population=6, per_fidelity=True)

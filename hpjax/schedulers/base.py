@@ -46,16 +46,19 @@ class Scheduler(NamedTuple):
     ask: Callable[[State, Key], tuple[Order | None, State]]
     tell: Callable[[State, Order, Array], tuple[State, Array]]
 
+    fresh: bool = False  # every rung takes new trials, trained from the start
+
     @property
     def trials(self) -> int:
         """Trials that all brackets take between them; 0 for any number."""
-        return sum(rungs[0][1] for rungs in self.brackets)
+        entering = [rungs if self.fresh else rungs[:1] for rungs in self.brackets]
+        return sum(networks for rungs in entering for _, networks in rungs)
 
     @property
     def mean_epochs(self) -> float:
         """Epochs that a trial trains on average, as planned."""
         spent = sum(
-            (until - before) * (networks or 1)
+            (until - (0 if self.fresh else before)) * (networks or 1)
             for rungs in self.brackets
             for (until, networks), before in zip(rungs, (0, *(until for until, _ in rungs)))
         )

@@ -118,4 +118,5 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         close=lambda state: state._replace(closed=bool(len(state.trial))),
         ask=ask,
         tell=tell,
+        fresh=fresh,
     )

@@ -1,7 +1,7 @@
 """Bayesian optimization: a Gaussian process of the loss, and the point of highest expected improvement.
 
-Jones, Schonlau & Welch 1998, Efficient Global Optimization; batches by the constant liar: Ginsbourger, Le Riche & Carraro
-2010. `process` is the model, `acquisition` finds the point.
+Jones, Schonlau & Welch 1998, Efficient Global Optimization; batches by the kriging believer: Ginsbourger, Le Riche & Carraro
+2010, section 3. `process` is the model, `acquisition` finds the point.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from hpjax.search import process
 from hpjax.search.acquisition import Model, believe, log_ei, peak
-from hpjax.search.base import Dim, Searcher, generator, snap
+from hpjax.search.base import Dim, Searcher, Told, generator, snap
 from hpjax.search.history import (
     History,
     distinct,
@@ -49,11 +49,11 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
 
     Returns:
         A Searcher. It models the highest fidelity that has enough points. Points that are out, and those proposed before in
-        the same batch, count as if they had the mean that the process predicts. The ledger has the fitted hyperparameters,
+        the same batch, count as if they had the mean that the process predicts (the kriging believer). The ledger has the fitted hyperparameters,
         and every fallback with its reason.
     """
     width = len(dims)
-    startup = min(max(4, 2 * width), 10) if startup is None else startup
+    startup = _startup(dims, startup)
     opening = sobol(dims)
 
     def ask(state, key, n, fidelity):
@@ -106,7 +106,7 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
     """A step of a recorded study, made again from the hyperparameters in its ledger: nothing is fitted.
 
     Args:
-        records: of the ledger of a study of full fidelity.
+        records: of the ledger of a study whose points no scheduler moved.
         dims: of its space, D of them.
         number: of the ask, from 0.
         places: [p D] where the process is wanted.
@@ -114,7 +114,7 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
     Raises:
         ValueError: an ask that was not made by a process (the first ones are Sobol points).
     """
-    asked, units, losses, theta = 0, {}, {}, None
+    asked, units, theta, history = 0, {}, None, empty(dims)
     for record in records:
         if record["kind"] == "ask":
             theta = record.get("note", {}).get("theta", theta)
@@ -124,21 +124,30 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
             asked += 1
             units |= dict(enumerate(points, record["first"]))
         elif record["kind"] == "report":
-            losses |= dict(zip(record["trial"], record["loss"]))
+            loss = np.array([np.inf if v is None else v for v in record["loss"]], float)
+            trial = np.array(record["trial"], int)
+            unit = snap(np.array([units[t] for t in record["trial"]]), dims)
+            told = Told(
+                trial, unit, loss, np.array(record["epochs"], int), np.ones(len(trial), bool)
+            )
+            history = remember(history, told)
     else:
         raise ValueError(f"the ledger has {asked} asks; number {number} is none of them")
     if theta is None:
         raise ValueError(f"ask {number} was made before there was a process; choose a later one")
-    told = [trial for trial in losses if trial in units]
-    seen = snap(np.array([units[trial] for trial in told]), dims)
-    loss = np.array([np.inf if losses[trial] is None else losses[trial] for trial in told], float)
-    kept = _chosen(loss, np.arange(len(loss)))
+    kept = _chosen(history.loss, evidence(history, _startup(dims, None)))
+    seen, loss = history.unit, history.loss
     features, owner = process.encode(seen[kept], dims)
     value = process.standardised(loss[kept])
     model = Model(process.condition(features, value, np.array(theta)), value, owner)
     mean, deviation, _, _ = process.posterior(model.process, process.encode(places, dims)[0])
     height = log_ei(mean, deviation, model.best)[0]
     return Step(seen[kept], value, mean, deviation, height, points)
+
+
+def _startup(dims: tuple[Dim, ...], said: int | None) -> int:
+    """Points before there is a process."""
+    return min(max(4, 2 * len(dims)), 10) if said is None else said
 
 
 def _chosen(loss: np.ndarray, rows: np.ndarray) -> np.ndarray:

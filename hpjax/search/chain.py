@@ -15,6 +15,7 @@ class Relay(NamedTuple):
     """Who is at work."""
 
     row: int  # given points handed out
+    passed: bool  # the last ask went to the search that follows
     after: Any  # state of the search that follows
 
 
@@ -40,17 +41,17 @@ def chain(
     def ask(state, key, n, fidelity):
         if state.row < count:
             unit, after = head.ask(head.init(key)._replace(row=state.row), key, n, fidelity)
-            return unit, state._replace(row=after.row)
+            return unit, state._replace(row=after.row, passed=False)
         unit, after = tail.ask(state.after, key, n, fidelity)
-        return unit, state._replace(after=after)
+        return unit, state._replace(after=after, passed=True)
 
     def tell(state, told):
         return state._replace(after=tail.tell(state.after, told._replace(trial=told.trial - count)))
 
     return tail._replace(
-        init=lambda key: Relay(0, tail.init(key)),
+        init=lambda key: Relay(0, False, tail.init(key)),
         ask=ask,
         tell=tell,
-        note=lambda state: tail.note(state.after) if state.row >= count else {},
+        note=lambda state: tail.note(state.after) if state.passed else {},
         hint=lambda state, note: state._replace(after=tail.hint(state.after, note)),
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, center, generator
+from hpjax.search.base import Dim, Key, Searcher, center, generator
 
 
 class State(NamedTuple):
@@ -24,6 +24,10 @@ class State(NamedTuple):
     drawn: dict[int, Any]  # trial -> solution as the library knows it
     back: dict[int, tuple[int, float]]  # trial -> (epochs, loss), finished but not yet told
     restarts: int
+    given: (
+        tuple[float, np.ndarray] | None
+    )  # the best point seen before the first ask: where it starts
+    key: Key
     note: dict
 
 
@@ -41,7 +45,7 @@ def cmaes(
 
     Args:
         dims: the dimensions of the space, D of them.
-        mean: where it starts, in the unit cube (of its numbers).
+        mean: where it starts, in the unit cube; the best of given points (`start=`) takes its place.
         sigma: standard deviation that it starts with, as a share of the range.
         population: of a generation; 4 + floor(3 ln D) where None.
         restart: start again, with twice the population, when the library says that the distribution has converged.
@@ -66,12 +70,12 @@ def cmaes(
     size = population or 4 + math.floor(3 * math.log(len(dims)))
     size = max(size, 2)
 
-    def made(count: int, seed: int) -> Any:
+    def made(count: int, begin: np.ndarray) -> Any:
         import cmaes as library
 
         if not mixed and len(dims) > 1:
             bounds = np.tile([0.0, 1.0], (len(dims), 1))
-            return library.CMA(begin.copy(), sigma, bounds, population_size=count, seed=seed)
+            return library.CMA(begin.copy(), sigma, bounds, population_size=count, seed=0)
         spaces: dict[str, Any] = {}
         if kinds["continuous"]:
             spaces["x_space"] = [[0.0, 1.0]] * len(kinds["continuous"])
@@ -82,7 +86,7 @@ def cmaes(
             spaces["c_space"] = [max(2, dims[i].levels) for i in kinds["categorical"]]
         if numbers:
             spaces |= {"mean": begin[numbers], "sigma": sigma, "cov": np.eye(len(numbers))}
-        return library.CatCMAwM(**spaces, population_size=count, seed=seed)
+        return library.CatCMAwM(**spaces, population_size=count, seed=0)
 
     def draw(optimizer: Any, rng: np.random.RandomState) -> tuple[Any, np.ndarray]:
         optimizer._rng = rng
@@ -99,18 +103,19 @@ def cmaes(
         return solution, np.clip(unit, 0, 1)
 
     def start(key):
-        del key
-        optimizer = made(size, 0)
+        optimizer = made(size, begin)
         name = type(optimizer).__name__
-        return State(optimizer, 0, {}, {}, 0, {"method": name, "generation": size})
+        return State(optimizer, 0, {}, {}, 0, None, key, {"method": name, "generation": size})
 
     def ask(state, key, n, fidelity):
         del fidelity
         seed = int(generator(key).integers(2**32))
         rng = np.random.RandomState(seed)
         optimizer = copy.deepcopy(state.optimizer)
-        missing = optimizer.population_size - len(state.drawn)
-        pairs = [draw(optimizer, rng) for _ in range(max(0, min(n, missing)))]
+        if not state.asked and state.given is not None:
+            optimizer = made(size, state.given[1])
+        # more than the rest of a generation, where a bracket wants them, come from the same distribution
+        pairs = [draw(optimizer, rng) for _ in range(n)]
         unit = np.array([point for _, point in pairs]).reshape(len(pairs), len(dims))
         drawn = state.drawn | {state.asked + i: solution for i, (solution, _) in enumerate(pairs)}
         asked, told_of = state.asked + len(pairs), not state.asked or "restart" in state.note
@@ -124,6 +129,10 @@ def cmaes(
         ):
             if finished and trial in state.drawn:
                 back[trial] = (epochs, loss)
+        given = state.given
+        for unit, loss in zip(told.unit, told.loss.tolist()):
+            if not state.asked and np.isfinite(loss) and (given is None or loss < given[0]):
+                given = (loss, np.array(unit))
         optimizer, drawn, restarts, note = state.optimizer, dict(state.drawn), state.restarts, {}
         while len(back) >= optimizer.population_size:
             group = sorted(back)[: optimizer.population_size]
@@ -135,10 +144,11 @@ def cmaes(
                 del back[trial], drawn[trial]
             if restart and numbers and optimizer.should_stop():
                 restarts += 1
-                optimizer = made(size * 2**restarts, restarts)
+                anew = generator((*state.key, restarts)).random(len(dims))
+                optimizer = made(size * 2**restarts, anew)
                 note = {"restart": restarts, "generation": size * 2**restarts}
                 drawn, back = {}, {}  # what is still out is of the old distribution
-        return State(optimizer, state.asked, drawn, back, restarts, note)
+        return State(optimizer, state.asked, drawn, back, restarts, given, state.key, note)
 
     return Searcher(init=start, ask=ask, tell=tell, batch=size, note=lambda state: state.note)
 

@@ -13,6 +13,7 @@ import numpy as np
 from hpjax.search.base import Dim, Searcher, generator
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
+FEWEST = 4  # targets to breed from
 STRATEGIES = ("rand1", "best1", "current_to_best1")
 
 
@@ -63,7 +64,7 @@ def differential(
     Raises:
         ValueError: fewer than four targets, or an unknown strategy.
     """
-    if population < 4:
+    if population < FEWEST:
         raise ValueError(f"differential needs a population of at least 4, got {population}")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy={strategy!r} is none of {', '.join(STRATEGIES)}")
@@ -77,12 +78,18 @@ def differential(
         below = [f for f in state.teams if f < fidelity and len(state.teams[f].loss)]
         lower = state.teams[max(below)] if below else None
         coming = sum(f == fidelity for f, _ in state.rivals.values())
-        vacant = min(n, max(0, population - len(team.loss) - coming))
-        if lower is not None and not len(team.loss):
-            first = lower.best(n)
-        else:
+        if lower is None:
+            vacant = min(n, max(0, population - len(team.loss) - coming))
             first = rng.random((vacant, width))
-        if len(team.loss) < 4:  # nobody to breed from yet
+        else:  # an empty team takes the best from below; then enough to breed
+            ranked = lower.best(len(lower.loss))
+            known = {row.tobytes() for row in team.unit}
+            others = np.array([row for row in ranked if row.tobytes() not in known])
+            vacant = n if not len(team.loss) else min(n, max(0, FEWEST - len(team.loss) - coming))
+            first = others.reshape(-1, width)[:vacant]
+        if not len(team.loss) or (
+            lower is None and len(team.loss) < FEWEST
+        ):  # nobody to breed from
             first = np.concatenate([first, rng.random((n - len(first), width))])
         count = n - len(first)
         target = np.arange(team.turn, team.turn + count) % max(1, len(team.loss))
@@ -97,10 +104,15 @@ def differential(
 
     def challengers(team, lower, target, rng):
         count = len(target)
-        pool = team.unit if lower is None else lower.best(max(3, len(team.loss)))
-        pool = pool if len(pool) >= 3 else np.concatenate([pool, team.unit])
-        picked = np.argsort(rng.random((count, len(pool))), axis=1)[:, :3]
-        a, b, c = (pool[picked[:, i]] for i in range(3))
+        order = rng.random((count, len(team.unit)))
+        pool = team.unit
+        if lower is None:  # base and difference are of others than the target
+            order[np.arange(count), target] = np.inf
+        else:
+            pool = lower.best(max(FEWEST, len(team.loss)))
+            order = rng.random((count, len(pool)))
+        picked = np.argsort(order, axis=1)[:, :3]
+        a, b, c = (pool[picked[:, i % len(pool)]] for i in range(3))
         factor = rng.uniform(*scale, size=(count, 1))
         own, best = team.unit[target], team.best(1)[0]
         base = {"rand1": a, "best1": np.broadcast_to(best, a.shape), "current_to_best1": own + factor * (best - own)}  # fmt: skip

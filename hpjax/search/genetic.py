@@ -61,8 +61,10 @@ def genetic(
         rng = generator(key)
         fresh = rng.random((n, width))
         unit = fresh
-        if len(state.loss) >= min(population, 4) and state.history.asked >= population:
-            unit = np.where(rng.random((n, 1)) < newcomers, fresh, breed(state, rng, n))
+        if len(state.loss) >= min(population, 4):
+            first = np.arange(n)[:, None] < population - state.history.asked
+            drawn = first | (rng.random((n, 1)) < newcomers)
+            unit = np.where(drawn, fresh, breed(state, rng, n))
         unit, replaced = distinct(unit, taken(state.history, dims), dims, rng)
         return unit, state._replace(history=handed(state.history, unit), replaced=replaced)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, active
+from hpjax.search.base import Dim, Searcher, active, center
 
 BATCH = 65536  # combinations looked at together
 
@@ -25,7 +25,7 @@ def axis(dim: Dim, levels: int) -> np.ndarray:
     chosen = np.arange(dim.levels)
     if dim.kind == "integer" and dim.levels > levels:
         chosen = np.unique(np.round(np.linspace(0, dim.levels - 1, levels)).astype(int))
-    return (chosen + 0.5) / dim.levels
+    return center(chosen, dim)
 
 
 def point(index: np.ndarray, axes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, active, center, generator
+from hpjax.search.base import Dim, Searcher, active, center, generator, level
 
 
 class State(NamedTuple):
@@ -62,6 +62,27 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                 chosen = trial.suggest_int(name, 0, dim.levels - 1)
             return float(center(chosen, dim))
 
+        def foreign(library: Any, unit: np.ndarray, loss: float) -> Any:
+            """A point that Optuna did not propose, as one of its trials."""
+            found, params = {}, {}
+            for i in np.flatnonzero(active(unit[None], dims)[0]):
+                dim, name = dims[i], f"x{i}"
+                if dim.kind == "continuous":
+                    found[name] = library.distributions.FloatDistribution(0.0, 1.0)
+                    params[name] = float(unit[i])
+                    continue
+                chosen = int(level(unit[i : i + 1], dim)[0])
+                if dim.kind == "categorical":
+                    found[name] = library.distributions.CategoricalDistribution(list(range(dim.levels)))  # fmt: skip
+                else:
+                    high = dim.low + dim.levels - 1
+                    found[name] = library.distributions.IntDistribution(
+                        dim.low, high, log=dim.low > 0
+                    )
+                    chosen += dim.low
+                params[name] = chosen
+            return library.trial.create_trial(params=params, distributions=found, value=loss)
+
         def init(key):
             level_before = library.logging.get_verbosity()
             library.logging.set_verbosity(library.logging.WARNING)
@@ -88,10 +109,14 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
             out = dict(state.out)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for trial, loss, finished in zip(
-                    told.trial.tolist(), told.loss.tolist(), told.finished.tolist()
+                for trial, unit, loss, finished in zip(
+                    told.trial.tolist(), told.unit, told.loss.tolist(), told.finished.tolist()
                 ):
-                    if finished and trial in out:
+                    if (
+                        trial < 0 and finished and np.isfinite(loss)
+                    ):  # given before the search began
+                        state.study.add_trial(foreign(library, unit, loss))
+                    elif finished and trial in out:
                         failed = library.trial.TrialState.FAIL
                         known = {"values": loss} if np.isfinite(loss) else {"state": failed}
                         state.study.tell(out.pop(trial), **known)

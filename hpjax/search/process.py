@@ -1,7 +1,7 @@
 """A Gaussian process over the unit cube: Matern 5/2 with a length scale per feature, fitted with priors.
 
 Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, chapters 2 and 4; scikit-learn's processes do the linear
-algebra. Priors on length scales: Hvarfner, Hellsten & Nardi 2024, Vanilla Bayesian Optimization Performs Great in High Dimensions.
+algebra. The log-normal priors are our own.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Model(NamedTuple):
 MODELS = {
     "joint": Model(True, False, 0.15, 0.3, 1.0, 64, 0.0),
     "hyperopt": Model(False, False, 0.0, 1.0, 1.0, 24, 0.0),
-    "bohb": Model(True, True, 0.15, 1.0, 3.0, 64, 1 / 3),
+    "bohb": Model(True, True, 0.15, 0.0, 3.0, 64, 1 / 3),
 }
 TABLE = 512  # places of the unit interval at which one-dimensional densities are kept
 MOST = 192  # bad points that a density is made of: the latest of them
@@ -101,7 +101,7 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
         unit = rng.random((n, width))
         rows = evidence(history, startup)
         if len(rows) >= startup and width:
-            good, bad = _split(history, rows, kind.share)
+            good, bad = _split(history, rows, kind)
             out = snap(waiting(history), dims)
             modelled = np.flatnonzero(rng.random(n) >= kind.explore)
             if len(modelled):
@@ -123,18 +123,19 @@ def _snapped(told, dims):
     return told._replace(unit=snap(told.unit, dims))
 
 
-def _split(history: History, rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Good and bad points, in the order they were seen; of the bad ones, the latest MOST."""
-    loss = history.loss[rows]
+def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Good and bad points, in the order they were seen; of the bad ones, the latest MOST.
+
+    BOHB's model has D + 1 points of either kind at least, Hyperopt's 25 good ones at most.
+    """
+    loss, share = history.loss[rows], model.share
     count = int(np.ceil(share * len(rows) if share else 0.25 * np.sqrt(len(rows))))
-    count = min(count, 25, int(np.isfinite(loss).sum()))
-    if count < len(rows):
-        best = np.argpartition(loss, count)[:count] if count else np.zeros(0, int)
-    else:
-        best = np.arange(len(rows))
-    mask = np.zeros(len(rows), bool)
-    mask[best] = True
-    return history.unit[rows[mask]], history.unit[rows[~mask][-MOST:]]
+    least = history.unit.shape[1] + 1 if model.scott else 1
+    count = max(least, count) if model.scott else min(count, 25)
+    order = np.argsort(loss, kind="stable")
+    good = np.sort(order[: min(count, int(np.isfinite(loss).sum()))])
+    bad = np.sort(order[min(len(good), max(0, len(rows) - least)) :])
+    return history.unit[rows[good]], history.unit[rows[bad[-MOST:]]]
 
 
 def _forgetting(count: int, full: int = 25) -> np.ndarray:
@@ -159,7 +160,7 @@ def _kernels(points: np.ndarray, dims: tuple[Dim, ...], model: Model) -> Kernels
         else:
             spread[:, i] = _gaps(points[:, i], there[:, i], dim.levels)
     weight = np.ones(count) if model.scott else _forgetting(count)
-    weight = np.append(weight, model.prior)
+    weight = np.append(weight, model.prior if count else 1.0)
     return Kernels(points, spread, there, weight / weight.sum())
 
 
