@@ -125,17 +125,25 @@ def scipy_de(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
     return np.array(values[:count])
 
 
+@functools.cache
+def _strategy(name: str, dims: int, size: int):
+    """One of evosax's strategies, made once so that it compiles once."""
+    import jax.numpy as jnp
+    from evosax import algorithms
+
+    return getattr(algorithms, name)(population_size=size, solution=jnp.zeros(dims))
+
+
 def evosax(name: str, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
     """One of evosax's strategies with its defaults; its points are clipped to the cube."""
     import jax
     import jax.numpy as jnp
-    from evosax import algorithms
 
     import hpjax
 
     space = hpjax.Space(problem.space)
     dims, size = len(space.dims), GENERATION
-    made = getattr(algorithms, name)(population_size=size, solution=jnp.zeros(dims))
+    made = _strategy(name, dims, size)
     params = made.default_params
     key = jax.random.key(seed)
     rng, values = np.random.default_rng(seed), []
