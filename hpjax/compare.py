@@ -279,8 +279,8 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
     training = Training(
         space, task, points, fidelity=parts[0].scheduler.fidelity, seeds=seeds, folds=common["folds"],
         repeats=common["repeats"], score_every=common["score_every"], gradients=common["gradients"],
-        trials=sum(trials for trials, _ in costs), say=say,
-        epochs=sum(trials * epochs for trials, epochs in costs) / max(1, sum(trials for trials, _ in costs)),
+        trials=max(trials for trials, _ in costs), studies=len(entries), say=say,
+        epochs=float(np.mean([epochs for _, epochs in costs])),
     )  # fmt: skip
     cohorts = np.array([seeds.index(entry.seed) for entry in entries])
     trained = training.population(cohort=lambda trial: cohorts[np.asarray(trial) // STRIDE])

@@ -313,7 +313,7 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
         )
     ends = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
     plots.ecdfs(axes[1], ends, f"best validation {minimized} at the end")
-    axes[1].legend(loc="lower right", ncols=2)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(names)))  # fmt: skip
     made += plots.save(figure, folder / "ranks")[:1]
     table = numbers["table"]
     records.write_csv(folder / "table.csv", ["method", *table["columns"]], [[name, *row] for name, row in table["rows"].items()])  # fmt: skip

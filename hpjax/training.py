@@ -54,8 +54,9 @@ class Training:
         fidelity: epochs of a network that lives to the end.
         seeds: of the studies; each has its own folds, initial weights and minibatches.
         folds, repeats, score_every, gradients: as for `tune`.
-        trials: how many are expected.
+        trials: how many a study is expected to have: programs are chosen for that.
         epochs: how long each trains, on average.
+        studies: how many train at once: blocks are as wide as all of them fill.
         say: shown warnings.
 
     Raises:
@@ -64,7 +65,7 @@ class Training:
 
     def __init__(
         self, space: Space, task: Task, points: np.ndarray, *, fidelity: int, seeds: Sequence[int], folds: int, repeats: int,
-        score_every: int, gradients: str, trials: int, epochs: float, say: Callable[[str], None],
+        score_every: int, gradients: str, trials: int, epochs: float, say: Callable[[str], None], studies: int = 1,
     ):  # fmt: skip
         self.task, self.repeats, self.seeds, self.say = task, repeats, tuple(seeds), say
         self.score_every, self.gradients = score_every, gradients
@@ -107,6 +108,13 @@ class Training:
             memory=population.memory(self.found),
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
+        if studies > 1:
+            self.load = self.load._replace(trials=trials * studies)
+            share = 1 / len(self.programs)
+            self.programs = tuple(
+                plan.program(program.spec, share, self.load, len(self.found))
+                for program in self.programs
+            )
 
     @property
     def widest(self) -> int:

@@ -27,7 +27,7 @@ LOOKS = {
     "manual": ("#000000", "x", "-"), "bayes": ("#4477AA", "D", "-"), "tpe": ("#EE6677", "^", "-"),
     "genetic": ("#228833", "P", "-"), "differential": ("#CCBB44", "X", "-"), "cmaes": ("#AA3377", "*", "-"),
     "hyperband": ("#DDAA33", "h", "-"), "bohb": ("#BB5566", "<", "-"), "dehb": ("#004488", ">", "-"),
-    "pbt": ("#117733", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#882255", "8", "-"),
+    "pbt": ("#8C564B", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#CC3311", "8", "-"),
     "median": ("#44AA99", "4", "-"),
     "Optuna random": ("#BBBBBB", "o", "--"), "Optuna GP": ("#4477AA", "D", "--"), "Optuna TPE": ("#EE6677", "^", "--"),
     "Optuna CMA-ES": ("#AA3377", "*", "--"), "bayesian-optimization": ("#4477AA", "s", ":"),
