@@ -30,170 +30,12 @@ import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 from experiments._objectives import Problem, counting_ones, synthetic, tables
+from experiments._peers import ONLY_CONTINUOUS, OURS, installed
 
 PARTS = ("models", "batches", "evolution", "handicap", "branin", "valley", "law", "counting", "overhead")  # fmt: skip
 CONTINUOUS = ("Branin", "six-hump camel", "Hartmann-3", "Hartmann-6", "Ackley-5", "Rosenbrock-10")
 SEEDS = {"smoke": 2, "small": 30, "paper": 100}
 GRID = 40  # places of a budget at which curves are kept
-GENERATION = 20  # random points before SciPy's and evosax's populations are comparable
-
-
-# --- contestants: (problem, evaluations, seed, batch) -> losses in the order of evaluation -------------------------------
-def ours(search, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """One of our searches."""
-    import hpjax
-
-    found = hpjax.minimize(
-        problem.loss, problem.space, search=search, trials=count, seed=seed, batch=batch or None
-    )
-    losses = found.table["told"]
-    return np.pad(
-        losses, (0, count - len(losses)), constant_values=np.inf
-    )  # a space that is used up
-
-
-def optuna(name: str, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """One of Optuna's samplers, as a search of ours."""
-    import optuna as library
-
-    from hpjax import search
-
-    if name == "GPSampler":
-        import torch
-
-        torch.set_num_threads(1)
-    options = {"deterministic_objective": True} if name == "GPSampler" else {}
-    sampler = lambda seed: getattr(library.samplers, name)(seed=seed, **options)
-    library.logging.set_verbosity(library.logging.ERROR)
-    return ours(search.optuna(sampler), problem, count, seed, batch)
-
-
-def _unit(problem: Problem):
-    """A continuous problem as a function of one point [D] of the unit cube, and D."""
-    import hpjax
-
-    space = hpjax.Space(problem.space)
-    return lambda x: float(problem.loss(space.decode(np.asarray(x)[None]))[0]), len(space.dims)
-
-
-def bayesian_optimization(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """The bayesian-optimization package: 5 random points, then its default acquisition."""
-    from bayes_opt import BayesianOptimization
-
-    loss, dims = _unit(problem)
-    bounds = {f"x{i:02d}": (0.0, 1.0) for i in range(dims)}
-    made = BayesianOptimization(f=None, pbounds=bounds, random_state=seed, verbose=0)
-    rng, values = np.random.default_rng(seed), []
-    for step in range(count):
-        point = dict(zip(bounds, rng.random(dims))) if step < 5 else made.suggest()
-        value = loss([point[name] for name in bounds])
-        made.register(params=point, target=-value)
-        values.append(value)
-    return np.array(values)
-
-
-def cmaes_library(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """The cmaes library by itself, from the same start."""
-    from cmaes import CMA
-
-    loss, dims = _unit(problem)
-    made = CMA(np.full(dims, 0.5), 0.25, bounds=np.tile([0.0, 1.0], (dims, 1)), seed=seed)
-    values: list[float] = []
-    while len(values) < count:
-        if made.should_stop():
-            made = CMA(np.full(dims, 0.5), 0.25, bounds=np.tile([0.0, 1.0], (dims, 1)), seed=seed + 1000, population_size=2 * made.population_size)  # fmt: skip
-        points = [made.ask() for _ in range(made.population_size)]
-        told = [loss(point) for point in points]
-        made.tell(list(zip(points, told)))
-        values += told
-    return np.array(values[:count])
-
-
-def scipy_de(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """SciPy's differential evolution with its defaults, without the polish."""
-    from scipy.optimize import differential_evolution
-
-    loss, dims = _unit(problem)
-    values: list[float] = []
-
-    def recorded(x):
-        values.append(loss(x))
-        return values[-1]
-
-    rounds = max(1, count // (15 * dims))
-    differential_evolution(recorded, [(0, 1)] * dims, maxiter=rounds, polish=False, seed=seed, tol=0)  # fmt: skip
-    return np.array(values[:count])
-
-
-@functools.cache
-def _strategy(name: str, dims: int, size: int):
-    """One of evosax's strategies, made once so that it compiles once."""
-    import jax.numpy as jnp
-    from evosax import algorithms
-
-    return getattr(algorithms, name)(population_size=size, solution=jnp.zeros(dims))
-
-
-def evosax(name: str, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """One of evosax's strategies with its defaults; its points are clipped to the cube."""
-    import jax
-    import jax.numpy as jnp
-
-    import hpjax
-
-    space = hpjax.Space(problem.space)
-    dims, size = len(space.dims), GENERATION
-    made = _strategy(name, dims, size)
-    params = made.default_params
-    key = jax.random.key(seed)
-    rng, values = np.random.default_rng(seed), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if name == "DifferentialEvolution":
-            first = rng.random((size, dims))
-            values += problem.loss(space.decode(first)).tolist()
-            state = made.init(key, jnp.array(first), jnp.array(values), params)
-        else:
-            params = params.replace(std_init=0.25) if hasattr(params, "std_init") else params
-            state = made.init(key, jnp.full(dims, 0.5), params)
-        while len(values) < count:
-            key, key_ask, key_tell = jax.random.split(key, 3)
-            points, state = made.ask(key_ask, state, params)
-            points = np.clip(np.asarray(points, np.float64), 0, 1)
-            told = problem.loss(space.decode(points))
-            state, _ = made.tell(key_tell, jnp.asarray(points), jnp.asarray(told), state, params)
-            values += told.tolist()
-    return np.array(values[:count])
-
-
-OURS = {
-    name: functools.partial(ours, name)
-    for name in ("random", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes")
-}
-PEERS = {
-    "Optuna TPE": ("optuna", functools.partial(optuna, "TPESampler")),
-    "Optuna GP": ("torch", functools.partial(optuna, "GPSampler")),
-    "Optuna CMA-ES": ("optuna", functools.partial(optuna, "CmaEsSampler")),
-    "bayesian-optimization": ("bayes_opt", bayesian_optimization),
-    "cmaes library": ("cmaes", cmaes_library),
-    "SciPy DE": ("scipy", scipy_de),
-    "evosax CMA-ES": ("evosax", functools.partial(evosax, "CMA_ES")),
-    "evosax DE": ("evosax", functools.partial(evosax, "DifferentialEvolution")),
-}
-ONLY_CONTINUOUS = ("bayesian-optimization", "cmaes library", "SciPy DE", "evosax CMA-ES", "evosax DE")  # fmt: skip
-
-
-def installed(names) -> dict:
-    """The contestants of these names; peers that are not installed are said and left out."""
-    found = {}
-    for name in names:
-        if name in OURS:
-            found[name] = OURS[name]
-        elif importlib.util.find_spec(PEERS[name][0]) is None or (name.startswith("Optuna") and importlib.util.find_spec("optuna") is None):  # fmt: skip
-            print(f"{name} is left out: {PEERS[name][0]} is not installed")
-        else:
-            found[name] = PEERS[name][1]
-    return found
 
 
 # --- races --------------------------------------------------------------------------------------------------------------
@@ -434,26 +276,19 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
         loss = ((unit - 0.4) ** 2).sum(1)
         return Told(np.arange(first, first + count), unit, loss, np.full(count, 20), np.ones(count, bool))  # fmt: skip
 
+    def filled(made, history: int):
+        """A state that was told of `history` random points, as given before the search began."""
+        points = np.random.default_rng(history).random((history, len(dims)))
+        return made.tell(made.init((0, 11)), told_of(points, -history))
+
     def measure(made, history: int, asks: int, size: int) -> float:
-        state, count = made.init((0, 11)), 0
-        while count < history:  # filled by what the search itself proposes in big batches
-            unit = np.random.default_rng(count).random((min(100, history - count), len(dims)))
-            if made.batch and made is not None and hasattr(state, "asked"):
-                asked, state = made.ask(state, (0, 11, count), len(unit), 20)
-                unit = asked if len(asked) else unit
-            else:
-                asked, state = made.ask(state, (0, 11, count), len(unit), 20) if history <= 10_000 else (unit, state)  # fmt: skip
-                unit = asked
-            state = made.tell(state, told_of(unit, count))
-            count += len(unit)
+        state, count = filled(made, history), 0
         started = time.perf_counter()
-        done = 0
         for _ in range(asks):
             unit, state = made.ask(state, (0, 11, count), size, 20)
             state = made.tell(state, told_of(unit, count))
             count += len(unit)
-            done += len(unit)
-        return (time.perf_counter() - started) / max(1, done) * 1e6
+        return (time.perf_counter() - started) / count * 1e6
 
     result: dict = {"ours": {}, "Optuna": {}}
     for name in ("random", "genetic", "differential", "tpe"):
@@ -499,20 +334,12 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
                 result["Optuna"][name][str(history)] = (time.perf_counter() - started) / count * 1e6
             print("Optuna", name, result["Optuna"][name], flush=True)
     made = search.bayes(dims, batch=8)
-    state = made.init((0, 11))
-    rng = np.random.default_rng(0)
     history = 500 if large > 1000 else 60
-    unit, state = made.ask(state, (0, 11, 0), 8, 20)
-    for first in range(0, history - history % 8, 8):
-        state = made.tell(state, told_of(unit, first))
-        unit = rng.random((8, len(dims)))
-        if first + 16 > history:  # the last one warms it up
-            unit, state = made.ask(state, (0, 11, first + 8), 8, 20)
-        else:
-            state = state._replace(history=state.history._replace(asked=first + 16))
-    state = made.tell(state, told_of(unit, history - history % 8))
+    state = filled(made, history - 8)
+    unit, state = made.ask(state, (0, 11, 0), 8, 20)  # warms it up: imports, and the first fit
+    state = made.tell(state, told_of(unit, 0))
     started = time.perf_counter()
-    made.ask(state, (0, 11, history), 8, 20)
+    made.ask(state, (0, 11, 8), 8, 20)
     result["bayes"] = {"history": history, "seconds for 8 points": time.perf_counter() - started}
     print("bayes", result["bayes"], flush=True)
     return result
