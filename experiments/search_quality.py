@@ -458,6 +458,22 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     plots.save(made, folder / f"{part}_ranks")
     write_rows(folder / f"{part}_ranks.csv", ["method", "mean rank", *(f"at {100 * s:.0f} %" for s in shares)], [[n, mean[n], *over[n]] for n in names])  # fmt: skip
 
+    scores = {}
+    for name in names:  # 1 is the least regret that anyone reached on the problem, 0 the most, on a logarithmic scale
+        each = []
+        for entry in found.values():
+            ends = {n: np.log(np.maximum(m["regret"][-1], 1e-9)) for n, m in entry["methods"].items()}  # fmt: skip
+            low, high = min(v.min() for v in ends.values()), max(v.max() for v in ends.values())
+            each.append((high - ends[name]) / max(high - low, 1e-12))
+        scores[name] = np.concatenate(each)
+    made, ax = plots.figure(1, 1)
+    levels = np.linspace(0, 1, 101)
+    shares = {n: analysis.profile(v[None], levels)[0] for n, v in scores.items()}
+    plots.profiles(ax, levels, shares, "score (1: least log regret of anyone)")
+    ax.legend(fontsize=5.5, loc="lower left")
+    plots.save(made, folder / f"{part}_profile")
+    write_rows(folder / f"{part}_profile.csv", ["method", *levels], [[n, *v] for n, v in shares.items()])  # fmt: skip
+
     peers = {"models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
              "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
              "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library"))}[part]  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpjax import population, records
-from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, check, fidelity_of
+from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, check, fidelity_of, table
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.result import Result
@@ -106,6 +106,9 @@ def tune(
     if explain:
         print(made.explain())
         return None
+    if len(scheduler.brackets) > 1:
+        for line in table(scheduler):
+            say(f"hpjax: {line}")
     ledger = Ledger(out)
     if ledger.folder is not None:
         records.write_json(ledger.folder / "run.json", settings)

@@ -312,6 +312,6 @@ def table(scheduler: Scheduler) -> list[str]:
     """A scheduler's brackets, a line each: how many networks train until which epoch."""
     lines = []
     for number, rungs in enumerate(scheduler.brackets):
-        title = "rungs     " if len(scheduler.brackets) == 1 else f"bracket {number + 1} "
+        title = "rungs     " if len(scheduler.brackets) == 1 else f"bracket {number + 1}: "
         lines.append(title + ", ".join(f"{n or 'all'} until epoch {e}" for e, n in rungs))
     return lines

@@ -201,8 +201,8 @@ def tune(options: Tune, console: Console) -> int:
         api.tune(space, options.task, explain=True, **common)
         return 0
     console.print(f"{trials} trials on {options.task}")
-    for line in assemble.table(scheduler):
-        console.print(line)
+    if len(scheduler.brackets) == 1:
+        console.print(assemble.table(scheduler)[0])
     with Watcher(console, options.minimize) as watch:
         result = api.tune(space, options.task, out=out, watch=watch, **common)
     assert result is not None

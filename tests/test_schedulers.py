@@ -228,3 +228,12 @@ def test_pbt_resumes_with_networks(tmp_path):
     assert again.best == whole.best
     ledgers = [(tmp_path / name / "ledger.jsonl").read_bytes() for name in ("whole", "cut")]
     assert ledgers[0] == ledgers[1]
+
+
+def test_the_table_of_brackets_is_said_before_it_runs():
+    said = []
+    hpjax.tune(SPACE, "iris", search="hyperband", trials=3, say=said.append)
+    assert said == [
+        "hpjax: bracket 1: 3 until epoch 2, 1 until epoch 6",
+        "hpjax: bracket 2: 2 until epoch 6",
+    ]
