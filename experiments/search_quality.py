@@ -470,7 +470,7 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     levels = np.linspace(0, 1, 101)
     shares = {n: analysis.profile(v[None], levels)[0] for n, v in scores.items()}
     plots.profiles(ax, levels, shares, "score (1: least log regret of anyone)")
-    ax.legend(fontsize=5.5, loc="lower left")
+    ax.legend(fontsize=5.5, loc="upper right")
     plots.save(made, folder / f"{part}_profile")
     write_rows(folder / f"{part}_profile.csv", ["method", *levels], [[n, *v] for n, v in shares.items()])  # fmt: skip
 

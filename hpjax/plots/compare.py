@@ -51,7 +51,8 @@ def anytime(
     values = values[np.isfinite(values)]
     if log and len(values) and values.min() > 0 and values.max() > 3 * values.min():
         axes.set_yscale("log")
-    if log and cost.max() > 150 * cost[cost > 0].min():
+    low = cost[cost > 0].min()
+    if log and cost.max() > (150 if low <= 1 else 30) * low:
         axes.set_xscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -90,7 +91,8 @@ def rank_curves(
                 alpha=0.12,
                 linewidth=0,
             )
-    if max(cost) > 150 * min(c for c in cost if c > 0):
+    low = min(c for c in cost if c > 0)
+    if max(cost) > (150 if low <= 1 else 30) * low:
         axes.set_xscale("log")
     axes.invert_yaxis()
     axes.set_xlabel(xlabel)
