@@ -85,6 +85,7 @@ def run(flags: Flags, folder: Path) -> None:
             folder / "race.json",
             numbers | {"speedup": speed, "confirmed": confirmed, "programs": len(found.trained.compiled),
                        "seconds": round(time.perf_counter() - started, 1)},
+            indent=None,
         )  # fmt: skip
         print(
             f"race: {time.perf_counter() - started:.0f} s, {len(found.trained.compiled)} programs"

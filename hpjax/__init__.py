@@ -3,8 +3,8 @@
 from hpjax.api import open_run, resume, tune
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
+from hpjax.minimize import minimize
 from hpjax.network import Network, fit
-from hpjax.objective import minimize
 from hpjax.population import Population
 from hpjax.records import RunError
 from hpjax.result import Outcome, Result

@@ -14,7 +14,7 @@ MAY = {
     "confirm": {"result", "schedulers", "training"},
     "analysis": set(),
     "report": {"analysis", "plots", "records", "compare", "result", "search", "space"},
-    "objective": {"assemble", "result", "study", "space", "schedulers", "records"},
+    "minimize": {"assemble", "result", "study", "space", "schedulers", "records"},
     "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
     "network": {"assemble", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
     "assemble": {"training", "train", "methods", "study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks"},
