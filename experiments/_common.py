@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import sys
@@ -63,11 +62,9 @@ def read(path: Path) -> Any:
 
 def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> None:
     """Writes a CSV of exactly the plotted points."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    from hpjax import records
+
+    records.write_csv(path, list(header), rows)
 
 
 def main(

@@ -5,7 +5,7 @@ This file is long because the statistics of studies and of hyperparameters share
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -66,6 +66,13 @@ def ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata
 
     return rankdata(np.where(np.isfinite(values), values, np.inf), axis=1)
+
+
+def rank_curves(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean ranks over seeds at each cost, {method: [g]} of {method: [s g]}; a method without a value (NaN) ranks last."""
+    stacked = np.stack(list(values.values()), -1)  # [s g methods]
+    each = ranks(stacked.reshape(-1, len(values))).reshape(stacked.shape)
+    return {name: each[:, :, i].mean(0) for i, name in enumerate(values)}
 
 
 def bootstrap(

@@ -33,12 +33,11 @@ from hpjax.search import grid
 from hpjax.space import Choice, Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
-from hpjax.training import SAMPLES, Training, report_of
+from hpjax.training import SAMPLES, STRIDE, Training, report_of
 
 if TYPE_CHECKING:
     import pandas
 
-STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 METHOD = ("search", "scheduler", "trials", "batch", "start", "levels")  # what a method may say
 BUDGET = 30  # networks at full fidelity that every study may cost where nothing is said
 GRID = 60  # places of the budget at which curves are compared
@@ -282,8 +281,7 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
         trials=max(trials for trials, _ in costs), studies=len(entries), say=say,
         epochs=float(np.mean([epochs for _, epochs in costs])),
     )  # fmt: skip
-    cohorts = np.array([seeds.index(entry.seed) for entry in entries])
-    trained = training.population(cohort=lambda trial: cohorts[np.asarray(trial) // STRIDE])
+    trained = training.population(cohorts=[seeds.index(entry.seed) for entry in entries])
     recorded = next((ledger.records[0]["programs"] for ledger in ledgers if ledger.replaying), None)
     training.settle(trained, recorded)
     plays = {}
@@ -372,9 +370,7 @@ class Comparison:
     @functools.cached_property
     def ranks(self) -> dict[str, np.ndarray]:
         """Per method: mean rank over seeds by each cost [g]; a method without a fully trained network ranks last."""
-        stacked = np.stack([self.values[name] for name in self.names], -1)  # [seeds g methods]
-        each = analysis.ranks(stacked.reshape(-1, len(self.names))).reshape(stacked.shape)
-        return {name: each[:, :, i].mean(0) for i, name in enumerate(self.names)}
+        return analysis.rank_curves(self.values)
 
     @functools.cached_property
     def table(self) -> pandas.DataFrame:

@@ -12,13 +12,12 @@ import numpy as np
 
 from hpjax.result import Result
 from hpjax.schedulers import Order
-from hpjax.training import Training, report_of
+from hpjax.training import STRIDE, Training, report_of
 
 if TYPE_CHECKING:
     import pandas
 
 FRESH = 1_000_003  # added to the study's seed
-STRIDE = 2**32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +75,7 @@ def confirm(result: Result, top: int = 5, repeats: int = 5, level: float = 0.05)
         repeats=settings["repeats"], score_every=settings["score_every"], gradients=settings["gradients"],
         trials=len(trials) * repeats, epochs=result.fidelity, say=lambda text: None,
     )  # fmt: skip
-    trained = training.population(cohort=lambda trial: np.asarray(trial) // STRIDE)
+    trained = training.population(cohorts=range(repeats))
     losses, seconds = np.full((repeats, len(trials)), np.inf), np.zeros(len(trials))
     for step in range(max(map(len, schedules))):
         rows = [i for i, segments in enumerate(schedules) if step < len(segments)]

@@ -299,7 +299,7 @@ def write_json(path: Path, value: Any) -> None:
         raise RunError(f"cannot write {path}: {fault.strerror}") from None
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
     """Writes a table of text and numbers."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

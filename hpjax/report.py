@@ -240,16 +240,18 @@ def _process(result: Outcome, folder: Path) -> list[Path]:
         return []
     figure, axes = plots.figure(2, len(dims), width=plots.WIDE, height=2.8, squeeze=False, sharex="col")  # fmt: skip
     kinds, x = scales(result.space), (np.arange(200) + 0.5) / 200
+    places = np.tile(best, (len(dims), len(x), 1))
     for column, i in enumerate(dims):
-        places = np.tile(best, (len(x), 1))
-        places[:, i] = x
-        seen = step(result.records, result.space.dims, last[-1], places)
+        places[column, :, i] = x
+    seen = step(result.records, result.space.dims, last[-1], places.reshape(-1, len(best)))
+    mean, deviation, log_ei = (a.reshape(len(dims), -1) for a in (seen.mean, seen.deviation, seen.log_ei))  # fmt: skip
+    for column, i in enumerate(dims):
         shown, log = _drawn(result.space, i, x), kinds[i].log
         plots.posterior(
-            axes[0, column], shown, seen.mean, seen.deviation, _drawn(result.space, i, seen.seen[:, i]), seen.value,
+            axes[0, column], shown, mean[column], deviation[column], _drawn(result.space, i, seen.seen[:, i]), seen.value,
             _drawn(result.space, i, seen.proposed[:, i]), "", log=log,
         )  # fmt: skip
-        plots.improvement(axes[1, column], shown, seen.log_ei, _drawn(result.space, i, seen.proposed[:, i]), kinds[i].name, log=log)  # fmt: skip
+        plots.improvement(axes[1, column], shown, log_ei[column], _drawn(result.space, i, seen.proposed[:, i]), kinds[i].name, log=log)  # fmt: skip
         if column:
             axes[0, column].set_ylabel("")
             axes[1, column].set_ylabel("")
@@ -287,9 +289,7 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     cost = np.array(numbers["cost"])
     values = {n: np.array([records.numbers(row, np.nan) for row in rows]) for n, rows in numbers["values"].items()}  # fmt: skip
     curves = {name: analysis.bands(value) for name, value in values.items()}
-    stacked = np.stack([values[name] for name in names], -1)
-    each = analysis.ranks(stacked.reshape(-1, len(names))).reshape(stacked.shape)
-    rank = {name: each[:, :, i].mean(0) for i, name in enumerate(names)}
+    rank = analysis.rank_curves(values)
     figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.9)
     plots.anytime(left, cost, curves, "epochs, all trials", f"best validation {minimized}")
     plots.rank_curves(right, cost, rank, "epochs, all trials")
@@ -301,7 +301,8 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     rows = [[n, at, *band, place] for n, bands in curves.items() for at, band, place in zip(cost, bands.T, rank[n])]  # fmt: skip
     records.write_csv(folder / "anytime.csv", ["method", "epochs", "lower quartile", "median", "upper quartile", "mean rank"], rows)  # fmt: skip
 
-    final = np.nan_to_num(stacked[:, -1], nan=np.inf)
+    ends = np.stack([value[:, -1] for value in values.values()], 1)
+    final = np.nan_to_num(ends, nan=np.inf)
     figure, axes = plots.figure(1, 2, width=plots.WIDE, height=2.5)
     axes[0].set_axis_off()
     if len(names) > 1:
@@ -311,8 +312,8 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
         axes[0].set_title(
             f"mean ranks on this task at {cost[-1]:g} epochs, {len(seeds)} seeds", fontsize=7
         )
-    ends = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
-    plots.ecdfs(axes[1], ends, f"best validation {minimized} at the end")
+    steps = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
+    plots.ecdfs(axes[1], steps, f"best validation {minimized} at the end")
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(names)))  # fmt: skip
     made += plots.save(figure, folder / "ranks")[:1]
     table = numbers["table"]

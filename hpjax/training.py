@@ -20,6 +20,7 @@ from hpjax.tasks import Task
 from hpjax.train import Examples
 
 SAMPLES = 1024  # points of the space that the plan looks at
+STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 CORNERS = 64  # of them once more, with the widest shapes
 
 
@@ -138,11 +139,12 @@ class Training:
             total += full_chunks * min(1.0, members)
         return total
 
-    def population(self, cache: Path | None = None, cohort=np.zeros_like) -> Population:
-        """The population that trains for the studies; `cohort` tells which seed a trial belongs to."""
+    def population(self, cache: Path | None = None, cohorts: Sequence[int] = (0,)) -> Population:
+        """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
+        of_study = np.array(cohorts)
         return Population(
             self.space, self.target, self.examples, self.programs, self.load, repeats=self.repeats, seeds=self.seeds,
-            cohort=cohort, score_every=self.score_every, gradients=self.gradients, found=self.found, cache=cache,
+            cohort=lambda trial: of_study[np.asarray(trial) // STRIDE], score_every=self.score_every, gradients=self.gradients, found=self.found, cache=cache,
             say=self.say,
         )  # fmt: skip
 

@@ -91,7 +91,6 @@ def fit(
     from scipy import optimize
 
     model = _regressor(starts[0], JITTERS[0])
-    model.optimizer = None
     model.fit(features, value)
 
     def negative(theta):
