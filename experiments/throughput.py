@@ -89,7 +89,7 @@ def digits() -> tuple[np.ndarray, ...]:
 def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     """hpjax's population; or its networks one at a time."""
     import hpjax
-    from hpjax import assemble, catalogue, plan, training
+    from hpjax import assemble, catalogue, plan, train
     from hpjax.population import Population
     from hpjax.schedulers import Order
     from hpjax.tasks import Split
@@ -114,11 +114,11 @@ def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     target = catalogue.Target(64, 10, "cross_entropy", sweep.epochs)
     load = plan.Load(1 if one_by_one else sweep.networks, 1, sweep.epochs, len(x), len(x_valid), 1)
     spec = catalogue.split(space.decode(np.zeros((1, 1))), target)[0].spec
-    found = hpjax.population.devices()[: 1 if one_by_one else None]
+    found = hpjax.devices.devices()[: 1 if one_by_one else None]
     trained = Population(
         space,
         target,
-        training.examples_of(task, [fold]),
+        train.examples_of(task, [fold]),
         plan.make([spec], [1.0], load, len(found)),
         load,
         found=found,
@@ -373,7 +373,7 @@ def roofline_worker(sweep: Sweep):
 def tiny_worker(sweep: Sweep):
     """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
     import hpjax
-    from hpjax import assemble, catalogue, plan, training
+    from hpjax import assemble, catalogue, plan, train
     from hpjax.population import Population
     from hpjax.schedulers import Order
 
@@ -390,11 +390,11 @@ def tiny_worker(sweep: Sweep):
     target = catalogue.Target(2, 1, "bce", sweep.epochs)
     load = plan.Load(sweep.networks, 1, sweep.epochs, 4, 4, sweep.epochs)
     spec = catalogue.split(space.decode(np.zeros((1, 1))), target)[0].spec
-    programs = plan.make([spec], [1.0], load, len(hpjax.population.devices()))
+    programs = plan.make([spec], [1.0], load, len(hpjax.devices.devices()))
     trained = Population(
         space,
         target,
-        training.examples_of(task, task.groups),
+        train.examples_of(task, task.groups),
         programs,
         load,
         score_every=sweep.epochs,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpjax import population, records
+from hpjax import devices, records
 from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, check, fidelity_of, table
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
@@ -85,7 +85,7 @@ def tune(
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
-    say = say or population.warn
+    say = say or devices.warn
     space = as_space(space)
     found = as_task(task, data, target)
     check(
@@ -134,7 +134,7 @@ def resume(
     Raises:
         RunError: no run there, another process at work on it, or a replay that does not come out the same.
     """
-    say = say or population.warn
+    say = say or devices.warn
     made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
     ledger = Ledger(out, resume=True)
     for note in ledger.notes:
@@ -169,7 +169,7 @@ def load_assembly(out: str | Path, *, task=None, search=None, scheduler=None, sa
         )
     if scheduler is None:
         scheduler = from_settings(settings["scheduler"])
-    return Assembly(settings, space, found, search, scheduler, say or population.warn)
+    return Assembly(settings, space, found, search, scheduler, say or devices.warn)
 
 
 def _parts(settings: dict, task: Task | tuple | None) -> tuple[Space, Task]:

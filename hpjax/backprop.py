@@ -201,17 +201,18 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
             if spec.normalization == "batch":
                 mean, var = net.batch_moments(z, batch.weight)
                 new_stats.append(net.running(stats[layer], mean, var))
-                share = (batch.weight / jnp.maximum(batch.weight.sum(), 1))[:, None]
-                z, normal = normalisation(p, z, mean, var, Average(share, 0))
+                each = (batch.weight / jnp.maximum(batch.weight.sum(), 1))[:, None]
+                z, normal = normalisation(p, z, mean, var, Average(each, 0))
             elif spec.normalization == "layer":
                 mean, var = net.layer_moments(z, mask)
-                share = jnp.asarray(1 / z.shape[-1], z.dtype) if mask is None else mask / mask.sum()
-                z, normal = normalisation(p, z, mean, var, Average(share, 1))
+                each = jnp.asarray(1 / z.shape[-1], z.dtype) if mask is None else mask / mask.sum()
+                z, normal = normalisation(p, z, mean, var, Average(each, 1))
             a, pull = hidden_activation(spec, config, layer, z, p.get("slope"), mask)
             a = a if mask is None else a * mask
             if "dropout" in spec.features:
                 rate = net.per_layer(config["dropout"], layer)
-                drop = net.dropout_scale(keys[layer + 1], rate, a.shape[-1], a.shape[0], a.dtype)
+                size = (a.shape[-1], a.shape[0])
+                drop = net.dropout_scale(keys[layer + 1], rate, *size, a.dtype, spec.dropout_kind)
                 a = a * drop
             skip = net.skips(spec, config, layer)
             if skip is not False:
@@ -219,8 +220,8 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
         tape.append((a_in, z, a, scale, mask, normal, pull, drop, skip))
 
     y = net.targets(batch.y, config, spec)
-    total = jnp.maximum(batch.weight.sum(), 1)
-    data = (net.losses(z, y, spec) * batch.weight).sum() / total
+    share = batch.share()
+    data = (net.losses(z, y, spec) * share).sum()
     value = data + net.penalty(params, config, spec)
 
     # backward: the output delta, then layer by layer
@@ -230,7 +231,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
         p, (a_in, z, a, scale, mask, normal, pull, drop, skip) = params[layer], tape[layer]
         grad, dskip = {}, None
         if layer == last:
-            delta = dz = output_delta(z, y, (batch.weight / total)[:, None], spec)
+            delta = dz = output_delta(z, y, share[:, None], spec)
         else:
             if skip is not False:  # a = h + a_in
                 dskip = da if skip is True else skip * net.resize(da, a_in.shape[-1])

@@ -15,7 +15,7 @@ import numpy as np
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "prelu", "softmax", "gelu", "silu", "identity")  # fmt: skip
 OPTIMIZERS = ("sgd", "nesterov", "damped", "rmsprop", "adagrad", "adam", "adamw")
-SCHEDULES = ("constant", "step", "exponential", "inverse_time", "cosine", "warmup_cosine")
+SCHEDULES = ("constant", "step", "exponential", "inverse_time", "cosine", "warmup_cosine", "hypergradient")  # fmt: skip
 LOSSES = ("mse", "bce", "cross_entropy")
 
 
@@ -69,11 +69,17 @@ STATIC: dict[str, Static] = {
     "output": Static(
         None, ACTIVATIONS, 0, "output activation; fixed by bce and cross_entropy, identity for mse"
     ),
+    "dropout_kind": Static(
+        "bernoulli",
+        ("bernoulli", "gaussian"),
+        0,
+        "activations times 0 or 1/(1-p), or N(1, p/(1-p))",
+    ),
     "dtype": Static("float32", ("float32", "float64"), 0, "precision of everything"),
 }
 TRACED: dict[str, Traced] = {
     "learning_rate": Traced(1e-3, 0.0, INF, "weights", "step size"),
-    "momentum": Traced(0.0, 0.0, 1.0, None, "of sgd (heavy ball), nesterov, damped"),
+    "momentum": Traced(0.0, 0.0, 1.0, "weights", "of sgd (heavy ball), nesterov, damped"),
     "beta1": Traced(0.9, 0.0, 1.0, None, "decay of adam's first moment"),
     "beta2": Traced(0.999, 0.0, 1.0, None, "decay of the second moment (adam, rmsprop)"),
     "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
@@ -83,7 +89,11 @@ TRACED: dict[str, Traced] = {
         0.0, 0.0, INF, None, "decoupled decay of the weight matrices, times learning rate"
     ),
     "dropout": Traced(
-        0.0, 0.0, 1.0, "hidden", "fraction of hidden activations dropped, in steps of 1/256"
+        0.0,
+        0.0,
+        1.0,
+        "hidden",
+        "fraction of hidden activations dropped, in steps of 1/256; p of a gaussian dropout",
     ),
     "input_noise": Traced(0.0, 0.0, INF, None, "standard deviation of noise on the inputs"),
     "label_smoothing": Traced(0.0, 0.0, 1.0, None, "probability spread over all classes"),
@@ -97,6 +107,13 @@ TRACED: dict[str, Traced] = {
         1.0, 0.0, INF, None, "fraction of the horizon in which decay_rate applies once"
     ),
     "warmup": Traced(0.1, 0.0, 1.0, None, "fraction of the horizon, of warmup_cosine"),
+    "hypergradient_rate": Traced(
+        1e-7,
+        0.0,
+        INF,
+        None,
+        "how fast the schedule hypergradient moves the learning rate; 1e-3 suits sgd",
+    ),
     "end_factor": Traced(
         0.0, 0.0, 1.0, None, "what the cosines end at, as a fraction of learning_rate"
     ),
@@ -114,7 +131,9 @@ TRACED: dict[str, Traced] = {
 }
 # Traced hyperparameters whose code is in a program only when they are named: off, they cost nothing.
 SWITCHED = ("momentum", "l1", "l2", "weight_decay", "dropout", "input_noise", "label_smoothing", "clip_norm", "patience", "epochs")  # fmt: skip
-NUMBERED = re.compile(r"^(width|activation|learning_rate|l1|l2|dropout|init_scale)_([1-9][0-9]*)$")
+NUMBERED = re.compile(
+    r"^(width|activation|learning_rate|momentum|l1|l2|dropout|init_scale)_([1-9][0-9]*)$"
+)
 
 Config = dict  # one network's numbers: dict[str, Array], scalar leaves or one per layer
 
@@ -142,6 +161,7 @@ class Spec:
     sampling: str = "permutation"
     loss: str = "cross_entropy"
     output: str = "identity"  # activation of the outputs under mse
+    dropout_kind: str = "bernoulli"
     classes: bool = (
         True  # whether the task's targets are classes (one-hot, or 0/1 in one column) or numbers
     )
@@ -343,7 +363,7 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
         )
     if output == "prelu":
         raise ValueError("output='prelu' is for hidden layers; use 'leaky_relu'")
-    plain = ("normalization", "residual", "bias", "init", "parametrization", "optimizer", "schedule", "batch_size", "sampling", "dtype")  # fmt: skip
+    plain = ("normalization", "residual", "bias", "init", "parametrization", "optimizer", "schedule", "batch_size", "sampling", "dropout_kind", "dtype")  # fmt: skip
     return Spec(
         inputs=target.inputs, outputs=target.outputs, classes=target.loss != "mse",
         hidden=hidden, activation=activation, loss=loss, output=output,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpjax import analysis, population, records, study
+from hpjax import analysis, devices, records, study
 from hpjax.assemble import (
     Part,
     as_scheduler,
@@ -112,7 +112,7 @@ def compare(
         >>> sorted(found.table.index)
         ['random', 'sobol']
     """
-    say = say or population.warn
+    say = say or devices.warn
     check(folds=folds, repeats=repeats, score_every=score_every, minimize=minimize, gradients=gradients, stop=stop, levels=levels, epochs=epochs)  # fmt: skip
     space, found = as_space(space), as_task(task, data, target)
     fidelity = epochs or fidelity_of(space)

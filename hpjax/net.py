@@ -39,6 +39,14 @@ class Batch(NamedTuple):
     y: Array  # [B C] targets; classes as one-hot rows
     weight: Array  # [B] 0 or 1
     key: Array  # this step's randomness: dropout, input noise
+    importance: Array | None = (
+        None  # [B] what multiplies each example's loss, not its share; None is 1
+    )
+
+    def share(self) -> Array:
+        """[B] what multiplies each example's loss: the mean over the weights, times their importance."""
+        share = self.weight / jnp.maximum(self.weight.sum(), 1)
+        return share if self.importance is None else share * self.importance
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -225,11 +233,20 @@ def hidden_activation(
 
 
 # --- randomness and normalisation -------------------------------------------------------------------------------------
-def dropout_scale(key: Array, rate: Array, width: int, batch: int, dtype) -> Array:
-    """What multiplies the activations [B H]: 0 with probability `rate` (in steps of 1/256), else 1 / (1 - rate).
+def dropout_scale(
+    key: Array, rate: Array, width: int, batch: int, dtype, kind: str = "bernoulli"
+) -> Array:
+    """What multiplies the activations [B H], drawn unit-major, so that a narrow layer's draw is a prefix of a wide one's.
 
-    Drawn unit-major, so that a narrow layer's mask is a prefix of a wide one's.
+    bernoulli: 0 with probability `rate` (in steps of 1/256), else 1 / (1 - rate). gaussian: 1 + sqrt(rate / (1 - rate)) e
+    with e standard normal, of the same mean and variance (Srivastava et al. 2014, section 10), and differentiable.
     """
+    if kind == "gaussian":
+        rate = rate.astype(dtype)
+        noise = jax.random.normal(key, (width * batch,), dtype).reshape(width, batch).T
+        some = rate > 0
+        spread = jnp.sqrt(jnp.where(some, rate, 1) / (1 - jnp.minimum(rate, 1 - 1e-6)))
+        return 1 + jnp.where(some, spread, 0) * noise
     words = jax.random.bits(key, (-(-width * batch // 4),), jnp.uint32)
     bits = (
         jax.lax.bitcast_convert_type(words, jnp.uint8)
@@ -318,7 +335,8 @@ def forward(
         h = h if mask is None else h * mask
         if "dropout" in spec.features and batch is not None:
             rate = per_layer(config["dropout"], layer)
-            h = h * dropout_scale(keys[layer + 1], rate, spec.hidden[layer], x.shape[0], h.dtype)
+            size = (spec.hidden[layer], x.shape[0])
+            h = h * dropout_scale(keys[layer + 1], rate, *size, h.dtype, spec.dropout_kind)
         skip = skips(spec, config, layer)
         if skip is not False:
             h = h + (a if skip is True else skip * resize(a, h.shape[-1]))
@@ -390,7 +408,7 @@ def loss(
     """
     z, stats = forward(params, stats, config, batch.x, spec, batch)
     each = losses(z, targets(batch.y, config, spec), spec)
-    data = (each * batch.weight).sum() / jnp.maximum(batch.weight.sum(), 1)
+    data = (each * batch.share()).sum()
     return data + penalty(params, config, spec), (stats, data)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from hpjax import catalogue, metrics, net, plan, population, train
+from hpjax import catalogue, devices, metrics, net, plan, train
 from hpjax.assemble import as_space
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers import Order
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
-from hpjax.training import examples_of, small_batch
+from hpjax.training import small_batch
 
 _forward = jax.jit(
     net.forward, static_argnames="spec"
@@ -63,13 +63,13 @@ def follow(
     rows = task.development
     entries = space.ranges | space.constants
     space = as_space(entries | small_batch(entries, len(rows)))
-    examples = examples_of(task, [Split(rows, rows[:1])])
+    examples = train.examples_of(task, [Split(rows, rows[:1])])
     goal = Target(task.inputs, task.outputs, task.loss, horizon)
     groups = [catalogue.split(space.decode(point[None]), goal)[0] for _, point in segments]
     load = plan.Load(1, 1, float(segments[-1][0]), len(rows), 1, goal.fidelity)
     programs = tuple(plan.Program(spec, 1, 1, 1) for spec in dict.fromkeys(g.spec for g in groups))
     trained = Population(
-        space, goal, examples, programs, load, seeds=(seed,), score_every=goal.fidelity, found=population.devices()[:1]
+        space, goal, examples, programs, load, seeds=(seed,), score_every=goal.fidelity, found=devices.devices()[:1]
     )  # fmt: skip
     one = np.array([0])
     for number, (until, point) in enumerate(segments):

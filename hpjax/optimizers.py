@@ -39,7 +39,7 @@ def schedule(spec: Spec, config: Config, epoch: Array) -> Array:
     t = jnp.clip(epoch / config["horizon"], 0, 1)
     n = epoch / (config["horizon"] * config["decay_time"])
     match spec.schedule:
-        case "constant":
+        case "constant" | "hypergradient":
             return jnp.ones_like(t)
         case "step":
             return config["decay_rate"] ** jnp.floor(n + 1e-6)
@@ -69,6 +69,26 @@ class Moments(NamedTuple):
     count: Array  # [] int32
     mu: optax.Params  # first moment
     nu: optax.Params  # second moment
+
+
+class Live(NamedTuple):
+    """State of a learning rate that adapts within training."""
+
+    rule: Any  # of the direction
+    shift: Array  # [] or [L+1] what was added to the learning rate so far
+    direction: optax.Params  # of the last step, before the learning rate
+
+
+def along(grads: Any, direction: Any, like: Array) -> Array:
+    """-d loss / d learning rate of the step before: this step's gradient along the last direction, [] or [L+1].
+
+    w_t = w_(t-1) - rate u_(t-1), so d loss(w_t) / d rate = -g_t . u_(t-1) (Baydin et al. 2018, equation 5).
+    """
+    each = [
+        sum(jnp.vdot(g, u) for g, u in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
+        for a, b in zip(grads, direction)
+    ]
+    return jnp.stack(each) if jnp.ndim(like) else jnp.asarray(sum(each))
 
 
 def safe_sqrt(x: Array) -> Array:
@@ -132,6 +152,28 @@ def adagrad(eps: Array) -> optax.GradientTransformation:
     )
 
 
+def momentum(
+    beta: Array, nesterov: bool = False, damped: bool = False
+) -> optax.GradientTransformation:
+    """v = beta v + g (Polyak 1964), g + beta v of it (Nesterov 1983), or damped: v = beta v + (1 - beta) g.
+
+    optax's have one beta; this may be one per weight layer.
+    """
+
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        grads: Any = updates
+        speeds, moves = [], []
+        for layer, (v, g) in enumerate(zip(state, grads)):
+            b = beta if jnp.ndim(beta) == 0 else beta[layer]
+            new = {leaf: b * v[leaf] + ((1 - b) * g[leaf] if damped else g[leaf]) for leaf in g}
+            speeds.append(new)
+            moves.append({leaf: g[leaf] + b * new[leaf] for leaf in g} if nesterov else new)
+        return tuple(moves), tuple(speeds)
+
+    return optax.GradientTransformation(lambda params: optax.tree.zeros_like(params), update)
+
+
 def clip(grads, largest: Array):
     """Gradients scaled to a global norm of at most `largest` (Pascanu et al. 2013, algorithm 1); finite at zero."""
     norm = safe_sqrt(jnp.asarray(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads))))
@@ -144,13 +186,13 @@ def direction(spec: Spec, config: Config) -> optax.GradientTransformation:
     """The optimizer's direction before the learning rate, as optax would have it."""
     match spec.optimizer:
         case "sgd":
-            return (
-                optax.trace(config["momentum"]) if "momentum" in spec.features else optax.identity()
-            )
+            if "momentum" not in spec.features:
+                return optax.identity()
+            return momentum(config["momentum"])
         case "nesterov":
-            return optax.trace(config["momentum"], nesterov=True)
-        case "damped":  # v = beta v + (1 - beta) g
-            return optax.ema(config["momentum"], debias=False)
+            return momentum(config["momentum"], nesterov=True)
+        case "damped":
+            return momentum(config["momentum"], damped=True)
         case "rmsprop":
             return rmsprop(config["beta2"], config["eps"])
         case "adagrad":
@@ -188,26 +230,43 @@ def optimizer(
     """
     rule = direction(spec, config)
     factor = schedule(spec, config, epoch)
+    live = spec.schedule == "hypergradient"
+
+    def init(params):
+        state = rule.init(params)
+        if not live:
+            return state
+        return Live(state, jnp.zeros_like(config["learning_rate"]), optax.tree.zeros_like(params))
 
     def update(updates, state, params=None, **extra):
         del extra
         grads: Any = updates
         held: Any = params
+        before = state
         if "clip_norm" in spec.features:
             grads = clip(grads, config["clip_norm"])
-        found, state = rule.update(grads, state, params)
+        found, state = rule.update(grads, before.rule if live else before, params)
         moves: Any = found
-        made = []
+        directions = []
         for layer, move in enumerate(moves):
-            rates = config["learning_rate"]
-            rate = factor * (rates if jnp.ndim(rates) == 0 else rates[layer])
             here = {}
             for leaf, value in move.items():
                 if leaf == "w" and "weight_decay" in spec.features:
                     value = value + config["weight_decay"] * held[layer]["w"]
                 times = multipliers(leaf, layer)
-                here[leaf] = -(rate if times is None else rate * times) * value
-            made.append(here)
+                here[leaf] = value if times is None else times * value
+            directions.append(here)
+        rates = factor * config["learning_rate"]
+        if live:
+            shift = before.shift + config["hypergradient_rate"] * along(
+                updates, before.direction, rates
+            )
+            state = Live(state, shift, tuple(directions))
+            rates = jnp.maximum(rates + shift, 0)
+        made = []
+        for layer, here in enumerate(directions):
+            rate = rates if jnp.ndim(rates) == 0 else rates[layer]
+            made.append({leaf: -rate * value for leaf, value in here.items()})
         return tuple(made), state
 
-    return optax.GradientTransformation(rule.init, update)
+    return optax.GradientTransformation(init, update)

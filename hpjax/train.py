@@ -20,6 +20,7 @@ import numpy as np
 from hpjax import backprop, metrics, net, optimizers
 from hpjax.catalogue import Config, Spec
 from hpjax.net import Array, Batch
+from hpjax.tasks import Split, Task
 
 GRADIENTS = ("explicit", "autodiff")
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
@@ -117,6 +118,39 @@ def gradient(spec: Spec, gradients: str) -> Callable:
     raise ValueError(f"gradients={gradients!r} is none of {', '.join(GRADIENTS)}")
 
 
+def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, Array]:
+    """Examples [B] of one group as its networks see them: x [B F] and y [B C], standardised by its training part."""
+    x = (data.x[index] - data.shift[group]) * data.scale[group]
+    y = data.y[index]
+    y = y if spec.classes else (y - data.y_shift[group]) * data.y_scale[group]
+    return x.astype(spec.dtype), y.astype(spec.dtype)
+
+
+def update(
+    spec: Spec, config: Config, params: net.Params, opt: Any, grads: Any, epoch: Array
+) -> tuple[net.Params, Any]:
+    """Weights and optimizer state after a step along these gradients; epoch [] with the fraction done, for schedules."""
+    rule = optimizers.optimizer(spec, config, epoch, partial(multiplier, spec, config))
+    updates, opt = rule.update(grads, opt, params)
+    return jax.tree.map(jnp.add, params, updates), opt
+
+
+def scores(
+    spec: Spec,
+    params: net.Params,
+    stats: net.Stats,
+    config: Config,
+    x: Array,
+    y: Array,
+    weight: Array,
+) -> tuple[Array, Array]:
+    """Loss and error of a network on weighted examples."""
+    z, _ = net.forward(params, stats, config, x, spec)
+    loss = (net.losses(z, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
+    shown, boundary = (net.output(z, spec), 0.5) if spec.loss == "mse" else (z, 0.0)
+    return loss, metrics.error(shown, y, weight, spec.classes, boundary)
+
+
 def trainer(
     spec: Spec,
     score_every: int = 1,
@@ -151,34 +185,20 @@ def trainer(
         return TrainState(params, stats, opt, epoch, nothing, best)
 
     def step(state, config, batch, epoch):
-        rule = optimizers.optimizer(spec, config, epoch, partial(multiplier, spec, config))
         (_, (stats, data)), grads = value_and_grad(state.params, state.stats, config, batch)
-        updates, opt = rule.update(grads, state.opt, state.params)
-        params = jax.tree.map(jnp.add, state.params, updates)
+        params, opt = update(spec, config, state.params, state.opt, grads, epoch)
         new = state._replace(params=params, stats=stats, opt=opt)
         if not uneven:
             return new, data
         some = batch.weight.sum() > 0
         return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state), data
 
-    def inputs(data, group, index):
-        x = (data.x[index] - data.shift[group]) * data.scale[group]
-        y = (
-            data.y[index]
-            if spec.classes
-            else (data.y[index] - data.y_shift[group]) * data.y_scale[group]
-        )
-        return x.astype(dtype), y.astype(dtype)
-
     def evaluate(state, config, x, y, weight):
-        z, _ = net.forward(state.params, state.stats, config, x, spec)
-        loss = (net.losses(z, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
-        shown, boundary = (net.output(z, spec), 0.5) if spec.loss == "mse" else (z, 0.0)
-        wrong = metrics.error(shown, y, weight, spec.classes, boundary)
+        loss, wrong = scores(spec, state.params, state.stats, config, x, y, weight)
         return state.scores._replace(loss=loss, error=wrong)
 
     def score(state, config, data, group):
-        x, y = inputs(data, group, data.valid[group])
+        x, y = inputs(spec, data, group, data.valid[group])
         return evaluate(state, config, x, y, data.valid_weight[group].astype(dtype))
 
     def remember(state, config, on_grid):
@@ -196,14 +216,14 @@ def trainer(
     def advance(state, config, data, group, until):
         if "epochs" in spec.features:
             until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
-        x_valid, y_valid = inputs(data, group, data.valid[group])
+        x_valid, y_valid = inputs(spec, data, group, data.valid[group])
         valid_weight = data.valid_weight[group].astype(dtype)
         count, key = data.count[group], data.key[group]
         places = data.order.shape[-1]
         size = spec.batch_size or places
         steps = places // size
         if spec.batch_size == 0:
-            whole = inputs(data, group, data.order[group, 0])
+            whole = inputs(spec, data, group, data.order[group, 0])
         weights = (jnp.arange(places, dtype=jnp.int32) < count).astype(dtype).reshape(steps, size)
 
         def epoch(state, _=None):
@@ -212,7 +232,7 @@ def trainer(
             def body(carry, xs):
                 state, total = carry
                 number, index, weight = xs
-                x, y = whole if spec.batch_size == 0 else inputs(data, group, index)
+                x, y = whole if spec.batch_size == 0 else inputs(spec, data, group, index)
                 batch = Batch(x, y, weight, jax.random.fold_in(here, number))
                 done = state.epoch.astype(dtype) + number.astype(dtype) / steps
                 state, data_loss = step(state, config, batch, done)
@@ -268,6 +288,13 @@ class Examples(NamedTuple):
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]  # K of (train [n], valid [m])
     standardize: bool
     classes: bool
+
+
+def examples_of(task: Task, folds: Sequence[Split]) -> Examples:
+    """A task's arrays as training wants them."""
+    return Examples(
+        task.x, task.targets(), tuple(tuple(fold) for fold in folds), task.standardize, task.classes
+    )
 
 
 def keyed(data: Data, seed: Array) -> Data:

@@ -11,24 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hpjax import catalogue, plan, population, tasks
+from hpjax import catalogue, devices, plan, population, tasks
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.space import Space
 from hpjax.study import Report
 from hpjax.tasks import Task
-from hpjax.train import Examples
+from hpjax.train import Examples, examples_of
 
 SAMPLES = 1024  # points of the space that the plan looks at
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 CORNERS = 64  # of them once more, with the widest shapes
-
-
-def examples_of(task: Task, folds: Sequence[tasks.Split]) -> Examples:
-    """A task's arrays as training wants them."""
-    return Examples(
-        task.x, task.targets(), tuple(tuple(fold) for fold in folds), task.standardize, task.classes
-    )
 
 
 def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
@@ -98,7 +91,7 @@ class Training:
                     f"batch_size={spec.batch_size} is larger than the {smallest} training examples of {task.name}; "
                     "make it smaller, or 0 for all of them"
                 )
-        self.found = population.devices(say)
+        self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,
             groups=folds * repeats,
@@ -106,7 +99,7 @@ class Training:
             train=max(len(fold.train) for fold in splits),
             valid=max(len(fold.valid) for fold in splits),
             score_every=score_every,
-            memory=population.memory(self.found),
+            memory=devices.memory(self.found),
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
         if studies > 1:

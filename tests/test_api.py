@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hpjax
-from hpjax import cli, population
+from hpjax import cli, devices
 from hpjax.schedulers import full, halving
 
 SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
@@ -335,15 +335,13 @@ def test_the_command_line_refuses_in_one_line_with_code_2(
 
 
 def test_too_few_devices_print_a_warning_with_the_remedy():
-    if population.cores() < 2:
+    if devices.cores() < 2:
         pytest.skip("needs two cores: with one, one CPU device is enough")
-    code = (
-        "import jax; jax.devices(); from hpjax import population; print(len(population.devices()))"
-    )
+    code = "import jax; jax.devices(); from hpjax import devices; print(len(devices.devices()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
     assert "JAX was already started with 1 CPU device" in done.stderr
     assert "jax.config.update('jax_num_cpu_devices'" in done.stderr
-    code = "from hpjax import population; print(len(population.devices()) == population.cores())"
+    code = "from hpjax import devices; print(len(devices.devices()) == devices.cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("True\n", "")

@@ -34,7 +34,7 @@ def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
     """One network by train.py only: no population, no vmap, its exact shape."""
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     spec, config = catalogue.one(target, **values)
-    examples = training.examples_of(task, folds)
+    examples = train.examples_of(task, folds)
     data = train.prepare(examples, repeats, (0,), EPOCHS, spec)
     with jax.enable_x64(spec.dtype == "float64"):
         init, advance = jitted(spec, train.uneven(examples, spec))
@@ -62,7 +62,7 @@ def population(task, folds, space, programs, devices=None, repeats=1):
     return Population(
         space,
         target,
-        training.examples_of(task, folds),
+        train.examples_of(task, folds),
         programs,
         load,
         repeats=repeats,
@@ -376,7 +376,7 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
     folds = uneven_folds(blobs)
     target = Target(5, 3, "cross_entropy", EPOCHS)
     spec, config = catalogue.one(target, hidden=(6,), batch_size=16, dtype="float64")
-    examples = training.examples_of(blobs, folds)
+    examples = train.examples_of(blobs, folds)
     with jax.enable_x64(True):
         data = jax.jit(train.keyed)(train.prepare(examples, 1, (0,), EPOCHS, spec), jnp.uint32(0))
         config = net.cast(config, spec)

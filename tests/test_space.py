@@ -222,7 +222,7 @@ def test_split_groups_rows_and_fills_in_defaults():
         ({"hidden": [(4, 4)], "l2": [(0.1, 0.2)]}, "l2 has 2 values for 3 layers"),
         ({"loss": ["mse"], "output": ["prelu"]}, "is for hidden layers"),
         ({"output": ["tanh"]}, "has no effect"),
-        ({"momentum": [(0.1, 0.2)]}, "momentum is one number per network"),
+        ({"beta1": [(0.1, 0.2)]}, "beta1 is one number per network"),
     ],
 )
 def test_split_refuses(values, message):

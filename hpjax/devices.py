@@ -1,0 +1,47 @@
+"""What is there to train on? CPU devices, one per core, or accelerators; and what to say where they are fewer than they could be."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import jax
+
+
+def warn(text: str) -> None:
+    """Prints a warning to standard error."""
+    print(text, file=sys.stderr)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def devices(say: Callable[[str], None] = warn) -> list:
+    """The devices to train on: one CPU device per core, or the accelerators.
+
+    Says so, with the remedy, when JAX was started with fewer CPU devices than there are cores.
+    """
+    started, chosen = False, jax.config.values["jax_num_cpu_devices"]
+    if chosen < 0 and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", cores())
+        except RuntimeError:
+            started = True
+    found = jax.devices()
+    if started and found[0].platform == "cpu" and len(found) < cores():
+        say(
+            f"hpjax: JAX was already started with {len(found)} CPU device for {cores()} cores; import hpjax and call it "
+            f"first, or put jax.config.update('jax_num_cpu_devices', {cores()}) at the top of the program"
+        )
+    return found
+
+
+def memory(found: list) -> int:
+    """Bytes that an accelerator has; 0 for CPU devices, where a core's cache counts instead."""
+    if found[0].platform == "cpu":
+        return 0
+    stats = found[0].memory_stats() or {}
+    return int(stats.get("bytes_limit", 8 * 2**30))

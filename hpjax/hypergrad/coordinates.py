@@ -1,0 +1,172 @@
+"""Which hyperparameters can be differentiated, and on which scale they move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpjax.catalogue import SWITCHED, TRACED, Spec, known
+
+Array = jax.Array
+
+MOMENTUM = ("sgd", "nesterov", "damped")
+ADAM = ("adam", "adamw")
+ADAPTIVE = (*ADAM, "rmsprop", "adagrad")
+
+
+class Scale(NamedTuple):
+    """A coordinate on which steps are taken, and its inverse."""
+
+    to: Callable[[np.ndarray], np.ndarray]  # value -> coordinate
+    back: Callable[[Any], Any]  # coordinate -> value, traced
+    low: float  # values must lie strictly between
+    high: float
+
+
+INF = float("inf")
+SCALES = {
+    "log": Scale(np.log, jnp.exp, 0.0, INF),
+    "logit": Scale(lambda p: np.log(p) - np.log1p(-p), jax.nn.sigmoid, 0.0, 1.0),
+    "identity": Scale(lambda v: v, lambda v: v, -INF, INF),
+}
+
+
+class Rule(NamedTuple):
+    """When a hyperparameter acts on training at all, and on which scale it moves."""
+
+    scale: str
+    where: str  # in words, for refusals
+    acts: Callable[[Spec], bool]
+    enters: str  # "init", "loss" or "update": where in training it stands
+
+
+def _always(spec: Spec) -> bool:
+    del spec
+    return True
+
+
+_adam = lambda spec: spec.optimizer in ADAM
+RULES = {
+    "learning_rate": Rule("log", "", _always, "update"),
+    "momentum": Rule(
+        "logit", "optimizer sgd, nesterov or damped", lambda s: s.optimizer in MOMENTUM, "update"
+    ),
+    "beta1": Rule("logit", "optimizer adam or adamw", _adam, "update"),
+    "beta2": Rule(
+        "logit",
+        "optimizer adam, adamw or rmsprop",
+        lambda s: _adam(s) or s.optimizer == "rmsprop",
+        "update",
+    ),
+    "eps": Rule("log", "an adaptive optimizer", lambda s: s.optimizer in ADAPTIVE, "update"),
+    "l1": Rule("log", "", _always, "loss"),
+    "l2": Rule("log", "", _always, "loss"),
+    "weight_decay": Rule("log", "", _always, "update"),
+    "dropout": Rule(
+        "logit",
+        "dropout_kind='gaussian' and hidden layers (a mask of zeros and ones has no derivative; mode='evolution' has an estimate)",
+        lambda s: s.dropout_kind == "gaussian" and bool(s.hidden),
+        "loss",
+    ),
+    "input_noise": Rule("log", "", _always, "loss"),
+    "label_smoothing": Rule("logit", "targets that are classes", lambda s: s.loss != "mse", "loss"),
+    "clip_norm": Rule("log", "", _always, "update"),
+    "init_scale": Rule("log", "", _always, "init"),
+    "decay_rate": Rule(
+        "log",
+        "schedule step, exponential or inverse_time",
+        lambda s: s.schedule in ("step", "exponential", "inverse_time"),
+        "update",
+    ),
+    "decay_time": Rule(
+        "log",
+        "schedule exponential or inverse_time",
+        lambda s: s.schedule in ("exponential", "inverse_time"),
+        "update",
+    ),
+    "warmup": Rule(
+        "logit", "schedule warmup_cosine", lambda s: s.schedule == "warmup_cosine", "update"
+    ),
+    "end_factor": Rule(
+        "logit", "schedule cosine or warmup_cosine", lambda s: "cosine" in s.schedule, "update"
+    ),
+    "hypergradient_rate": Rule(
+        "log", "schedule hypergradient", lambda s: s.schedule == "hypergradient", "update"
+    ),
+    "data_weights": Rule("identity", "", _always, "loss"),
+}
+
+
+def resolve(wrt: str | Sequence[str] | Mapping[str, str | None], spec: Spec) -> dict[str, str]:
+    """Names -> scales, in the order of the names.
+
+    Args:
+        wrt: a name, several, or name -> scale ("log", "logit" or "identity"; None for its own).
+        spec: of the network.
+
+    Raises:
+        ValueError: a name that is not known or that has no derivative here, an unknown scale.
+    """
+    given = {wrt: None} if isinstance(wrt, str) else wrt
+    named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
+    if not named:
+        raise ValueError("wrt is empty; name at least one hyperparameter, e.g. 'learning_rate'")
+    for name, scale in named.items():
+        if name not in RULES:
+            if name not in TRACED and name != "data_weights":
+                known(name)
+                raise ValueError(
+                    f"{name} is a shape or a choice and has no derivative; search it instead"
+                )
+            raise ValueError(
+                f"{name} has no derivative; wrt can be any of {', '.join(sorted(RULES))}"
+            )
+        if scale is not None and scale not in SCALES:
+            raise ValueError(f"scale {scale!r} of {name} is none of {', '.join(SCALES)}")
+    return {name: named[name] or RULES[name].scale for name in sorted(named)}
+
+
+def acting(names: Sequence[str], spec: Spec, hard: bool = False) -> None:
+    """Refuses hyperparameters that have no effect on this network: their gradient would be a silent zero.
+
+    Args:
+        names: to differentiate.
+        spec: of the network.
+        hard: whether a mask of zeros and ones may be moved (evolution strategies need no derivative).
+    """
+    for name in names:
+        if not RULES[name].acts(spec) and not (hard and name == "dropout" and spec.hidden):
+            raise ValueError(f"the gradient of {name} needs {RULES[name].where}")
+
+
+def features(spec: Spec, names: Sequence[str]) -> tuple[str, ...]:
+    """The switched hyperparameters of a spec with these among them."""
+    return tuple(f for f in SWITCHED if f in spec.features or f in names)
+
+
+def encode(values: Mapping[str, Any], scales: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Values as coordinates, float64.
+
+    Raises:
+        ValueError: a value that its scale cannot hold.
+    """
+    made = {}
+    for name, scale in scales.items():
+        value, kind = np.asarray(values[name], np.float64), SCALES[scale]
+        outside = ~((value > kind.low) & (value < kind.high))
+        if outside.any():
+            raise ValueError(
+                f"{name}={value[outside].flat[0]:g} has no {scale}; start it strictly between {kind.low:g} and {kind.high:g}, "
+                f"or move it on another scale: wrt={{{name!r}: 'identity'}}"
+            )
+        made[name] = kind.to(value)
+    return made
+
+
+def decode(coordinates: Mapping[str, Any], scales: Mapping[str, str]) -> dict[str, Any]:
+    """Coordinates as values; differentiable."""
+    return {name: SCALES[scale].back(coordinates[name]) for name, scale in scales.items()}

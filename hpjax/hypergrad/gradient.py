@@ -1,0 +1,342 @@
+"""What is the gradient of the loss after training with respect to hyperparameters? `hypergradient`, for one network or many.
+
+This file is long because of the docstring and the refusals of `hypergradient`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, PartitionSpec
+
+from hpjax import devices, tasks, train
+from hpjax.catalogue import Spec, Target, one
+from hpjax.hypergrad import coordinates as on
+from hpjax.hypergrad.cost import Mode
+from hpjax.hypergrad.evolution import evolution
+from hpjax.hypergrad.forward import forward
+from hpjax.hypergrad.implicit import implicit
+from hpjax.hypergrad.mixed import mixed
+from hpjax.hypergrad.modes import resolve
+from hpjax.hypergrad.process import OBJECTIVES, Plan, process, resized
+from hpjax.hypergrad.reverse import reverse, truncated
+from hpjax.tasks import Split, Task
+
+
+class Hypergradient(NamedTuple):
+    """A loss after training, and its gradient; arrays lead with [P] where there are several networks."""
+
+    loss: np.ndarray  # [] the objective
+    gradient: dict[str, np.ndarray]  # d objective / d coordinate, by name
+    coordinates: dict[str, np.ndarray]  # where: the values on their scales
+    values: dict[str, np.ndarray]
+    scales: dict[str, str]  # "log", "logit" or "identity", by name
+    mode: Mode
+    info: dict  # what the mode says of itself: the residual of implicit
+    state: Any  # weights, batch statistics and optimizer state after training
+
+
+class Setup(NamedTuple):
+    """A training run made ready: what is static, and what a compiled program takes."""
+
+    plan: Plan
+    config: dict  # the scheduled leaves at their lengths
+    examples: train.Examples
+    data: train.Data  # NumPy; one group a seed
+    normals: np.ndarray  # [G n]
+    batch: int  # examples a minibatch
+    full: int  # examples of the training part
+
+
+def hypergradient(
+    task: Task,
+    spec: Spec,
+    config: Mapping[str, Any],
+    wrt: str | Sequence[str] | Mapping[str, str | None] = "learning_rate",
+    steps: int = 100,
+    *,
+    mode: str = "auto",
+    key: int = 0,
+    segments: Mapping[str, int] | None = None,
+    objective: str = "validation",
+    levels: int | None = None,
+    window: int | None = None,
+    pairs: int = 32,
+    sigma: float = 0.1,
+    solver: str = "cg",
+    iterations: int = 100,
+    damping: float = 0.0,
+    rate: float | None = None,
+    split: Split | None = None,
+    gradients: str = "explicit",
+    memory: int | None = None,
+) -> Hypergradient:
+    """The loss after training a network, and its gradient with respect to hyperparameters, through all of training.
+
+    With w_T the weights after T steps of `hpjax.train` from the hyperparameters h: d objective(w_T(h), h) / d h, on the
+    scale of each hyperparameter (d / d log learning_rate, d / d logit momentum, ...).
+
+    Args:
+        task: data.
+        spec: the network's shape, exact.
+        config: its numbers; a leaf to differentiate may be one number, one per layer [L+1], or, where `segments` names it, a
+            schedule [S] or [S L+1]. "data_weights" [N] are one per example of the task, 1 where absent.
+        wrt: names, or name -> scale.
+        steps: T.
+        mode: "reverse", "mixed", "forward", "truncated", "implicit", "evolution", or "auto": the cheapest exact mode that
+            fits in memory.
+        key: names all randomness, as a study's seed does.
+        segments: name -> S equal stretches of the steps, each with a value of its own; S = T is one per step.
+        objective: "validation" loss, loss on the whole "train" part, mean loss of the training "curve", or the loss of the
+            "next" minibatch.
+        levels: of checkpoints; reverse and truncated 0 to 3, mixed 1 to 3; what fits in memory where None.
+        window: steps of truncated and evolution.
+        pairs, sigma: of evolution: antithetic pairs, and the standard deviation of moves in coordinates.
+        solver, iterations, damping, rate: of implicit.
+        split: rows to train and validate on; 20 % held out of the development part where None.
+        gradients: "explicit" (backprop by hand) or "autodiff", for training.
+        memory: bytes that may be taken; half of what is free where None.
+
+    Returns:
+        A Hypergradient.
+
+    Raises:
+        ValueError: a combination without meaning, a schedule of the wrong length, a horizon that does not fit in memory.
+
+    Example:
+        >>> import hpjax
+        >>> task = hpjax.tasks.load("iris")
+        >>> spec, config = configure(task, hidden=(8,), optimizer="sgd", learning_rate=0.05, batch_size=0)
+        >>> found = hypergradient(task, spec, config, "learning_rate", steps=20)
+        >>> bool(found.gradient["learning_rate"] < 0)
+        True
+
+    References:
+        Maclaurin, Duvenaud & Adams 2015; Franceschi et al. 2017; Griewank 1992; Kemaev et al. 2025; Baydin et al. 2018; Lorraine,
+        Vicol & Duvenaud 2020; Vicol, Metz & Sohl-Dickstein 2021.
+    """
+    options = dict(locals())
+    options.pop("config")
+    found = hypergradients(options.pop("task"), options.pop("spec"), [config], **options)
+    first = lambda tree: jax.tree.map(lambda a: a[0], tree)
+    arrays = ("loss", "gradient", "coordinates", "values", "info", "state")
+    return found._replace(**{name: first(getattr(found, name)) for name in arrays})
+
+
+def hypergradients(
+    task: Task,
+    spec: Spec,
+    configs: Sequence[Mapping[str, Any]],
+    wrt: str | Sequence[str] | Mapping[str, str | None] = "learning_rate",
+    steps: int = 100,
+    *,
+    mode: str = "auto",
+    key: int = 0,
+    segments: Mapping[str, int] | None = None,
+    objective: str = "validation",
+    split: Split | None = None,
+    gradients: str = "explicit",
+    memory: int | None = None,
+    **settings: Any,
+) -> Hypergradient:
+    """`hypergradient` of P networks of one shape at once, on all devices; they share minibatches and initial draws.
+
+    Args:
+        configs: P of them; everything else as for `hypergradient`.
+
+    Returns:
+        A Hypergradient whose arrays lead with [P].
+    """
+    ready = setup(task, spec, configs, wrt, steps, keys=(key,), segments=segments, objective=objective, split=split, gradients=gradients)  # fmt: skip
+    count = sum(ready.config[name][0].size for name, _ in ready.plan.scales)
+    chosen = resolve(
+        ready.plan, mode, count, ready.batch, ready.full, len(configs), memory=memory, **settings
+    )
+    scales = dict(ready.plan.scales)
+    coordinates = on.encode(ready.config, scales)
+    fixed = {name: value for name, value in ready.config.items() if name not in scales}
+    group = np.zeros(len(configs), np.int32)
+    loss, state, gradient, info = carry_out(ready.plan, chosen, coordinates, fixed, ready.data, group, ready.normals, key)  # fmt: skip
+    values = {name: ready.config[name] for name in scales}
+    return Hypergradient(loss, gradient, coordinates, values, scales, chosen, info, state)
+
+
+def configure(task: Task, *, epochs: int = 20, **values: Any) -> tuple[Spec, dict]:
+    """The spec and config of a network on a task, from named values; the rest hold their defaults.
+
+    Args:
+        task: tells inputs, outputs and loss.
+        epochs: that learning-rate schedules run over, where `horizon` is not given.
+        values: hyperparameters by name.
+
+    Example:
+        >>> import hpjax
+        >>> spec, config = configure(hpjax.tasks.load("iris"), hidden=(8,), learning_rate=0.1)
+        >>> spec.sizes, float(config["learning_rate"])
+        ((4, 8, 3), 0.1)
+    """
+    return one(Target(task.inputs, task.outputs, task.loss, epochs), **values)
+
+
+def setup(
+    task: Task, spec: Spec, configs: Sequence[Mapping[str, Any]], wrt, steps: int, *, keys: Sequence[int], segments=None,
+    objective: str = "validation", split: Split | None = None, gradients: str = "explicit",
+) -> Setup:  # fmt: skip
+    """Resolves what a user wrote into a plan and arrays; refuses what cannot be.
+
+    Args:
+        task, spec, configs, wrt, steps, segments, objective, split, gradients: as for `hypergradients`.
+        keys: seeds; each gets a group of the data, with minibatches and initial weights of its own.
+    """
+    if isinstance(steps, bool) or steps != int(steps) or steps < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
+    if spec.masked or spec.select:
+        raise ValueError("a padded spec has no hypergradient; give the network's own")
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective={objective!r} is none of {', '.join(OBJECTIVES)}")
+    if not len(configs):
+        raise ValueError("configs is empty; give at least one")
+    scales = on.resolve(wrt, spec)
+    stretches = {name: int(many) for name, many in (segments or {}).items()}
+    for name in stretches:
+        if name not in scales:
+            raise ValueError(f"segments has {name!r}, which wrt has not; name it there too")
+        if name in ("data_weights", "init_scale"):
+            raise ValueError(f"{name} is not a matter of time; leave it out of segments")
+    spec = dataclasses.replace(spec, features=on.features(spec, list(scales)))
+    plan = Plan(spec, int(steps), tuple(scales.items()), tuple(sorted(stretches.items())), objective, gradients)  # fmt: skip
+    made = []
+    for config in configs:
+        values = dict(config)
+        if "data_weights" in scales:
+            values.setdefault("data_weights", np.ones(len(task.x)))
+            if np.shape(values["data_weights"]) != (len(task.x),):
+                raise ValueError(
+                    f"data_weights has {np.size(values['data_weights'])} values for {len(task.x)} examples of {task.name}"
+                )
+        missing = [name for name in scales if name not in values]
+        if missing:
+            raise ValueError(
+                f"the config has no {missing[0]}; make it by hypergrad.configure(task, ...)"
+            )
+        made.append(resized(plan, values))
+    try:
+        config = {
+            name: np.stack([np.asarray(c[name], np.float64) for c in made]) for name in made[0]
+        }
+    except (KeyError, ValueError):
+        raise ValueError("the configs must have the same names, each of one length") from None
+    if split is None:
+        split = tasks.splits(task, 1, keys[0])[0]
+    examples = train.examples_of(task, [split] * len(keys))
+    size = spec.batch_size or len(split.train)
+    epochs = -(-(steps + (objective == "next")) // -(-len(split.train) // size))
+    data = train.prepare(examples, 1, keys, epochs, spec)
+    normals = np.stack([train.normals(seed, 0, 0, 0, spec) for seed in keys])
+    return Setup(plan, config, examples, data, normals, size, len(split.train))
+
+
+# --- carrying it out --------------------------------------------------------------------------------------------------
+def carry_out(
+    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, normals: np.ndarray,
+    seed: int, chunk: int | None = None,
+) -> tuple[np.ndarray, Any, dict, dict]:  # fmt: skip
+    """Hypergradients of P networks, spread over the devices.
+
+    Args:
+        plan: what is static; with the mode it names a compiled program.
+        mode: resolved.
+        coordinates: [P ...] by name.
+        fixed: config leaves [P ...] that are not differentiated.
+        data: of G groups.
+        group: [P] int32.
+        normals: [G n] initial draws.
+        seed: of evolution's moves.
+        chunk: networks in lockstep on a device; all of them where None.
+
+    Returns:
+        loss [P], state [P ...], gradient [P ...] by name, info [P].
+    """
+    count, found = len(group), devices.devices()
+    wide = min(len(found), count)
+    padding = -count % wide
+    fill = lambda a: (
+        np.concatenate([a, np.repeat(a[-1:], padding, 0)]) if padding else np.asarray(a)
+    )
+    dtype = np.dtype(plan.spec.dtype)
+    with jax.enable_x64(dtype == np.float64):
+        real = lambda tree: {n: fill(np.asarray(v)).astype(dtype) for n, v in tree.items()}
+        call = program(plan, mode, wide, chunk)
+        loss, state, gradient, info = call(
+            data, normals, real(coordinates), real(fixed), fill(group), np.uint32(seed % 2**32)
+        )
+        cut = lambda a: np.asarray(a)[:count]
+        return (
+            cut(loss),
+            jax.tree.map(cut, state),
+            jax.tree.map(cut, gradient),
+            jax.tree.map(cut, info),
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def program(plan: Plan, mode: Mode, wide: int, chunk: int | None):
+    """The compiled function of `carry_out`, for networks on `wide` devices."""
+
+    def network(data, normals, seed, coordinates, fixed, group):
+        run = process(plan, fixed, data, group, normals[group])
+        match mode.name:
+            case "reverse":
+                return *reverse(run, coordinates, levels=mode.levels), {}
+            case "mixed":
+                return *mixed(run, coordinates, levels=mode.levels), {}
+            case "forward":
+                return *forward(run, coordinates), {}
+            case "truncated":
+                return *truncated(run, coordinates, window=mode.window, levels=mode.levels), {}
+            case "implicit":
+                return implicit(
+                    run,
+                    coordinates,
+                    solver=mode.solver,
+                    iterations=mode.iterations,
+                    damping=mode.damping,
+                    rate=mode.rate,
+                )
+        moves = jax.random.key(seed)
+        return *evolution(
+            run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma
+        ), {}
+
+    def device(data, normals, seed, *args):
+        data = train.keyed(data, jnp.zeros((), jnp.uint32))
+        each = functools.partial(network, data, normals, seed)
+        count = args[-1].shape[0]
+        if count == 1:
+            alone = each(*jax.tree.map(lambda a: a[0], args))
+            return jax.tree.map(lambda a: jnp.asarray(a)[None], alone)
+        if chunk is None or chunk >= count:
+            return jax.vmap(each)(*args)
+        return jax.lax.map(lambda one: each(*one), args, batch_size=chunk)
+
+    def whole(data, normals, coordinates, fixed, group, seed):
+        args = (coordinates, fixed, group)
+        if wide == 1:
+            return device(data, normals, seed, *args)
+        mesh = Mesh(np.array(devices.devices()[:wide]), ("device",), axis_types=(AxisType.Auto,))
+        rows, all_ = PartitionSpec("device"), PartitionSpec()
+        return jax.shard_map(
+            device,
+            mesh=mesh,
+            in_specs=(all_, all_, all_, rows, rows, rows),
+            out_specs=rows,
+            check_vma=False,
+        )(data, normals, seed, *args)
+
+    return jax.jit(whole)

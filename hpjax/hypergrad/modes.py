@@ -1,0 +1,101 @@
+"""Which mode takes a gradient: the one asked for, unless it has no meaning here or does not fit in memory, or the cheapest."""
+
+from __future__ import annotations
+
+from hpjax.hypergrad import coordinates, cost
+from hpjax.hypergrad.cost import Mode
+from hpjax.hypergrad.implicit import SOLVERS
+from hpjax.hypergrad.process import Plan
+
+IMPLICIT = ("l1", "l2", "weight_decay", "label_smoothing", "data_weights")
+
+
+def resolve(
+    plan: Plan, mode: str, count: int, batch: int, full: int, networks: int = 1, *, levels: int | None = None,
+    window: int | None = None, pairs: int = 32, sigma: float = 0.1, solver: str = "cg", iterations: int = 100,
+    damping: float = 0.0, rate: float | None = None, memory: int | None = None,
+) -> Mode:  # fmt: skip
+    """The mode with its settings, or a refusal in one line.
+
+    Args:
+        plan: of the training run.
+        mode: as for `hypergradient`, with its settings.
+        count: how many numbers are differentiated, of one network.
+        batch, full: examples of a minibatch, and of the training part.
+        networks: how many at once.
+        memory: bytes that may be taken; half of what is free where None.
+
+    Raises:
+        ValueError: says which mode to use instead.
+    """
+    spec, steps, names = plan.spec, plan.steps, [name for name, _ in plan.scales]
+    if mode != "auto" and mode not in cost.MODES:
+        raise ValueError(f"mode={mode!r} is none of auto, {', '.join(cost.MODES)}")
+    coordinates.acting(names, spec, hard=mode == "evolution")
+    if mode in ("truncated", "evolution") and (window is None or not 1 <= window <= steps):
+        raise ValueError(f"mode={mode!r} needs a window of 1 to {steps} steps, got {window}")
+    if mode == "truncated" and "init_scale" in names and window != steps:
+        raise ValueError(
+            "init_scale acts before the window of mode='truncated'; use reverse, mixed or forward"
+        )
+    if mode == "evolution" and (pairs < 1 or sigma <= 0):
+        raise ValueError(f"evolution needs pairs >= 1 and sigma > 0, got {pairs} and {sigma}")
+    if mode == "implicit":
+        _stationary(plan, names, batch == full, solver)
+        made = Mode(mode, solver=solver, iterations=iterations, damping=damping, rate=rate)
+        choices = [made]
+    elif mode == "evolution":
+        choices = [Mode(mode, window=window or 0, pairs=pairs, sigma=sigma)]
+    elif mode in cost.LEVELS:
+        allowed = cost.LEVELS[mode]
+        if levels is not None and levels not in allowed:
+            raise ValueError(
+                f"levels={levels} of mode={mode!r} is none of {', '.join(map(str, allowed))}"
+            )
+        wanted = allowed if levels is None else (levels,)
+        choices = [Mode(mode, level, window=window or 0) for level in wanted]
+    else:
+        choices = [Mode(mode)]
+    exact = cost.candidates(spec, steps, count, batch, full)
+    prices = [cost.estimate(spec, steps, made, count, batch, full) for made in choices]
+    limit = cost.SHARE * cost.free_memory() if memory is None else memory
+    fitting = lambda costs: next((c.mode for c in costs if networks * c.memory <= limit), None)
+    chosen = fitting(exact if mode == "auto" else prices)
+    if chosen is not None:
+        return chosen
+    least = min(exact if mode == "auto" else prices, key=lambda price: price.memory)
+    other = fitting(exact)
+    remedy = "take fewer networks or steps" if other is None else f"use {_spelled(other)}"
+    raise ValueError(
+        f"{least.mode} over {steps} steps needs {_size(networks * least.memory)}, but {_size(limit)} may be taken; {remedy}"
+    )
+
+
+def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
+    """Refuses what has no gradient at a stationary point of training."""
+    for name in names:
+        if name not in IMPLICIT:
+            raise ValueError(
+                f"mode='implicit' has no gradient of {name}, which does not move the optimum that training converges to; "
+                "use reverse, mixed or forward"
+            )
+    if plan.segments:
+        raise ValueError("mode='implicit' has no schedules; use reverse, mixed or forward")
+    if not whole or {"dropout", "input_noise"} & set(plan.spec.features):
+        raise ValueError(
+            "mode='implicit' needs training on the whole training part without noise; set batch_size=0"
+        )
+    if "weight_decay" in plan.spec.features and plan.spec.optimizer not in coordinates.MOMENTUM:
+        raise ValueError(
+            f"mode='implicit' with weight_decay needs sgd, nesterov or damped; with {plan.spec.optimizer} use l2"
+        )
+    if solver not in SOLVERS:
+        raise ValueError(f"solver={solver!r} is none of {', '.join(SOLVERS)}")
+
+
+def _spelled(mode: Mode) -> str:
+    return f"mode={mode.name!r}" + (f", levels={mode.levels}" if mode.name in cost.LEVELS else "")
+
+
+def _size(memory: float) -> str:
+    return f"{memory / 2**20:.0f} MiB"

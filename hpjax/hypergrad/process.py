@@ -1,0 +1,191 @@
+"""Training as a function of its hyperparameters, one step after another: what every mode differentiates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpjax import net, train
+from hpjax.catalogue import Config, Spec
+from hpjax.hypergrad.coordinates import decode
+from hpjax.net import Array, Batch
+
+OBJECTIVES = ("validation", "train", "curve", "next")
+
+
+class Hyper(NamedTuple):
+    """Hyperparameters as training meets them, by name."""
+
+    constant: dict[str, Array]
+    scheduled: dict[str, Array]  # [T ...] one for every step
+
+
+class State(NamedTuple):
+    """What training carries from step to step."""
+
+    params: net.Params
+    stats: net.Stats
+    opt: Any
+    total: Array | None  # [] data losses so far, where the objective is their mean
+
+
+class Plan(NamedTuple):
+    """Everything static about a differentiated training run; hashable, names one compiled program."""
+
+    spec: Spec
+    steps: int
+    scales: tuple[tuple[str, str], ...]  # of what is differentiated, by name
+    segments: tuple[tuple[str, int], ...] = ()  # name -> equal stretches of the steps
+    objective: str = "validation"
+    gradients: str = "explicit"
+
+
+class Process(NamedTuple):
+    """A training run, taken apart; t is a step's number, h the hyperparameters of that step.
+
+    A step is `update(state, h, t, *gradient(state.params, state.stats, h, t))`.
+    """
+
+    steps: int
+    hyper: Callable[[dict], Hyper]  # coordinates -> hyperparameters
+    begin: Callable[[Hyper], State]
+    loss: Callable[..., tuple]  # (params, stats, h, t) -> (loss [], (stats, data loss))
+    gradient: Callable[..., tuple]  # (params, stats, h, t) -> (gradients, (stats, data loss))
+    update: Callable[..., State]  # (state, h, t, gradients, (stats, data loss)) -> state
+    end: Callable[[State, Hyper], Array]  # the objective []
+    lost: bool  # whether the objective or the state depends on (stats, data loss)
+
+    def step(self, state: State, h: Config, t: Array) -> State:
+        """One step of training."""
+        return self.update(state, h, t, *self.gradient(state.params, state.stats, h, t))
+
+    def clock(self, hyper: Hyper) -> tuple[Array, dict]:
+        """What a scan over the steps runs through: (t [T], scheduled [T ...])."""
+        return jnp.arange(self.steps, dtype=jnp.int32), hyper.scheduled
+
+    def advance(self, state: State, hyper: Hyper, clock: tuple[Array, dict]) -> State:
+        """The steps of a clock, or of a part of it."""
+
+        def body(state, now):
+            t, scheduled = now
+            return self.step(state, hyper.constant | scheduled, t), None
+
+        return jax.lax.scan(body, state, clock)[0]
+
+
+def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: Array) -> Process:
+    """A network's training on a task.
+
+    Args:
+        plan: what is static.
+        fixed: the config; what is differentiated is replaced by what its coordinates say.
+        data: the task, with the order of the minibatches.
+        group: [] which of the data's groups.
+        normal: the flat draw of initial weights.
+
+    Returns:
+        A Process whose state after T steps is that of plain training.
+    """
+    spec, scales, segments = plan.spec, dict(plan.scales), dict(plan.segments)
+    value_and_grad = train.gradient(spec, plan.gradients)
+    fixed = net.cast(fixed, spec)
+    places = data.order.shape[-1]
+    size = spec.batch_size or places
+    per_epoch = places // size
+    dtype = jnp.dtype(spec.dtype)
+    count, key = data.count[group], data.key[group]
+
+    def hyper(coordinates: dict) -> Hyper:
+        values = net.cast(decode(coordinates, scales), spec)
+        which = lambda name: jnp.arange(plan.steps, dtype=jnp.int32) * segments[name] // plan.steps
+        scheduled = {name: values[name][which(name)] for name in segments}
+        return Hyper({n: v for n, v in values.items() if n not in segments}, scheduled)
+
+    def batch(h: Config, t: Array) -> Batch:
+        epoch, number = t // per_epoch, t % per_epoch
+        row = jnp.zeros_like(epoch) if spec.batch_size == 0 else epoch
+        index = jax.lax.dynamic_slice(data.order, (group, row, number * size), (1, 1, size))[0, 0]
+        weight = (number * size + jnp.arange(size, dtype=jnp.int32) < count).astype(dtype)
+        x, y = train.inputs(spec, data, group, index)
+        noise = jax.random.fold_in(jax.random.fold_in(key, epoch), number)
+        importance = h["data_weights"][index] if "data_weights" in scales else None
+        return Batch(x, y, weight, noise, importance)
+
+    def config(h: Config) -> Config:
+        return fixed | {name: value for name, value in h.items() if name != "data_weights"}
+
+    def begin(h: Hyper) -> State:
+        first = {name: value[0] for name, value in h.scheduled.items()}
+        started = train.trainer(spec).init(normal, config(h.constant | first))
+        total = jnp.zeros((), dtype) if plan.objective == "curve" else None
+        return State(started.params, started.stats, started.opt, total)
+
+    def loss(params, stats, h, t):
+        return net.loss(params, stats, config(h), batch(h, t), spec)
+
+    def gradient(params, stats, h, t):
+        (_, aux), grads = value_and_grad(params, stats, config(h), batch(h, t))
+        return grads, aux
+
+    def update(state, h, t, grads, aux):
+        stats, data_loss = aux
+        epoch = (t // per_epoch).astype(dtype) + (t % per_epoch).astype(dtype) / per_epoch
+        params, opt = train.update(spec, config(h), state.params, state.opt, grads, epoch)
+        total = None if state.total is None else state.total + data_loss
+        return State(params, stats, opt, total)
+
+    def end(state: State, h: Hyper) -> Any:
+        last = {name: value[-1] for name, value in h.scheduled.items()}
+        values = h.constant | last
+        if state.total is not None:
+            return state.total / plan.steps
+        if plan.objective == "next":
+            now = batch(values, jnp.asarray(plan.steps, jnp.int32))
+            return net.loss(state.params, state.stats, config(values), now, spec)[0]
+        if plan.objective == "train":
+            rows, weight = data.order[group, 0], jnp.arange(places, dtype=jnp.int32) < count
+        else:
+            rows, weight = data.valid[group], data.valid_weight[group]
+        x, y = train.inputs(spec, data, group, rows)
+        return train.scores(
+            spec, state.params, state.stats, config(values), x, y, weight.astype(dtype)
+        )[0]
+
+    lost = spec.normalization == "batch" or plan.objective == "curve"
+    return Process(plan.steps, hyper, begin, loss, gradient, update, end, lost)
+
+
+def shape(name: str, value: Any, segments: int, steps: int, layers: int) -> np.ndarray:
+    """A hyperparameter's values as [S] or [S layers], from one number, one per layer, or the whole schedule.
+
+    Raises:
+        ValueError: a schedule of another length than asked for; names both.
+    """
+    if not 1 <= segments <= steps:
+        raise ValueError(
+            f"{name} has {segments} segments for {steps} steps; give from 1 to {steps}"
+        )
+    value = np.asarray(value, np.float64)
+    if value.ndim == 0:
+        return np.full(segments, value)
+    if len(value) == segments:
+        return value
+    if value.ndim == 1 and len(value) == layers:
+        return np.tile(value, (segments, 1))
+    raise ValueError(
+        f"the schedule of {name} has length {len(value)}, but {segments} segments are asked for; "
+        f"give {segments} values, or one per layer ({layers})"
+    )
+
+
+def resized(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config whose scheduled leaves have the lengths that a plan says."""
+    layers = len(plan.spec.hidden) + 1
+    made = dict(config)
+    for name, segments in plan.segments:
+        made[name] = shape(name, config[name], segments, plan.steps, layers)
+    return made
