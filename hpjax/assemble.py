@@ -197,6 +197,11 @@ def part(settings: dict, space: Space, search: Any, scheduler: Scheduler) -> Par
     """
     found = as_search(search, space, settings["levels"])
     make, known, points = found
+    searcher = make(space.dims)
+    if searcher.wants_grad and scheduler.settings["name"] != "full":
+        raise ValueError(
+            f"this search takes gradients through whole trainings; use scheduler=hpjax.full(...), not {scheduler.settings['name']}"
+        )
     start = settings["start"]
     if start:
         first = as_points([_tupled(config) for config in start], space, "start")
@@ -237,7 +242,7 @@ class Assembly:
         self.part = part(settings, space, search, scheduler)
         points = sample(space, settings["seed"]) if self.part.points is None else self.part.points
         self.training = Training(
-            space, task, points[: SAMPLES * 4], fidelity=scheduler.fidelity, seeds=[settings["seed"]],
+            space, task, points[: SAMPLES * 4], grad=self.part.searcher.wants_grad, minimize=settings["minimize"], fidelity=scheduler.fidelity, seeds=[settings["seed"]],
             folds=settings["folds"], repeats=settings["repeats"], score_every=settings["score_every"],
             gradients=settings["gradients"], trials=self.part.stop.trials or 1000, epochs=scheduler.mean_epochs, say=say,
         )  # fmt: skip

@@ -279,7 +279,8 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
         space, task, points, fidelity=parts[0].scheduler.fidelity, seeds=seeds, folds=common["folds"],
         repeats=common["repeats"], score_every=common["score_every"], gradients=common["gradients"],
         trials=max(trials for trials, _ in costs), studies=len(entries), say=say,
-        epochs=float(np.mean([epochs for _, epochs in costs])),
+        epochs=float(np.mean([epochs for _, epochs in costs])), minimize=common["minimize"],
+        grad=any(one.searcher.wants_grad for one in parts),
     )  # fmt: skip
     trained = training.population(cohorts=[seeds.index(entry.seed) for entry in entries])
     recorded = next((ledger.records[0]["programs"] for ledger in ledgers if ledger.replaying), None)
@@ -299,8 +300,13 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
         )  # fmt: skip
 
     def carry_out(orders):
-        whole = report_of(trained.carry_out(study.merged(orders, STRIDE)), common["minimize"])
-        return dict(zip(orders, study.parted(whole, list(orders.values()))))
+        reports = {}
+        for grad in (False, True):
+            some = {number: order for number, order in orders.items() if order.grad == grad}
+            if some:
+                whole = report_of(trained.carry_out(study.merged(some, STRIDE)), common["minimize"])
+                reports |= zip(some, study.parted(whole, list(some.values())))
+        return reports
 
     study.together(plays, carry_out)
     return trained

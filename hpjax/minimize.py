@@ -35,6 +35,7 @@ def minimize(
     out: str | Path | None = None,
     resume: bool = False,
     watch: Callable[[Progress], None] = lambda progress: None,
+    gradient: Objective | None = None,
 ) -> Outcome:
     """Minimises a function of a batch of configurations.
 
@@ -54,6 +55,7 @@ def minimize(
         out: run folder; nothing is written where None.
         resume: go on with the run in `out`; give the same arguments again.
         watch: shown progress after every report.
+        gradient: {name: values [P]} -> {name: d loss / d value [P]} of the continuous ranges, for searches that want it.
 
     Returns:
         An Outcome: `best`, `trials`.
@@ -88,7 +90,7 @@ def minimize(
         if ledger.folder is not None and not resume:
             records.write_json(ledger.folder / "run.json", settings)
         ledger.put(plan_record(space, seed, width, scheduler, {}))
-        carry_out = functools.partial(evaluate, objective, space, fidelities)
+        carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
         study.run(
             made.searcher, scheduler, space.dims, study.Fulfil(carry_out), ledger, made.stop, seed=seed, batch=width,
             watch=watch,
@@ -98,7 +100,9 @@ def minimize(
     return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)
 
 
-def evaluate(objective: Objective, space: Space, fidelities: bool, order) -> Report:
+def evaluate(
+    objective: Objective, space: Space, fidelities: bool, gradient: Objective | None, order
+) -> Report:
     """An order, carried out by an objective."""
     columns = {name: _numbers(values) for name, values in space.decode(order.unit).items()}
     given = (columns, order.epochs) if fidelities else (columns,)
@@ -107,7 +111,20 @@ def evaluate(objective: Objective, space: Space, fidelities: bool, order) -> Rep
         raise ValueError(
             f"the objective must return one loss for each of {len(order.trial)} configurations, got shape {loss.shape}"
         )
-    return Report(loss)
+    if not order.grad:
+        return Report(loss)
+    if gradient is None:
+        raise ValueError("this search wants gradients; give minimize(..., gradient=...)")
+    found = gradient(*given)
+    slopes = space.slopes(order.unit)
+    for i, name in enumerate(space.names):
+        if name in found:
+            slopes[:, i] *= np.asarray(found[name], np.float64)
+        elif slopes[:, i].any():
+            raise ValueError(
+                f"the gradient has no {name!r}; give d loss / d {name} for every point"
+            )
+    return Report(loss, grad=slopes)
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hpjax import catalogue, plan, train
+from hpjax import catalogue, plan, slopes, train
 from hpjax.catalogue import Target
 from hpjax.devices import devices, warn
 from hpjax.net import cast, draws
@@ -135,6 +135,10 @@ class Results(NamedTuple):
     curves: np.ndarray  # [n G rows 4] of (epoch, train, loss, error)
     failed: np.ndarray  # [n] bool
     seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
+    grad: np.ndarray | None = (
+        None  # [n G D] d validation loss / d unit, where the order asks for it
+    )
+    cost: np.ndarray | None = None  # [n] epochs charged, where it is not the epochs trained
 
 
 class Population:
@@ -175,6 +179,7 @@ class Population:
         self.compiled: dict[int, Compiled] = {}
         self.pools: dict[int, Pool] = {}
         self.data: dict[tuple, object] = {}
+        self.host_data: dict[tuple, train.Data] = {}  # for gradients, which spread it themselves
         self.history: list[Order] = []
         self.cache = cache
         self._recalled, self._released = False, set()
@@ -190,7 +195,7 @@ class Population:
         """Trains an order's networks; leaves them in the pools."""
         if self._recalled:
             self._revive()
-        results = self._train(order)
+        results = self._differentiate(order) if order.grad else self._train(order)
         self.history.append(order)
         return results
 
@@ -288,11 +293,12 @@ class Population:
         """The task on the devices, for a spec's batch size, sampling and dtype."""
         name = (spec.batch_size, spec.sampling, spec.dtype)
         if name not in self.data:
-            data = train.prepare(
-                self.examples, self.repeats, self.seeds, self.target.fidelity, spec
-            )
-            self.data[name] = jax.device_put(data, NamedSharding(self.mesh, PartitionSpec()))
+            everywhere = NamedSharding(self.mesh, PartitionSpec())
+            self.data[name] = jax.device_put(self._prepared(spec), everywhere)
         return self.data[name]
+
+    def _prepared(self, spec) -> train.Data:
+        return train.prepare(self.examples, self.repeats, self.seeds, self.target.fidelity, spec)
 
     def _compile(self, number: int, config: dict) -> Compiled:
         """The compiled program `number`; `config` shows the shapes of its leaves."""
@@ -412,6 +418,47 @@ class Population:
             with jax.enable_x64(spec.dtype == "float64"):
                 self._bucket(number, order, rows, begins[rows], config, sources, results)
         return results
+
+    def _differentiate(self, order: Order) -> Results:
+        """Trains an order's networks from the start to the end, with d loss / d unit; only last scores are kept."""
+        if (order.source >= 0).any() or (order.epochs != self.target.fidelity).any():
+            raise ValueError(
+                "gradients are of whole trainings; use scheduler full with this search"
+            )
+        count, lead = len(order.trial), (len(order.trial), self.groups)
+        curves = np.full((*lead, self.rows, 4), np.nan, np.float32)
+        found = {name: np.full(lead, np.nan) for name in ("loss", "error", "train")}
+        grad, charged, seconds = (
+            np.zeros((*lead, order.unit.shape[1])),
+            np.zeros(count, np.int64),
+            np.zeros(count),
+        )
+        cohort, fresh = self.cohort(order.trial), int(order.seed.max(initial=0))
+        for group in catalogue.split(self.space.decode(order.unit), self.target):
+            rows, begun = group.rows, time.perf_counter()
+            which = [cohort[rows] * self.groups + g for g in range(self.groups)]
+            name = (group.spec.batch_size, group.spec.sampling, group.spec.dtype)
+            if name not in self.host_data:
+                self.host_data[name] = self._prepared(group.spec)
+            data = self.host_data[name]
+            names = np.full(len(rows), fresh)
+            normals = [self._normals(group.spec, w, names, np.ones(len(rows), bool)) for w in which]
+            one = slopes.slopes(
+                self.space, self.target, self.examples, data, group.spec, group.config, order.unit[rows],
+                [w.astype(np.int32) for w in which], normals, fresh, self.gradients,
+            )  # fmt: skip
+            for name in found:
+                found[name][rows] = getattr(one, name)
+            grad[rows], charged[rows] = one.grad, slopes.cost(one.time, order.epochs[rows])
+            seconds[rows] = (time.perf_counter() - begun) / len(rows)
+        self.run_seconds += float(seconds.sum())
+        self.networks_trained += count * self.groups
+        epochs = np.broadcast_to(order.epochs[:, None], lead)
+        curves[:, :, -1] = np.stack([epochs, found["train"], found["loss"], found["error"]], -1)
+        return Results(
+            found["loss"], found["error"], found["train"], epochs.copy(), epochs.copy(), curves, np.zeros(count, bool), seconds,
+            grad, charged,
+        )  # fmt: skip
 
     def _snapshot(self, order: Order) -> dict[int, list[np.ndarray]]:
         """Copies of networks that others go on from: all sources are read before any is overwritten."""

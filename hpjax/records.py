@@ -339,7 +339,7 @@ def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarra
     for _, record in reports(records):
         reached = record.get("reached", record["epochs"])
         before = [age.get(source, 0) if source >= 0 else 0 for source in record["source"]]
-        costs.append(np.maximum(0, np.subtract(reached, before)))
+        costs.append(record.get("cost", np.maximum(0, np.subtract(reached, before))))
         losses.append(numbers(record["loss"], np.inf))
         fully.append(np.array(record["epochs"]) >= fidelity)
         age |= dict(zip(record["trial"], reached))

@@ -86,6 +86,10 @@ class Uniform(Range):
     def encode(self, value):
         return (value - self.low) / (self.high - self.low)
 
+    def slope(self, value):
+        """d value / d unit."""
+        return np.full_like(np.asarray(value, float), self.high - self.low)
+
 
 @dataclasses.dataclass(frozen=True)
 class LogUniform(Range):
@@ -103,6 +107,10 @@ class LogUniform(Range):
 
     def encode(self, value):
         return np.log(value / self.low) / math.log(self.high / self.low)
+
+    def slope(self, value):
+        """d value / d unit."""
+        return np.asarray(value, float) * math.log(self.high / self.low)
 
 
 class _Levels:
@@ -329,6 +337,14 @@ class Space:
             column.fill(value)
             columns[name] = column
         return {name: columns[name] for name in sorted(columns)}
+
+    def slopes(self, unit: np.ndarray) -> np.ndarray:
+        """d value / d unit [n D] of each point; 0 for whole numbers, choices and what is inactive."""
+        found = np.zeros(np.shape(unit))
+        for i, entry in enumerate(self.ranges.values()):
+            if isinstance(entry, (Uniform, LogUniform)):
+                found[:, i] = entry.slope(entry.decode(np.asarray(unit)[:, i]))
+        return np.where(self.active(unit), found, 0.0)
 
     def encode(self, columns: Mapping[str, Sequence]) -> np.ndarray:
         """Name -> values [n] -> unit points [n D]; absent or inactive ones stand at 0.5.

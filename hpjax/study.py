@@ -27,7 +27,7 @@ class Report(NamedTuple):
     loss: np.ndarray  # [n] what is minimised; not finite where it failed
     columns: dict[
         str, np.ndarray
-    ] = {}  # [n] others to record: error, train, reached, diverged, failed
+    ] = {}  # [n] others to record: error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
     curves: np.ndarray | None = None  # [n rows 4]
     grad: np.ndarray | None = None  # [n D]
     seconds: np.ndarray | None = None  # [n] that each trial took of the devices
@@ -98,7 +98,7 @@ def play(
     """
     begun = time.monotonic()
     searching, scheduling = search.init((seed, SEARCH)), scheduler.init(dims)
-    asked = finished = spent = round_ = report_number = waited = started = 0
+    asked = finished = spent = round_ = report_number = waited = started = charge = 0
     incumbent, best = np.inf, -1
     points = np.zeros((0, len(dims)))  # [asked D] where each trial stands now
     age = np.zeros(0, np.int64)  # [asked] epochs behind each trial
@@ -110,7 +110,7 @@ def play(
         wanted = min(room, batch, limit - asked)
         if stop.epochs is not None:  # no more than the epochs allow, counting those who wait
             each = (
-                scheduler.fidelity if room >= UNBOUNDED else fidelity
+                max(scheduler.fidelity, charge) if room >= UNBOUNDED else fidelity
             )  # who may all live to the end
             rest = stop.epochs - spent - (asked - started) * each
             wanted = min(wanted, -(-rest // each))
@@ -143,10 +143,12 @@ def play(
                 raise RunError("the scheduler has neither room nor an order, though trials remain")
             break
         closed = False
+        order = order._replace(grad=search.wants_grad)
         started = max(started, int(order.trial.max()) + 1)
         known = ledger.recorded("report")
         if known is not None:
             loss, report = _same(known, order), None
+            grad = np.asarray(known["grad"], np.float64) if "grad" in known else None
             fulfil.recall(order)
         else:
             sent = time.monotonic()
@@ -155,6 +157,7 @@ def play(
             loss = np.where(
                 np.isfinite(value), value, np.inf
             )  # the one place where failure becomes +inf
+            grad = report.grad
             each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
             elapsed = time.monotonic() - sent
             ledger.time(report=report_number, seconds=elapsed, trials=len(loss), **each)
@@ -167,7 +170,7 @@ def play(
             loss,
             np.asarray(order.epochs),
             np.isin(order.trial, done),
-            None if report is None else report.grad,
+            grad,
         )
         if report is not None:
             if report.curves is not None:
@@ -176,7 +179,10 @@ def play(
         searching = search.tell(searching, told)
         report_number += 1
         behind = np.where(order.source >= 0, age[np.maximum(order.source, 0)], 0)
-        spent += int(np.maximum(reached - behind, 0).sum())
+        charged = np.asarray(columns.get("cost", np.maximum(reached - behind, 0)))
+        spent += int(charged.sum())
+        if "cost" in columns:
+            charge = int(np.max(charged))
         age[order.trial], points[order.trial] = reached, order.unit
         fulfil.release(done)
         finished += len(done)
@@ -306,6 +312,8 @@ def _record(
     }
     if np.any(order.seed):
         record["seed"] = order.seed
+    if report.grad is not None:
+        record["grad"] = report.grad
     if not np.array_equal(points[order.trial], order.unit):  # the scheduler moved some
         record["unit"] = order.unit
     return record

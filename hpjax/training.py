@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpjax import catalogue, devices, plan, population, tasks
+from hpjax import catalogue, devices, plan, population, slopes, tasks
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.space import Space
@@ -51,15 +51,18 @@ class Training:
         trials: how many a study is expected to have: programs are chosen for that.
         epochs: how long each trains, on average.
         studies: how many train at once: blocks are as wide as all of them fill.
+        grad: whether gradients will be asked for.
+        minimize: what studies minimise.
         say: shown warnings.
 
     Raises:
-        ValueError: a batch larger than the training part.
+        ValueError: a batch larger than the training part; what has no gradient, where gradients will be asked for.
     """
 
     def __init__(
         self, space: Space, task: Task, points: np.ndarray, *, fidelity: int, seeds: Sequence[int], folds: int, repeats: int,
         score_every: int, gradients: str, trials: int, epochs: float, say: Callable[[str], None], studies: int = 1,
+        grad: bool = False, minimize: str = "loss",
     ):  # fmt: skip
         self.task, self.repeats, self.seeds, self.say = task, repeats, tuple(seeds), say
         self.score_every, self.gradients = score_every, gradients
@@ -91,6 +94,13 @@ class Training:
                     f"batch_size={spec.batch_size} is larger than the {smallest} training examples of {task.name}; "
                     "make it smaller, or 0 for all of them"
                 )
+        if grad:
+            if minimize == "error":
+                raise ValueError(
+                    "the error has no gradient; use minimize='loss' with search gradient"
+                )
+            for spec in self.shapes:
+                slopes.roots(self.space, spec)
         self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,
@@ -206,6 +216,8 @@ def report_of(results: population.Results, minimize: str) -> Report:
     }
     if results.failed.any():
         columns["failed"] = results.failed
+    if results.cost is not None:
+        columns["cost"] = results.cost
     told = loss if minimize == "loss" else np.where(bad, np.nan, error)
     if minimize == "error":
         columns["validation_loss"] = loss
@@ -214,4 +226,5 @@ def report_of(results: population.Results, minimize: str) -> Report:
     ]  # networks that early stopping ended leave the mean to the others
     total = np.where(there, results.curves, 0).sum(1)
     curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
-    return Report(told, columns, curves.astype(np.float32), seconds=results.seconds)
+    grad = None if results.grad is None else results.grad.mean(1)
+    return Report(told, columns, curves.astype(np.float32), grad, results.seconds)

@@ -26,7 +26,7 @@ MIXED = {
 }
 FINITE = {"kind": hpjax.Choice(["a", "b", "c"]), "on": hpjax.Choice([True, False])}
 FOUND = {
-    **{name: made for name, made in SEARCHES.items() if name != "grid"},
+    **{name: made for name, made in SEARCHES.items() if name not in ("grid", "gradient")},
     "grid": functools.partial(search.grid, levels=7),
     "bohb": functools.partial(tpe, model="bohb"),
     "rand1": functools.partial(search.differential, strategy="rand1"),

@@ -1,17 +1,30 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
+from hpjax.hypergrad.coordinates import RULES
 from hpjax.hypergrad.cost import MODES, Cost, Mode, candidates, estimate, table
-from hpjax.hypergrad.gradient import Hypergradient, configure, hypergradient, hypergradients
+from hpjax.hypergrad.gradient import (
+    Hypergradient,
+    carry_out,
+    configure,
+    hypergradient,
+    hypergradients,
+)
+from hpjax.hypergrad.modes import resolve
+from hpjax.hypergrad.process import Plan
 
 __all__ = [
     "MODES",
+    "RULES",
     "Cost",
     "Hypergradient",
     "Mode",
+    "Plan",
     "candidates",
+    "carry_out",
     "configure",
     "estimate",
     "hypergradient",
     "hypergradients",
+    "resolve",
     "table",
 ]

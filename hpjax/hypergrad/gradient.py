@@ -162,7 +162,9 @@ def hypergradients(
     coordinates = on.encode(ready.config, scales)
     fixed = {name: value for name, value in ready.config.items() if name not in scales}
     group = np.zeros(len(configs), np.int32)
-    loss, state, gradient, info = carry_out(ready.plan, chosen, coordinates, fixed, ready.data, group, ready.normals, key)  # fmt: skip
+    loss, state, gradient, info = carry_out(
+        ready.plan, chosen, coordinates, fixed, ready.data, group, ready.normals[group], seed=key
+    )
     values = {name: ready.config[name] for name in scales}
     return Hypergradient(loss, gradient, coordinates, values, scales, chosen, info, state)
 
@@ -244,8 +246,8 @@ def setup(
 
 # --- carrying it out --------------------------------------------------------------------------------------------------
 def carry_out(
-    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, normals: np.ndarray,
-    seed: int, chunk: int | None = None,
+    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, normal: np.ndarray,
+    fresh: int = 0, seed: int = 0, chunk: int | None = None,
 ) -> tuple[np.ndarray, Any, dict, dict]:  # fmt: skip
     """Hypergradients of P networks, spread over the devices.
 
@@ -256,7 +258,8 @@ def carry_out(
         fixed: config leaves [P ...] that are not differentiated.
         data: of G groups.
         group: [P] int32.
-        normals: [G n] initial draws.
+        normal: [P n] initial draws.
+        fresh: names fresh dropout and noise, 0 for none.
         seed: of evolution's moves.
         chunk: networks in lockstep on a device; all of them where None.
 
@@ -273,9 +276,9 @@ def carry_out(
     with jax.enable_x64(dtype == np.float64):
         real = lambda tree: {n: fill(np.asarray(v)).astype(dtype) for n, v in tree.items()}
         call = program(plan, mode, wide, chunk)
-        loss, state, gradient, info = call(
-            data, normals, real(coordinates), real(fixed), fill(group), np.uint32(seed % 2**32)
-        )
+        names = np.uint32(fresh), np.uint32(seed % 2**32)
+        each = real(coordinates), real(fixed), fill(group), fill(np.asarray(normal, dtype))
+        loss, state, gradient, info = call(data, *names, *each)
         cut = lambda a: np.asarray(a)[:count]
         return (
             cut(loss),
@@ -289,8 +292,7 @@ def carry_out(
 def program(plan: Plan, mode: Mode, wide: int, chunk: int | None):
     """The compiled function of `carry_out`, for networks on `wide` devices."""
 
-    def network(data, normals, seed, coordinates, fixed, group):
-        run = process(plan, fixed, data, group, normals[group])
+    def take(run, coordinates, seed):
         match mode.name:
             case "reverse":
                 return *reverse(run, coordinates, levels=mode.levels), {}
@@ -301,22 +303,18 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int | None):
             case "truncated":
                 return *truncated(run, coordinates, window=mode.window, levels=mode.levels), {}
             case "implicit":
-                return implicit(
-                    run,
-                    coordinates,
-                    solver=mode.solver,
-                    iterations=mode.iterations,
-                    damping=mode.damping,
-                    rate=mode.rate,
-                )
+                return implicit(run, coordinates, solver=mode.solver, iterations=mode.iterations, damping=mode.damping, rate=mode.rate)  # fmt: skip
         moves = jax.random.key(seed)
-        return *evolution(
-            run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma
-        ), {}
+        return *evolution(run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma), {}  # fmt: skip
 
-    def device(data, normals, seed, *args):
-        data = train.keyed(data, jnp.zeros((), jnp.uint32))
-        each = functools.partial(network, data, normals, seed)
+    def network(data, seed, coordinates, fixed, group, normal):
+        run = process(plan, fixed, data, group, normal)
+        loss, state, gradient, info = take(run, coordinates, seed)
+        return loss, state, gradient, info | run.report(state, run.hyper(coordinates))
+
+    def device(data, fresh, seed, *args):
+        data = train.keyed(data, fresh)
+        each = functools.partial(network, data, seed)
         count = args[-1].shape[0]
         if count == 1:
             alone = each(*jax.tree.map(lambda a: a[0], args))
@@ -325,18 +323,10 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int | None):
             return jax.vmap(each)(*args)
         return jax.lax.map(lambda one: each(*one), args, batch_size=chunk)
 
-    def whole(data, normals, coordinates, fixed, group, seed):
-        args = (coordinates, fixed, group)
-        if wide == 1:
-            return device(data, normals, seed, *args)
-        mesh = Mesh(np.array(devices.devices()[:wide]), ("device",), axis_types=(AxisType.Auto,))
-        rows, all_ = PartitionSpec("device"), PartitionSpec()
-        return jax.shard_map(
-            device,
-            mesh=mesh,
-            in_specs=(all_, all_, all_, rows, rows, rows),
-            out_specs=rows,
-            check_vma=False,
-        )(data, normals, seed, *args)
-
-    return jax.jit(whole)
+    if wide == 1:
+        return jax.jit(device)
+    mesh = Mesh(np.array(devices.devices()[:wide]), ("device",), axis_types=(AxisType.Auto,))
+    rows, all_ = PartitionSpec("device"), PartitionSpec()
+    return jax.jit(
+        jax.shard_map(device, mesh=mesh, in_specs=(all_, all_, all_, rows, rows, rows, rows), out_specs=rows, check_vma=False)
+    )  # fmt: skip

@@ -42,6 +42,8 @@ class Plan(NamedTuple):
     segments: tuple[tuple[str, int], ...] = ()  # name -> equal stretches of the steps
     objective: str = "validation"
     gradients: str = "explicit"
+    uneven: bool = False  # whether a step may have no weight at all (folds of different lengths)
+    report: bool = False  # whether validation error and training loss are wanted too
 
 
 class Process(NamedTuple):
@@ -57,6 +59,9 @@ class Process(NamedTuple):
     gradient: Callable[..., tuple]  # (params, stats, h, t) -> (gradients, (stats, data loss))
     update: Callable[..., State]  # (state, h, t, gradients, (stats, data loss)) -> state
     end: Callable[[State, Hyper], Array]  # the objective []
+    report: Callable[
+        [State, Hyper], dict
+    ]  # validation error and training loss, where the plan wants them
     lost: bool  # whether the objective or the state depends on (stats, data loss)
 
     def step(self, state: State, h: Config, t: Array) -> State:
@@ -136,7 +141,11 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         epoch = (t // per_epoch).astype(dtype) + (t % per_epoch).astype(dtype) / per_epoch
         params, opt = train.update(spec, config(h), state.params, state.opt, grads, epoch)
         total = None if state.total is None else state.total + data_loss
-        return State(params, stats, opt, total)
+        new = State(params, stats, opt, total)
+        if not plan.uneven:
+            return new
+        some = (t % per_epoch) * size < count
+        return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state)
 
     def end(state: State, h: Hyper) -> Any:
         last = {name: value[-1] for name, value in h.scheduled.items()}
@@ -146,17 +155,26 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         if plan.objective == "next":
             now = batch(values, jnp.asarray(plan.steps, jnp.int32))
             return net.loss(state.params, state.stats, config(values), now, spec)[0]
-        if plan.objective == "train":
+        return scores(state, values, plan.objective == "train")[0]
+
+    def scores(state: State, values: Config, training: bool) -> tuple[Array, Array]:
+        """Loss and error on the training or the validation part."""
+        if training:
             rows, weight = data.order[group, 0], jnp.arange(places, dtype=jnp.int32) < count
         else:
             rows, weight = data.valid[group], data.valid_weight[group]
         x, y = train.inputs(spec, data, group, rows)
-        return train.scores(
-            spec, state.params, state.stats, config(values), x, y, weight.astype(dtype)
-        )[0]
+        weight = weight.astype(dtype)
+        return train.scores(spec, state.params, state.stats, config(values), x, y, weight)
+
+    def report(state: State, h: Hyper) -> dict:
+        if not plan.report:
+            return {}
+        values = h.constant | {name: value[-1] for name, value in h.scheduled.items()}
+        return {"error": scores(state, values, False)[1], "train": scores(state, values, True)[0]}
 
     lost = spec.normalization == "batch" or plan.objective == "curve"
-    return Process(plan.steps, hyper, begin, loss, gradient, update, end, lost)
+    return Process(plan.steps, hyper, begin, loss, gradient, update, end, report, lost)
 
 
 def shape(name: str, value: Any, segments: int, steps: int, layers: int) -> np.ndarray:

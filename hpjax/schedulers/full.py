@@ -14,13 +14,15 @@ class Waiting(NamedTuple):
 
     trial: np.ndarray  # [n]
     unit: np.ndarray | None  # [n D]
+    orders: int  # given so far
 
 
-def full(epochs: int = 20) -> Scheduler:
+def full(epochs: int = 20, renew: bool = False) -> Scheduler:
     """Trains every trial for `epochs`.
 
     Args:
         epochs: the only fidelity.
+        renew: whether every order gets fresh initial weights, dropout and noise; else all trials share theirs.
 
     Returns:
         A Scheduler with room for any number of trials.
@@ -30,19 +32,23 @@ def full(epochs: int = 20) -> Scheduler:
     """
     if epochs < 1:
         raise ValueError(f"full needs epochs of at least 1, got {epochs}")
-    empty = Waiting(np.zeros(0, np.int64), None)
+    empty = Waiting(np.zeros(0, np.int64), None, 0)
 
     def admit(state, trial, unit):
-        return Waiting(np.concatenate([state.trial, trial]), joined(state.unit, unit))
+        both = np.concatenate([state.trial, trial])
+        return Waiting(both, joined(state.unit, unit), state.orders)
 
     def ask(state, key):
         del key
         if not len(state.trial):
             return None, state
-        return order(state.trial, state.unit, epochs, fresh=True), empty
+        made = order(state.trial, state.unit, epochs, fresh=True)
+        if renew:
+            made = made._replace(seed=np.full(len(state.trial), state.orders))
+        return made, empty._replace(orders=state.orders + 1)
 
     return Scheduler(
-        settings={"name": "full", "epochs": epochs},
+        settings={"name": "full", "epochs": epochs} | ({"renew": True} if renew else {}),
         fidelity=epochs,
         brackets=(((epochs, 0),),),
         init=lambda dims: empty,

@@ -6,6 +6,7 @@ from hpjax.search.chain import chain
 from hpjax.search.cmaes import cmaes
 from hpjax.search.differential import differential
 from hpjax.search.genetic import genetic
+from hpjax.search.gradient import gradient
 from hpjax.search.grid import grid
 from hpjax.search.manual import manual
 from hpjax.search.optuna import optuna
@@ -14,7 +15,8 @@ from hpjax.search.sobol import sobol
 from hpjax.search.tpe import tpe
 
 SEARCHES = {  # those that need nothing but the dimensions
-    made.__name__: made for made in (bayes, cmaes, differential, genetic, grid, random, sobol, tpe)
+    made.__name__: made
+    for made in (bayes, cmaes, differential, genetic, gradient, grid, random, sobol, tpe)
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "cmaes",
     "differential",
     "genetic",
+    "gradient",
     "grid",
     "manual",
     "optuna",

@@ -1,0 +1,190 @@
+"""Gradient descent from many starts at once: every start takes a step along -d loss / d point, round after round.
+
+The gradients are those of training itself (Maclaurin, Duvenaud & Adams 2015; Franceschi et al. 2017), asked of whoever carries
+out the orders. Steps are Adam's (Kingma & Ba 2015) or of signs that halve when they flip (Micaelli & Storkey 2021), on clipped
+gradients, within a trust region, and are taken back where they made things worse. A start that diverges is rescued: back to its
+last good point with half the step, or drawn anew where it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.search.base import Dim, Searcher, generator
+from hpjax.search.sobol import sobol
+
+RULES = ("adam", "sign")
+LEAST = 1 / 32  # a start whose steps shrank below this part of the first one has converged
+BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
+GROW, SHRINK = 1.3, 0.5  # of a step that was accepted, and of one that was not
+
+
+class Start(NamedTuple):
+    """One descent."""
+
+    unit: np.ndarray  # [D] the best point so far
+    loss: float  # there; infinite before the first
+    mean: np.ndarray  # [D] Adam's first moment
+    square: np.ndarray  # [D] second moment
+    sign: np.ndarray  # [D] of the last gradient
+    size: np.ndarray  # [D] part of the full step
+    move: np.ndarray  # [D] the step that was last tried
+    steps: int  # accepted
+
+
+class State(NamedTuple):
+    """All descents."""
+
+    starts: tuple[Start, ...]
+    ready: tuple[tuple[int, np.ndarray], ...]  # (start, point [D]) to be asked next
+    out: dict[int, tuple[int, np.ndarray]]  # trial -> (start, point) in flight
+    asked: int
+    drawn: int  # points drawn from the space
+    fresh: object  # state of the search that draws them
+    note: dict  # what happened since the last ask: rescued, restarted
+
+
+def gradient(
+    dims: tuple[Dim, ...],
+    starts: int = 16,
+    first: Callable[[tuple[Dim, ...]], Searcher] = sobol,
+    rule: str = "adam",
+    rate: float = 0.05,
+    clip: float = 10.0,
+    trust: float = 0.1,
+    accept: bool = True,
+) -> Searcher:
+    """Descends along the gradients that it is told, from many starts at once.
+
+    Only continuous dimensions move; whole numbers and choices stay what they were where a descent began. A descent whose
+    steps have become small begins anew elsewhere.
+
+    Args:
+        dims: the dimensions of the space, D of them.
+        starts: how many descents go on side by side.
+        first: makes the search that draws where they begin.
+        rule: "adam" or "sign".
+        rate: first step, as a part of each dimension's range.
+        clip: largest norm of a gradient (Wu et al. 2018).
+        trust: longest step in any dimension, as a part of its range.
+        accept: whether a step that made things worse is taken back; False where every round has fresh randomness.
+
+    Returns:
+        A Searcher that wants gradients.
+
+    Raises:
+        ValueError: no continuous dimension, or a setting out of bounds.
+
+    Example:
+        >>> from hpjax.search.base import Told
+        >>> search = gradient((Dim("continuous"),), starts=1)
+        >>> state = search.init((0,))
+        >>> for trial in range(40):
+        ...     unit, state = search.ask(state, (0, trial), 1, 1)
+        ...     told = Told(np.array([trial]), unit, (unit[:, 0] - 0.3) ** 2, np.ones(1), np.ones(1, bool), 2 * (unit - 0.3))
+        ...     state = search.tell(state, told)
+        >>> abs(float(state.starts[0].unit[0]) - 0.3) < 0.02
+        True
+    """
+    moving = np.array([dim.kind == "continuous" and not dim.structural for dim in dims], bool)
+    if not moving.any():
+        raise ValueError("search gradient needs at least one continuous range; use another search")
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r} is none of {', '.join(RULES)}")
+    if starts < 1 or not 0 < rate <= trust or clip <= 0:
+        raise ValueError(
+            f"gradient needs starts >= 1, 0 < rate <= trust and clip > 0, got {starts}, {rate}, {trust} and {clip}"
+        )
+    draws = first(dims)
+    width = len(dims)
+
+    def begun(unit: np.ndarray) -> Start:
+        zero = np.zeros(width)
+        return Start(unit, np.inf, zero, zero, zero, np.ones(width), zero, 0)
+
+    def ask(state, key, n, fidelity):
+        ready, fresh, drawn = list(state.ready), state.fresh, state.drawn
+        begin = min(starts - len(state.starts), max(0, n - len(ready)))
+        made = list(state.starts)
+        if begin > 0:
+            units, fresh = draws.ask(fresh, (*key, drawn), begin, fidelity)
+            for unit in units:
+                ready.append((len(made), unit))
+                made.append(begun(unit))
+            drawn += len(units)
+        ready.sort(key=lambda one: (made[one[0]].loss, one[0]))  # the best go on where not all can
+        now, later = ready[:n], ready[n:]
+        numbers = range(state.asked, state.asked + len(now))
+        unit = np.array([point for _, point in now]).reshape(len(now), width)
+        return unit, state._replace(
+            starts=tuple(made), ready=tuple(later), out=state.out | dict(zip(numbers, now)),
+            asked=state.asked + len(now), drawn=drawn, fresh=fresh,
+        )  # fmt: skip
+
+    def tell(state, told):
+        if told.grad is None:
+            raise ValueError(
+                "search gradient was told no gradients; give minimize(..., gradient=...) or tune networks"
+            )
+        made, out, ready = list(state.starts), dict(state.out), list(state.ready)
+        note: dict[str, int] = {}
+        for trial, unit, loss, slope in zip(told.trial.tolist(), told.unit, told.loss, told.grad):
+            at, _ = out.pop(trial, (None, None))
+            if at is None:  # given to look at first: a start of its own
+                at = len(made)
+                made.append(begun(np.array(unit)))
+            start, point, what = followed(made[at], np.array(unit), float(loss), slope)
+            if point is None:
+                note[what] = note.get(what, 0) + 1
+                point = generator((state.drawn, at, int(trial))).random(width)
+                point = np.where(moving, point, start.unit)
+                start = begun(point)
+            elif what:
+                note[what] = note.get(what, 0) + 1
+            made[at] = start
+            ready.append((at, point))
+        return state._replace(starts=tuple(made), ready=tuple(ready), out=out, note=note)
+
+    def followed(start: Start, unit, loss, slope):
+        """A descent after one more evaluation: itself, its next point (None: draw another), and what befell it."""
+        slope = np.where(moving, slope, 0.0)
+        good = np.isfinite(loss) and np.isfinite(slope).all()
+        if not good and not np.isfinite(start.loss):
+            return start, None, "rescued"
+        if good and (loss <= start.loss or not accept):
+            norm = float(np.linalg.norm(slope))
+            slope = slope * min(1.0, clip / norm) if norm > 0 else slope
+            mean = BETA1 * start.mean + (1 - BETA1) * slope
+            square = BETA2 * start.square + (1 - BETA2) * slope**2
+            steps, sign = start.steps + 1, np.sign(slope)
+            if rule == "adam":
+                size = np.minimum(1.0, GROW * start.size)
+                fixed = np.sqrt(square / (1 - BETA2**steps)) + EPS
+                move = -rate * size * mean / (1 - BETA1**steps) / fixed
+            else:
+                flipped = sign * start.sign < 0
+                size = np.where(flipped, SHRINK * start.size, start.size)
+                move = -rate * size * sign
+            move = np.clip(move, -trust, trust)
+            start = Start(unit, loss, mean, square, sign, size, move, steps)
+            what = ""
+        else:  # back, with half the step
+            start = start._replace(size=SHRINK * start.size, move=SHRINK * start.move)
+            what = "" if good else "rescued"
+        point = np.clip(start.unit + start.move, 0, 1)
+        still = np.abs(point - start.unit)[moving].max() < LEAST * rate * 0.1
+        if start.size[moving].max() < LEAST or still:
+            return start, None, "restarted"
+        return start, point, what
+
+    return Searcher(
+        init=lambda key: State((), (), {}, 0, 0, draws.init(key), {}),
+        ask=ask,
+        tell=tell,
+        wants_grad=True,
+        batch=starts,
+        note=lambda state: dict(state.note),
+    )

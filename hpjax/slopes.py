@@ -1,0 +1,126 @@
+"""What does a trial gain by moving its point? d loss / d unit of an order's networks, through their training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpjax import catalogue, hypergrad, train
+from hpjax.catalogue import Config, Spec, Target
+from hpjax.hypergrad import Plan
+from hpjax.space import LogUniform, Space, Uniform
+
+MEMORY = (
+    2 * 2**30
+)  # bytes that a block's gradients may take; fixed, so that equal studies choose equal modes
+WIDEST = 16  # networks in lockstep on a device
+
+
+class Slopes(NamedTuple):
+    """What comes back for the networks of one shape, m trials in G groups."""
+
+    loss: np.ndarray  # [m G] validation loss
+    error: np.ndarray  # [m G]
+    train: np.ndarray  # [m G] loss on the training part, after training
+    grad: np.ndarray  # [m G D] d loss / d unit
+    time: float  # of one network, in plain trainings
+
+
+def moving(space: Space) -> list[str]:
+    """The ranges of a space that have derivatives: continuous ones.
+
+    Raises:
+        ValueError: a range that caps or stops training, which has none.
+    """
+    names = [n for n, entry in space.ranges.items() if isinstance(entry, (Uniform, LogUniform))]
+    for name in (*space.ranges, *space.constants):
+        if name == "patience" or (name == "epochs" and name in space.ranges):
+            raise ValueError(
+                f"search gradient cannot differentiate through {name}; make epochs a constant and drop patience"
+            )
+    for name in names:
+        if catalogue.base(name) not in hypergrad.RULES:
+            raise ValueError(
+                f"{name} has no derivative; make it a choice or a constant, or use another search"
+            )
+    return names
+
+
+def roots(space: Space, spec: Spec) -> list[str]:
+    """The catalogue's names of what moves for networks of a shape: a condition may switch some off.
+
+    Raises:
+        ValueError: a range without effect on this shape, whose gradient would be a silent zero.
+    """
+    names = []
+    for name in moving(space):
+        root = catalogue.base(name)
+        conditional = space.ranges[name].condition is not None
+        if not hypergrad.RULES[root].acts(spec):
+            if not conditional:
+                raise ValueError(f"the gradient of {name} needs {hypergrad.RULES[root].where}")
+            continue
+        names.append(root)
+    return sorted(set(names))
+
+
+def slopes(
+    space: Space, target: Target, examples: train.Examples, data: train.Data, spec: Spec, config: Config, unit: np.ndarray,
+    groups: Sequence[np.ndarray], normals: Sequence[np.ndarray], fresh: int, gradients: str,
+) -> Slopes:  # fmt: skip
+    """Trains networks of one shape to the end of their epochs, and differentiates.
+
+    Args:
+        space: of the points.
+        target: of the task; its fidelity is how long networks train.
+        examples, data: the task, and its arrays for this shape.
+        spec, config: of m trials, leaves [m ...].
+        unit: [m D] their points.
+        groups: G of [m], which group of the data each trial's network trains in.
+        normals: G of [m n], initial draws.
+        fresh: names fresh randomness, 0 for none.
+        gradients: "explicit" or "autodiff".
+    """
+    names = roots(space, spec)
+    places = data.order.shape[-1]
+    steps = target.fidelity * (places // (spec.batch_size or places))
+    plan = Plan(
+        spec, steps, tuple((name, "identity") for name in names), gradients=gradients, report=True,
+        uneven=train.uneven(examples, spec),
+    )  # fmt: skip
+    count = sum(int(np.prod(config[name].shape[1:])) for name in names)
+    full = max(len(rows) for rows, _ in examples.folds)
+    mode = hypergrad.resolve(
+        plan, "auto", count, spec.batch_size or full, full, WIDEST, memory=MEMORY
+    )
+    fixed = {name: leaf for name, leaf in config.items() if name not in names}
+    rows, many = len(unit), len(groups)
+    lead = lambda leaf: np.concatenate([leaf] * many)
+    loss, _, gradient, info = hypergrad.carry_out(
+        plan, mode, {name: lead(config[name]) for name in names}, {n: lead(v) for n, v in fixed.items()}, data,
+        np.concatenate(list(groups)), np.concatenate(list(normals)), fresh, chunk=WIDEST,
+    )  # fmt: skip
+    by_group = lambda a: np.moveaxis(
+        np.asarray(a, np.float64).reshape(many, rows, *a.shape[1:]), 0, 1
+    )
+    chain = space.slopes(unit)[:, None, :] * np.ones((1, many, 1))
+    for at, name in enumerate(space.names):
+        root = catalogue.base(name)
+        if not chain[:, :, at].any():
+            continue
+        slope = by_group(gradient[root])
+        if root != name:  # one layer's
+            slope = slope[..., int(name.rsplit("_", 1)[1]) - 1]
+        elif slope.ndim == 3:  # one number for all layers that have none of their own
+            own = [int(n.rsplit("_", 1)[1]) - 1 for n in space.names if n != root and catalogue.base(n) == root]  # fmt: skip
+            slope = np.delete(slope, own, -1).sum(-1)
+        chain[:, :, at] *= slope
+    time = hypergrad.estimate(spec, steps, mode, count, spec.batch_size or full, full).time
+    return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, time)
+
+
+def cost(time: float, epochs: Any) -> np.ndarray:
+    """Epochs charged for gradients that take `time` plain trainings."""
+    return np.round(time * np.asarray(epochs)).astype(np.int64)
