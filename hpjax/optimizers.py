@@ -71,6 +71,12 @@ class Moments(NamedTuple):
     nu: optax.Params  # second moment
 
 
+def in_layer(value: Array, layer: int, leaf: str) -> Array:
+    """A hyperparameter in one layer, for its weights or for the rest of it: one number, [L+1], or [L+1 2]."""
+    here = value if jnp.ndim(value) == 0 else value[layer]
+    return here if jnp.ndim(here) == 0 else here[int(leaf != "w")]
+
+
 class Live(NamedTuple):
     """State of a learning rate that adapts within training."""
 
@@ -165,10 +171,13 @@ def momentum(
         grads: Any = updates
         speeds, moves = [], []
         for layer, (v, g) in enumerate(zip(state, grads)):
-            b = beta if jnp.ndim(beta) == 0 else beta[layer]
-            new = {leaf: b * v[leaf] + ((1 - b) * g[leaf] if damped else g[leaf]) for leaf in g}
+            of = lambda leaf, layer=layer: in_layer(beta, layer, leaf)
+            new = {
+                leaf: of(leaf) * v[leaf] + ((1 - of(leaf)) * g[leaf] if damped else g[leaf])
+                for leaf in g
+            }
             speeds.append(new)
-            moves.append({leaf: g[leaf] + b * new[leaf] for leaf in g} if nesterov else new)
+            moves.append({leaf: g[leaf] + of(leaf) * new[leaf] for leaf in g} if nesterov else new)
         return tuple(moves), tuple(speeds)
 
     return optax.GradientTransformation(lambda params: optax.tree.zeros_like(params), update)
@@ -265,8 +274,9 @@ def optimizer(
             rates = jnp.maximum(rates + shift, 0)
         made = []
         for layer, here in enumerate(directions):
-            rate = rates if jnp.ndim(rates) == 0 else rates[layer]
-            made.append({leaf: -rate * value for leaf, value in here.items()})
+            made.append(
+                {leaf: -in_layer(rates, layer, leaf) * value for leaf, value in here.items()}
+            )
         return tuple(made), state
 
     return optax.GradientTransformation(init, update)

@@ -15,7 +15,6 @@ from hpjax.space import LogUniform, Space, Uniform
 MEMORY = (
     2 * 2**30
 )  # bytes that a block's gradients may take; fixed, so that equal studies choose equal modes
-WIDEST = 16  # networks in lockstep on a device
 
 
 class Slopes(NamedTuple):
@@ -92,15 +91,14 @@ def slopes(
     )  # fmt: skip
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in examples.folds)
-    mode = hypergrad.resolve(
-        plan, "auto", count, spec.batch_size or full, full, WIDEST, memory=MEMORY
-    )
+    batch = spec.batch_size or full
+    mode = hypergrad.resolve(plan, "auto", count, batch, full, memory=MEMORY)
     fixed = {name: leaf for name, leaf in config.items() if name not in names}
     rows, many = len(unit), len(groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
     loss, _, gradient, info = hypergrad.carry_out(
         plan, mode, {name: lead(config[name]) for name in names}, {n: lead(v) for n, v in fixed.items()}, data,
-        np.concatenate(list(groups)), np.concatenate(list(normals)), fresh, chunk=WIDEST,
+        np.concatenate(list(groups)), np.concatenate(list(normals)), fresh,
     )  # fmt: skip
     by_group = lambda a: np.moveaxis(
         np.asarray(a, np.float64).reshape(many, rows, *a.shape[1:]), 0, 1
@@ -117,7 +115,7 @@ def slopes(
             own = [int(n.rsplit("_", 1)[1]) - 1 for n in space.names if n != root and catalogue.base(n) == root]  # fmt: skip
             slope = np.delete(slope, own, -1).sum(-1)
         chain[:, :, at] *= slope
-    time = hypergrad.estimate(spec, steps, mode, count, spec.batch_size or full, full).time
+    time = hypergrad.estimate(spec, steps, mode, count, batch, full).time
     return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, time)
 
 

@@ -9,6 +9,7 @@ from hpjax.hypergrad.gradient import (
     hypergradient,
     hypergradients,
 )
+from hpjax.hypergrad.learn import Learned, learn
 from hpjax.hypergrad.modes import resolve
 from hpjax.hypergrad.process import Plan
 
@@ -17,6 +18,7 @@ __all__ = [
     "RULES",
     "Cost",
     "Hypergradient",
+    "Learned",
     "Mode",
     "Plan",
     "candidates",
@@ -25,6 +27,7 @@ __all__ = [
     "estimate",
     "hypergradient",
     "hypergradients",
+    "learn",
     "resolve",
     "table",
 ]

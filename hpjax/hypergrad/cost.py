@@ -77,17 +77,19 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
     """
     item = 8 if spec.dtype == "float64" else 4
     state = item * numbers(spec)
-    # of one differentiated step: its inputs, each layer's z, a and their cotangents, gradients, and the moments' roots
-    inside = item * (batch * (spec.inputs + 4 * sum(spec.sizes[1:])) + 4 * numbers(spec))
+    # of one differentiated step: its inputs, each layer's z, a and their cotangents; and copies of what it carries, two that
+    # reverse mode keeps, five while it is at work (counted in compiled programs)
+    examples = item * batch * (spec.inputs + 4 * sum(spec.sizes[1:]))
+    kept, inside = examples + 2 * state, examples + 5 * state
     match mode.name:
         case "reverse":
             if mode.levels == 0:
-                return Cost(mode, 3.0, steps * (state + inside))
+                return Cost(mode, 3.0, steps * (state + kept))
             return Cost(mode, 3.0 + mode.levels, stored(steps, mode.levels) * state + inside)
         case "mixed":
             return Cost(mode, 2.0 + mode.levels, stored(steps, mode.levels) * state + inside)
         case "forward":
-            return Cost(mode, 1.0 + count, (1 + count) * (state + inside))
+            return Cost(mode, 1.0 + count, 2 * (1 + count) * state + inside)
         case "truncated":
             there = estimate(spec, mode.window, Mode("reverse", mode.levels), count, batch, full)
             return Cost(mode, 1 + (there.time - 1) * mode.window / steps, there.memory)
@@ -95,7 +97,7 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
             products = mode.iterations + 2 + 20 * (mode.solver == "neumann" and mode.rate is None)
             each = full / batch / steps
             return Cost(mode, 1 + 2 * products * each, 6 * state + inside * full // batch)
-    return Cost(mode, 1 + 2.0 * mode.pairs, (2 * mode.pairs + 1) * (state + inside))
+    return Cost(mode, 1 + 2.0 * mode.pairs, 2 * (2 * mode.pairs + 1) * state + inside)
 
 
 def free_memory() -> int:

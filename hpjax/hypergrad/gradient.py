@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from hpjax import devices, tasks, train
 from hpjax.catalogue import Spec, Target, one
 from hpjax.hypergrad import coordinates as on
-from hpjax.hypergrad.cost import Mode
+from hpjax.hypergrad.cost import Mode, numbers
 from hpjax.hypergrad.evolution import evolution
 from hpjax.hypergrad.forward import forward
 from hpjax.hypergrad.implicit import implicit
@@ -26,7 +26,10 @@ from hpjax.hypergrad.mixed import mixed
 from hpjax.hypergrad.modes import resolve
 from hpjax.hypergrad.process import OBJECTIVES, Plan, process, resized
 from hpjax.hypergrad.reverse import reverse, truncated
+from hpjax.plan import cache_size
 from hpjax.tasks import Split, Task
+
+WIDEST = 16  # networks in lockstep on a core
 
 
 class Hypergradient(NamedTuple):
@@ -155,8 +158,9 @@ def hypergradients(
     """
     ready = setup(task, spec, configs, wrt, steps, keys=(key,), segments=segments, objective=objective, split=split, gradients=gradients)  # fmt: skip
     count = sum(ready.config[name][0].size for name, _ in ready.plan.scales)
+    width = width_of(ready.plan, ready.batch, len(configs))
     chosen = resolve(
-        ready.plan, mode, count, ready.batch, ready.full, len(configs), memory=memory, **settings
+        ready.plan, mode, count, ready.batch, ready.full, width, memory=memory, **settings
     )
     scales = dict(ready.plan.scales)
     coordinates = on.encode(ready.config, scales)
@@ -188,12 +192,14 @@ def configure(task: Task, *, epochs: int = 20, **values: Any) -> tuple[Spec, dic
 
 def setup(
     task: Task, spec: Spec, configs: Sequence[Mapping[str, Any]], wrt, steps: int, *, keys: Sequence[int], segments=None,
-    objective: str = "validation", split: Split | None = None, gradients: str = "explicit",
+    objective: str = "validation", split: Split | None = None, gradients: str = "explicit", report: bool = False,
+    curve: bool = False,
 ) -> Setup:  # fmt: skip
     """Resolves what a user wrote into a plan and arrays; refuses what cannot be.
 
     Args:
         task, spec, configs, wrt, steps, segments, objective, split, gradients: as for `hypergradients`.
+        report, curve: what plain training is to say beside the objective.
         keys: seeds; each gets a group of the data, with minibatches and initial weights of its own.
     """
     if isinstance(steps, bool) or steps != int(steps) or steps < 1:
@@ -212,7 +218,7 @@ def setup(
         if name in ("data_weights", "init_scale"):
             raise ValueError(f"{name} is not a matter of time; leave it out of segments")
     spec = dataclasses.replace(spec, features=on.features(spec, list(scales)))
-    plan = Plan(spec, int(steps), tuple(scales.items()), tuple(sorted(stretches.items())), objective, gradients)  # fmt: skip
+    plan = Plan(spec, int(steps), tuple(scales.items()), tuple(sorted(stretches.items())), objective, gradients, report=report, curve=curve)  # fmt: skip
     made = []
     for config in configs:
         values = dict(config)
@@ -244,6 +250,30 @@ def setup(
     return Setup(plan, config, examples, data, normals, size, len(split.train))
 
 
+def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
+    """The same training run with other minibatches and initial weights, as many groups as before."""
+    spec, (rows, _) = ready.plan.spec, ready.examples.folds[0]
+    epochs, places = ready.data.order.shape[1:]
+    order = [train.orders(key, 0, 0, rows, places, epochs, spec) for key in keys]
+    words = [np.random.SeedSequence([key, 0, 0, train.KEY]).generate_state(2) for key in keys]
+    drawn: Any = {"order": np.stack(order), "key": np.stack(words).astype(np.uint32)}
+    return ready._replace(
+        data=ready.data._replace(**drawn),
+        normals=np.stack([train.normals(key, 0, 0, 0, spec) for key in keys]),
+    )
+
+
+def width_of(plan: Plan, batch: int, networks: int) -> int:
+    """How many networks train at the same moment: on CPUs what fits a core's cache in lockstep, one at least, on every core."""
+    found = devices.devices(lambda text: None)
+    alone = -(-networks // len(found))
+    if found[0].platform == "cpu":
+        item = 8 if plan.spec.dtype == "float64" else 4
+        touched = item * (4 * numbers(plan.spec) + 6 * batch * sum(plan.spec.sizes))
+        alone = min(alone, max(1, min(WIDEST, cache_size() // touched)))
+    return min(networks, alone * len(found))
+
+
 # --- carrying it out --------------------------------------------------------------------------------------------------
 def carry_out(
     plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, normal: np.ndarray,
@@ -261,13 +291,16 @@ def carry_out(
         normal: [P n] initial draws.
         fresh: names fresh dropout and noise, 0 for none.
         seed: of evolution's moves.
-        chunk: networks in lockstep on a device; all of them where None.
+        chunk: networks in lockstep on a device; as `width_of` says where None.
 
     Returns:
         loss [P], state [P ...], gradient [P ...] by name, info [P].
     """
     count, found = len(group), devices.devices()
     wide = min(len(found), count)
+    if chunk is None:
+        batch = plan.spec.batch_size or data.order.shape[-1]
+        chunk = -(-width_of(plan, batch, count) // wide)
     padding = -count % wide
     fill = lambda a: (
         np.concatenate([a, np.repeat(a[-1:], padding, 0)]) if padding else np.asarray(a)
@@ -289,11 +322,18 @@ def carry_out(
 
 
 @functools.lru_cache(maxsize=64)
-def program(plan: Plan, mode: Mode, wide: int, chunk: int | None):
+def program(plan: Plan, mode: Mode, wide: int, chunk: int):
     """The compiled function of `carry_out`, for networks on `wide` devices."""
 
     def take(run, coordinates, seed):
         match mode.name:
+            case "plain":
+                hyper = run.hyper(coordinates)
+                if plan.curve:
+                    state, curve = run.watched(run.begin(hyper), hyper, run.clock(hyper))
+                    return run.end(state, hyper), state, {}, {"curve": curve}
+                state = run.advance(run.begin(hyper), hyper, run.clock(hyper))
+                return run.end(state, hyper), state, {}, {}
             case "reverse":
                 return *reverse(run, coordinates, levels=mode.levels), {}
             case "mixed":
@@ -319,9 +359,9 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int | None):
         if count == 1:
             alone = each(*jax.tree.map(lambda a: a[0], args))
             return jax.tree.map(lambda a: jnp.asarray(a)[None], alone)
-        if chunk is None or chunk >= count:
+        if chunk >= count:
             return jax.vmap(each)(*args)
-        return jax.lax.map(lambda one: each(*one), args, batch_size=chunk)
+        return jax.lax.map(lambda one: each(*one), args, batch_size=chunk if chunk > 1 else None)
 
     if wide == 1:
         return jax.jit(device)

@@ -44,6 +44,7 @@ class Plan(NamedTuple):
     gradients: str = "explicit"
     uneven: bool = False  # whether a step may have no weight at all (folds of different lengths)
     report: bool = False  # whether validation error and training loss are wanted too
+    curve: bool = False  # whether every minibatch's loss is wanted too, in plain training
 
 
 class Process(NamedTuple):
@@ -71,6 +72,17 @@ class Process(NamedTuple):
     def clock(self, hyper: Hyper) -> tuple[Array, dict]:
         """What a scan over the steps runs through: (t [T], scheduled [T ...])."""
         return jnp.arange(self.steps, dtype=jnp.int32), hyper.scheduled
+
+    def watched(self, state: State, hyper: Hyper, clock: tuple[Array, dict]) -> tuple[State, Array]:
+        """As `advance`, with the loss of every minibatch [T]."""
+
+        def body(state, now):
+            t, scheduled = now
+            h = hyper.constant | scheduled
+            grads, aux = self.gradient(state.params, state.stats, h, t)
+            return self.update(state, h, t, grads, aux), aux[1]
+
+        return jax.lax.scan(body, state, clock)
 
     def advance(self, state: State, hyper: Hyper, clock: tuple[Array, dict]) -> State:
         """The steps of a clock, or of a part of it."""
@@ -192,8 +204,8 @@ def shape(name: str, value: Any, segments: int, steps: int, layers: int) -> np.n
         return np.full(segments, value)
     if len(value) == segments:
         return value
-    if value.ndim == 1 and len(value) == layers:
-        return np.tile(value, (segments, 1))
+    if len(value) == layers:
+        return np.tile(value, (segments,) + (1,) * value.ndim)
     raise ValueError(
         f"the schedule of {name} has length {len(value)}, but {segments} segments are asked for; "
         f"give {segments} values, or one per layer ({layers})"

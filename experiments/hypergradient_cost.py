@@ -1,0 +1,161 @@
+"""What hypergradients cost: time in plain training runs of the same length, and memory against the horizon, beside the model.
+
+    python -m experiments.hypergradient_cost
+    python -m experiments.hypergradient_cost --plot results/hypergradient_cost
+
+A network 784-50-50-50-10 (tanh, SGD with momentum, batch 200) on random data; one network on every core. Times are medians of
+interleaved runs; memory is what the compiled program reserves for temporaries. Alone, on an idle machine.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+STEPS = {"smoke": 30, "small": 1000, "paper": 1000}
+HORIZONS = {"smoke": (16, 64), "small": (100, 316, 1000, 3162, 10_000, 31_623, 100_000), "paper": (100, 316, 1000, 3162, 10_000, 31_623, 100_000)}  # fmt: skip
+REPEATS = {"smoke": 1, "small": 5, "paper": 7}
+LIMITS = {  # of the time, in plain training runs, at 1,000 steps
+    "reverse (0)": 3.5, "reverse (1)": 4.5, "reverse (2)": 5.5, "mixed (1)": 3.3, "mixed (2)": 4.3,
+    "forward, 1": 1.8, "forward, 2": 2.6, "forward, 4": 4.2, "forward, 8": 7.4,
+}  # fmt: skip
+SLOPES = {"reverse (0)": 1.0, "reverse (1)": 1.0, "reverse (2)": 0.5, "reverse (3)": 1 / 3, "mixed (1)": 1.0, "mixed (2)": 0.5, "forward, 4": 0.0}  # fmt: skip
+FORWARD = {  # how many numbers are differentiated
+    1: {"learning_rate": 1}, 2: {"learning_rate": 1, "momentum": 1}, 4: {"learning_rate": 4}, 8: {"learning_rate": 4, "momentum": 4},
+}  # fmt: skip
+
+
+def task(examples: int = 4000):
+    """Random images and classes."""
+    from hpjax import Task
+
+    rng = np.random.default_rng(0)
+    rows = np.arange(examples)
+    x, y = rng.random((examples, 784)), rows % 10
+    return Task("random", x, y, tuple("0123456789"), standardize=False).with_test(rows[-200:])
+
+
+def ready(counts: dict, steps: int):
+    """The training run, with so many numbers of each hyperparameter to differentiate."""
+    from hpjax import hypergrad
+    from hpjax.hypergrad import gradient
+
+    values = {"learning_rate": 0.05, "momentum": 0.5}
+    values = {n: (v,) * counts[n] if counts.get(n, 1) > 1 else v for n, v in values.items()}
+    spec, config = hypergrad.configure(
+        task(), hidden=(50, 50, 50), activation="tanh", optimizer="sgd", batch_size=200, **values
+    )
+    return gradient.setup(task(), spec, [config], list(counts), steps, keys=(0,))
+
+
+def contestants() -> dict:
+    """Label -> (numbers differentiated, mode)."""
+    from hpjax.hypergrad import Mode
+
+    one = {"learning_rate": 1}
+    made = {"plain": (one, Mode("plain"))}
+    made |= {f"reverse ({k})": (one, Mode("reverse", k)) for k in (0, 1, 2, 3)}
+    made |= {f"mixed ({k})": (one, Mode("mixed", k)) for k in (1, 2, 3)}
+    made |= {f"forward, {m}": (counts, Mode("forward")) for m, counts in FORWARD.items()}
+    return made | {"evolution, 4 pairs": (one, Mode("evolution", window=10, pairs=4, sigma=0.1))}
+
+
+def arguments(made, networks: int, data) -> tuple:
+    """What a compiled program takes, as `hypergrad.carry_out` gives it."""
+    from hpjax.hypergrad import coordinates
+
+    scales = dict(made.plan.scales)
+    many = lambda tree: {n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()}  # fmt: skip
+    fixed = {n: v for n, v in made.config.items() if n not in scales}
+    group = np.zeros(networks, np.int32)
+    return (data, np.uint32(0), np.uint32(0), many(coordinates.encode(made.config, scales)), many(fixed), group, made.normals[group])  # fmt: skip
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Times every mode, interleaved, and reads the compiled programs' memory at every horizon."""
+    import jax
+
+    from hpjax import devices
+    from hpjax.hypergrad import cost
+    from hpjax.hypergrad.gradient import program
+
+    steps, networks = STEPS[flags.preset], len(devices.devices())
+    calls, times = {}, {}
+    for label, (counts, mode) in contestants().items():
+        made = ready(counts, steps)
+        given = arguments(made, networks, jax.tree.map(np.asarray, made.data))
+        calls[label] = (program(made.plan, mode, networks, 1), given)
+        jax.block_until_ready(calls[label][0](*given))
+        times[label] = []
+        print(f"{label} compiled", flush=True)
+    for _ in range(REPEATS[flags.preset]):
+        for label, (call, given) in calls.items():
+            begun = time.perf_counter()
+            jax.block_until_ready(call(*given))
+            times[label].append(time.perf_counter() - begun)
+    calls.clear()
+    memory = []
+    for label, (counts, mode) in contestants().items():
+        if label == "plain" or (label.startswith("forward") and label not in SLOPES):
+            continue
+        for horizon in HORIZONS[flags.preset]:
+            made = ready(counts, horizon)
+            size = sum(counts.values())
+            compiled = program(made.plan, mode, 1, 1).lower(*arguments(made, 1, made.data)).compile()  # fmt: skip
+            model = cost.estimate(made.plan.spec, horizon, mode, size, made.batch, made.full)
+            memory.append([label, horizon, compiled.memory_analysis().temp_size_in_bytes, model.memory])  # fmt: skip
+            print(*memory[-1], flush=True)
+    models = {}
+    for label, (counts, mode) in contestants().items():
+        made = ready(counts, steps)
+        size = sum(counts.values())
+        models[label] = 1.0 if label == "plain" else cost.estimate(made.plan.spec, steps, mode, size, made.batch, made.full).time  # fmt: skip
+    write(folder / "cost.json", {"steps": steps, "networks": networks, "seconds": times, "models": models, "memory": memory})  # fmt: skip
+
+
+def draw(folder: Path) -> list[dict]:
+    """Time as bars beside the model's, memory against the horizon with the model's lines."""
+    from hpjax import plots
+
+    found = read(folder / "cost.json")
+    plain = np.array(found["seconds"].pop("plain"))
+    ratio = {label: np.array(seconds) / plain for label, seconds in found["seconds"].items()}
+    made, axes = plots.figure(1, 2, width=plots.WIDE, height=3.0)
+    labels = list(ratio)
+    middle = np.array([np.median(ratio[n]) for n in labels])
+    spread = np.abs(np.array([np.quantile(ratio[n], [0.25, 0.75]) for n in labels]).T - middle)
+    place = np.arange(len(labels))
+    axes[0].barh(place, middle, xerr=spread, color="#4477AA", height=0.6, label="measured, quartiles")  # fmt: skip
+    axes[0].plot([found["models"][n] for n in labels], place, "k|", ms=11, mew=1.5, label="model")
+    axes[0].plot([LIMITS.get(n, np.nan) for n in labels], place, ">", color="#EE6677", ms=4, label="target")  # fmt: skip
+    axes[0].set_yticks(place, labels)
+    axes[0].invert_yaxis()
+    axes[0].set_xlabel(f"time, in plain trainings of {found['steps']:,} steps")
+    axes[0].legend(loc="lower right")
+    rows = [(n, np.array([r[1:] for r in found["memory"] if r[0] == n], float)) for n in SLOPES]
+    criteria = [Criterion(f"{n}: time in plain trainings", np.median(ratio[n]), limit, at_least=False) for n, limit in LIMITS.items()]  # fmt: skip
+    marks = "osD^vP*"
+    for number, (label, values) in enumerate(rows):
+        color = plots.COLORS[number % 7]
+        axes[1].plot(values[:, 0], values[:, 1] / 2**20, marks[number], color=color, ms=4, label=label)  # fmt: skip
+        axes[1].plot(values[:, 0], values[:, 2] / 2**20, "-", color=color, lw=0.8)
+        slope = float(np.polyfit(np.log(values[-3:, 0]), np.log(values[-3:, 1]), 1)[0])
+        wanted = SLOPES[label]
+        criteria.append(Criterion(f"{label}: distance of the memory's log-log slope {slope:.3f} from {wanted:.2f}", abs(slope - wanted), 0.05, at_least=False))  # fmt: skip
+        worst = float(np.exp(np.abs(np.log(values[:, 1] / values[:, 2])).max()))
+        criteria.append(Criterion(f"{label}: memory over its model, or under it, at most", worst, 1.3, at_least=False))  # fmt: skip
+    axes[1].set(xscale="log", yscale="log", xlabel="steps", ylabel="temporary memory (MiB)")
+    axes[1].set_title("marks: compiled; lines: model")
+    axes[1].legend(fontsize=6)
+    plots.save(made, folder / "cost")
+    write_rows(folder / "time.csv", ["mode", "plain trainings", "lower quartile", "upper quartile", "model"], [[n, *np.quantile(ratio[n], [0.5, 0.25, 0.75]).round(3), found["models"][n]] for n in labels])  # fmt: skip
+    write_rows(folder / "memory.csv", ["mode", "steps", "bytes", "model"], found["memory"])
+    return criteria
+
+
+if __name__ == "__main__":
+    main("hypergradient_cost", run, draw)

@@ -1,0 +1,334 @@
+"""Training by meta-training: any hyperparameters, thousands of numbers, moved along their hypergradients.
+
+`learn` repeats: train, differentiate, step; a schedule per layer and training step is 2 x layers x steps numbers. What it found,
+a `Learned`, can be saved, read again, drawn and replayed in plain training.
+
+This file is long because of what may befall a meta-step, and because `Learned` says all that it found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpjax.catalogue import Spec
+from hpjax.hypergrad import coordinates as on
+from hpjax.hypergrad.cost import Mode
+from hpjax.hypergrad.gradient import Setup, carry_out, redrawn, setup, width_of
+from hpjax.hypergrad.modes import resolve
+from hpjax.tasks import Split, Task
+
+RULES = ("adam", "sign")
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of the meta-optimizer (Kingma & Ba 2015)
+RECENT = 5  # meta-iterations whose mean objective tells starts apart
+
+
+class History(NamedTuple):
+    """What meta-training saw, M iterations of S starts."""
+
+    loss: np.ndarray  # [M S] objective before each step, mean over seeds
+    norm: np.ndarray  # [M S] of the hypergradient
+    cosine: np.ndarray  # [M S] between this hypergradient and the one before; NaN at first
+    rescued: np.ndarray  # [M S] bool: it was not finite, and the start was set back
+    seconds: np.ndarray  # [M]
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What was learned; arrays lead with [S], one for every start.
+
+    Attributes:
+        spec, config: the network; `config` has what was not learned.
+        steps: T.
+        scales: "log", "logit" or "identity", by name.
+        segments: name -> stretches of the steps that have values of their own.
+        objective: what was minimised.
+        begun: name -> values [S ...] before the first step.
+        learned: name -> values [S ...] after the last.
+        history: of the meta-iterations.
+        mode: that took the gradients.
+    """
+
+    spec: Spec
+    config: dict
+    steps: int
+    scales: dict[str, str]
+    segments: dict[str, int]
+    objective: str
+    begun: dict[str, np.ndarray]
+    learned: dict[str, np.ndarray]
+    history: History
+    mode: Mode
+
+    @property
+    def best(self) -> int:
+        """The start with the lowest mean objective over the last few iterations."""
+        recent = self.history.loss[-RECENT:]
+        return int(np.argmin(np.where(np.isfinite(recent), recent, np.inf).mean(0)))
+
+    def values(self, start: int | None = None, begun: bool = False) -> dict[str, np.ndarray]:
+        """What one start learned, or began with; the best start where None."""
+        start = self.best if start is None else start
+        return {n: v[start] for n, v in (self.begun if begun else self.learned).items()}
+
+    def at_steps(self, name: str, start: int | None = None, begun: bool = False) -> np.ndarray:
+        """A hyperparameter at every step, [T] or [T L+1]."""
+        value = self.values(start, begun)[name]
+        if name not in self.segments:
+            return np.broadcast_to(value, (self.steps, *np.shape(value)))
+        return value[np.arange(self.steps) * self.segments[name] // self.steps]
+
+    def save(self, path: str | Path) -> None:
+        """Writes JSON that `Learned.load` reads."""
+        entries = dataclasses.asdict(self) | {
+            "history": self.history._asdict(),
+            "mode": self.mode._asdict(),
+        }
+        Path(path).write_text(json.dumps(entries, default=_plain) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Learned:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: no such file, or another one.
+        """
+        try:
+            entries = json.loads(Path(path).read_text())
+            spec: Any = {
+                n: tuple(v) if isinstance(v, list) else v for n, v in entries.pop("spec").items()
+            }
+            arrays = lambda tree: {n: np.asarray(v, np.float64) for n, v in tree.items()}
+            history = {
+                n: np.asarray(v, bool if n == "rescued" else np.float64)
+                for n, v in entries.pop("history").items()
+            }
+            return cls(
+                spec=Spec(**spec), config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
+                learned=arrays(entries.pop("learned")), history=History(**history), mode=Mode(**entries.pop("mode")), **entries,
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise ValueError(f"{path} holds nothing that was learned: {fault}") from None
+
+    def replay(
+        self, task: Task, keys: Sequence[int] = (0,), *, start: int | None = None, begun: bool = False, split: Split | None = None,
+        at_end: str = "validation",
+    ) -> Replay:  # fmt: skip
+        """Plain training with what was learned (or what it began with), once for every key.
+
+        Args:
+            task: data.
+            keys: K seeds.
+            start: whose; the best where None.
+            begun: with the values before the first meta-step instead.
+            split: as for `hypergradient`; its validation rows are what `loss` and `error` are of.
+            at_end: the objective.
+        """
+        config = self.config | self.values(start, begun)
+        ready = setup(
+            task, self.spec, [config], self.scales, self.steps, keys=list(keys), segments=self.segments, objective=at_end, split=split,
+            report=True, curve=True,
+        )  # fmt: skip
+        loss, state, _, info = trained(ready, np.arange(len(keys)))
+        return Replay(
+            loss, info["error"], info["train"], info["curve"], state.params, state.stats, ready
+        )
+
+
+class Replay(NamedTuple):
+    """Plain training along a schedule, K times."""
+
+    loss: np.ndarray  # [K] the objective
+    error: np.ndarray  # [K] on the validation rows
+    train: np.ndarray  # [K] loss on the training part
+    curve: np.ndarray  # [K T] loss of each minibatch
+    params: Any  # leaves [K ...]
+    stats: Any  # leaves [K ...]
+    ready: Setup
+
+
+def trained(ready: Setup, group: np.ndarray):
+    """Plain training of a setup's one config in each of these groups: as `carry_out`."""
+    scales, count = dict(ready.plan.scales), len(group)
+    many = lambda tree: {n: np.repeat(np.asarray(v), count, 0) for n, v in tree.items()}
+    fixed = {n: v for n, v in ready.config.items() if n not in scales}
+    group = group.astype(np.int32)
+    return carry_out(ready.plan, Mode("plain"), many(on.encode(ready.config, scales)), many(fixed), ready.data, group, ready.normals[group])  # fmt: skip
+
+
+def learn(
+    task: Task,
+    spec: Spec,
+    config: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    wrt: str | Sequence[str] | Mapping[str, str | None] = "learning_rate",
+    steps: int = 100,
+    *,
+    iterations: int = 50,
+    rate: float = 0.05,
+    end_factor: float = 1.0,
+    rule: str = "adam",
+    clip: float = 10.0,
+    trust: float = 0.3,
+    seeds: int = 1,
+    fresh: bool = True,
+    key: int = 0,
+    mode: str = "auto",
+    segments: Mapping[str, int] | None = None,
+    objective: str = "validation",
+    split: Split | None = None,
+    gradients: str = "explicit",
+    memory: int | None = None,
+    watch: Callable[[int, np.ndarray], None] = lambda iteration, loss: None,
+    **settings: Any,
+) -> Learned:
+    """Learns hyperparameters by descending along their hypergradients.
+
+    Args:
+        task, spec, wrt, steps, mode, segments, objective, split, gradients, memory, settings: as for `hypergradient`.
+        config: where to start from, or several starts, which move at once.
+        iterations: M meta-steps.
+        rate: of the meta-optimizer, in coordinates (0.05 in log learning rate is 5 %).
+        end_factor: what the rate falls to by the last step, along a cosine, as a fraction of it; 1 keeps it.
+        rule: "adam", or "sign": steps of +-rate that halve where the sign flips (Micaelli & Storkey 2021).
+        clip: largest hypergradient in any coordinate (Wu et al. 2018).
+        trust: longest step in any coordinate.
+        seeds: trainings that a hypergradient is the mean of.
+        fresh: whether every meta-step has new minibatches and initial weights; else the first ones, always.
+        key: names all randomness.
+        watch: shown the iteration and its objectives [S].
+
+    Returns:
+        A Learned.
+
+    Raises:
+        ValueError: as `hypergradient`; settings out of bounds; or every start diverged at once.
+
+    A start whose loss or gradient is not finite goes back to where it last was finite, and e times lower with its learning
+    rate (where that is learned); it never touches the others.
+
+    Example:
+        >>> import hpjax
+        >>> from hpjax import hypergrad
+        >>> task = hpjax.tasks.load("iris")
+        >>> spec, config = hypergrad.configure(task, hidden=(8,), optimizer="sgd", learning_rate=0.01, batch_size=0)
+        >>> found = learn(task, spec, config, "learning_rate", steps=20, iterations=8, rate=0.3)
+        >>> float(found.values()["learning_rate"]) > 0.02
+        True
+
+    References:
+        Maclaurin, Duvenaud & Adams 2015, section 3.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r} is none of {', '.join(RULES)}")
+    if min(iterations, seeds) < 1 or min(rate, clip, trust) <= 0:
+        raise ValueError(
+            f"learn needs iterations and seeds >= 1 and rate, clip and trust > 0, got {iterations}, {seeds}, {rate}, {clip} and {trust}"
+        )
+    configs = [config] if isinstance(config, Mapping) else list(config)
+    names = lambda k: [_seed(key, k if fresh else 0, j) for j in range(seeds)]
+    ready = setup(
+        task, spec, configs, wrt, steps, keys=names(0), segments=segments, objective=objective, split=split, gradients=gradients
+    )  # fmt: skip
+    plan, scales, starts = ready.plan, dict(ready.plan.scales), len(configs)
+    count = sum(ready.config[name][0].size for name in scales)
+    width = width_of(plan, ready.batch, starts * seeds)
+    chosen = resolve(plan, mode, count, ready.batch, ready.full, width, memory=memory, **settings)
+    fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.config.items() if n not in scales}
+    group = np.tile(np.arange(seeds, dtype=np.int32), starts)
+    place = on.encode(ready.config, scales)
+    meta = Meta(place, rule, rate, clip, trust)
+    rows = []
+    for iteration in range(iterations):
+        ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
+        begun = time.perf_counter()
+        many = {n: np.repeat(v, seeds, 0) for n, v in meta.place.items()}
+        loss, _, slopes, _ = carry_out(
+            plan, chosen, many, fixed, ready.data, group, ready.normals[group], seed=iteration
+        )
+        mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)
+        loss, slopes = mean(loss), {n: mean(g) for n, g in slopes.items()}
+        fallen = (1 - np.cos(np.pi * iteration / iterations)) / 2
+        meta.rate = rate * (1 - (1 - end_factor) * fallen)
+        rows.append((loss, *meta.step(loss, slopes), time.perf_counter() - begun))
+        watch(iteration, loss)
+        if not np.isfinite(loss).any() and iteration == 0:
+            raise ValueError(
+                "training diverged from every start; lower the learning rate that they begin with"
+            )
+    history = History(*(np.array(column) for column in zip(*rows)))
+    values = lambda at: {
+        n: np.asarray(on.SCALES[s].back(at[n]), np.float64) for n, s in scales.items()
+    }
+    kept = {n: v[0] for n, v in ready.config.items() if n not in scales}
+    return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, values(meta.place), history, chosen)  # fmt: skip
+
+
+class Meta:
+    """The meta-optimizer: S starts, each with its own moments.
+
+    Args:
+        place: name -> coordinates [S ...].
+        rule, rate, clip, trust: as for `learn`.
+    """
+
+    def __init__(
+        self, place: dict[str, np.ndarray], rule: str, rate: float, clip: float, trust: float
+    ):
+        self.place = {n: v.copy() for n, v in place.items()}
+        self.good = {n: v.copy() for n, v in place.items()}
+        self.rule, self.rate, self.clip, self.trust = rule, rate, clip, trust
+        zeros = lambda: {n: np.zeros_like(v) for n, v in place.items()}
+        self.mean, self.square, self.last = zeros(), zeros(), zeros()
+        self.size = {n: np.ones_like(v) for n, v in place.items()}
+        self.steps = np.zeros(len(next(iter(place.values()))), np.int64)
+
+    def step(self, loss: np.ndarray, slopes: dict[str, np.ndarray]):
+        """Moves every start; returns each one's gradient norm, cosine with the last, and whether it was rescued, [S] each."""
+        flat = np.concatenate([slopes[n].reshape(len(loss), -1) for n in self.place], 1)
+        before = np.concatenate([self.last[n].reshape(len(loss), -1) for n in self.place], 1)
+        lost = ~(np.isfinite(loss) & np.isfinite(flat).all(1))
+        norm = np.linalg.norm(flat, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cosine = (flat * before).sum(1) / (norm * np.linalg.norm(before, axis=1))
+        self.steps += ~lost
+        for name, place in self.place.items():
+            each = (slice(None),) + (None,) * (place.ndim - 1)
+            slope = np.where(lost[each], 0.0, np.clip(slopes[name], -self.clip, self.clip))
+            keep = lambda new, old, each=each: np.where(lost[each], old, new)
+            self.mean[name] = keep(BETA1 * self.mean[name] + (1 - BETA1) * slope, self.mean[name])
+            self.square[name] = keep(
+                BETA2 * self.square[name] + (1 - BETA2) * slope**2, self.square[name]
+            )
+            if self.rule == "adam":
+                steps = np.maximum(self.steps, 1)[each]
+                root = np.sqrt(self.square[name] / (1 - BETA2**steps)) + EPS
+                move = -self.rate * self.mean[name] / (1 - BETA1**steps) / root
+            else:
+                flipped = slope * self.last[name] < 0
+                self.size[name] = keep(
+                    np.where(flipped, 0.5, 1.0) * self.size[name], self.size[name]
+                )
+                move = -self.rate * self.size[name] * np.sign(slope)
+            self.good[name] = keep(place, self.good[name])
+            back = self.good[name] - (1.0 if name == "learning_rate" else 0.0)
+            self.good[name] = np.where(lost[each], back, self.good[name])
+            self.place[name] = np.where(
+                lost[each], back, place + np.clip(move, -self.trust, self.trust)
+            )
+            self.last[name] = keep(slopes[name], self.last[name])
+        return norm, cosine, lost
+
+
+def _seed(key: int, iteration: int, number: int) -> int:
+    """A whole number that names the randomness of one training."""
+    return int(np.random.SeedSequence([key, iteration, number]).generate_state(1)[0])
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist()
