@@ -1,5 +1,6 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
+from hpjax import hypergrad
 from hpjax.api import open_run, resume, tune
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
@@ -34,6 +35,7 @@ __all__ = [
     "full",
     "halving",
     "hyperband",
+    "hypergrad",
     "ladder",
     "median",
     "minimize",

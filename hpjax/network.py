@@ -12,6 +12,7 @@ import numpy as np
 from hpjax import catalogue, devices, metrics, net, plan, train
 from hpjax.assemble import as_space
 from hpjax.catalogue import Target
+from hpjax.hypergrad import Learned
 from hpjax.population import Population
 from hpjax.schedulers import Order
 from hpjax.space import Space
@@ -24,20 +25,40 @@ _forward = jax.jit(
 
 
 def fit(
-    task: Task, values: Mapping, epochs: int, horizon: int | None = None, seed: int = 0
+    task: Task,
+    values: Mapping | Learned,
+    epochs: int | None = None,
+    horizon: int | None = None,
+    seed: int = 0,
 ) -> Network:
-    """One network with given hyperparameters, trained on a task's development part.
+    """One network with given or learned hyperparameters, trained on a task's development part.
 
     Args:
         task: data.
-        values: hyperparameters by name; the rest hold their defaults.
-        epochs: how long.
+        values: hyperparameters by name, the rest hold their defaults; or what `hypergrad.learn` found.
+        epochs: how long; of what was learned, as long as it was learned for.
         horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
         seed: names all randomness.
 
     Returns:
         A Network.
+
+    Raises:
+        ValueError: no epochs for hyperparameters by name, or epochs for learned ones.
     """
+    if isinstance(values, Learned):
+        if epochs is not None or horizon is not None:
+            raise ValueError(
+                f"what was learned is {values.steps} steps long; leave epochs and horizon out"
+            )
+        rows = task.development
+        played = values.replay(task, [seed], split=Split(rows, rows[:1]))
+        first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+        scalars = first({n: v for n, v in played.ready.config.items() if n not in values.segments})
+        standards = train.standards(played.ready.examples, rows)
+        return Network(task, played.ready.plan.spec, scalars, first(played.params), first(played.stats), standards)  # fmt: skip
+    if epochs is None:
+        raise ValueError("fit needs epochs: fit(task, values, epochs=20)")
     return follow(task, as_space(values), [(epochs, np.zeros(0))], horizon or epochs, seed)
 
 

@@ -16,7 +16,7 @@ MAY = {
     "report": {"analysis", "plots", "records", "compare", "result", "search", "space"},
     "minimize": {"assemble", "result", "study", "space", "schedulers", "records"},
     "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
-    "network": {"devices", "assemble", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
+    "network": {"hypergrad", "devices", "assemble", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
     "assemble": {"training", "train", "methods", "study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks"},
     "training": {"slopes", "devices", "study", "population", "space", "catalogue", "tasks", "plan", "train"},
     "methods": {"search", "schedulers"},

@@ -93,7 +93,7 @@ def hypergradient(
         wrt: names, or name -> scale.
         steps: T.
         mode: "reverse", "mixed", "forward", "truncated", "implicit", "evolution", or "auto": the cheapest exact mode that
-            fits in memory.
+            fits in memory; "plain" trains without a gradient.
         key: names all randomness, as a study's seed does.
         segments: name -> S equal stretches of the steps, each with a value of its own; S = T is one per step.
         objective: "validation" loss, loss on the whole "train" part, mean loss of the training "curve", or the loss of the

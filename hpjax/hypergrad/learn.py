@@ -26,6 +26,7 @@ from hpjax.tasks import Split, Task
 
 RULES = ("adam", "sign")
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of the meta-optimizer (Kingma & Ba 2015)
+FEW = 64  # numbers of a start whose path is kept
 RECENT = 5  # meta-iterations whose mean objective tells starts apart
 
 
@@ -51,6 +52,7 @@ class Learned:
         objective: what was minimised.
         begun: name -> values [S ...] before the first step.
         learned: name -> values [S ...] after the last.
+        path: name -> values [M S ...] before each step, of what has at most 64 numbers a start.
         history: of the meta-iterations.
         mode: that took the gradients.
     """
@@ -63,6 +65,7 @@ class Learned:
     objective: str
     begun: dict[str, np.ndarray]
     learned: dict[str, np.ndarray]
+    path: dict[str, np.ndarray]
     history: History
     mode: Mode
 
@@ -111,7 +114,7 @@ class Learned:
             }
             return cls(
                 spec=Spec(**spec), config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
-                learned=arrays(entries.pop("learned")), history=History(**history), mode=Mode(**entries.pop("mode")), **entries,
+                learned=arrays(entries.pop("learned")), path=arrays(entries.pop("path")), history=History(**history), mode=Mode(**entries.pop("mode")), **entries,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise ValueError(f"{path} holds nothing that was learned: {fault}") from None
@@ -243,7 +246,10 @@ def learn(
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
     place = on.encode(ready.config, scales)
     meta = Meta(place, rule, rate, clip, trust)
-    rows = []
+    values = lambda at: {
+        n: np.asarray(on.SCALES[s].back(at[n]), np.float64) for n, s in scales.items()
+    }
+    rows, path = [], []
     for iteration in range(iterations):
         ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
         begun = time.perf_counter()
@@ -255,6 +261,7 @@ def learn(
         loss, slopes = mean(loss), {n: mean(g) for n, g in slopes.items()}
         fallen = (1 - np.cos(np.pi * iteration / iterations)) / 2
         meta.rate = rate * (1 - (1 - end_factor) * fallen)
+        path.append({n: v for n, v in values(meta.place).items() if v[0].size <= FEW})
         rows.append((loss, *meta.step(loss, slopes), time.perf_counter() - begun))
         watch(iteration, loss)
         if not np.isfinite(loss).any() and iteration == 0:
@@ -262,11 +269,8 @@ def learn(
                 "training diverged from every start; lower the learning rate that they begin with"
             )
     history = History(*(np.array(column) for column in zip(*rows)))
-    values = lambda at: {
-        n: np.asarray(on.SCALES[s].back(at[n]), np.float64) for n, s in scales.items()
-    }
     kept = {n: v[0] for n, v in ready.config.items() if n not in scales}
-    return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, values(meta.place), history, chosen)  # fmt: skip
+    return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, values(meta.place), {n: np.array([at[n] for at in path]) for n in path[0]}, history, chosen)  # fmt: skip
 
 
 class Meta:

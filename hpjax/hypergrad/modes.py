@@ -29,6 +29,8 @@ def resolve(
         ValueError: says which mode to use instead.
     """
     spec, steps, names = plan.spec, plan.steps, [name for name, _ in plan.scales]
+    if mode == "plain":
+        return Mode(mode)
     if mode != "auto" and mode not in cost.MODES:
         raise ValueError(f"mode={mode!r} is none of auto, {', '.join(cost.MODES)}")
     coordinates.acting(names, spec, hard=mode == "evolution")

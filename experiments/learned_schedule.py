@@ -1,0 +1,200 @@
+"""A learning-rate and momentum schedule for every layer and step, learned by differentiating through training.
+
+    HPJAX_DATA=... python -m experiments.learned_schedule
+    python -m experiments.learned_schedule --plot results/learned_schedule
+
+After Maclaurin, Duvenaud & Adams (2015), their second to fifth figures: 784-50-50-50-10, tanh, 100 steps of damped momentum,
+batches of 200 drawn with replacement; 100 x 8 log rates and 100 x 8 logit momenta (weights and biases of four layers apart) and 4 log
+initial scales, moved by Adam (0.04) for 50 iterations with fresh minibatches and weights in each, to lower the loss on the whole
+training part. They had 10,000 of MNIST's training images; here 8,000 of its test images are trained on and 2,000 tested on.
+
+plain      pixels from 0 to 1
+centred    pixels less their mean
+starts     16 starts around the published one, centred
+initial    the first hypergradient, over many seeds
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+PARTS = ("plain", "centred", "starts", "initial")
+STEPS, LAYERS, RATE = 100, 4, 0.04
+TRAIN, TEST = 0.12, 0.24  # read off the authors' plot
+JITTER = 0.5  # standard deviation of the starts, in coordinates
+
+
+def task(data: Path | None, centred: bool):
+    """MNIST-10k, pixels from 0 to 1; its development part trains, its test part validates."""
+    from hpjax import tasks
+
+    found = tasks.load("mnist10k", data)
+    x = found.x / found.x.max()
+    x = x - x[found.development].mean(0) if centred else x
+    found = dataclasses.replace(found, x=x, standardize=False)
+    return found, tasks.Split(found.development, found.test)
+
+
+def network(made, jitter: float = 0.0, seed: int = 0):
+    """The published start, or one around it."""
+    from hpjax import hypergrad
+
+    spec, config = hypergrad.configure(
+        made, hidden=(50, 50, 50), activation="tanh", optimizer="damped", init="normal", sampling="replacement", batch_size=200,
+    )  # fmt: skip
+    move = jitter * np.random.default_rng(seed).normal(size=3)
+    start = {
+        "learning_rate": np.full((LAYERS, 2), np.exp(-1 + move[0])),
+        "momentum": np.full((LAYERS, 2), 1 / (1 + np.exp(-move[1]))),
+        "init_scale": np.full(LAYERS, np.exp(-3 + 0.5 * move[2])),
+    }
+    return spec, config | start
+
+
+def learned(made, split, spec, configs, flags: Flags, label: str):
+    """Meta-training, said as it goes."""
+    from hpjax import hypergrad
+
+    iterations = 3 if flags.preset == "smoke" else 50
+
+    def watch(iteration, loss):
+        if iteration % 10 == 0 or iteration == iterations - 1:
+            print(f"{label}, iteration {iteration}: training loss {np.min(loss):.4f}", flush=True)
+
+    return hypergrad.learn(
+        made, spec, configs, ("learning_rate", "momentum", "init_scale"), STEPS, iterations=iterations, rate=RATE,
+        segments={"learning_rate": STEPS, "momentum": STEPS}, objective="train", split=split, watch=watch,
+    )  # fmt: skip
+
+
+def told(found, made, split) -> dict:
+    """What a Learned's figures need: its best start replayed with fresh seeds, before and after."""
+    keys = range(1000, 1010)
+    entry = {
+        "loss": found.history.loss, "cosine": found.history.cosine, "seconds": float(found.history.seconds.sum()),
+        "mode": str(found.mode), "rates": found.at_steps("learning_rate"), "momenta": found.at_steps("momentum"),
+        "scales": found.values()["init_scale"], "first": float(found.history.seconds[0]),
+    }  # fmt: skip
+    for name, begun in (("before", True), ("after", False)):
+        played = found.replay(made, keys, begun=begun, split=split)
+        entry[name] = {"train": played.train, "test": played.loss, "error": played.error, "curve": played.curve.mean(0)}  # fmt: skip
+    return entry
+
+
+def initial(made, split, spec, config, seeds: int) -> dict:
+    """The first hypergradient of the log rates of the weights, mean and standard error over seeds, [T L]."""
+    from hpjax import hypergrad
+
+    slopes = []
+    for key in range(seeds):
+        found = hypergrad.hypergradient(
+            made, spec, config, ("learning_rate", "momentum", "init_scale"), STEPS, objective="train", split=split, key=key,
+            segments={"learning_rate": STEPS, "momentum": STEPS},
+        )  # fmt: skip
+        slopes.append(found.gradient["learning_rate"][:, :, 0])
+    return {"mean": np.mean(slopes, 0), "error": np.std(slopes, 0) / np.sqrt(seeds)}
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Learns, replays, and saves numbers and the learned schedules."""
+    if flags.only is not None and flags.only not in PARTS:
+        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
+    smoke = flags.preset == "smoke"
+    for part in [flags.only] if flags.only else PARTS:
+        made, split = task(flags.data, part != "plain")
+        spec, config = network(made)
+        if part == "initial":
+            entry = initial(made, split, spec, config, 2 if smoke else flags.seeds or 100)
+        else:
+            configs = config
+            if part == "starts":
+                configs = [network(made, JITTER * (n > 0), n)[1] for n in range(2 if smoke else 16)]
+            found = learned(made, split, spec, configs, flags, part)
+            entry = told(found, made, split)
+            entry["per start"] = found.history.loss[-5:].mean(0)
+            if part == "centred":
+                best = dataclasses.replace(
+                    found, config={n: np.round(v, 6) for n, v in found.config.items()},
+                    learned={n: np.round(v, 4) for n, v in found.learned.items()}, begun={n: np.round(v, 4) for n, v in found.begun.items()},
+                )  # fmt: skip
+                best.save(folder / "learned.json") if folder.exists() else None
+        write(folder / f"{part}.json", rounded(entry), indent=None)
+
+
+def rounded(value):
+    """Nested numbers to five digits, for small files."""
+    if isinstance(value, dict):
+        return {n: rounded(v) for n, v in value.items()}
+    if isinstance(value, str):
+        return value
+    array = np.asarray(value, float)
+    return np.vectorize(lambda v: float(f"{v:.5g}"), otypes=[float])(array).tolist()
+
+
+def draw(folder: Path) -> list[dict]:
+    """Schedules, learning curves, meta-learning curves, the initial hypergradient."""
+    from hpjax import plots
+
+    found = {part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()}  # fmt: skip
+    if "centred" not in found:
+        raise ValueError(f"{folder}/centred.json is missing; run the experiment before drawing it")
+    one = found["centred"]
+    rates = np.array(one["rates"])[:, :, 0]
+    made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
+    steps = np.arange(STEPS)
+    for layer in range(LAYERS):
+        color = plots.COLORS[layer]
+        axes[0, 0].plot(steps, rates[:, layer], color=color, label=f"layer {layer + 1}")
+        if "initial" in found:
+            mean, error = (np.array(found["initial"][n])[:, layer] for n in ("mean", "error"))
+            axes[1, 1].plot(steps, mean, color=color, label=f"layer {layer + 1}")
+            axes[1, 1].fill_between(steps, mean - error, mean + error, color=color, alpha=0.2, lw=0)
+    axes[0, 0].set(xlabel="step", ylabel="learning rate of the weights", ylim=(0, None))
+    axes[0, 0].legend()
+    for name, color in (("before", "#BBBBBB"), ("after", "#4477AA")):
+        label = {"before": "first schedule", "after": "learned"}[name]
+        axes[0, 1].plot(steps, one[name]["curve"], color=color, label=label)
+    axes[0, 1].set(xlabel="step", ylabel="minibatch loss", yscale="log")
+    axes[0, 1].legend()
+    for part, color in (("plain", "#CCBB44"), ("centred", "#4477AA"), ("starts", "#228833")):
+        if part not in found:
+            continue
+        loss = np.array(found[part]["loss"])
+        where = np.arange(len(loss))
+        if part == "starts":
+            axes[1, 0].plot(where, loss, color=color, lw=0.4, alpha=0.5)
+            axes[1, 0].plot([], [], color=color, lw=0.6, label=f"{loss.shape[1]} starts, centred")
+        else:
+            axes[1, 0].plot(where, loss[:, 0], color=color, label=part)
+    axes[1, 0].axhline(TRAIN, color="k", lw=0.6, ls=":")
+    axes[1, 0].text(0.5, TRAIN * 1.03, "published, after 50", fontsize=6)
+    axes[1, 0].set(xlabel="meta-iteration", ylabel="training loss", yscale="log", ylim=(0.05, 2))
+    axes[1, 0].legend()
+    axes[1, 1].axhline(0, color="k", lw=0.5)
+    axes[1, 1].set(xlabel="step", ylabel="d loss / d log rate, first")
+    plots.save(made, folder / "schedule")
+    write_rows(folder / "schedule.csv", ["step", *(f"layer {n + 1}" for n in range(LAYERS))], [[t, *row] for t, row in enumerate(rates.round(5).tolist())])  # fmt: skip
+    criteria = []
+    for part in ("plain", "centred"):
+        if part in found:
+            after = found[part]["after"]
+            criteria.append(Criterion(f"{part}: training loss with the learned schedule, mean of 10 fresh seeds", np.mean(after["train"]), TRAIN, at_least=False))  # fmt: skip
+            criteria.append(Criterion(f"{part}: test loss with it", np.mean(after["test"]), TEST, at_least=False))  # fmt: skip
+            criteria.append(Criterion(f"{part}: seconds of meta-training", found[part]["seconds"], 60, at_least=False))  # fmt: skip
+    cosine = np.array(one["cosine"])[1:26, 0]
+    criteria.append(Criterion("centred: mean cosine of successive hypergradients over the first 25 iterations", np.mean(cosine), 0.9))  # fmt: skip
+    falls = rates[:-10].mean(0) / rates[-10:].mean(0)
+    criteria.append(Criterion("centred: by how much every layer's rate falls over the last ten steps, the least", np.min(falls), 1.0))  # fmt: skip
+    criteria.append(Criterion("centred: top layer's rate over the largest of the others, first ten steps", rates[:10, -1].mean() / rates[:10, :-1].mean(0).max(), 1.0))  # fmt: skip
+    if "starts" in found:
+        criteria.append(Criterion("best of 16 starts: training loss with its schedule, mean of 10 fresh seeds", np.mean(found["starts"]["after"]["train"]), 0.10, at_least=False))  # fmt: skip
+    return criteria
+
+
+if __name__ == "__main__":
+    main("learned_schedule", run, draw)

@@ -1,0 +1,117 @@
+"""Meta-training: it lowers its objective, restores what diverges, and what it learned is replayed as it was learned."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import hpjax
+from hpjax import hypergrad
+from hpjax.hypergrad.learn import Meta
+from hpjax.hypergrad.process import shape
+
+NET = {"hidden": (6,), "activation": "tanh", "optimizer": "sgd", "momentum": 0.5, "batch_size": 16}
+STEPS = 16
+
+
+def start(blobs, rate=0.01, **more):
+    return hypergrad.configure(blobs, **(NET | {"learning_rate": rate} | more))
+
+
+def test_a_schedule_is_learned_saved_read_and_replayed(blobs, tmp_path):
+    spec, config = start(blobs)
+    config |= {"learning_rate": np.full((2, 2), 0.01)}  # of weights and of biases, per layer
+    found = hypergrad.learn(
+        blobs, spec, config, ("learning_rate", "momentum"), STEPS, iterations=12, rate=0.3, segments={"learning_rate": 4}, mode="mixed"
+    )  # fmt: skip
+    loss = found.history.loss[:, 0]
+    assert loss[-3:].mean() < 0.7 * loss[:3].mean()
+    assert found.at_steps("learning_rate").shape == (STEPS, 2, 2)
+    assert (found.at_steps("learning_rate")[:4] == found.values()["learning_rate"][0]).all()
+    assert found.path["momentum"].shape == (12, 1)
+    before, after = (found.replay(blobs, range(3), begun=begun) for begun in (True, False))
+    assert after.loss.mean() < 0.7 * before.loss.mean()
+    assert after.curve.shape == (3, STEPS)
+    trained = hpjax.fit(blobs, found)
+    assert trained.score(blobs.x[blobs.test], blobs.truth(blobs.test)) > 0.7
+    with pytest.raises(ValueError, match="is 16 steps long"):
+        hpjax.fit(blobs, found, epochs=3)
+    found.save(tmp_path / "learned.json")
+    again = hypergrad.Learned.load(tmp_path / "learned.json")
+    np.testing.assert_array_equal(again.replay(blobs, range(3)).loss, after.loss)
+    assert again.spec == found.spec
+    assert again.mode == found.mode
+    (tmp_path / "other.json").write_text(json.dumps({"spec": {}}))
+    for name in ("other.json", "missing.json"):
+        with pytest.raises(ValueError, match="holds nothing that was learned"):
+            hypergrad.Learned.load(tmp_path / name)
+
+
+def test_a_learned_rate_is_replayed_as_its_loss_was_seen(blobs):
+    """The loss before a meta-step is that of plain training with the same names of randomness."""
+    spec, config = start(blobs, 0.1)
+    found = hypergrad.learn(
+        blobs, spec, config, "learning_rate", STEPS, iterations=1, fresh=False, mode="forward"
+    )
+    plain = hypergrad.hypergradient(
+        blobs, spec, config, "learning_rate", STEPS, mode="plain",
+        key=int(np.random.SeedSequence([0, 0, 0]).generate_state(1)[0]), split=None,
+    )  # fmt: skip
+    assert plain.gradient == {}
+    # the held-out rows follow the first key, so they are the same too
+    np.testing.assert_allclose(found.history.loss[0, 0], plain.loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["adam", "sign"])
+def test_many_starts_meet_and_one_beyond_the_edge_is_rescued(blobs, rule):
+    spec, config = start(blobs, activation="relu", momentum=0.9)
+    starts = [config | {"learning_rate": rate} for rate in (0.003, 0.03, 1e4)]
+    found = hypergrad.learn(
+        blobs, spec, starts, "learning_rate", STEPS, iterations=30, rate=0.3, end_factor=0.1, rule=rule, fresh=False, mode="forward"
+    )  # fmt: skip
+    ends = found.learned["learning_rate"]
+    assert found.history.rescued[:, :2].sum() == 0
+    assert found.history.rescued[0, 2]
+    assert np.isfinite(found.history.loss[-1]).all()
+    assert ends[2] < 1e3
+    alone = hypergrad.learn(
+        blobs, spec, starts[:2], "learning_rate", STEPS, iterations=30, rate=0.3, end_factor=0.1, rule=rule, fresh=False, mode="forward"
+    )  # fmt: skip
+    np.testing.assert_allclose(ends[:2], alone.learned["learning_rate"], rtol=1e-3)
+    assert found.best in (0, 1, 2)
+
+
+def test_meta_steps_are_adams_and_stay_in_their_trust_region():
+    rng = np.random.default_rng(0)
+    place = {"learning_rate": rng.normal(size=(2, 3)), "momentum": rng.normal(size=2)}
+    slopes = [{n: rng.normal(size=v.shape) for n, v in place.items()} for _ in range(5)]
+    meta, rule = Meta(place, "adam", 0.1, 10.0, 0.3), optax.adam(0.1)
+    theirs = {n: jnp.asarray(v, jnp.float32) for n, v in place.items()}
+    state = rule.init(theirs)
+    for slope in slopes:
+        meta.step(np.ones(2), slope)
+        with jax.numpy_dtype_promotion("standard"):
+            given = {n: jnp.asarray(v, jnp.float32) for n, v in slope.items()}
+            updates, state = rule.update(given, state)
+            theirs = optax.apply_updates(theirs, updates)
+    for name, value in theirs.items():
+        np.testing.assert_allclose(meta.place[name], value, rtol=1e-4)
+    short = Meta(place, "adam", 5.0, 10.0, 0.3)
+    short.step(np.ones(2), slopes[0])
+    assert max(np.abs(short.place[n] - place[n]).max() for n in place) <= 0.3 + 1e-12
+
+
+def test_refusals(blobs):
+    spec, config = start(blobs)
+    with pytest.raises(ValueError, match="rule='newton' is none of adam, sign"):
+        hypergrad.learn(blobs, spec, config, rule="newton")
+    with pytest.raises(ValueError, match="iterations and seeds >= 1"):
+        hypergrad.learn(blobs, spec, config, iterations=0)
+    spec, config = start(blobs, 1e30, activation="relu", loss="mse")
+    with pytest.raises(ValueError, match="training diverged from every start"):
+        hypergrad.learn(blobs, spec, config, steps=STEPS, iterations=2, mode="forward")
+    with pytest.raises(ValueError, match="30 segments for 20 steps"):
+        shape("learning_rate", 0.1, 30, 20, 2)
