@@ -68,8 +68,8 @@ def run(flags: Flags, folder: Path) -> None:
             down, _ = take(setup, np.exp(picked - near), steps, "forward")
             write(folder / "curve.json", {"log rate": logs.tolist(), "loss": loss.tolist(), "slope": slope.tolist(), "picked": picked.tolist(), "difference": ((up - down) / (2 * near)).tolist()}, indent=None)  # fmt: skip
         elif part == "horizon":
-            seeds = 4 if smoke else flags.seeds or 30
-            horizons = (5, 10) if smoke else (10, 25, 50, 100, 200, 400)
+            seeds = 4 if smoke else flags.seeds or (30 if flags.preset == "paper" else 12)
+            horizons = (5, 10) if smoke else (10, 25, 50, 100, 200)
             table = []
             for factor in FACTORS:
                 rate = factor * np.exp(PUBLISHED)

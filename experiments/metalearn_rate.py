@@ -3,11 +3,13 @@
     HPJAX_DATA=... python -m experiments.metalearn_rate
 
 After Greydanus & Kobak's MNIST-1D notebook: 40-50-10, tanh, 200 steps of SGD with batches of 50, 50 meta-steps on the mean training
-loss of those steps, from rates 1.5 and 0.15; both end near 0.62 there. Here the meta-optimizer is Adam on the log rate.
+loss of those steps, from rates 1.5 and 0.15; both end near 0.62 there. Inputs as they are, weights with the deviation of PyTorch's
+layers; the meta-optimizer is Adam on the log rate.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +25,17 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax import hypergrad, tasks
 
     smoke = flags.preset == "smoke"
-    made = tasks.load("mnist1d", flags.data)
+    made = dataclasses.replace(tasks.load("mnist1d", flags.data), standardize=False)
+    rows = made.development
     spec, config = hypergrad.configure(
-        made, hidden=(50,), activation="tanh", optimizer="sgd", batch_size=50, init="lecun"
-    )
-    options = dict(steps=10 if smoke else 200, objective="curve")
+        made, hidden=(50,), activation="tanh", optimizer="sgd", batch_size=50, init="lecun", init_scale=3**-0.5
+    )  # fmt: skip
+    split = tasks.Split(rows, rows[:1])
+    options = dict(steps=10 if smoke else 200, objective="curve", split=split)
     starts = [config | {"learning_rate": rate} for rate in STARTS]
     found = hypergrad.learn(
-        made,
-        spec,
-        starts,
-        "learning_rate",
-        iterations=3 if smoke else 50,
-        rate=0.1,
-        fresh=False,
-        **options,
-    )
+        made, spec, starts, "learning_rate", iterations=3 if smoke else 50, rate=0.1, end_factor=0.1, fresh=False, **options
+    )  # fmt: skip
     grid = np.geomspace(0.05, 3.0, 5 if smoke else 60)
     losses = hypergrad.hypergradients(made, spec, [config | {"learning_rate": float(r)} for r in grid], "learning_rate", mode="plain", **options).loss  # fmt: skip
     write(folder / "rates.json", {"path": found.path["learning_rate"].tolist(), "loss": found.history.loss.tolist(), "ends": found.learned["learning_rate"].tolist(), "grid": grid.tolist(), "losses": losses.tolist()}, indent=None)  # fmt: skip

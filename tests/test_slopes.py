@@ -28,6 +28,7 @@ def given(points):
     return lambda dims: search.manual(dims, points)._replace(wants_grad=True)
 
 
+@pytest.mark.slow
 def test_gradients_of_trials_are_central_differences(blobs):
     """Over folds and repeats, with a conditional range, a rate of one layer, and both optimizers."""
     space = hpjax.Space.load(SPACE)

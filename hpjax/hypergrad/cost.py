@@ -77,10 +77,10 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
     """
     item = 8 if spec.dtype == "float64" else 4
     state = item * numbers(spec)
-    # of one differentiated step: its inputs, each layer's z, a and their cotangents; and copies of what it carries, two that
-    # reverse mode keeps, five while it is at work (counted in compiled programs)
-    examples = item * batch * (spec.inputs + 4 * sum(spec.sizes[1:]))
-    kept, inside = examples + 2 * state, examples + 5 * state
+    # what reverse mode keeps of a step beside the state: the products of its matrices; and what a step needs while at work:
+    # inputs, each layer's z, a and their cotangents, and five copies of the state (counted in compiled programs)
+    kept = item * 2 * batch * sum(spec.sizes[1:])
+    inside = item * batch * (spec.inputs + 4 * sum(spec.sizes[1:])) + 5 * state
     match mode.name:
         case "reverse":
             if mode.levels == 0:

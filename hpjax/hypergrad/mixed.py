@@ -12,33 +12,11 @@ against 12 for reverse mode with a checkpoint at every step.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from hpjax.hypergrad.process import Hyper, Process, State
+from hpjax.hypergrad.process import Hyper, Process, State, real_leaves, with_real
 from hpjax.hypergrad.reverse import chunk_length, parts
-
-
-def slopes_of(tree: Any, real: list) -> Any:
-    """The cotangent tree of a state from those of its real leaves; counts have none."""
-    leaves, structure = jax.tree.flatten(tree)
-    given = iter(real)
-    return jax.tree.unflatten(
-        structure,
-        [next(given) if _real(a) else np.zeros(np.shape(a), jax.dtypes.float0) for a in leaves],
-    )
-
-
-def real_leaves(tree: Any, like: Any) -> list:
-    """The leaves of a cotangent tree that belong to real leaves of `like`."""
-    return [d for d, a in zip(jax.tree.leaves(tree), jax.tree.leaves(like)) if _real(a)]
-
-
-def _real(leaf) -> bool:
-    return bool(jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating))
 
 
 def adjoint(process: Process, state: State, h: dict, t, after: list) -> tuple[list, dict]:
@@ -56,7 +34,7 @@ def adjoint(process: Process, state: State, h: dict, t, after: list) -> tuple[li
         lambda params: both(params, state.stats, h, t), state.params, has_aux=True
     )
     _, pull = jax.vjp(lambda s, h, g, a: process.update(s, h, t, g, a), state, h, grads, aux)
-    before, dh, dgrads, daux = pull(slopes_of(state, after))
+    before, dh, dgrads, daux = pull(with_real(state, after))
     curved, crossed = along(dgrads)
     params = jax.tree.map(jnp.add, before.params, curved)
     dh = jax.tree.map(jnp.add, dh, crossed)
@@ -87,7 +65,7 @@ def mixed(process: Process, coordinates: dict, *, levels: int = 1):
     none = jax.tree.map(jnp.zeros_like, hyper.constant)
     carry = (real_leaves(dlast, last), none)
     (first, constant), scheduled = rewind(process, hyper, tape, process.clock(hyper), carry, levels)
-    (dbegin,) = pull_begin(slopes_of(state, first))
+    (dbegin,) = pull_begin(with_real(state, first))
     whole = jax.tree.map(lambda a, b, c: a + b + c, dbegin, dend, Hyper(constant, scheduled))
     return loss, last, pull_hyper(whole)[0]
 

@@ -189,6 +189,23 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
     return Process(plan.steps, hyper, begin, loss, gradient, update, end, report, lost)
 
 
+def with_real(tree: Any, real: list) -> Any:
+    """The tangents or cotangents of a tree, from those of its real leaves; counts have none."""
+    leaves, structure = jax.tree.flatten(tree)
+    given = iter(real)
+    none = lambda leaf: np.zeros(np.shape(leaf), jax.dtypes.float0)
+    return jax.tree.unflatten(structure, [next(given) if _real(a) else none(a) for a in leaves])
+
+
+def real_leaves(tree: Any, like: Any) -> list:
+    """The leaves of a tree of tangents or cotangents that belong to real leaves of `like`."""
+    return [d for d, a in zip(jax.tree.leaves(tree), jax.tree.leaves(like)) if _real(a)]
+
+
+def _real(leaf) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
 def shape(name: str, value: Any, segments: int, steps: int, layers: int) -> np.ndarray:
     """A hyperparameter's values as [S] or [S layers], from one number, one per layer, or the whole schedule.
 

@@ -1,6 +1,6 @@
 """Reverse mode: backpropagation through all of training, with checkpoints on up to three levels.
 
-Storing every step costs memory in proportion to the horizon T. Storing only what a step begins with (levels=1), only
+Storing every step's matrix products (levels=0) costs memory in proportion to the horizon T. Storing only what a step begins with (1), only
 every sqrt(T)-th of those (2) or every T^(2/3)-th (3) costs one more forward pass each (Griewank 1992; Chen et al. 2016).
 Truncated: only the last `window` steps are differentiated, training before them taken as given.
 """
@@ -47,7 +47,9 @@ def unrolled(process: Process, state: State, hyper: Hyper, clock, levels: int) -
     def run(state, clock, levels):
         steps = jax.tree.leaves(clock)[0].shape[0]
         if levels <= 1 or steps < 4:
-            body = jax.checkpoint(step, prevent_cse=False) if levels else step
+            # inputs and elementwise functions are made again: that is faster than to store them (results/LOG.md)
+            kept = None if levels else jax.checkpoint_policies.dots_saveable
+            body = jax.checkpoint(step, prevent_cse=False, policy=kept)
             return jax.lax.scan(body, state, clock)[0]
         chunks, rest = parts(clock, chunk_length(steps, levels))
         inner = jax.checkpoint(lambda s, c: (run(s, c, levels - 1), None), prevent_cse=False)
