@@ -197,6 +197,7 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
     assert np.abs(errors).mean() < 0.5 * np.abs(exact).mean()  # not merely noise
 
 
+@slow
 def test_short_windows_are_biased_where_evolution_is_not(quadratic):
     spec, config = quadratic.network(learning_rate=0.05)
     take = partial(hypergrad.hypergradient, quadratic.task, spec, config, steps=40, split=quadratic.split)  # fmt: skip
@@ -237,7 +238,6 @@ def network(blobs, values, **more):
 
 
 @slow
-@slow
 @pytest.mark.parametrize(("values", "wrt"), CASES, ids=str)
 def test_central_differences_and_modes(blobs, values, wrt):
     spec, config = network(blobs, values)
@@ -269,6 +269,7 @@ def test_central_differences_and_modes(blobs, values, wrt):
     np.testing.assert_allclose(differences, expected, rtol=1e-6, atol=1e-9)
 
 
+@slow
 def test_schedules_per_layer_and_leaf_agree_between_modes(blobs):
     """[S], [S L+1] and [S L+1 2]: forward carries their tangents, reverse and mixed their cotangents."""
     spec, config = network(blobs, {"optimizer": "nesterov", "momentum": 0.7, "learning_rate": 0.05})
@@ -303,7 +304,6 @@ def test_dead_inputs_give_no_nan(blobs, optimizer, mode):
     assert all(np.isfinite(g).all() and (g != 0).all() for g in found.gradient.values())
 
 
-@slow
 def test_training_is_plain_training(blobs):
     """The differentiated run's weights are those of `train.advance`, whole epochs, same names of randomness."""
     values = {"optimizer": "adam", "learning_rate": 0.02, "dropout": 0.3, "input_noise": 0.1}
@@ -325,6 +325,7 @@ def test_training_is_plain_training(blobs):
     np.testing.assert_allclose(found.loss, state.scores.loss, rtol=1e-5)
 
 
+@slow
 def test_truncation(blobs):
     values = {"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.1}
     spec, config = network(blobs, values)
@@ -350,6 +351,7 @@ def gradient_at(blobs, spec, config, steps):
         return grads
 
 
+@slow
 def test_one_step_truncation_is_hypergradient_descent(blobs):
     """d loss(w_t) / d rate through one step is -g_t . g_(t-1) (Baydin et al. 2018, equation 5)."""
     spec, config = network(blobs, {"optimizer": "sgd", "learning_rate": 0.1})
