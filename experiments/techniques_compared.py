@@ -1,4 +1,4 @@
-"""The course's comparison on digits, at equal cost in epochs: guesses, grid, random, Bayesian, Hyperband, evolution.
+"""The course's comparison on digits, at equal cost in epochs: guesses, grid, random, Bayesian, Hyperband, evolution, gradients.
 
     python -m experiments.techniques_compared
     python -m experiments.techniques_compared --only cost
@@ -12,6 +12,7 @@ validation fold change with the seed and are the same for all methods.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from pathlib import Path
@@ -50,12 +51,14 @@ def space() -> dict:
 
 def methods(smoke: bool) -> dict:
     """The techniques, by the names that figures show."""
+    from hpjax.search import gradient
+
     if smoke:
         return {"manual": GUESSES[:2], "random": "random", "hyperband": "hyperband"}
     return {
         "manual": GUESSES, "grid": "grid", "random": "random", "bayes": {"search": "bayes", "batch": 4},
         "tpe": {"search": "tpe", "batch": 4}, "genetic": {"search": "genetic", "batch": 8}, "hyperband": "hyperband",
-        "bohb": "bohb", "dehb": "dehb", "pbt": "pbt",
+        "bohb": "bohb", "dehb": "dehb", "pbt": "pbt", "gradient": {"search": functools.partial(gradient, starts=4)},
     }  # fmt: skip
 
 

@@ -433,24 +433,32 @@ class Population:
             np.zeros(count, np.int64),
             np.zeros(count),
         )
-        cohort, fresh = self.cohort(order.trial), int(order.seed.max(initial=0))
+        cohort = self.cohort(order.trial)
         for group in catalogue.split(self.space.decode(order.unit), self.target):
-            rows, begun = group.rows, time.perf_counter()
-            which = [cohort[rows] * self.groups + g for g in range(self.groups)]
-            name = (group.spec.batch_size, group.spec.sampling, group.spec.dtype)
+            spec = self.programs[self._program_of(group.spec)].spec
+            whole = plan.member(spec, group.spec, group.config)
+            name = (spec.batch_size, spec.sampling, spec.dtype)
             if name not in self.host_data:
-                self.host_data[name] = self._prepared(group.spec)
-            data = self.host_data[name]
-            names = np.full(len(rows), fresh)
-            normals = [self._normals(group.spec, w, names, np.ones(len(rows), bool)) for w in which]
-            one = slopes.slopes(
-                self.space, self.target, self.examples, data, group.spec, group.config, order.unit[rows],
-                [w.astype(np.int32) for w in which], normals, fresh, self.gradients,
-            )  # fmt: skip
-            for name in found:
-                found[name][rows] = getattr(one, name)
-            grad[rows], charged[rows] = one.grad, slopes.cost(one.time, order.epochs[rows])
-            seconds[rows] = (time.perf_counter() - begun) / len(rows)
+                self.host_data[name] = self._prepared(spec)
+            for fresh in np.unique(order.seed[group.rows]).tolist():
+                here = order.seed[group.rows] == fresh
+                rows, begun = group.rows[here], time.perf_counter()
+                which = [
+                    (cohort[rows] * self.groups + g).astype(np.int32) for g in range(self.groups)
+                ]
+                normals = [
+                    self._normals(spec, w, order.seed[rows], np.ones(len(rows), bool))
+                    for w in which
+                ]
+                config = {leaf: value[here] for leaf, value in whole.items()}
+                one = slopes.slopes(
+                    self.space, self.target, self.examples, self.host_data[name], spec, config, order.unit[rows], which, normals, fresh,
+                    self.gradients,
+                )  # fmt: skip
+                for column in found:
+                    found[column][rows] = getattr(one, column)
+                grad[rows], charged[rows] = one.grad, slopes.cost(one.time, order.epochs[rows])
+                seconds[rows] = (time.perf_counter() - begun) / len(rows)
         self.run_seconds += float(seconds.sum())
         self.networks_trained += count * self.groups
         epochs = np.broadcast_to(order.epochs[:, None], lead)

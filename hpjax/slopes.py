@@ -108,6 +108,8 @@ def slopes(
         root = catalogue.base(name)
         if not chain[:, :, at].any():
             continue
+        if root not in gradient:
+            raise ValueError(f"the gradient of {name} needs {hypergrad.RULES[root].where}")
         slope = by_group(gradient[root])
         if root != name:  # one layer's
             slope = slope[..., int(name.rsplit("_", 1)[1]) - 1]

@@ -41,6 +41,7 @@ class Data(NamedTuple):
     y_scale: Array  # [G C]
     order: Array  # [G E M] int32 examples in the order of each epoch; E = 1 where every epoch is the whole training part
     count: Array  # [G] int32 places in use; the rest have weight 0
+    train: Array  # [G M] int32 the training part
     valid: Array  # [G V] int32
     valid_weight: Array  # [G V] 0 or 1
     key: Array  # [G] keys of dropout and noise (as [G 2] uint32 until `keyed`)
@@ -333,7 +334,7 @@ def prepare(
         )
     places = -(-longest // spec.batch_size) * spec.batch_size if spec.batch_size else longest
     wide = max(len(valid) for _, valid in examples.folds)
-    order, count, valid, valid_weight, key, moments = [], [], [], [], [], []
+    order, count, train, valid, valid_weight, key, moments = [], [], [], [], [], [], []
     per_seed = len(examples.folds) // len(seeds)
     for number, (train_rows, valid_rows) in enumerate(examples.folds):
         seed, fold = seeds[number // per_seed], number % per_seed
@@ -341,6 +342,7 @@ def prepare(
         for repeat in range(repeats):
             order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))
             count.append(len(train_rows))
+            train.append(np.pad(train_rows, (0, places - len(train_rows)), mode="edge"))
             valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
             valid_weight.append(np.arange(wide) < len(valid_rows))
             key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
@@ -353,7 +355,7 @@ def prepare(
     )  # fmt: skip
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     arrays |= dict(
-        order=np.stack(order), count=np.array(count, np.int32), valid=np.stack(valid).astype(np.int32),
+        order=np.stack(order), count=np.array(count, np.int32), train=np.stack(train).astype(np.int32), valid=np.stack(valid).astype(np.int32),
         key=np.stack(key).astype(np.uint32),
     )  # fmt: skip
     return Data(**arrays)

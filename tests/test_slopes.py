@@ -60,6 +60,19 @@ def test_gradients_of_trials_are_central_differences(blobs):
     np.testing.assert_allclose(plain.trials["loss"], loss[:3], rtol=1e-9)
 
 
+def test_networks_of_many_widths_share_programs(blobs):
+    """Padded, a network's gradient is that of the network alone."""
+    space = {"hidden": hpjax.Choice([(3,), (4,), (5,), (6,)]), "learning_rate": hpjax.LogUniform(1e-2, 1.0), "epochs": 2}  # fmt: skip
+    points = np.array([[0.1, 0.5], [0.4, 0.6], [0.6, 0.3], [0.9, 0.5]])
+    together = hpjax.tune(space, blobs, search=given(points))
+    assert len(together.trained.programs) < 4
+    grads = np.array(next(r for r in together.records if r["kind"] == "report")["grad"])
+    for point, grad in zip(points, grads):
+        alone = hpjax.tune(space, blobs, search=given(point[None]))
+        known = next(r for r in alone.records if r["kind"] == "report")["grad"][0]
+        np.testing.assert_allclose(grad, known, rtol=1e-3, atol=1e-6)
+
+
 QUICK = {
     "hidden": (6,),
     "optimizer": "sgd",

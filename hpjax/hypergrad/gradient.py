@@ -307,7 +307,8 @@ def carry_out(
     )
     dtype = np.dtype(plan.spec.dtype)
     with jax.enable_x64(dtype == np.float64):
-        real = lambda tree: {n: fill(np.asarray(v)).astype(dtype) for n, v in tree.items()}
+        typed = lambda v: v if v.dtype == np.int32 else v.astype(dtype)  # widths of padded networks
+        real = lambda tree: {n: typed(fill(np.asarray(v))) for n, v in tree.items()}
         call = program(plan, mode, wide, chunk)
         names = np.uint32(fresh), np.uint32(seed % 2**32)
         each = real(coordinates), real(fixed), fill(group), fill(np.asarray(normal, dtype))

@@ -172,7 +172,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
     def scores(state: State, values: Config, training: bool) -> tuple[Array, Array]:
         """Loss and error on the training or the validation part."""
         if training:
-            rows, weight = data.order[group, 0], jnp.arange(places, dtype=jnp.int32) < count
+            rows, weight = data.train[group], jnp.arange(places, dtype=jnp.int32) < count
         else:
             rows, weight = data.valid[group], data.valid_weight[group]
         x, y = train.inputs(spec, data, group, rows)

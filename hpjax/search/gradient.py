@@ -44,7 +44,8 @@ class State(NamedTuple):
     asked: int
     drawn: int  # points drawn from the space
     fresh: object  # state of the search that draws them
-    note: dict  # what happened since the last ask: rescued, restarted
+    note: dict  # what happened in the last report: rescued, restarted
+    key: tuple  # names the draws of restarts
 
 
 def gradient(
@@ -139,8 +140,7 @@ def gradient(
             start, point, what = followed(made[at], np.array(unit), float(loss), slope)
             if point is None:
                 note[what] = note.get(what, 0) + 1
-                point = generator((state.drawn, at, int(trial))).random(width)
-                point = np.where(moving, point, start.unit)
+                point = generator((*state.key, int(trial) + len(made))).random(width)
                 start = begun(point)
             elif what:
                 note[what] = note.get(what, 0) + 1
@@ -181,7 +181,7 @@ def gradient(
         return start, point, what
 
     return Searcher(
-        init=lambda key: State((), (), {}, 0, 0, draws.init(key), {}),
+        init=lambda key: State((), (), {}, 0, 0, draws.init(key), {}, tuple(key)),
         ask=ask,
         tell=tell,
         wants_grad=True,
