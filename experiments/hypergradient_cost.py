@@ -135,7 +135,8 @@ def draw(folder: Path) -> list[dict]:
     axes[0].set_yticks(place, labels)
     axes[0].invert_yaxis()
     axes[0].set_xlabel(f"time, in plain trainings of {found['steps']:,} steps")
-    axes[0].legend(loc="lower right")
+    axes[0].set_xlim(0, 1.35 * max(middle))
+    axes[0].legend(loc="upper right")
     rows = [(n, np.array([r[1:] for r in found["memory"] if r[0] == n], float)) for n in SLOPES]
     criteria = [Criterion(f"{n}: time in plain trainings", np.median(ratio[n]), limit, at_least=False) for n, limit in LIMITS.items()]  # fmt: skip
     marks = "osD^vP*"

@@ -52,7 +52,7 @@ def draw(folder: Path) -> list[dict]:
     for start, color in zip(range(len(STARTS)), plots.COLORS):
         axes[0].plot(np.arange(len(path)), path[:, start], color=color, label=f"from {STARTS[start]:g}")  # fmt: skip
     axes[0].axhline(PUBLISHED, color="k", lw=0.6, ls=":")
-    axes[0].text(len(path) * 0.7, PUBLISHED * 1.05, "published 0.62", fontsize=6)
+    axes[0].text(len(path) * 0.75, PUBLISHED * 0.86, "published 0.62", fontsize=6)
     axes[0].set(xlabel="meta-step", ylabel="learning rate", yscale="log")
     axes[0].legend()
     axes[1].plot(found["grid"], found["losses"], color="#777777")

@@ -202,7 +202,7 @@ def learn(
         clip: largest hypergradient in any coordinate (Wu et al. 2018).
         trust: longest step in any coordinate.
         seeds: trainings that a hypergradient is the mean of.
-        fresh: whether every meta-step has new minibatches and initial weights; else the first ones, always.
+        fresh: whether every meta-step has new minibatches and initial weights; else those of `key`, always.
         key: names all randomness.
         watch: shown the iteration and its objectives [S].
 
@@ -330,7 +330,9 @@ class Meta:
 
 
 def _seed(key: int, iteration: int, number: int) -> int:
-    """A whole number that names the randomness of one training."""
+    """A whole number that names the randomness of one training; the first is the key itself."""
+    if iteration == number == 0:
+        return key
     return int(np.random.SeedSequence([key, iteration, number]).generate_state(1)[0])
 
 
