@@ -254,7 +254,7 @@ def start(folder, scheduler, resume, **options):
     )
 
 
-@pytest.mark.parametrize("scheduler", ["full", "halving"])
+@pytest.mark.parametrize("scheduler", [pytest.param("full", marks=pytest.mark.slow), "halving"])
 def test_kill_and_resume_give_the_same_ledger(tmp_path, scheduler):
     assert start(tmp_path / "whole", scheduler, "new").wait() == 0
     whole = (tmp_path / "whole" / "ledger.jsonl").read_bytes()
