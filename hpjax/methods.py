@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hpjax.schedulers import Scheduler, hyperband, pbt
-from hpjax.search import Searcher, differential, random, tpe
+from hpjax.schedulers import Scheduler, full, hyperband, pbt
+from hpjax.search import Searcher, differential, gradient, random, tpe
 
 
 class Method(NamedTuple):
@@ -30,5 +30,6 @@ METHODS = {
         ),
         functools.partial(hyperband, promote="fresh"),
     ),
+    "gradient": Method(gradient, full),
     "pbt": Method(random, lambda epochs: pbt(epochs=epochs, every=max(1, epochs // 10))),
 }

@@ -119,14 +119,22 @@ def test_a_comparison_trains_gradients_beside_others(blobs):
         ({"epochs": hpjax.IntUniform(1, 3)}, {}, "make epochs a constant"),
         ({"patience": 2}, {}, "drop patience"),
         ({"horizon": hpjax.Uniform(1.0, 3.0)}, {}, "horizon has no derivative"),
-        ({}, {"scheduler": hpjax.halving(((1, 4), (2, 2)))}, "not halving"),
+        ({}, {"scheduler": hpjax.halving(((1, 4), (2, 2)))}, "gradient is a search with full"),
+        (
+            {},
+            {
+                "search": functools.partial(gradient, starts=2),
+                "scheduler": hpjax.halving(((1, 4), (2, 2))),
+            },
+            "not halving",
+        ),
         ({}, {"minimize": "error"}, "the error has no gradient"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_refusals(blobs, space, options, message):
     with pytest.raises(ValueError, match=message):
-        hpjax.tune(QUICK | space, blobs, search="gradient", trials=4, **options)
+        hpjax.tune(QUICK | space, blobs, **({"search": "gradient", "trials": 4} | options))
 
 
 # --- the search alone, on functions -----------------------------------------------------------------------------------
