@@ -86,15 +86,17 @@ class Live(NamedTuple):
 
 
 def along(grads: Any, direction: Any, like: Array) -> Array:
-    """-d loss / d learning rate of the step before: this step's gradient along the last direction, [] or [L+1].
+    """-d loss / d learning rate of the step before: this step's gradient along the last direction: [], [L+1] or [L+1 2].
 
     w_t = w_(t-1) - rate u_(t-1), so d loss(w_t) / d rate = -g_t . u_(t-1) (Baydin et al. 2018, equation 5).
     """
-    each = [
-        sum(jnp.vdot(g, u) for g, u in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
-        for a, b in zip(grads, direction)
-    ]
-    return jnp.stack(each) if jnp.ndim(like) else jnp.asarray(sum(each))
+    products = [{leaf: jnp.vdot(g[leaf], u[leaf]) for leaf in g} for g, u in zip(grads, direction)]
+    weights = jnp.stack([made["w"] for made in products])
+    others = [[v for n, v in made.items() if n != "w"] for made in products]
+    rest = jnp.stack([sum(made, jnp.zeros_like(weights[0])) for made in others])
+    if jnp.ndim(like) == 2:
+        return jnp.stack([weights, rest], 1)
+    return weights + rest if jnp.ndim(like) else (weights + rest).sum()
 
 
 def safe_sqrt(x: Array) -> Array:

@@ -27,8 +27,12 @@ class Slopes(NamedTuple):
     time: float  # of one network, in plain trainings
 
 
-def moving(space: Space) -> list[str]:
+def moving(space: Space, fidelity: int) -> list[str]:
     """The ranges of a space that have derivatives: continuous ones.
+
+    Args:
+        space: of the study.
+        fidelity: epochs that its networks train for.
 
     Raises:
         ValueError: a range that caps or stops training, which has none.
@@ -39,6 +43,10 @@ def moving(space: Space) -> list[str]:
             raise ValueError(
                 f"search gradient cannot differentiate through {name}; make epochs a constant and drop patience"
             )
+    if space.constants.get("epochs", fidelity) < fidelity:
+        raise ValueError(
+            f"search gradient trains for the scheduler's {fidelity} epochs, not {space.constants['epochs']}; give both the same"
+        )
     for name in names:
         if catalogue.base(name) not in hypergrad.RULES:
             raise ValueError(
@@ -47,14 +55,14 @@ def moving(space: Space) -> list[str]:
     return names
 
 
-def roots(space: Space, spec: Spec) -> list[str]:
+def roots(space: Space, spec: Spec, fidelity: int) -> list[str]:
     """The catalogue's names of what moves for networks of a shape: a condition may switch some off.
 
     Raises:
         ValueError: a range without effect on this shape, whose gradient would be a silent zero.
     """
     names = []
-    for name in moving(space):
+    for name in moving(space, fidelity):
         root = catalogue.base(name)
         conditional = space.ranges[name].condition is not None
         if not hypergrad.RULES[root].acts(spec):
@@ -82,7 +90,7 @@ def slopes(
         fresh: names fresh randomness, 0 for none.
         gradients: "explicit" or "autodiff".
     """
-    names = roots(space, spec)
+    names = roots(space, spec, target.fidelity)
     places = data.order.shape[-1]
     steps = target.fidelity * (places // (spec.batch_size or places))
     plan = Plan(
@@ -92,7 +100,7 @@ def slopes(
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in examples.folds)
     batch = spec.batch_size or full
-    mode = hypergrad.resolve(plan, "auto", count, batch, full, memory=MEMORY)
+    mode = hypergrad.resolve(plan, "auto" if names else "plain", count, batch, full, memory=MEMORY)
     fixed = {name: leaf for name, leaf in config.items() if name not in names}
     rows, many = len(unit), len(groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
@@ -111,14 +119,28 @@ def slopes(
         if root not in gradient:
             raise ValueError(f"the gradient of {name} needs {hypergrad.RULES[root].where}")
         slope = by_group(gradient[root])
-        if root != name:  # one layer's
-            slope = slope[..., int(name.rsplit("_", 1)[1]) - 1]
-        elif slope.ndim == 3:  # one number for all layers that have none of their own
-            own = [int(n.rsplit("_", 1)[1]) - 1 for n in space.names if n != root and catalogue.base(n) == root]  # fmt: skip
-            slope = np.delete(slope, own, -1).sum(-1)
+        if root != name:  # one layer's; a network without that layer does not feel it
+            layer = int(name.rsplit("_", 1)[1]) - 1
+            slope = slope[..., layer] if layer < slope.shape[-1] else np.zeros(slope.shape[:2])
+        elif slope.ndim == 3:  # of all layers that have none of their own
+            own = _own(space, root, unit, slope.shape[-1])
+            slope = np.where(own[:, None], 0.0, slope).sum(-1)
         chain[:, :, at] *= slope
     time = hypergrad.estimate(spec, steps, mode, count, batch, full).time
     return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, time)
+
+
+def _own(space: Space, root: str, unit: np.ndarray, layers: int) -> np.ndarray:
+    """Which layers have a value of their own, [m layers] bool."""
+    found = np.zeros((len(unit), layers), bool)
+    active = space.active(unit)
+    for name in (*space.ranges, *space.constants):
+        if name == root or catalogue.base(name) != root:
+            continue
+        layer = int(name.rsplit("_", 1)[1]) - 1
+        if layer < layers:
+            found[:, layer] |= active[:, space.names.index(name)] if name in space.ranges else True
+    return found
 
 
 def cost(time: float, epochs: Any) -> np.ndarray:

@@ -100,7 +100,7 @@ class Training:
                     "the error has no gradient; use minimize='loss' with search gradient"
                 )
             for spec in self.shapes:
-                slopes.roots(self.space, spec)
+                slopes.roots(self.space, spec, fidelity)
         self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,

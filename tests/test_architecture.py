@@ -24,7 +24,7 @@ MAY = {
     "slopes": {"catalogue", "hypergrad", "space", "train"},
     "population": {"devices", "slopes", "schedulers.base", "space", "plan", "train", "catalogue", "net"},
     "plan": {"catalogue"},
-    "hypergrad": {"plan", "devices", "train", "net", "catalogue", "tasks"},
+    "hypergrad": {"optimizers", "plan", "devices", "train", "net", "catalogue", "tasks"},
     "train": {"net", "backprop", "optimizers", "metrics", "catalogue", "tasks"},
     "backprop": {"net", "catalogue"},
     "net": {"catalogue"},

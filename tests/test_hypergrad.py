@@ -90,7 +90,7 @@ ALL_MODES = [
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("mode", "levels"), ALL_MODES)
 def test_constant_rate_on_a_quadratic(quadratic, mode, levels, steps):
-    rate = 0.03 if steps == 500 else 0.2
+    rate = 0.004 if steps == 500 else 0.2  # so that there is still something to learn at the end
     spec, config = quadratic.network(learning_rate=rate)
     found = hypergrad.hypergradient(
         quadratic.task, spec, config, steps=steps, mode=mode, levels=levels, split=quadratic.split
@@ -108,6 +108,7 @@ def test_constant_rate_on_a_quadratic(quadratic, mode, levels, steps):
 @pytest.mark.parametrize(("mode", "levels"), ALL_MODES)
 def test_schedule_on_a_quadratic(quadratic, mode, levels, steps):
     rates = 0.02 + 0.1 * np.random.default_rng(1).random(steps)
+    rates = 0.05 * rates if steps == 500 else rates
     spec, config = quadratic.network()
     found = hypergrad.hypergradient(
         quadratic.task, spec, config | {"learning_rate": rates}, {"learning_rate": "identity"}, steps, mode=mode,
@@ -126,7 +127,7 @@ def test_schedule_on_a_quadratic(quadratic, mode, levels, steps):
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(("mode", "levels"), ALL_MODES)
 def test_heavy_ball_on_a_quadratic(quadratic, mode, levels, steps):
-    rate, beta = 0.05, 0.8
+    rate, beta = 0.001 if steps == 500 else 0.05, 0.8
     spec, config = quadratic.network(learning_rate=rate, momentum=beta)
     found = hypergrad.hypergradient(
         quadratic.task, spec, config, {"learning_rate": "identity", "momentum": "identity"}, steps, mode=mode, levels=levels,
@@ -148,18 +149,24 @@ def test_heavy_ball_on_a_quadratic(quadratic, mode, levels, steps):
 
 
 @pytest.mark.parametrize("solver", ["cg", "neumann"])
-@pytest.mark.parametrize("name", ["l2", "weight_decay"])
-def test_implicit_is_ridge_regression(quadratic, solver, name):
+@pytest.mark.parametrize(
+    ("name", "momentum"),
+    [("l2", 0.0), ("weight_decay", 0.0), pytest.param("weight_decay", 0.5, marks=slow)],
+)
+def test_implicit_is_ridge_regression(quadratic, solver, name, momentum):
+    """With momentum, a decoupled decay is (1 - momentum) of itself: it is added to v = g / (1 - momentum)."""
     penalty = 0.1
-    spec, config = quadratic.network(learning_rate=0.4, **{name: penalty})
+    more = {"momentum": momentum} if momentum else {}
+    spec, config = quadratic.network(learning_rate=0.4 * (1 - momentum), **{name: penalty}, **more)
     found = hypergrad.hypergradient(
         quadratic.task, spec, config, {name: "identity"}, 800, mode="implicit", solver=solver, iterations=50 if solver == "cg" else 4000,
         split=quadratic.split,
     )  # fmt: skip
-    shifted = quadratic.hessian + penalty * np.eye(4)
+    share = 1 - momentum
+    shifted = quadratic.hessian + share * penalty * np.eye(4)
     w = np.linalg.solve(shifted, quadratic.hessian @ quadratic.best)
     slope = 2 / 10 * quadratic.valid_x.T @ (quadratic.valid_x @ w - quadratic.valid_y)
-    np.testing.assert_allclose(found.gradient[name], slope @ np.linalg.solve(shifted, -w), rtol=1e-9)  # fmt: skip
+    np.testing.assert_allclose(found.gradient[name], slope @ np.linalg.solve(shifted, -share * w), rtol=1e-9)  # fmt: skip
     assert found.info["stationarity"] < 1e-12
     assert found.info["residual"] < 1e-9
     unrolled = hypergrad.hypergradient(
@@ -198,6 +205,12 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
 
 
 @slow
+def test_implicit_keeps_a_decay_that_is_not_moved(quadratic):
+    spec, config = quadratic.network(learning_rate=0.3, l2=0.05, weight_decay=0.1)
+    take = partial(hypergrad.hypergradient, quadratic.task, spec, config, {"l2": "identity"}, 800, split=quadratic.split)  # fmt: skip
+    np.testing.assert_allclose(take(mode="implicit").gradient["l2"], take(mode="reverse").gradient["l2"], rtol=1e-9)  # fmt: skip
+
+
 def test_short_windows_are_biased_where_evolution_is_not(quadratic):
     spec, config = quadratic.network(learning_rate=0.05)
     take = partial(hypergrad.hypergradient, quadratic.task, spec, config, steps=40, split=quadratic.split)  # fmt: skip
@@ -418,6 +431,11 @@ REFUSED = [
     ({}, {"mode": "implicit"}, "does not move the optimum"),
     ({"l2": 0.1}, {"mode": "implicit", "wrt": "l2"}, "set batch_size=0"),
     ({"weight_decay": 0.1, "batch_size": 0}, {"mode": "implicit", "wrt": "weight_decay"}, "with adam use l2"),
+    ({"l1": 0.1, "batch_size": 0}, {"mode": "implicit", "wrt": "l1"}, "optimum lies at kinks"),
+    ({"l2": 0.1, "batch_size": 0}, {"mode": "implicit", "wrt": "l2", "objective": "curve"}, "the way there"),
+    ({"l2": 0.1, "batch_size": 0, "normalization": "batch"}, {"mode": "implicit", "wrt": "l2"}, "does not differentiate batch statistics"),
+    ({}, {"mode": "truncated", "window": 5, "segments": {"learning_rate": 4}}, "would leave the first segments"),
+    ({}, {"mode": "evolution", "window": 5, "wrt": "data_weights"}, "is for a few numbers"),
     ({}, {"mode": "truncated"}, "needs a window of 1 to 20 steps"),
     ({}, {"mode": "truncated", "window": 5, "wrt": "init_scale"}, "acts before the window"),
     ({}, {"mode": "evolution", "window": 5, "sigma": 0.0}, "sigma > 0"),
@@ -445,6 +463,24 @@ def test_a_schedule_of_the_wrong_length_names_both(blobs):
         hypergrad.hypergradient(
             blobs, spec, config | {"learning_rate": np.full(7, 0.1)}, steps=20, segments={"learning_rate": 10}
         )  # fmt: skip
+
+
+def test_a_schedule_without_segments_is_not_taken_for_layers(blobs):
+    spec, config = network(blobs, {"optimizer": "sgd"})
+    for name, value, message in (
+        ("learning_rate", np.full(20, 0.1), "has 20 values; give one number, or 3, one per layer"),
+        ("learning_rate", np.full((3, 5), 0.1), "has 3 x 5 values"),
+        ("eps", np.full(3, 1e-3), "has 3 values; give one number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            hypergrad.hypergradient(blobs, spec, config | {name: value}, steps=20)
+
+
+def test_weights_of_examples_count_where_they_are_not_moved(blobs):
+    spec, config = network(blobs, {"optimizer": "sgd"})
+    take = lambda **more: hypergrad.hypergradient(blobs, spec, config | more, steps=10, mode="plain").loss  # fmt: skip
+    assert take(data_weights=np.ones(len(blobs.x))) == take()
+    assert take(data_weights=np.zeros(len(blobs.x))) > take()
 
 
 def test_chunks_cover_the_horizon():

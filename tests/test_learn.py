@@ -113,4 +113,7 @@ def test_refusals(blobs):
     with pytest.raises(ValueError, match="training diverged from every start"):
         hypergrad.learn(blobs, spec, config, steps=STEPS, iterations=2, mode="forward")
     with pytest.raises(ValueError, match="30 segments for 20 steps"):
-        shape("learning_rate", 0.1, 30, 20, 2)
+        shape("learning_rate", 0.1, 30, 20, spec)
+    starts = [start(blobs)[1], start(blobs, momentum=0.9)[1]]
+    with pytest.raises(ValueError, match="the starts differ in momentum"):
+        hypergrad.learn(blobs, start(blobs)[0], starts, steps=STEPS)

@@ -60,6 +60,39 @@ def test_gradients_of_trials_are_central_differences(blobs):
     np.testing.assert_allclose(plain.trials["loss"], loss[:3], rtol=1e-9)
 
 
+@pytest.mark.slow
+def test_rates_of_single_layers(blobs):
+    """Constant for one, searched for another, for a layer that some networks lack, and a shape in which nothing moves."""
+    common = {
+        "optimizer": "sgd",
+        "dtype": "float64",
+        "batch_size": 16,
+        "epochs": 2,
+        "activation": "tanh",
+    }
+    space = common | {
+        "hidden": hpjax.Choice([(5,), (4, 4)]), "learning_rate": hpjax.LogUniform(1e-2, 0.5), "learning_rate_2": 0.1,
+        "learning_rate_3": hpjax.LogUniform(1e-2, 0.5),
+    }  # fmt: skip
+    step, rows = 1e-4, []
+    for kind in (0.25, 0.75):
+        for move in ((0, 0), (step, 0), (-step, 0), (0, step), (0, -step)):
+            rows.append([kind, 0.5 + move[0], 0.4 + move[1]])
+    found = hpjax.tune(space, blobs, search=given(np.array(rows)))
+    report = next(record for record in found.records if record["kind"] == "report")
+    assert found.space.names == ["hidden", "learning_rate", "learning_rate_3"]
+    for at in (0, 5):
+        loss = report["loss"][at : at + 5]
+        for column, pair in ((1, loss[1:3]), (2, loss[3:5])):
+            np.testing.assert_allclose(report["grad"][at][column], (pair[0] - pair[1]) / (2 * step), rtol=1e-4, atol=1e-10)  # fmt: skip
+    assert report["grad"][0][2] == 0
+    still = common | {"optimizer": hpjax.Choice(["sgd", "adam"]), "momentum": hpjax.Uniform(0.0, 0.9).when("optimizer", "sgd"), "hidden": (4,)}  # fmt: skip
+    found = hpjax.tune(still, blobs, search=given(np.array([[0.5, 0.25], [0.5, 0.75]])))
+    report = next(record for record in found.records if record["kind"] == "report")
+    assert report["grad"][1] == [0, 0]
+    assert report["grad"][0][0] != 0
+
+
 def test_networks_of_many_widths_share_programs(blobs):
     """Padded, a network's gradient is that of the network alone."""
     space = {"hidden": hpjax.Choice([(3,), (4,), (5,), (6,)]), "learning_rate": hpjax.LogUniform(1e-2, 1.0), "epochs": 2}  # fmt: skip
@@ -118,6 +151,7 @@ def test_a_comparison_trains_gradients_beside_others(blobs):
         ({"beta1": hpjax.Uniform(0.5, 0.9)}, {}, "needs optimizer adam or adamw"),
         ({"epochs": hpjax.IntUniform(1, 3)}, {}, "make epochs a constant"),
         ({"patience": 2}, {}, "drop patience"),
+        ({"epochs": 2}, {"scheduler": hpjax.full(4)}, "give both the same"),
         ({"horizon": hpjax.Uniform(1.0, 3.0)}, {}, "horizon has no derivative"),
         ({}, {"scheduler": hpjax.halving(((1, 4), (2, 2)))}, "gradient is a search with full"),
         (

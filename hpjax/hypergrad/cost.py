@@ -82,6 +82,8 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
     kept = item * 2 * batch * sum(spec.sizes[1:])
     inside = item * batch * (spec.inputs + 4 * sum(spec.sizes[1:])) + 5 * state
     match mode.name:
+        case "plain":
+            return Cost(mode, 1.0, inside)
         case "reverse":
             if mode.levels == 0:
                 return Cost(mode, 3.0, steps * (state + kept))
@@ -89,7 +91,7 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
         case "mixed":
             return Cost(mode, 2.0 + mode.levels, stored(steps, mode.levels) * state + inside)
         case "forward":
-            return Cost(mode, 1.0 + count, 2 * (1 + count) * state + inside)
+            return Cost(mode, 1.0 + count, 2 * (1 + count) * state + inside + count * kept)
         case "truncated":
             there = estimate(spec, mode.window, Mode("reverse", mode.levels), count, batch, full)
             return Cost(mode, 1 + (there.time - 1) * mode.window / steps, there.memory)
@@ -97,7 +99,11 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
             products = mode.iterations + 2 + 20 * (mode.solver == "neumann" and mode.rate is None)
             each = full / batch / steps
             return Cost(mode, 1 + 2 * products * each, 6 * state + inside * full // batch)
-    return Cost(mode, 1 + 2.0 * mode.pairs, 2 * (2 * mode.pairs + 1) * state + inside)
+    return Cost(
+        mode,
+        1 + 2.0 * mode.pairs,
+        2 * (2 * mode.pairs + 1) * state + inside + 2 * mode.pairs * kept,
+    )
 
 
 def free_memory() -> int:

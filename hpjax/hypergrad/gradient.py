@@ -18,6 +18,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from hpjax import devices, tasks, train
 from hpjax.catalogue import Spec, Target, one
 from hpjax.hypergrad import coordinates as on
+from hpjax.hypergrad import cost
 from hpjax.hypergrad.cost import Mode, numbers
 from hpjax.hypergrad.evolution import evolution
 from hpjax.hypergrad.forward import forward
@@ -224,10 +225,11 @@ def setup(
         values = dict(config)
         if "data_weights" in scales:
             values.setdefault("data_weights", np.ones(len(task.x)))
-            if np.shape(values["data_weights"]) != (len(task.x),):
-                raise ValueError(
-                    f"data_weights has {np.size(values['data_weights'])} values for {len(task.x)} examples of {task.name}"
-                )
+        weights = values.get("data_weights")
+        if weights is not None and np.shape(weights) != (len(task.x),):
+            raise ValueError(
+                f"data_weights has {np.size(weights)} values for {len(task.x)} examples of {task.name}"
+            )
         missing = [name for name in scales if name not in values]
         if missing:
             raise ValueError(
@@ -245,6 +247,11 @@ def setup(
     examples = train.examples_of(task, [split] * len(keys))
     size = spec.batch_size or len(split.train)
     epochs = -(-(steps + (objective == "next")) // -(-len(split.train) // size))
+    needed = 4 * len(keys) * epochs * -(-len(split.train) // size) * size
+    if needed > cost.SHARE * cost.free_memory():
+        raise ValueError(
+            f"the minibatches of {steps} steps take {needed / 2**20:.0f} MiB, more than half of what is free; take fewer steps"
+        )
     data = train.prepare(examples, 1, keys, epochs, spec)
     normals = np.stack([train.normals(seed, 0, 0, 0, spec) for seed in keys])
     return Setup(plan, config, examples, data, normals, size, len(split.train))

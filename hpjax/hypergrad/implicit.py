@@ -1,6 +1,6 @@
 """Implicit mode: the gradient at a stationary point of training, from the implicit function theorem.
 
-Where  G(w, h) = d training loss / d w + weight_decay W = 0,  dw/dh = -(dG/dw)^-1 dG/dh, so with v solving
+Where  G(w, h) = d training loss / d w (+ decoupled decay) = 0,  dw/dh = -(dG/dw)^-1 dG/dh, so with v solving
 (dG/dw + damping) v = d objective / d w,
 
     d objective / d h = direct part - v . dG/dh
@@ -43,14 +43,10 @@ def implicit(
     """
     hyper = process.hyper(coordinates)
     state = process.advance(process.begin(hyper), hyper, process.clock(hyper))
-    params, start = state.params, jnp.zeros((), jnp.int32)
+    params = state.params
 
     def stationary(params, coordinates):
-        h = process.hyper(coordinates).constant
-        grads, _ = process.gradient(params, state.stats, h, start)
-        if "weight_decay" not in h:
-            return grads
-        return tuple(g | {"w": g["w"] + h["weight_decay"] * p["w"]} for g, p in zip(grads, params))
+        return process.rest(params, state.stats, process.hyper(coordinates).constant)
 
     def objective(params, coordinates):
         return process.end(state._replace(params=params), process.hyper(coordinates))
@@ -59,7 +55,9 @@ def implicit(
     still, product = jax.linearize(lambda params: stationary(params, coordinates), params)
     times = lambda v: jax.tree.map(lambda a, d: a + damping * d, product(v), v)
     if solver == "cg":
-        v, _ = jax.scipy.sparse.linalg.cg(times, b, tol=0.0, atol=0.0, maxiter=iterations)
+        v, _ = jax.scipy.sparse.linalg.cg(
+            times, b, tol=4 * float(jnp.finfo(loss.dtype).eps), maxiter=iterations
+        )
     else:
         step = 0.5 / _largest(times, b) if rate is None else jnp.asarray(rate, loss.dtype)
         minus = lambda a, x: jax.tree.map(lambda p, q: p - step * q, a, x)

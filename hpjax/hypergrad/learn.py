@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hpjax.catalogue import Spec
@@ -213,7 +215,7 @@ def learn(
         ValueError: as `hypergradient`; settings out of bounds; or every start diverged at once.
 
     A start whose loss or gradient is not finite goes back to where it last was finite, and e times lower with its learning
-    rate (where that is learned); it never touches the others.
+    rate (where that is learned), and takes half as long steps from then on; it never touches the others.
 
     Example:
         >>> import hpjax
@@ -242,20 +244,34 @@ def learn(
     count = sum(ready.config[name][0].size for name in scales)
     width = width_of(plan, ready.batch, starts * seeds)
     chosen = resolve(plan, mode, count, ready.batch, ready.full, width, memory=memory, **settings)
+    for name, value in ready.config.items():
+        if name not in scales and (value != value[0]).any():
+            raise ValueError(
+                f"the starts differ in {name}, which is not learned; name it in wrt, or give them the same"
+            )
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.config.items() if n not in scales}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
     place = on.encode(ready.config, scales)
-    meta = Meta(place, rule, rate, clip, trust)
-    values = lambda at: {
-        n: np.asarray(on.SCALES[s].back(at[n]), np.float64) for n, s in scales.items()
-    }
+    meta = Meta(place, rule, rate, clip, trust, scales.get("learning_rate", "log") == "log")
+
+    def values(at):
+        with jax.enable_x64(True):
+            return {n: np.asarray(on.SCALES[s].back(jnp.asarray(at[n]))) for n, s in scales.items()}
+
     rows, path = [], []
     for iteration in range(iterations):
         ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
         begun = time.perf_counter()
         many = {n: np.repeat(v, seeds, 0) for n, v in meta.place.items()}
         loss, _, slopes, _ = carry_out(
-            plan, chosen, many, fixed, ready.data, group, ready.normals[group], seed=iteration
+            plan,
+            chosen,
+            many,
+            fixed,
+            ready.data,
+            group,
+            ready.normals[group],
+            seed=_seed(key, iteration, 0),
         )
         mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)
         loss, slopes = mean(loss), {n: mean(g) for n, g in slopes.items()}
@@ -279,10 +295,17 @@ class Meta:
     Args:
         place: name -> coordinates [S ...].
         rule, rate, clip, trust: as for `learn`.
+        log: whether learning rates are moved on their logarithm.
     """
 
     def __init__(
-        self, place: dict[str, np.ndarray], rule: str, rate: float, clip: float, trust: float
+        self,
+        place: dict[str, np.ndarray],
+        rule: str,
+        rate: float,
+        clip: float,
+        trust: float,
+        log: bool = True,
     ):
         self.place = {n: v.copy() for n, v in place.items()}
         self.good = {n: v.copy() for n, v in place.items()}
@@ -290,7 +313,9 @@ class Meta:
         zeros = lambda: {n: np.zeros_like(v) for n, v in place.items()}
         self.mean, self.square, self.last = zeros(), zeros(), zeros()
         self.size = {n: np.ones_like(v) for n, v in place.items()}
+        self.log = log
         self.steps = np.zeros(len(next(iter(place.values()))), np.int64)
+        self.short = np.ones(len(self.steps))  # part of a step that a rescued start still takes
 
     def step(self, loss: np.ndarray, slopes: dict[str, np.ndarray]):
         """Moves every start; returns each one's gradient norm, cosine with the last, and whether it was rescued, [S] each."""
@@ -301,6 +326,7 @@ class Meta:
         with np.errstate(invalid="ignore", divide="ignore"):
             cosine = (flat * before).sum(1) / (norm * np.linalg.norm(before, axis=1))
         self.steps += ~lost
+        self.short = np.where(lost, 0.5 * self.short, self.short)
         for name, place in self.place.items():
             each = (slice(None),) + (None,) * (place.ndim - 1)
             slope = np.where(lost[each], 0.0, np.clip(slopes[name], -self.clip, self.clip))
@@ -320,10 +346,12 @@ class Meta:
                 )
                 move = -self.rate * self.size[name] * np.sign(slope)
             self.good[name] = keep(place, self.good[name])
-            back = self.good[name] - (1.0 if name == "learning_rate" else 0.0)
+            back = self.good[name]
+            if name == "learning_rate":
+                back = back - 1.0 if self.log else back / np.e
             self.good[name] = np.where(lost[each], back, self.good[name])
             self.place[name] = np.where(
-                lost[each], back, place + np.clip(move, -self.trust, self.trust)
+                lost[each], back, place + np.clip(self.short[each] * move, -self.trust, self.trust)
             )
             self.last[name] = keep(slopes[name], self.last[name])
         return norm, cosine, lost

@@ -7,7 +7,7 @@ from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.implicit import SOLVERS
 from hpjax.hypergrad.process import Plan
 
-IMPLICIT = ("l1", "l2", "weight_decay", "label_smoothing", "data_weights")
+IMPLICIT = ("l2", "weight_decay", "label_smoothing", "data_weights")
 
 
 def resolve(
@@ -39,6 +39,14 @@ def resolve(
     if mode == "truncated" and "init_scale" in names and window != steps:
         raise ValueError(
             "init_scale acts before the window of mode='truncated'; use reverse, mixed or forward"
+        )
+    if mode == "truncated" and plan.segments and window != steps:
+        raise ValueError(
+            "mode='truncated' would leave the first segments of a schedule without a gradient; use reverse, mixed or forward"
+        )
+    if mode == "evolution" and ("data_weights" in names or any(s > 64 for _, s in plan.segments)):
+        raise ValueError(
+            "mode='evolution' is for a few numbers; use mixed or reverse for weights of examples and long schedules"
         )
     if mode == "evolution" and (pairs < 1 or sigma <= 0):
         raise ValueError(f"evolution needs pairs >= 1 and sigma > 0, got {pairs} and {sigma}")
@@ -75,7 +83,12 @@ def resolve(
 
 def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
     """Refuses what has no gradient at a stationary point of training."""
+    spec = plan.spec
     for name in names:
+        if name == "l1":
+            raise ValueError(
+                "mode='implicit' has no gradient of l1, whose optimum lies at kinks; use reverse, mixed or forward, or l2"
+            )
         if name not in IMPLICIT:
             raise ValueError(
                 f"mode='implicit' has no gradient of {name}, which does not move the optimum that training converges to; "
@@ -83,6 +96,20 @@ def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
             )
     if plan.segments:
         raise ValueError("mode='implicit' has no schedules; use reverse, mixed or forward")
+    if plan.objective == "curve":
+        raise ValueError(
+            "mode='implicit' knows no objective 'curve', the way there; use validation or train"
+        )
+    if spec.normalization == "batch":
+        raise ValueError(
+            "mode='implicit' does not differentiate batch statistics; use normalization='layer' or another mode"
+        )
+    if "clip_norm" in spec.features and "weight_decay" in spec.features:
+        raise ValueError(
+            "mode='implicit' cannot have clip_norm beside weight_decay; drop one, or use l2"
+        )
+    if spec.sampling == "replacement" and spec.batch_size:
+        whole = False
     if not whole or {"dropout", "input_noise"} & set(plan.spec.features):
         raise ValueError(
             "mode='implicit' needs training on the whole training part without noise; set batch_size=0"

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax import net, train
-from hpjax.catalogue import Config, Spec
+from hpjax import net, optimizers, train
+from hpjax.catalogue import TRACED, Config, Spec
 from hpjax.hypergrad.coordinates import decode
 from hpjax.net import Array, Batch
 
@@ -63,6 +63,9 @@ class Process(NamedTuple):
     report: Callable[
         [State, Hyper], dict
     ]  # validation error and training loss, where the plan wants them
+    rest: Callable[
+        ..., Any
+    ]  # (params, stats, h) -> what is zero where training with the whole training part stands still
     lost: bool  # whether the objective or the state depends on (stats, data loss)
 
     def step(self, state: State, h: Config, t: Array) -> State:
@@ -118,8 +121,8 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
 
     def hyper(coordinates: dict) -> Hyper:
         values = net.cast(decode(coordinates, scales), spec)
-        which = lambda name: jnp.arange(plan.steps, dtype=jnp.int32) * segments[name] // plan.steps
-        scheduled = {name: values[name][which(name)] for name in segments}
+        which = lambda name: np.arange(plan.steps, dtype=np.int64) * segments[name] // plan.steps
+        scheduled = {name: values[name][which(name).astype(np.int32)] for name in segments}
         return Hyper({n: v for n, v in values.items() if n not in segments}, scheduled)
 
     def batch(h: Config, t: Array) -> Batch:
@@ -129,8 +132,8 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         weight = (number * size + jnp.arange(size, dtype=jnp.int32) < count).astype(dtype)
         x, y = train.inputs(spec, data, group, index)
         noise = jax.random.fold_in(jax.random.fold_in(key, epoch), number)
-        importance = h["data_weights"][index] if "data_weights" in scales else None
-        return Batch(x, y, weight, noise, importance)
+        importance = h.get("data_weights", fixed.get("data_weights"))
+        return Batch(x, y, weight, noise, None if importance is None else importance[index])
 
     def config(h: Config) -> Config:
         return fixed | {name: value for name, value in h.items() if name != "data_weights"}
@@ -185,8 +188,26 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         values = h.constant | {name: value[-1] for name, value in h.scheduled.items()}
         return {"error": scores(state, values, False)[1], "train": scores(state, values, True)[0]}
 
+    def rest(params, stats, h):
+        grads, _ = gradient(params, stats, h, jnp.zeros((), jnp.int32))
+        if "weight_decay" not in spec.features:
+            return grads
+        full = config(h)
+        decay = full["weight_decay"]
+        if spec.optimizer == "nesterov" or (
+            spec.optimizer == "sgd" and "momentum" in spec.features
+        ):
+            # the decay is added to v = g / (1 - momentum)
+            kept = lambda layer: decay * (1 - optimizers.in_layer(full["momentum"], layer, "w"))
+        else:
+            kept = lambda layer: decay
+        return tuple(
+            g | {"w": g["w"] + kept(layer) * p["w"]}
+            for layer, (g, p) in enumerate(zip(grads, params))
+        )
+
     lost = spec.normalization == "batch" or plan.objective == "curve"
-    return Process(plan.steps, hyper, begin, loss, gradient, update, end, report, lost)
+    return Process(plan.steps, hyper, begin, loss, gradient, update, end, report, rest, lost)
 
 
 def with_real(tree: Any, real: list) -> Any:
@@ -206,33 +227,56 @@ def _real(leaf) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
 
 
-def shape(name: str, value: Any, segments: int, steps: int, layers: int) -> np.ndarray:
-    """A hyperparameter's values as [S] or [S layers], from one number, one per layer, or the whole schedule.
+def shape(name: str, value: Any, segments: int | None, steps: int, spec: Spec) -> np.ndarray:
+    """A hyperparameter's values, with a leading axis of `segments` where it has a schedule.
+
+    Args:
+        name: of the hyperparameter.
+        value: one number, one per layer, for learning rate and momentum also one for a layer's weights and one for the rest
+            of it, [L+1 2]; or a whole schedule of these, which is what S values are taken for.
+        segments: S stretches of the steps, None for no schedule.
+        steps: T.
+        spec: of the network.
 
     Raises:
-        ValueError: a schedule of another length than asked for; names both.
+        ValueError: values for another number of layers or stretches; names both.
     """
+    value = np.asarray(value, np.float64)
+    per = TRACED[name].per if name in TRACED else None
+    layers = {"weights": len(spec.hidden) + 1, "hidden": len(spec.hidden)}.get(per or "", 0)
+    single = [
+        (),
+        *([(layers,)] if layers else []),
+        *([(layers, 2)] if name in ("learning_rate", "momentum") else []),
+    ]
+    if segments is None:
+        if value.shape not in single:
+            each = f"one number, or {layers}, one per layer" if layers else "one number"
+            raise ValueError(
+                f"{name} has {' x '.join(map(str, value.shape))} values; give {each}, or name it in segments if it is a schedule"
+            )
+        return value
     if not 1 <= segments <= steps:
         raise ValueError(
             f"{name} has {segments} segments for {steps} steps; give from 1 to {steps}"
         )
-    value = np.asarray(value, np.float64)
-    if value.ndim == 0:
-        return np.full(segments, value)
-    if len(value) == segments:
+    if value.ndim and len(value) == segments and value.shape[1:] in single:
         return value
-    if len(value) == layers:
+    if value.shape in single:
         return np.tile(value, (segments,) + (1,) * value.ndim)
+    per_layer = f", or one per layer ({layers})" if layers else ""
     raise ValueError(
-        f"the schedule of {name} has length {len(value)}, but {segments} segments are asked for; "
-        f"give {segments} values, or one per layer ({layers})"
+        f"the schedule of {name} has length {len(value)}, but {segments} segments are asked for; give {segments} values{per_layer}"
     )
 
 
 def resized(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config whose scheduled leaves have the lengths that a plan says."""
-    layers = len(plan.spec.hidden) + 1
-    made = dict(config)
-    for name, segments in plan.segments:
-        made[name] = shape(name, config[name], segments, plan.steps, layers)
-    return made
+    """A config whose leaves have the lengths that a plan says."""
+    segments = dict(plan.segments)
+    whole = ("data_weights",)
+    return {
+        name: np.asarray(value, np.float64)
+        if name in whole
+        else shape(name, value, segments.get(name), plan.steps, plan.spec)
+        for name, value in config.items()
+    }

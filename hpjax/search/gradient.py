@@ -42,7 +42,7 @@ class State(NamedTuple):
     ready: tuple[tuple[int, np.ndarray], ...]  # (start, point [D]) to be asked next
     out: dict[int, tuple[int, np.ndarray]]  # trial -> (start, point) in flight
     asked: int
-    drawn: int  # points drawn from the space
+    drawn: int  # points drawn from the space, restarts included
     fresh: object  # state of the search that draws them
     note: dict  # what happened in the last report: rescued, restarted
     key: tuple  # names the draws of restarts
@@ -132,6 +132,7 @@ def gradient(
             )
         made, out, ready = list(state.starts), dict(state.out), list(state.ready)
         note: dict[str, int] = {}
+        drawn = state.drawn
         for trial, unit, loss, slope in zip(told.trial.tolist(), told.unit, told.loss, told.grad):
             at, _ = out.pop(trial, (None, None))
             if at is None:  # given to look at first: a start of its own
@@ -140,13 +141,15 @@ def gradient(
             start, point, what = followed(made[at], np.array(unit), float(loss), slope)
             if point is None:
                 note[what] = note.get(what, 0) + 1
-                point = generator((*state.key, int(trial) + len(made))).random(width)
-                start = begun(point)
+                point = generator((*state.key, drawn)).random(width)
+                start, drawn = begun(point), drawn + 1
             elif what:
                 note[what] = note.get(what, 0) + 1
             made[at] = start
             ready.append((at, point))
-        return state._replace(starts=tuple(made), ready=tuple(ready), out=out, note=note)
+        return state._replace(
+            starts=tuple(made), ready=tuple(ready), out=out, note=note, drawn=drawn
+        )
 
     def followed(start: Start, unit, loss, slope):
         """A descent after one more evaluation: itself, its next point (None: draw another), and what befell it."""
