@@ -240,7 +240,7 @@ CASES = [
         {"optimizer": "rmsprop", "learning_rate": 0.01, "eps": 1e-3, "normalization": "batch", "schedule": "exponential"},
         ("learning_rate", "beta2", "eps", "decay_rate"),
     ),
-    ({"optimizer": "damped", "momentum": 0.6, "learning_rate": 0.1, "normalization": "layer", "schedule": "warmup_cosine", "warmup": 0.3}, ("learning_rate", "momentum", "warmup")),
+    ({"optimizer": "damped", "momentum": 0.6, "learning_rate": 0.1, "normalization": "layer", "schedule": "warmup_cosine", "warmup": 0.31}, ("learning_rate", "momentum", "warmup")),
     ({"optimizer": "adagrad", "learning_rate": 0.05, "eps": 1e-2, "residual": True, "hidden": (5, 5)}, ("learning_rate", "eps", "init_scale")),
     ({"optimizer": "sgd", "learning_rate": 0.05, "schedule": "hypergradient", "hypergradient_rate": 1e-2}, ("learning_rate", "hypergradient_rate")),
 ]  # fmt: skip

@@ -139,7 +139,9 @@ def test_finite_spaces_are_used_up_without_a_fault(name):
         assert len(found.trials) == 6
 
 
-@pytest.mark.parametrize("name", MODELLING)
+@pytest.mark.parametrize(
+    "name", [pytest.param("bayes", marks=pytest.mark.slow), *(n for n in MODELLING if n != "bayes")]
+)
 def test_better_than_random_on_a_bowl(name):
     best = lambda finder, seed: hpjax.minimize(
         bowl, BOWL, search=finder, trials=80, seed=seed, batch=5

@@ -80,7 +80,7 @@ def test_rates_of_single_layers(blobs):
             rows.append([kind, 0.5 + move[0], 0.4 + move[1]])
     found = hpjax.tune(space, blobs, search=given(np.array(rows)))
     report = next(record for record in found.records if record["kind"] == "report")
-    assert found.space.names == ["hidden", "learning_rate", "learning_rate_3"]
+    assert found.space.names == ("hidden", "learning_rate", "learning_rate_3")
     for at in (0, 5):
         loss = report["loss"][at : at + 5]
         for column, pair in ((1, loss[1:3]), (2, loss[3:5])):

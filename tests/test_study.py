@@ -281,6 +281,7 @@ def test_kill_and_resume_give_the_same_ledger(tmp_path, scheduler):
     assert result.stopped == "done"
 
 
+@pytest.mark.slow
 def test_resume_makes_live_networks_again_with_and_without_a_checkpoint(tmp_path, monkeypatch):
     """Interrupted after every report in turn, with the checkpoint that stood at that moment, or a broken or older one."""
     from hpjax import assemble
