@@ -101,6 +101,7 @@ def draw(folder: Path) -> list[dict]:
         for name in found["names"][1:]:
             p = analysis.wilcoxon(final["gradient"], final[name])
             criteria.append(Criterion(f"{part}: one-sided p that gradient ends below {name}", p, 0.05, at_least=False))  # fmt: skip
+    axes[0, 0].legend()
     if others:
         found = read(folder / "population.json")
         rounds = [np.array([np.nan if v is None else v for v in row], float) for row in found["losses"]]  # fmt: skip
