@@ -88,7 +88,7 @@ def gradient(
         ...     unit, state = search.ask(state, (0, trial), 1, 1)
         ...     told = Told(np.array([trial]), unit, (unit[:, 0] - 0.3) ** 2, np.ones(1), np.ones(1, bool), 2 * (unit - 0.3))
         ...     state, best = search.tell(state, told), min(best, told.loss[0])
-        >>> best < 1e-4
+        >>> bool(best < 1e-4)
         True
     """
     moving = np.array([dim.kind == "continuous" and not dim.structural for dim in dims], bool)
