@@ -66,13 +66,9 @@ def contestants() -> dict:
 
 def arguments(made, networks: int, data) -> tuple:
     """What a compiled program takes, as `hypergrad.carry_out` gives it."""
-    from hpjax.hypergrad import coordinates
-
-    scales = dict(made.plan.scales)
     many = lambda tree: {n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()}  # fmt: skip
-    fixed = {n: v for n, v in made.config.items() if n not in scales}
     group = np.zeros(networks, np.int32)
-    return (data, np.uint32(0), np.uint32(0), many(coordinates.encode(made.config, scales)), many(fixed), group, made.normals[group])  # fmt: skip
+    return (data, np.uint32(0), np.uint32(0), many(made.coordinates), many(made.fixed), group, made.normals[group])  # fmt: skip
 
 
 def run(flags: Flags, folder: Path) -> None:

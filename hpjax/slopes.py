@@ -12,9 +12,8 @@ from hpjax.catalogue import Config, Spec, Target
 from hpjax.hypergrad import Plan
 from hpjax.space import LogUniform, Space, Uniform
 
-MEMORY = (
-    2 * 2**30
-)  # bytes that a block's gradients may take; fixed, so that equal studies choose equal modes
+# bytes that one network's gradient may take; fixed, so that equal studies choose equal modes
+MEMORY = 2 * 2**30
 
 
 class Slopes(NamedTuple):

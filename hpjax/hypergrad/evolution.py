@@ -50,12 +50,16 @@ def evolution(
         cut = lambda a: jax.lax.dynamic_slice_in_dim(a, start, length)
         return cut(t), jax.tree.map(cut, scheduled)
 
+    def drawn(number):
+        name = jax.random.fold_in(key, number)
+        return sigma * jax.random.normal(name, (pairs, flat.size), flat.dtype)
+
+    def moved(draw):
+        return jnp.concatenate([flat + draw, flat - draw])
+
     def run(states, number, start, length, total):
         """All copies through one window: their states, the draws so far, and each copy's loss."""
-        draw = sigma * jax.random.normal(
-            jax.random.fold_in(key, number), (pairs, flat.size), flat.dtype
-        )
-        moved = jnp.concatenate([flat + draw, flat - draw])
+        draw = drawn(number)
 
         def one(state, at):
             hyper = process.hyper(restore(at))
@@ -64,7 +68,7 @@ def evolution(
                 return new, process.end(new, hyper)
             return new, (new.total - state.total) / process.steps
 
-        states, losses = jax.vmap(one)(states, moved)
+        states, losses = jax.vmap(one)(states, moved(draw))
         return states, total + draw, losses
 
     def estimate(total, losses):
@@ -72,9 +76,8 @@ def evolution(
         difference = jnp.where(jnp.isfinite(difference), difference, 0)
         return (total * difference[:, None]).mean(0) / (2 * sigma**2)
 
-    first = jax.random.normal(jax.random.fold_in(key, 0), (pairs, flat.size), flat.dtype) * sigma
     begun = jax.vmap(lambda at: process.begin(process.hyper(restore(at))))
-    states = begun(jnp.concatenate([flat + first, flat - first]))
+    states = begun(moved(drawn(0)))
     each = state.total is not None
 
     def window_of(carry, number):

@@ -57,6 +57,26 @@ class Setup(NamedTuple):
     batch: int  # examples a minibatch
     full: int  # examples of the training part
 
+    @property
+    def scales(self) -> dict[str, str]:
+        """Of what is differentiated, by name."""
+        return dict(self.plan.scales)
+
+    @property
+    def differentiated(self) -> int:
+        """How many numbers are differentiated, of one network."""
+        return sum(self.config[name][0].size for name in self.scales)
+
+    @property
+    def coordinates(self) -> dict[str, np.ndarray]:
+        """Where to differentiate, [P ...] by name."""
+        return on.encode(self.config, self.scales)
+
+    @property
+    def fixed(self) -> dict[str, np.ndarray]:
+        """Config leaves [P ...] that are not differentiated."""
+        return {name: value for name, value in self.config.items() if name not in self.scales}
+
 
 def hypergradient(
     task: Task,
@@ -158,17 +178,28 @@ def hypergradients(
         A Hypergradient whose arrays lead with [P].
     """
     ready = setup(task, spec, configs, wrt, steps, keys=(key,), segments=segments, objective=objective, split=split, gradients=gradients)  # fmt: skip
-    count = sum(ready.config[name][0].size for name, _ in ready.plan.scales)
     width = width_of(ready.plan, ready.batch, len(configs))
     chosen = resolve(
-        ready.plan, mode, count, ready.batch, ready.full, width, memory=memory, **settings
+        ready.plan,
+        mode,
+        ready.differentiated,
+        ready.batch,
+        ready.full,
+        width,
+        memory=memory,
+        **settings,
     )
-    scales = dict(ready.plan.scales)
-    coordinates = on.encode(ready.config, scales)
-    fixed = {name: value for name, value in ready.config.items() if name not in scales}
+    coordinates, scales = ready.coordinates, ready.scales
     group = np.zeros(len(configs), np.int32)
     loss, state, gradient, info = carry_out(
-        ready.plan, chosen, coordinates, fixed, ready.data, group, ready.normals[group], seed=key
+        ready.plan,
+        chosen,
+        coordinates,
+        ready.fixed,
+        ready.data,
+        group,
+        ready.normals[group],
+        seed=key,
     )
     values = {name: ready.config[name] for name in scales}
     return Hypergradient(loss, gradient, coordinates, values, scales, chosen, info, state)
@@ -321,12 +352,7 @@ def carry_out(
         each = real(coordinates), real(fixed), fill(group), fill(np.asarray(normal, dtype))
         loss, state, gradient, info = call(data, *names, *each)
         cut = lambda a: np.asarray(a)[:count]
-        return (
-            cut(loss),
-            jax.tree.map(cut, state),
-            jax.tree.map(cut, gradient),
-            jax.tree.map(cut, info),
-        )
+        return jax.tree.map(cut, (loss, state, gradient, info))
 
 
 @functools.lru_cache(maxsize=64)

@@ -160,11 +160,9 @@ class Replay(NamedTuple):
 
 def trained(ready: Setup, group: np.ndarray):
     """Plain training of a setup's one config in each of these groups: as `carry_out`."""
-    scales, count = dict(ready.plan.scales), len(group)
-    many = lambda tree: {n: np.repeat(np.asarray(v), count, 0) for n, v in tree.items()}
-    fixed = {n: v for n, v in ready.config.items() if n not in scales}
+    many = lambda tree: {n: np.repeat(v, len(group), 0) for n, v in tree.items()}
     group = group.astype(np.int32)
-    return carry_out(ready.plan, Mode("plain"), many(on.encode(ready.config, scales)), many(fixed), ready.data, group, ready.normals[group])  # fmt: skip
+    return carry_out(ready.plan, Mode("plain"), many(ready.coordinates), many(ready.fixed), ready.data, group, ready.normals[group])  # fmt: skip
 
 
 def learn(
@@ -240,19 +238,21 @@ def learn(
     ready = setup(
         task, spec, configs, wrt, steps, keys=names(0), segments=segments, objective=objective, split=split, gradients=gradients
     )  # fmt: skip
-    plan, scales, starts = ready.plan, dict(ready.plan.scales), len(configs)
-    count = sum(ready.config[name][0].size for name in scales)
+    plan, scales, starts = ready.plan, ready.scales, len(configs)
     width = width_of(plan, ready.batch, starts * seeds)
-    chosen = resolve(plan, mode, count, ready.batch, ready.full, width, memory=memory, **settings)
-    for name, value in ready.config.items():
-        if name not in scales and (value != value[0]).any():
+    chosen = resolve(
+        plan, mode, ready.differentiated, ready.batch, ready.full, width, memory=memory, **settings
+    )
+    for name, value in ready.fixed.items():
+        if (value != value[0]).any():
             raise ValueError(
                 f"the starts differ in {name}, which is not learned; name it in wrt, or give them the same"
             )
-    fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.config.items() if n not in scales}
+    fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
-    place = on.encode(ready.config, scales)
-    meta = Meta(place, rule, rate, clip, trust, scales.get("learning_rate", "log") == "log")
+    meta = Meta(
+        ready.coordinates, rule, rate, clip, trust, scales.get("learning_rate", "log") == "log"
+    )
 
     def values(at):
         with jax.enable_x64(True):
@@ -285,7 +285,7 @@ def learn(
                 "training diverged from every start; lower the learning rate that they begin with"
             )
     history = History(*(np.array(column) for column in zip(*rows)))
-    kept = {n: v[0] for n, v in ready.config.items() if n not in scales}
+    kept = {n: v[0] for n, v in ready.fixed.items()}
     return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, values(meta.place), {n: np.array([at[n] for at in path]) for n in path[0]}, history, chosen)  # fmt: skip
 
 

@@ -23,6 +23,10 @@ class Hyper(NamedTuple):
     constant: dict[str, Array]
     scheduled: dict[str, Array]  # [T ...] one for every step
 
+    def at(self, step: int) -> Config:
+        """Those of one step, counted from the end where negative."""
+        return self.constant | {name: value[step] for name, value in self.scheduled.items()}
+
 
 class State(NamedTuple):
     """What training carries from step to step."""
@@ -139,8 +143,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         return fixed | {name: value for name, value in h.items() if name != "data_weights"}
 
     def begin(h: Hyper) -> State:
-        first = {name: value[0] for name, value in h.scheduled.items()}
-        started = train.trainer(spec).init(normal, config(h.constant | first))
+        started = train.trainer(spec).init(normal, config(h.at(0)))
         total = jnp.zeros((), dtype) if plan.objective == "curve" else None
         return State(started.params, started.stats, started.opt, total)
 
@@ -163,8 +166,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state)
 
     def end(state: State, h: Hyper) -> Any:
-        last = {name: value[-1] for name, value in h.scheduled.items()}
-        values = h.constant | last
+        values = h.at(-1)
         if state.total is not None:
             return state.total / plan.steps
         if plan.objective == "next":
@@ -185,7 +187,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
     def report(state: State, h: Hyper) -> dict:
         if not plan.report:
             return {}
-        values = h.constant | {name: value[-1] for name, value in h.scheduled.items()}
+        values = h.at(-1)
         return {"error": scores(state, values, False)[1], "train": scores(state, values, True)[0]}
 
     def rest(params, stats, h):
