@@ -36,7 +36,7 @@ class Tune:
         "digits"  # a name that `hpjax tasks` lists, or a file
     )
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    search: str = "random"  # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, hyperband, bohb, dehb, pbt
+    search: str = "random"  # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
     scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = (
         None  # how long each network lives; halving where absent, unless the search brings its own
     )

@@ -31,5 +31,8 @@ METHODS = {
         functools.partial(hyperband, promote="fresh"),
     ),
     "gradient": Method(gradient, full),
+    "gradient_renewed": Method(
+        functools.partial(gradient, accept=False), functools.partial(full, renew=True)
+    ),
     "pbt": Method(random, lambda epochs: pbt(epochs=epochs, every=max(1, epochs // 10))),
 }

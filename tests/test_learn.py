@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import hpjax
-from hpjax import hypergrad
+from hpjax import hypergrad, report
+from hpjax.hypergrad.coordinates import encode, values
 from hpjax.hypergrad.learn import Meta
 from hpjax.hypergrad.process import shape
 
@@ -87,7 +88,8 @@ def test_meta_steps_are_adams_and_stay_in_their_trust_region():
     rng = np.random.default_rng(0)
     place = {"learning_rate": rng.normal(size=(2, 3)), "momentum": rng.normal(size=2)}
     slopes = [{n: rng.normal(size=v.shape) for n, v in place.items()} for _ in range(5)]
-    meta, rule = Meta(place, "adam", 0.1, 10.0, 0.3), optax.adam(0.1)
+    scales = {"learning_rate": "log", "momentum": "logit"}
+    meta, rule = Meta(place, scales, "adam", 0.1, 10.0, 0.3), optax.adam(0.1)
     theirs = {n: jnp.asarray(v, jnp.float32) for n, v in place.items()}
     state = rule.init(theirs)
     for slope in slopes:
@@ -98,7 +100,7 @@ def test_meta_steps_are_adams_and_stay_in_their_trust_region():
             theirs = optax.apply_updates(theirs, updates)
     for name, value in theirs.items():
         np.testing.assert_allclose(meta.place[name], value, rtol=1e-4)
-    short = Meta(place, "adam", 5.0, 10.0, 0.3)
+    short = Meta(place, scales, "adam", 5.0, 10.0, 0.3)
     short.step(np.ones(2), slopes[0])
     assert max(np.abs(short.place[n] - place[n]).max() for n in place) <= 0.3 + 1e-12
 
@@ -117,3 +119,56 @@ def test_refusals(blobs):
     starts = [start(blobs)[1], start(blobs, momentum=0.9)[1]]
     with pytest.raises(ValueError, match="the starts differ in momentum"):
         hypergrad.learn(blobs, start(blobs)[0], starts, steps=STEPS)
+
+
+def test_the_unit_interval_of_a_range_is_a_scale(blobs, tmp_path):
+    """Its gradient is that on the logarithm, stretched; steps stop at its ends; a file keeps it."""
+    spec, config = start(blobs, activation="relu", momentum=0.9)
+    unit = {"learning_rate": hpjax.LogUniform(1e-3, 0.1), "momentum": hpjax.Uniform(0.0, 0.99)}
+    take = lambda wrt: hypergrad.hypergradient(blobs, spec, config, wrt, STEPS, mode="forward")
+    mine, logs = take(unit), take({"learning_rate": "log", "momentum": "identity"})
+    np.testing.assert_allclose(mine.coordinates["learning_rate"], 0.5)
+    stretch = {"learning_rate": np.log(100), "momentum": 0.99}
+    for name, factor in stretch.items():
+        np.testing.assert_allclose(mine.gradient[name], factor * logs.gradient[name], rtol=1e-4)
+    starts = [config, config | {"learning_rate": 1e-3}]
+    found = hypergrad.learn(blobs, spec, starts, unit, STEPS, iterations=12, rate=0.2, mode="forward")  # fmt: skip
+    rates = np.concatenate([found.path["learning_rate"], found.learned["learning_rate"][None]])
+    assert rates.max() == pytest.approx(0.1, rel=1e-6)  # where the loss falls still
+    assert rates.min() == pytest.approx(1e-3, rel=1e-6)
+    found.save(tmp_path / "unit.json")
+    assert hypergrad.Learned.load(tmp_path / "unit.json").scales == unit
+    with pytest.raises(ValueError, match=r"learning_rate=0\.01 lies outside 0.1 to 1, its range"):
+        take({"learning_rate": hpjax.LogUniform(0.1, 1.0)})
+    with pytest.raises(ValueError, match="is no scale; give Uniform or LogUniform"):
+        take({"learning_rate": hpjax.Choice([0.1, 1.0])})
+
+
+def test_a_rescued_start_goes_e_times_lower_on_every_scale():
+    kinds = ("log", "identity", hpjax.LogUniform(0.01, 10.0), hpjax.Uniform(0.0, 10.0))
+    for kind in kinds:
+        scales = {"learning_rate": kind}
+        place = encode({"learning_rate": np.array([0.5, 0.5, 0.011])}, scales)
+        meta = Meta(place, scales, "adam", 0.1, 10.0, 0.3)
+        meta.step(np.array([1.0, np.inf, np.nan]), {"learning_rate": np.ones(3)})
+        ends = values(meta.place, scales)["learning_rate"]
+        assert ends[0] != 0.5
+        assert ends[1] == pytest.approx(0.5 / np.e)
+        low = 0.01 if isinstance(kind, hpjax.LogUniform) else 0.0
+        assert ends[2] == pytest.approx(max(0.011 / np.e, low))
+
+
+def test_what_was_learned_is_drawn(blobs, tmp_path):
+    """Schedules over steps with a line for every layer, single values over meta-iterations, example weights sorted."""
+    spec, config = start(blobs)
+    config |= {"learning_rate": np.full((2, 2), 0.01)}
+    wrt = ("learning_rate", "momentum", "data_weights")
+    found = hypergrad.learn(blobs, spec, [config] * 2, wrt, STEPS, iterations=3, segments={"learning_rate": 4}, mode="mixed")  # fmt: skip
+    first = report.learned(found, tmp_path / "learned")
+    again = report.learned(found, tmp_path / "again")
+    assert [f.suffix for f in first] == [".png", ".svg"]
+    for one, other in zip(first, again):
+        assert one.read_bytes() == other.read_bytes()
+    svg = first[1].read_text()
+    for text in ("layer 2", "biases", "momentum", "number, sorted", "other starts"):
+        assert text in svg

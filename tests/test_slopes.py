@@ -115,8 +115,9 @@ QUICK = {
 }
 
 
-def test_a_study_resumes_to_the_same_ledger_and_is_charged_for_gradients(blobs, tmp_path):
-    options = dict(search="gradient", stop={"epochs": 200})
+@pytest.mark.parametrize("search", ["gradient", "gradient_renewed"])
+def test_a_study_resumes_to_the_same_ledger_and_is_charged_for_gradients(blobs, tmp_path, search):
+    options = dict(search=search, stop={"epochs": 200})
     found = hpjax.tune(QUICK, blobs, out=tmp_path / "whole", **options)
     whole = (tmp_path / "whole" / "ledger.jsonl").read_bytes()
     reports = [record for record in found.records if record["kind"] == "report"]
@@ -133,6 +134,8 @@ def test_a_study_resumes_to_the_same_ledger_and_is_charged_for_gradients(blobs, 
     (folder / "ledger.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
     hpjax.resume(folder, task=blobs)
     assert (folder / "ledger.jsonl").read_bytes() == whole
+    renewed = found.records[0]["scheduler"].get("renew", False)
+    assert renewed == (search == "gradient_renewed")
 
 
 def test_a_comparison_trains_gradients_beside_others(blobs):

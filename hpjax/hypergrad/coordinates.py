@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hpjax.catalogue import SWITCHED, TRACED, Spec, known
+from hpjax.space import LogUniform, Range, Uniform
 
 Array = jax.Array
+Kind: TypeAlias = (
+    str | Uniform | LogUniform
+)  # a scale: its name, or the range whose unit interval it is
+Wrt: TypeAlias = str | Sequence[str] | Mapping[str, "Kind | None"]
 
 MOMENTUM = ("sgd", "nesterov", "damped")
 ADAM = ("adam", "adamw")
@@ -25,6 +30,7 @@ class Scale(NamedTuple):
     back: Callable[[Any], Any]  # coordinate -> value, traced
     low: float  # values must lie strictly between
     high: float
+    ends: tuple[float, float] = (-float("inf"), float("inf"))  # where coordinates stop
 
 
 INF = float("inf")
@@ -33,6 +39,13 @@ SCALES = {
     "logit": Scale(lambda p: np.log(p) - np.log1p(-p), jax.nn.sigmoid, 0.0, 1.0),
     "identity": Scale(lambda v: v, lambda v: v, -INF, INF),
 }
+
+
+def scale(kind: Kind) -> Scale:
+    """The scale of a name; of a range, its unit interval, ends included."""
+    if isinstance(kind, str):
+        return SCALES[kind]
+    return Scale(kind.encode, kind.decode, float(np.nextafter(kind.low, -INF)), float(np.nextafter(kind.high, INF)), (0.0, 1.0))  # fmt: skip
 
 
 class Rule(NamedTuple):
@@ -101,11 +114,11 @@ RULES = {
 }
 
 
-def resolve(wrt: str | Sequence[str] | Mapping[str, str | None], spec: Spec) -> dict[str, str]:
+def resolve(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
     """Names -> scales, in the order of the names.
 
     Args:
-        wrt: a name, several, or name -> scale ("log", "logit" or "identity"; None for its own).
+        wrt: a name, several, or name -> scale: "log", "logit", "identity", a range for its unit interval, None for its own.
         spec: of the network.
 
     Raises:
@@ -115,7 +128,7 @@ def resolve(wrt: str | Sequence[str] | Mapping[str, str | None], spec: Spec) -> 
     named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
     if not named:
         raise ValueError("wrt is empty; name at least one hyperparameter, e.g. 'learning_rate'")
-    for name, scale in named.items():
+    for name, kind in named.items():
         if name not in RULES:
             if name not in TRACED and name != "data_weights":
                 known(name)
@@ -125,8 +138,15 @@ def resolve(wrt: str | Sequence[str] | Mapping[str, str | None], spec: Spec) -> 
             raise ValueError(
                 f"{name} has no derivative; wrt can be any of {', '.join(sorted(RULES))}"
             )
-        if scale is not None and scale not in SCALES:
-            raise ValueError(f"scale {scale!r} of {name} is none of {', '.join(SCALES)}")
+        if isinstance(kind, Range):
+            if not isinstance(kind, (Uniform, LogUniform)) or kind.condition is not None:
+                raise ValueError(
+                    f"{kind} of {name} is no scale; give Uniform or LogUniform, without a condition"
+                )
+        elif kind is not None and kind not in SCALES:
+            raise ValueError(
+                f"scale {kind!r} of {name} is none of {', '.join(SCALES)}, Uniform(low, high), LogUniform(low, high)"
+            )
     return {name: named[name] or RULES[name].scale for name in sorted(named)}
 
 
@@ -148,25 +168,35 @@ def features(spec: Spec, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f for f in SWITCHED if f in spec.features or f in names)
 
 
-def encode(values: Mapping[str, Any], scales: Mapping[str, str]) -> dict[str, np.ndarray]:
+def encode(values: Mapping[str, Any], scales: Mapping[str, Kind]) -> dict[str, np.ndarray]:
     """Values as coordinates, float64.
 
     Raises:
         ValueError: a value that its scale cannot hold.
     """
     made = {}
-    for name, scale in scales.items():
-        value, kind = np.asarray(values[name], np.float64), SCALES[scale]
-        outside = ~((value > kind.low) & (value < kind.high))
+    for name, kind in scales.items():
+        value, on = np.asarray(values[name], np.float64), scale(kind)
+        outside = ~((value > on.low) & (value < on.high))
         if outside.any():
+            found = f"{name}={value[outside].flat[0]:g}"
+            if not isinstance(kind, str):
+                raise ValueError(f"{found} lies outside {kind.low:g} to {kind.high:g}, its range in wrt; widen that, or start inside")  # fmt: skip
             raise ValueError(
-                f"{name}={value[outside].flat[0]:g} has no {scale}; start it strictly between {kind.low:g} and {kind.high:g}, "
+                f"{found} has no {kind}; start it strictly between {on.low:g} and {on.high:g}, "
                 f"or move it on another scale: wrt={{{name!r}: 'identity'}}"
             )
-        made[name] = kind.to(value)
+        made[name] = np.asarray(on.to(value))
     return made
 
 
-def decode(coordinates: Mapping[str, Any], scales: Mapping[str, str]) -> dict[str, Any]:
+def decode(coordinates: Mapping[str, Any], scales: Mapping[str, Kind]) -> dict[str, Any]:
     """Coordinates as values; differentiable."""
-    return {name: SCALES[scale].back(coordinates[name]) for name, scale in scales.items()}
+    return {name: scale(kind).back(coordinates[name]) for name, kind in scales.items()}
+
+
+def values(coordinates: Mapping[str, np.ndarray], scales: Mapping[str, Kind]) -> dict:
+    """Coordinates as values, float64."""
+    with jax.enable_x64(True):
+        found = decode({name: jnp.asarray(coordinates[name]) for name in scales}, scales)
+        return {name: np.asarray(value) for name, value in found.items()}

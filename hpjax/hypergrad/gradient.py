@@ -19,6 +19,7 @@ from hpjax import devices, tasks, train
 from hpjax.catalogue import Spec, Target, one
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad import cost
+from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode, numbers
 from hpjax.hypergrad.evolution import evolution
 from hpjax.hypergrad.forward import forward
@@ -40,7 +41,7 @@ class Hypergradient(NamedTuple):
     gradient: dict[str, np.ndarray]  # d objective / d coordinate, by name
     coordinates: dict[str, np.ndarray]  # where: the values on their scales
     values: dict[str, np.ndarray]
-    scales: dict[str, str]  # "log", "logit" or "identity", by name
+    scales: dict[str, Kind]  # "log", "logit", "identity" or a range, by name
     mode: Mode
     info: dict  # what the mode says of itself: the residual of implicit
     state: Any  # weights, batch statistics and optimizer state after training
@@ -58,7 +59,7 @@ class Setup(NamedTuple):
     full: int  # examples of the training part
 
     @property
-    def scales(self) -> dict[str, str]:
+    def scales(self) -> dict[str, Kind]:
         """Of what is differentiated, by name."""
         return dict(self.plan.scales)
 
@@ -82,7 +83,7 @@ def hypergradient(
     task: Task,
     spec: Spec,
     config: Mapping[str, Any],
-    wrt: str | Sequence[str] | Mapping[str, str | None] = "learning_rate",
+    wrt: Wrt = "learning_rate",
     steps: int = 100,
     *,
     mode: str = "auto",
@@ -111,7 +112,7 @@ def hypergradient(
         spec: the network's shape, exact.
         config: its numbers; a leaf to differentiate may be one number, one per layer [L+1], or, where `segments` names it, a
             schedule [S] or [S L+1]. "data_weights" [N] are one per example of the task, 1 where absent.
-        wrt: names, or name -> scale.
+        wrt: names, or name -> scale: "log", "logit", "identity", or a range, such as LogUniform(1e-3, 1), for its unit interval.
         steps: T.
         mode: "reverse", "mixed", "forward", "truncated", "implicit", "evolution", or "auto": the cheapest exact mode that
             fits in memory; "plain" trains without a gradient.
@@ -157,7 +158,7 @@ def hypergradients(
     task: Task,
     spec: Spec,
     configs: Sequence[Mapping[str, Any]],
-    wrt: str | Sequence[str] | Mapping[str, str | None] = "learning_rate",
+    wrt: Wrt = "learning_rate",
     steps: int = 100,
     *,
     mode: str = "auto",
@@ -223,7 +224,7 @@ def configure(task: Task, *, epochs: int = 20, **values: Any) -> tuple[Spec, dic
 
 
 def setup(
-    task: Task, spec: Spec, configs: Sequence[Mapping[str, Any]], wrt, steps: int, *, keys: Sequence[int], segments=None,
+    task: Task, spec: Spec, configs: Sequence[Mapping[str, Any]], wrt: Wrt, steps: int, *, keys: Sequence[int], segments=None,
     objective: str = "validation", split: Split | None = None, gradients: str = "explicit", report: bool = False,
     curve: bool = False,
 ) -> Setup:  # fmt: skip

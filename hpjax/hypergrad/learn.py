@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hpjax.catalogue import Spec
 from hpjax.hypergrad import coordinates as on
+from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.gradient import Setup, carry_out, redrawn, setup, width_of
 from hpjax.hypergrad.modes import resolve
+from hpjax.space import Space
 from hpjax.tasks import Split, Task
 
 RULES = ("adam", "sign")
@@ -49,7 +49,7 @@ class Learned:
     Attributes:
         spec, config: the network; `config` has what was not learned.
         steps: T.
-        scales: "log", "logit" or "identity", by name.
+        scales: "log", "logit", "identity" or a range, by name.
         segments: name -> stretches of the steps that have values of their own.
         objective: what was minimised.
         begun: name -> values [S ...] before the first step.
@@ -62,7 +62,7 @@ class Learned:
     spec: Spec
     config: dict
     steps: int
-    scales: dict[str, str]
+    scales: dict[str, Kind]
     segments: dict[str, int]
     objective: str
     begun: dict[str, np.ndarray]
@@ -92,6 +92,7 @@ class Learned:
     def save(self, path: str | Path) -> None:
         """Writes JSON that `Learned.load` reads."""
         entries = dataclasses.asdict(self) | {
+            "scales": Space(self.scales).to_dict(),
             "history": self.history._asdict(),
             "mode": self.mode._asdict(),
         }
@@ -114,8 +115,9 @@ class Learned:
                 n: np.asarray(v, bool if n == "rescued" else np.float64)
                 for n, v in entries.pop("history").items()
             }
+            scales = Space.load(entries.pop("scales"))
             return cls(
-                spec=Spec(**spec), config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
+                spec=Spec(**spec), scales=scales.ranges | scales.constants, config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
                 learned=arrays(entries.pop("learned")), path=arrays(entries.pop("path")), history=History(**history), mode=Mode(**entries.pop("mode")), **entries,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -169,7 +171,7 @@ def learn(
     task: Task,
     spec: Spec,
     config: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-    wrt: str | Sequence[str] | Mapping[str, str | None] = "learning_rate",
+    wrt: Wrt = "learning_rate",
     steps: int = 100,
     *,
     iterations: int = 50,
@@ -250,14 +252,7 @@ def learn(
             )
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
-    meta = Meta(
-        ready.coordinates, rule, rate, clip, trust, scales.get("learning_rate", "log") == "log"
-    )
-
-    def values(at):
-        with jax.enable_x64(True):
-            return {n: np.asarray(on.SCALES[s].back(jnp.asarray(at[n]))) for n, s in scales.items()}
-
+    meta = Meta(ready.coordinates, scales, rule, rate, clip, trust)
     rows, path = [], []
     for iteration in range(iterations):
         ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
@@ -277,7 +272,7 @@ def learn(
         loss, slopes = mean(loss), {n: mean(g) for n, g in slopes.items()}
         fallen = (1 - np.cos(np.pi * iteration / iterations)) / 2
         meta.rate = rate * (1 - (1 - end_factor) * fallen)
-        path.append({n: v for n, v in values(meta.place).items() if v[0].size <= FEW})
+        path.append({n: v for n, v in on.values(meta.place, scales).items() if v[0].size <= FEW})
         rows.append((loss, *meta.step(loss, slopes), time.perf_counter() - begun))
         watch(iteration, loss)
         if not np.isfinite(loss).any() and iteration == 0:
@@ -286,7 +281,7 @@ def learn(
             )
     history = History(*(np.array(column) for column in zip(*rows)))
     kept = {n: v[0] for n, v in ready.fixed.items()}
-    return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, values(meta.place), {n: np.array([at[n] for at in path]) for n in path[0]}, history, chosen)  # fmt: skip
+    return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, on.values(meta.place, scales), {n: np.array([at[n] for at in path]) for n in path[0]}, history, chosen)  # fmt: skip
 
 
 class Meta:
@@ -294,26 +289,26 @@ class Meta:
 
     Args:
         place: name -> coordinates [S ...].
+        scales: of the coordinates.
         rule, rate, clip, trust: as for `learn`.
-        log: whether learning rates are moved on their logarithm.
     """
 
     def __init__(
         self,
         place: dict[str, np.ndarray],
+        scales: Mapping[str, Kind],
         rule: str,
         rate: float,
         clip: float,
         trust: float,
-        log: bool = True,
     ):
+        self.scales = scales
         self.place = {n: v.copy() for n, v in place.items()}
         self.good = {n: v.copy() for n, v in place.items()}
         self.rule, self.rate, self.clip, self.trust = rule, rate, clip, trust
         zeros = lambda: {n: np.zeros_like(v) for n, v in place.items()}
         self.mean, self.square, self.last = zeros(), zeros(), zeros()
         self.size = {n: np.ones_like(v) for n, v in place.items()}
-        self.log = log
         self.steps = np.zeros(len(next(iter(place.values()))), np.int64)
         self.short = np.ones(len(self.steps))  # part of a step that a rescued start still takes
 
@@ -348,13 +343,20 @@ class Meta:
             self.good[name] = keep(place, self.good[name])
             back = self.good[name]
             if name == "learning_rate":
-                back = back - 1.0 if self.log else back / np.e
+                back = self._lowered(back)
             self.good[name] = np.where(lost[each], back, self.good[name])
-            self.place[name] = np.where(
-                lost[each], back, place + np.clip(self.short[each] * move, -self.trust, self.trust)
-            )
+            moved = place + np.clip(self.short[each] * move, -self.trust, self.trust)
+            moved = np.clip(moved, *on.scale(self.scales[name]).ends)
+            self.place[name] = np.where(lost[each], back, moved)
             self.last[name] = keep(slopes[name], self.last[name])
         return norm, cosine, lost
+
+    def _lowered(self, rate: np.ndarray) -> np.ndarray:
+        """Coordinates of learning rates e times lower."""
+        kind = {"learning_rate": self.scales["learning_rate"]}
+        scale = on.scale(kind["learning_rate"])
+        lower = on.values({"learning_rate": rate}, kind)["learning_rate"] / np.e
+        return np.clip(scale.to(lower), *scale.ends)
 
 
 def _seed(key: int, iteration: int, number: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hpjax import net, optimizers, train
 from hpjax.catalogue import TRACED, Config, Spec
-from hpjax.hypergrad.coordinates import decode
+from hpjax.hypergrad.coordinates import Kind, decode
 from hpjax.net import Array, Batch
 
 OBJECTIVES = ("validation", "train", "curve", "next")
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
     spec: Spec
     steps: int
-    scales: tuple[tuple[str, str], ...]  # of what is differentiated, by name
+    scales: tuple[tuple[str, Kind], ...]  # of what is differentiated, by name
     segments: tuple[tuple[str, int], ...] = ()  # name -> equal stretches of the steps
     objective: str = "validation"
     gradients: str = "explicit"

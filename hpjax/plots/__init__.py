@@ -10,6 +10,7 @@ from hpjax.plots.compare import (
 )
 from hpjax.plots.confusion import confusion
 from hpjax.plots.curves import incumbent, learning_curves, rungs
+from hpjax.plots.learned import by_layer, meta_curves
 from hpjax.plots.steps import improvement, lineage, posterior, schedules
 from hpjax.plots.style import COLORS, COLUMN, LOOKS, WIDE, figure, look, save
 from hpjax.plots.trials import (
@@ -28,6 +29,7 @@ __all__ = [
     "WIDE",
     "Scale",
     "anytime",
+    "by_layer",
     "confusion",
     "contour",
     "critical_difference",
@@ -39,6 +41,7 @@ __all__ = [
     "learning_curves",
     "lineage",
     "look",
+    "meta_curves",
     "parallel_coordinates",
     "pareto",
     "partial_dependence",

@@ -27,7 +27,7 @@ LOOKS = {
     "manual": ("#000000", "x", "-"), "bayes": ("#4477AA", "D", "-"), "tpe": ("#EE6677", "^", "-"),
     "genetic": ("#228833", "P", "-"), "differential": ("#CCBB44", "X", "-"), "cmaes": ("#AA3377", "*", "-"),
     "hyperband": ("#DDAA33", "h", "-"), "bohb": ("#BB5566", "<", "-"), "dehb": ("#004488", ">", "-"),
-    "pbt": ("#8C564B", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#CC3311", "8", "-"),
+    "pbt": ("#8C564B", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#CC3311", "8", "-"), "gradient_renewed": ("#CC3311", "H", "--"),
     "median": ("#44AA99", "4", "-"),
     "Optuna random": ("#BBBBBB", "o", "--"), "Optuna GP": ("#4477AA", "D", "--"), "Optuna TPE": ("#EE6677", "^", "--"),
     "Optuna CMA-ES": ("#AA3377", "*", "--"), "bayesian-optimization": ("#4477AA", "s", ":"),
@@ -62,14 +62,17 @@ def figure(
 
 
 def tidy(axis) -> None:
-    """A logarithmic axis with labels that fit: at 1, 2 and 5 of each decade where it spans few, else at decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    """A logarithmic axis with labels that fit: a few within less than a decade, at 1, 2 and 5 where it spans few, else at decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if axis.get_scale() != "log":
         return
     low, high = axis.get_view_interval()
     if low > 0 and high / low < 60:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 20 else (1, 3)))
+        subs = (1, 2, 5) if high / low < 20 else (1, 3)
+        axis.set_major_locator(
+            MaxNLocator(4, steps=[1, 2, 5, 10]) if high / low < 3 else LogLocator(subs=subs)
+        )
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
