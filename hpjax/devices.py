@@ -45,3 +45,8 @@ def memory(found: list) -> int:
         return 0
     stats = found[0].memory_stats() or {}
     return int(stats.get("bytes_limit", 8 * 2**30))
+
+
+def exhausted(fault: jax.errors.JaxRuntimeError) -> bool:
+    """Whether a program failed for want of memory."""
+    return "RESOURCE_EXHAUSTED" in str(fault) or "out of memory" in str(fault).lower()

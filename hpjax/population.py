@@ -26,7 +26,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hpjax import catalogue, plan, slopes, train
 from hpjax.catalogue import Target
-from hpjax.devices import devices, warn
+from hpjax.devices import devices, exhausted, warn
 from hpjax.net import cast, draws
 from hpjax.plan import Load, Program
 from hpjax.schedulers.base import Order
@@ -72,11 +72,6 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
     return jax.shard_map(
         device, mesh=mesh, in_specs=(whole, *(rows,) * 8), out_specs=rows, check_vma=False
     )
-
-
-def _exhausted(fault: Exception) -> bool:
-    """Whether a fault of the runtime says that memory ran out."""
-    return "RESOURCE_EXHAUSTED" in str(fault) or "out of memory" in str(fault).lower()
 
 
 class Compiled(NamedTuple):
@@ -353,7 +348,7 @@ class Population:
                 try:
                     rate = width / self._epoch_seconds(number, config)
                 except jax.errors.JaxRuntimeError as fault:
-                    if not _exhausted(fault) or not best:
+                    if not exhausted(fault) or not best:
                         raise
                     break
                 if rate < 1.25 * best:
@@ -428,11 +423,8 @@ class Population:
         count, lead = len(order.trial), (len(order.trial), self.groups)
         curves = np.full((*lead, self.rows, 4), np.nan, np.float32)
         found = {name: np.full(lead, np.nan) for name in ("loss", "error", "train")}
-        grad, charged, seconds = (
-            np.zeros((*lead, order.unit.shape[1])),
-            np.zeros(count, np.int64),
-            np.zeros(count),
-        )
+        grad, charged = np.zeros((*lead, order.unit.shape[1])), np.zeros(count, np.int64)
+        failed, seconds = np.zeros(count, bool), np.zeros(count)
         cohort = self.cohort(order.trial)
         for group in catalogue.split(self.space.decode(order.unit), self.target):
             spec = self.programs[self._program_of(group.spec)].spec
@@ -451,10 +443,17 @@ class Population:
                     for w in which
                 ]
                 config = {leaf: value[here] for leaf, value in whole.items()}
-                one = slopes.slopes(
-                    self.space, self.target, self.examples, self.host_data[name], spec, config, order.unit[rows], which, normals, fresh,
-                    self.gradients,
-                )  # fmt: skip
+                try:
+                    one = slopes.slopes(
+                        self.space, self.target, self.examples, self.host_data[name], spec, config, order.unit[rows], which, normals,
+                        fresh, self.gradients, self.say,
+                    )  # fmt: skip
+                except jax.errors.JaxRuntimeError as fault:
+                    if not exhausted(fault):
+                        raise
+                    failed[rows] = True
+                    self.say(f"hpjax: gradients of {len(rows)} networks of {spec.hidden} do not fit in memory: FAILED")  # fmt: skip
+                    continue
                 for column in found:
                     found[column][rows] = getattr(one, column)
                 grad[rows], charged[rows] = one.grad, slopes.cost(one.time, order.epochs[rows])
@@ -464,7 +463,7 @@ class Population:
         epochs = np.broadcast_to(order.epochs[:, None], lead)
         curves[:, :, -1] = np.stack([epochs, found["train"], found["loss"], found["error"]], -1)
         return Results(
-            found["loss"], found["error"], found["train"], epochs.copy(), epochs.copy(), curves, np.zeros(count, bool), seconds,
+            found["loss"], found["error"], found["train"], epochs.copy(), epochs.copy(), curves, failed, seconds,
             grad, charged,
         )  # fmt: skip
 
@@ -487,7 +486,7 @@ class Population:
                 compiled = self._compile(number, config)
                 self._blocks(number, compiled, order, rows, begins, config, sources, results, left)
             except jax.errors.JaxRuntimeError as fault:
-                if not _exhausted(fault):
+                if not exhausted(fault):
                     raise
                 program = self.programs[number]
                 if program.chunk * program.chunks == 1:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from hpjax import catalogue, hypergrad, train
+from hpjax import catalogue, devices, hypergrad, train
 from hpjax.catalogue import Config, Spec, Target
 from hpjax.hypergrad import Plan
 from hpjax.space import LogUniform, Space, Uniform
 
-# bytes that one network's gradient may take; fixed, so that equal studies choose equal modes
+# bytes that one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
 MEMORY = 2 * 2**30
 
 
@@ -75,6 +76,7 @@ def roots(space: Space, spec: Spec, fidelity: int) -> list[str]:
 def slopes(
     space: Space, target: Target, examples: train.Examples, data: train.Data, spec: Spec, config: Config, unit: np.ndarray,
     groups: Sequence[np.ndarray], normals: Sequence[np.ndarray], fresh: int, gradients: str,
+    say: Callable[[str], None] = devices.warn,
 ) -> Slopes:  # fmt: skip
     """Trains networks of one shape to the end of their epochs, and differentiates.
 
@@ -88,6 +90,10 @@ def slopes(
         normals: G of [m n], initial draws.
         fresh: names fresh randomness, 0 for none.
         gradients: "explicit" or "autodiff".
+        say: told where fewer networks than planned fit in memory at once.
+
+    Raises:
+        JaxRuntimeError: not even one network a device fits in memory.
     """
     names = roots(space, spec, target.fidelity)
     places = data.order.shape[-1]
@@ -103,10 +109,21 @@ def slopes(
     fixed = {name: leaf for name, leaf in config.items() if name not in names}
     rows, many = len(unit), len(groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
-    loss, _, gradient, info = hypergrad.carry_out(
-        plan, mode, {name: lead(config[name]) for name in names}, {n: lead(v) for n, v in fixed.items()}, data,
-        np.concatenate(list(groups)), np.concatenate(list(normals)), fresh,
-    )  # fmt: skip
+    price, found = hypergrad.estimate(spec, steps, mode, count, batch, full), devices.devices()
+    allowed = int(hypergrad.SHARE * devices.memory(found)) or MEMORY
+    width = min(hypergrad.width_of(plan, batch, rows * many), max(1, allowed // price.memory) * len(found))  # fmt: skip
+    while True:
+        try:
+            loss, _, gradient, info = hypergrad.carry_out(
+                plan, mode, {name: lead(config[name]) for name in names}, {n: lead(v) for n, v in fixed.items()}, data,
+                np.concatenate(list(groups)), np.concatenate(list(normals)), fresh, width=width,
+            )  # fmt: skip
+            break
+        except jax.errors.JaxRuntimeError as fault:
+            if width <= len(found) or not devices.exhausted(fault):
+                raise
+            say(f"hpjax: out of memory; gradients of {width // 2} networks at once instead of {width}")  # fmt: skip
+            width //= 2
     by_group = lambda a: np.moveaxis(
         np.asarray(a, np.float64).reshape(many, rows, *a.shape[1:]), 0, 1
     )
@@ -125,8 +142,7 @@ def slopes(
             own = _own(space, root, unit, slope.shape[-1])
             slope = np.where(own[:, None], 0.0, slope).sum(-1)
         chain[:, :, at] *= slope
-    time = hypergrad.estimate(spec, steps, mode, count, batch, full).time
-    return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, time)
+    return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, price.time)  # fmt: skip
 
 
 def _own(space: Space, root: str, unit: np.ndarray, layers: int) -> np.ndarray:

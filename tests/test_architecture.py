@@ -21,7 +21,7 @@ MAY = {
     "training": {"slopes", "devices", "study", "population", "space", "catalogue", "tasks", "plan", "train"},
     "methods": {"search", "schedulers"},
     "study": {"search.base", "schedulers.base", "records"},
-    "slopes": {"catalogue", "hypergrad", "space", "train"},
+    "slopes": {"devices", "catalogue", "hypergrad", "space", "train"},
     "population": {"devices", "slopes", "schedulers.base", "space", "plan", "train", "catalogue", "net"},
     "plan": {"catalogue"},
     "hypergrad": {"optimizers", "space", "plan", "devices", "train", "net", "catalogue", "tasks"},

@@ -2,11 +2,12 @@
 
 import functools
 
+import jax
 import numpy as np
 import pytest
 
 import hpjax
-from hpjax import search
+from hpjax import hypergrad, search
 from hpjax.search.gradient import gradient
 
 SPACE = {
@@ -240,3 +241,26 @@ def test_renewed_orders_have_fresh_randomness(blobs):
     assert plain.trials["loss"].nunique() == 1
     assert fresh.trials["loss"].nunique() == 2
     assert fresh.trials["loss"][0] == plain.trials["loss"][0]
+
+
+@pytest.mark.parametrize("fits", [4, 0])
+def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(blobs, monkeypatch, capsys, fits):  # fmt: skip
+    options = dict(search=functools.partial(gradient, starts=16), trials=16)
+    expected = hpjax.tune(QUICK, blobs, **options)
+    real, tried = hypergrad.carry_out, []
+
+    def failing(*arguments, width):
+        tried.append(width)
+        if width > fits:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return real(*arguments, width=width)
+
+    monkeypatch.setattr(hypergrad, "carry_out", failing)
+    found, said = hpjax.tune(QUICK, blobs, **options), capsys.readouterr().err
+    if fits:
+        assert tried == [16, 8, 4]
+        np.testing.assert_allclose(found.trials["loss"], expected.trials["loss"], rtol=1e-4)
+        assert "gradients of 8 networks at once instead of 16" in said
+    else:
+        assert set(found.trials["status"]) == {"FAILED"}
+        assert "16 networks of (6,) do not fit in memory: FAILED" in said

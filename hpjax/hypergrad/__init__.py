@@ -1,13 +1,14 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
 from hpjax.hypergrad.coordinates import RULES
-from hpjax.hypergrad.cost import MODES, Cost, Mode, candidates, estimate, table
+from hpjax.hypergrad.cost import MODES, SHARE, Cost, Mode, candidates, estimate, table
 from hpjax.hypergrad.gradient import (
     Hypergradient,
     carry_out,
     configure,
     hypergradient,
     hypergradients,
+    width_of,
 )
 from hpjax.hypergrad.learn import Learned, learn
 from hpjax.hypergrad.modes import resolve
@@ -16,6 +17,7 @@ from hpjax.hypergrad.process import Plan
 __all__ = [
     "MODES",
     "RULES",
+    "SHARE",
     "Cost",
     "Hypergradient",
     "Learned",
@@ -30,4 +32,5 @@ __all__ = [
     "learn",
     "resolve",
     "table",
+    "width_of",
 ]

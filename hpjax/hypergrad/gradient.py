@@ -316,7 +316,7 @@ def width_of(plan: Plan, batch: int, networks: int) -> int:
 # --- carrying it out --------------------------------------------------------------------------------------------------
 def carry_out(
     plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, normal: np.ndarray,
-    fresh: int = 0, seed: int = 0, chunk: int | None = None,
+    fresh: int = 0, seed: int = 0, width: int | None = None,
 ) -> tuple[np.ndarray, Any, dict, dict]:  # fmt: skip
     """Hypergradients of P networks, spread over the devices.
 
@@ -330,16 +330,16 @@ def carry_out(
         normal: [P n] initial draws.
         fresh: names fresh dropout and noise, 0 for none.
         seed: of evolution's moves.
-        chunk: networks in lockstep on a device; as `width_of` says where None.
+        width: networks that train at the same moment, on all devices; as `width_of` says where None.
 
     Returns:
         loss [P], state [P ...], gradient [P ...] by name, info [P].
     """
     count, found = len(group), devices.devices()
     wide = min(len(found), count)
-    if chunk is None:
-        batch = plan.spec.batch_size or data.order.shape[-1]
-        chunk = -(-width_of(plan, batch, count) // wide)
+    if width is None:
+        width = width_of(plan, plan.spec.batch_size or data.order.shape[-1], count)
+    chunk = -(-width // wide)
     padding = -count % wide
     fill = lambda a: (
         np.concatenate([a, np.repeat(a[-1:], padding, 0)]) if padding else np.asarray(a)
