@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import jax
+import jaxlib
 
 
 def warn(text: str) -> None:
@@ -50,3 +51,11 @@ def memory(found: list) -> int:
 def exhausted(fault: jax.errors.JaxRuntimeError) -> bool:
     """Whether a program failed for want of memory."""
     return "RESOURCE_EXHAUSTED" in str(fault) or "out of memory" in str(fault).lower()
+
+
+def sound() -> dict | None:
+    """Compiler options under which CPUs sum rightly: jaxlib 0.10.2 and 0.11 lose rows past 128 KiB of a batched sum (jax#39103)."""
+    faulty = (0, 10, 2) <= jaxlib.version.__version_info__[:3] < (0, 12)
+    if not faulty or devices(lambda text: None)[0].platform != "cpu":
+        return None
+    return {"xla_cpu_experimental_ynn_fusion_type": ""}

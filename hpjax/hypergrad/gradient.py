@@ -398,10 +398,11 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
             return jax.vmap(each)(*args)
         return jax.lax.map(lambda one: each(*one), args, batch_size=chunk if chunk > 1 else None)
 
+    compiled = functools.partial(jax.jit, compiler_options=devices.sound())
     if wide == 1:
-        return jax.jit(device)
+        return compiled(device)
     mesh = Mesh(np.array(devices.devices()[:wide]), ("device",), axis_types=(AxisType.Auto,))
     rows, all_ = PartitionSpec("device"), PartitionSpec()
-    return jax.jit(
+    return compiled(
         jax.shard_map(device, mesh=mesh, in_specs=(all_, all_, all_, rows, rows, rows, rows), out_specs=rows, check_vma=False)
     )  # fmt: skip
