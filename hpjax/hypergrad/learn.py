@@ -27,7 +27,7 @@ from hpjax.space import Space
 from hpjax.tasks import Split, Task
 
 RULES = ("adam", "sign")
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # of the meta-optimizer (Kingma & Ba 2015)
+EPS = 1e-8  # of Adam (Kingma & Ba 2015)
 FEW = 64  # numbers of a start whose path is kept
 RECENT = 5  # meta-iterations whose mean objective tells starts apart
 
@@ -36,7 +36,7 @@ class History(NamedTuple):
     """What meta-training saw, M iterations of S starts."""
 
     loss: np.ndarray  # [M S] objective before each step, mean over seeds
-    norm: np.ndarray  # [M S] of the hypergradient
+    norm: np.ndarray  # [M S] of the hypergradient, before it is clipped
     cosine: np.ndarray  # [M S] between this hypergradient and the one before; NaN at first
     rescued: np.ndarray  # [M S] bool: it was not finite, and the start was set back
     seconds: np.ndarray  # [M]
@@ -178,6 +178,7 @@ def learn(
     rate: float = 0.05,
     end_factor: float = 1.0,
     rule: str = "adam",
+    betas: tuple[float, float] = (0.9, 0.999),
     clip: float = 10.0,
     trust: float = 0.3,
     seeds: int = 1,
@@ -201,7 +202,8 @@ def learn(
         rate: of the meta-optimizer, in coordinates (0.05 in log learning rate is 5 %).
         end_factor: what the rate falls to by the last step, along a cosine, as a fraction of it; 1 keeps it.
         rule: "adam", or "sign": steps of +-rate that halve where the sign flips (Micaelli & Storkey 2021).
-        clip: largest hypergradient in any coordinate (Wu et al. 2018).
+        betas: of Adam; a lower second one forgets the steep slopes of bad starts sooner.
+        clip: largest hypergradient of one training in any coordinate (Wu et al. 2018); the mean over seeds is of clipped ones.
         trust: longest step in any coordinate.
         seeds: trainings that a hypergradient is the mean of.
         fresh: whether every meta-step has new minibatches and initial weights; else those of `key`, always.
@@ -235,6 +237,8 @@ def learn(
         raise ValueError(
             f"learn needs iterations and seeds >= 1 and rate, clip and trust > 0, got {iterations}, {seeds}, {rate}, {clip} and {trust}"
         )
+    if not all(0 <= beta < 1 for beta in betas) or len(betas) != 2:
+        raise ValueError(f"betas must be two numbers from 0 to below 1, got {betas}")
     configs = [config] if isinstance(config, Mapping) else list(config)
     names = lambda k: [_seed(key, k if fresh else 0, j) for j in range(seeds)]
     ready = setup(
@@ -252,7 +256,7 @@ def learn(
             )
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
-    meta = Meta(ready.coordinates, scales, rule, rate, clip, trust)
+    meta = Meta(ready.coordinates, scales, rule, rate, clip, trust, betas)
     rows, path = [], []
     for iteration in range(iterations):
         ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
@@ -269,11 +273,20 @@ def learn(
             seed=_seed(key, iteration, 0),
         )
         mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)
-        loss, slopes = mean(loss), {n: mean(g) for n, g in slopes.items()}
+        steep = np.concatenate([mean(g).reshape(starts, -1) for g in slopes.values()], 1)
+        clipped = lambda g: np.where(np.isfinite(g), np.clip(g, -clip, clip), np.nan)
+        loss, slopes = mean(loss), {n: mean(clipped(g)) for n, g in slopes.items()}
         fallen = (1 - np.cos(np.pi * iteration / iterations)) / 2
         meta.rate = rate * (1 - (1 - end_factor) * fallen)
         path.append({n: v for n, v in on.values(meta.place, scales).items() if v[0].size <= FEW})
-        rows.append((loss, *meta.step(loss, slopes), time.perf_counter() - begun))
+        rows.append(
+            (
+                loss,
+                np.linalg.norm(steep, axis=1),
+                *meta.step(loss, slopes),
+                time.perf_counter() - begun,
+            )
+        )
         watch(iteration, loss)
         if not np.isfinite(loss).any() and iteration == 0:
             raise ValueError(
@@ -290,7 +303,7 @@ class Meta:
     Args:
         place: name -> coordinates [S ...].
         scales: of the coordinates.
-        rule, rate, clip, trust: as for `learn`.
+        rule, rate, clip, trust, betas: as for `learn`.
     """
 
     def __init__(
@@ -301,11 +314,12 @@ class Meta:
         rate: float,
         clip: float,
         trust: float,
+        betas: tuple[float, float] = (0.9, 0.999),
     ):
         self.scales = scales
         self.place = {n: v.copy() for n, v in place.items()}
         self.good = {n: v.copy() for n, v in place.items()}
-        self.rule, self.rate, self.clip, self.trust = rule, rate, clip, trust
+        self.rule, self.rate, self.clip, self.trust, self.betas = rule, rate, clip, trust, betas
         zeros = lambda: {n: np.zeros_like(v) for n, v in place.items()}
         self.mean, self.square, self.last = zeros(), zeros(), zeros()
         self.size = {n: np.ones_like(v) for n, v in place.items()}
@@ -313,27 +327,28 @@ class Meta:
         self.short = np.ones(len(self.steps))  # part of a step that a rescued start still takes
 
     def step(self, loss: np.ndarray, slopes: dict[str, np.ndarray]):
-        """Moves every start; returns each one's gradient norm, cosine with the last, and whether it was rescued, [S] each."""
+        """Moves every start; returns the cosine of each one's gradient with its last, and whether it was rescued, [S] each."""
         flat = np.concatenate([slopes[n].reshape(len(loss), -1) for n in self.place], 1)
         before = np.concatenate([self.last[n].reshape(len(loss), -1) for n in self.place], 1)
         lost = ~(np.isfinite(loss) & np.isfinite(flat).all(1))
-        norm = np.linalg.norm(flat, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            cosine = (flat * before).sum(1) / (norm * np.linalg.norm(before, axis=1))
+            sizes = np.linalg.norm(flat, axis=1) * np.linalg.norm(before, axis=1)
+            cosine = (flat * before).sum(1) / sizes
+        beta1, beta2 = self.betas
         self.steps += ~lost
         self.short = np.where(lost, 0.5 * self.short, self.short)
         for name, place in self.place.items():
             each = (slice(None),) + (None,) * (place.ndim - 1)
             slope = np.where(lost[each], 0.0, np.clip(slopes[name], -self.clip, self.clip))
             keep = lambda new, old, each=each: np.where(lost[each], old, new)
-            self.mean[name] = keep(BETA1 * self.mean[name] + (1 - BETA1) * slope, self.mean[name])
+            self.mean[name] = keep(beta1 * self.mean[name] + (1 - beta1) * slope, self.mean[name])
             self.square[name] = keep(
-                BETA2 * self.square[name] + (1 - BETA2) * slope**2, self.square[name]
+                beta2 * self.square[name] + (1 - beta2) * slope**2, self.square[name]
             )
             if self.rule == "adam":
                 steps = np.maximum(self.steps, 1)[each]
-                root = np.sqrt(self.square[name] / (1 - BETA2**steps)) + EPS
-                move = -self.rate * self.mean[name] / (1 - BETA1**steps) / root
+                root = np.sqrt(self.square[name] / (1 - beta2**steps)) + EPS
+                move = -self.rate * self.mean[name] / (1 - beta1**steps) / root
             else:
                 flipped = slope * self.last[name] < 0
                 self.size[name] = keep(
@@ -349,7 +364,7 @@ class Meta:
             moved = np.clip(moved, *on.scale(self.scales[name]).ends)
             self.place[name] = np.where(lost[each], back, moved)
             self.last[name] = keep(slopes[name], self.last[name])
-        return norm, cosine, lost
+        return cosine, lost
 
     def _lowered(self, rate: np.ndarray) -> np.ndarray:
         """Coordinates of learning rates e times lower."""
