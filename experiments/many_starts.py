@@ -80,7 +80,7 @@ def run(flags: Flags, folder: Path) -> None:
                 found = hypergrad.learn(made, spec, at, wrt, horizon, mode=mode, watch=watch, **window, **effort, **DESCENT)  # fmt: skip
                 write(folder / f"descents_{name.replace(' ', '_')}.json", _entry(found, made, spec, config, steps), indent=None)  # fmt: skip
         elif part == "rescue":
-            leaky = dataclasses.replace(spec, activation="leaky_relu")  # tanh never overflows
+            leaky = dataclasses.replace(spec, activation=("leaky_relu",))  # tanh never overflows
             wild = [config | {"learning_rate": r, "decay_rate": 1.0} for r in (2.0, 5.0, 20.0, 100.0)]  # fmt: skip
             found = hypergrad.learn(made, leaky, [at[0], *wild], wrt, steps, mode="forward", **effort, **DESCENT)  # fmt: skip
             write(folder / "rescue.json", _entry(found, made, leaky, config, steps), indent=None)
