@@ -31,7 +31,17 @@ SHORT = 100  # steps of a short horizon
 RATES, DECAYS = (1e-4, 1.0), (0.1, 1000.0)  # of the starts
 WIDE = 3.0  # largest rate of the surface
 JUDGES = (101, 102, 103, 104)  # seeds that the ends are judged by
-DESCENT = {"rate": 0.2, "end_factor": 0.05, "betas": (0.9, 0.99), "clip": 1.0, "objective": "train"}
+BOUNDS = {
+    "learning_rate": (1e-4, 10.0),
+    "decay_rate": (0.1, 1000.0),
+}  # of the descents, as the paper has them
+DESCENT = {
+    "rate": 0.02,
+    "end_factor": 0.05,
+    "betas": (0.9, 0.99),
+    "clip": 10.0,
+    "objective": "train",
+}
 STEEP = 10.0  # size of a first hypergradient beyond which a start stands in chaos
 
 
@@ -51,6 +61,7 @@ def setting(flags: Flags):
 
 def run(flags: Flags, folder: Path) -> None:
     """The surface, then the descents."""
+    import hpjax
     from hpjax import hypergrad
 
     if flags.only is not None and flags.only not in PARTS:
@@ -63,9 +74,9 @@ def run(flags: Flags, folder: Path) -> None:
     first = np.exp(rng.uniform(*np.log(RATES), starts))
     decay = np.exp(rng.uniform(*np.log(DECAYS), starts))
     at = [config | {"learning_rate": r, "decay_rate": d} for r, d in zip(first, decay)]
-    wrt = ("learning_rate", "decay_rate")
+    wrt = {name: hpjax.LogUniform(*bounds) for name, bounds in BOUNDS.items()}
     short = 20 if smoke else SHORT
-    effort = {"iterations": 2 if smoke else 60, "seeds": 1 if smoke else 4}
+    effort = {"iterations": 2 if smoke else 100, "seeds": 1 if smoke else 4}
     for part in [flags.only] if flags.only else PARTS:
         if part == "surface":
             grid = [np.geomspace(*bounds, side) for bounds in ((RATES[0], WIDE), DECAYS)]
@@ -81,7 +92,7 @@ def run(flags: Flags, folder: Path) -> None:
                 write(folder / f"descents_{name.replace(' ', '_')}.json", _entry(found, made, spec, config, steps), indent=None)  # fmt: skip
         elif part == "rescue":
             leaky = dataclasses.replace(spec, activation=("leaky_relu",))  # tanh never overflows
-            wild = [config | {"learning_rate": r, "decay_rate": 1.0} for r in (2.0, 5.0, 20.0, 100.0)]  # fmt: skip
+            wild = [config | {"learning_rate": r, "decay_rate": 1.0} for r in (1.0, 2.0, 5.0, 10.0)]  # fmt: skip
             found = hypergrad.learn(made, leaky, [at[0], *wild], wrt, steps, mode="forward", **effort, **DESCENT)  # fmt: skip
             write(folder / "rescue.json", _entry(found, made, leaky, config, steps), indent=None)
         else:
@@ -137,7 +148,7 @@ def draw(folder: Path) -> list[dict]:
             ax.plot(path["learning_rate"][:, side], path["decay_rate"][:, side], color=shade, lw=0.4, alpha=0.7)  # fmt: skip
             ax.plot(path["learning_rate"][-1, side], path["decay_rate"][-1, side], "o", ms=2.5, color=shade)  # fmt: skip
         ax.plot(rates[at[0]], decays[at[1]], "*", ms=7, color="k")
-        ax.set(xscale="log", yscale="log", xlabel="first learning rate", xlim=(rates[0], rates[-1]), ylim=(decays[0] / 10, decays[-1]))  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="first learning rate", xlim=(rates[0], rates[-1]), ylim=(decays[0], decays[-1]))  # fmt: skip
         ax.set_title(name)
         if not number:
             ax.set_ylabel("decay over training")
@@ -149,7 +160,7 @@ def draw(folder: Path) -> list[dict]:
     live = np.sort(np.array(read(folder / "live.json")["loss"], float))
     axes[0, -1].plot(live, (np.arange(len(live)) + 1) / len(live), drawstyle="steps-post", ls="--", color="k", label="live")  # fmt: skip
     axes[0, -1].axvline(best, color="k", lw=0.6, ls=":")
-    axes[0, -1].set(xscale="log", xlabel="loss after all steps", ylabel="share of starts at most that", ylim=(0, 1.02))  # fmt: skip
+    axes[0, -1].set(xlabel="loss after all steps", xlim=(0.98 * best, 2.2), ylabel="share of starts at most that", ylim=(0, 1.02))  # fmt: skip
     axes[0, -1].legend(fontsize=6, loc="lower right")
     plots.save(made, folder / "starts")
     ends = np.array(found["all steps"]["loss"], float)
