@@ -129,7 +129,7 @@ def play(
                 trials = np.arange(asked, asked + len(unit))
                 scheduling = scheduler.admit(scheduling, trials, unit)
                 asked += len(unit)
-                points = np.concatenate([points, unit]) if len(points) else unit
+                points = np.concatenate([points, unit])
                 age = np.concatenate([age, np.zeros(len(unit), np.int64)])
         order, scheduling = scheduler.ask(scheduling, (seed, SCHEDULE, round_))
         round_ += 1

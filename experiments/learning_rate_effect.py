@@ -1,0 +1,90 @@
+"""What the learning rate does: too low, good, oscillating, diverging; a thousand rates as one population.
+
+    python -m experiments.learning_rate_effect
+    python -m experiments.learning_rate_effect --plot results/learning_rate_effect
+
+Digits, 64-32-10, ReLU, plain gradient descent on the whole training part, 100 steps; every rate from the same weights. Then the
+same rates under schedules that end lower.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+LOW, HIGH = 1e-3, 100.0
+SHOWN = {"too low": 0.01, "good": 1.0, "oscillating": 3.0, "diverging": 5.0}
+SCHEDULES = ("constant", "step", "exponential", "cosine")
+NET = {"hidden": (32,), "optimizer": "sgd", "batch_size": 0}
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """All rates at once, once for each schedule."""
+    import hpjax
+
+    count, epochs = {"smoke": (12, 3), "small": (1000, 100), "paper": (1000, 500)}[flags.preset]
+    rates = np.unique(np.append(np.geomspace(LOW, HIGH, count - len(SHOWN)), list(SHOWN.values())))
+    space = NET | {
+        "learning_rate": hpjax.LogUniform(LOW, HIGH),
+        "epochs": epochs,
+        "decay_rate": 0.1,
+        "decay_time": 0.4,
+    }
+    entry: dict = {"rates": rates.tolist(), "epochs": epochs}
+    for schedule in SCHEDULES:
+        found = hpjax.tune(space | {"schedule": schedule}, "digits", search=[{"learning_rate": r} for r in rates], say=lambda text: None)  # fmt: skip
+        curves = np.full((len(rates), epochs), np.inf)
+        table = found.curves
+        curves[table["trial"], table["epoch"] - 1] = table["train"]
+        loss = np.nan_to_num(found.trials["loss"].to_numpy(float), nan=np.inf, posinf=np.inf)
+        entry[schedule] = {"loss": loss.tolist(), "curves": curves.round(6).tolist() if schedule == "constant" else None}  # fmt: skip
+        print(f"{schedule}: lowest validation loss {loss.min():.4f} at {rates[loss.argmin()]:.3g}", flush=True)  # fmt: skip
+    write(folder / "rates.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Curves at four rates; the end of training at all."""
+    from hpjax import plots
+
+    entry = read(folder / "rates.json")
+    rates, epochs = np.array(entry["rates"]), np.arange(1, entry["epochs"] + 1)
+    curves = np.array(entry["constant"]["curves"], float)
+    made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
+    rows = []
+    for number, (name, rate) in enumerate(SHOWN.items()):
+        at = np.abs(rates - rate).argmin()
+        shown = np.where(np.isfinite(curves[at]), curves[at], np.nan)
+        left.plot(epochs, shown, color=plots.COLORS[number], label=f"{rate:g}: {name}")  # fmt: skip
+        rows += [[name, rate, int(epoch), loss] for epoch, loss in zip(epochs, shown)]
+    left.set(xlabel="step", ylabel="training loss", yscale="log", ylim=(5e-3, 1e3), xlim=(0, 50))
+    left.legend(title="learning rate", title_fontsize=7)
+    write_rows(folder / "curves.csv", ["what", "learning rate", "epoch", "training loss"], rows)
+    best = {}
+    for number, schedule in enumerate(SCHEDULES):
+        loss = np.array(entry[schedule]["loss"], float)
+        best[schedule] = rates[loss.argmin()]
+        right.plot(rates, np.where(np.isfinite(loss), loss, np.nan), color=plots.COLORS[number], lw=0.7, label=schedule)  # fmt: skip
+    right.axhline(np.log(10), color="k", lw=0.6, ls=":")
+    right.text(20, np.log(10) * 1.1, "chance", fontsize=6)
+    right.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="validation loss", ylim=(0.05, 30))  # fmt: skip
+    right.legend(loc="lower left")
+    plots.save(made, folder / "rates")
+    write_rows(folder / "ends.csv", ["learning rate", *SCHEDULES], zip(rates, *(entry[s]["loss"] for s in SCHEDULES)))  # fmt: skip
+    loss = np.array(entry["constant"]["loss"], float)
+    steps = {name: np.diff(curves[np.abs(rates - rate).argmin()][:20]) for name, rate in SHOWN.items()}  # fmt: skip
+    low, high = loss[rates <= 0.01].min(), np.nan_to_num(loss[rates >= 10], posinf=1e9).min()
+    return [
+        Criterion("U shape: lowest validation loss up to a rate of 0.01 over the lowest of all", low / loss.min(), 3),
+        Criterion("U shape: lowest validation loss above a rate of 10 over the lowest of all", high / loss.min(), 3),
+        Criterion("good: steps of the first 20 that raised the training loss", float((steps["good"] > 0).sum()), 0, at_least=False),
+        Criterion("oscillating: the same", float((steps["oscillating"] > 0).sum()), 3),
+        Criterion("oscillating: training loss at the end over that at the start", curves[np.abs(rates - SHOWN["oscillating"]).argmin()][-1] / curves[0][0], 1, at_least=False),
+        Criterion("diverging: steps of the first 20 that raised the training loss", float((steps["diverging"] > 0).sum()), 15),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("learning_rate_effect", run, draw)
