@@ -1,0 +1,67 @@
+"""Training with an eye on it: what a function of weights and gradients says at every step, for many networks of one shape at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def norms(params: Any, grads: Any) -> dict:
+    """Euclidean norm of every layer's gradient: {"w": [L+1], "b": [L+1]} (0 where there are no biases)."""
+    import jax.numpy as jnp
+
+    del params
+    size = lambda g, leaf: jnp.linalg.norm(g[leaf].ravel()) if leaf in g else jnp.zeros(())
+    return {leaf: jnp.stack([size(g, leaf) for g in grads]) for leaf in ("w", "b")}
+
+
+def watched(
+    task, spec, configs: Sequence[Mapping], steps: int, look: Callable[[Any, Any], dict] = norms, *, split=None, key: int = 0
+) -> tuple[np.ndarray, dict]:  # fmt: skip
+    """Trains networks of one shape side by side, and says what it saw before every step.
+
+    Args:
+        task: data.
+        spec, configs: of P networks, as `hypergrad.configure` makes them.
+        steps: T.
+        look: (params, gradients) -> name -> array.
+        split: rows to train and validate on; drawn where None.
+        key: names initial weights and minibatches, the same for all.
+
+    Returns:
+        Loss of every minibatch [P T], and what was seen, leaves [P T ...].
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from hpjax import devices, train
+    from hpjax.hypergrad.gradient import setup
+    from hpjax.hypergrad.process import process
+
+    devices.devices()
+    ready = setup(task, spec, configs, "learning_rate", steps, keys=(key,), split=split)
+    dtype = np.dtype(ready.plan.spec.dtype)
+
+    def network(data, coordinates, fixed):
+        run = process(ready.plan, fixed, data, jnp.int32(0), normal)
+        hyper = run.hyper(coordinates)
+
+        def body(state, now):
+            t, scheduled = now
+            h = hyper.constant | scheduled
+            grads, aux = run.gradient(state.params, state.stats, h, t)
+            return run.update(state, h, t, grads, aux), (aux[1], look(state.params, grads))
+
+        return jax.lax.scan(body, run.begin(hyper), run.clock(hyper))[1]
+
+    with jax.enable_x64(dtype == np.float64):
+        normal = jnp.asarray(ready.normals[0].astype(dtype))
+        typed = lambda tree: {n: jnp.asarray(v if v.dtype == np.int32 else v.astype(dtype)) for n, v in tree.items()}  # fmt: skip
+        each = jax.jit(
+            lambda data, c, f: jax.vmap(lambda c, f: network(train.keyed(data, np.uint32(0)), c, f))(c, f),
+            compiler_options=devices.sound(),
+        )  # fmt: skip
+        loss, seen = each(ready.data, typed(ready.coordinates), typed(ready.fixed))
+        return np.asarray(loss), jax.tree.map(np.asarray, seen)

@@ -1,0 +1,136 @@
+"""Gradients vanish on their way down a deep network; and what helps: activations, initial weights, normalisation, residuals.
+
+    HPJAX_DATA=... python -m experiments.vanishing_gradients
+    python -m experiments.vanishing_gradients --plot results/vanishing_gradients
+
+speed   Nielsen's networks (2015, chapter 5): 784-30-...-30-10, sigmoid, cross-entropy of every output, 1,000 images of MNIST, full
+        batch, rate 0.1, l2 of 5 / 1,000: norm of the biases' gradient in every hidden layer over 500 epochs
+depth   first layer's norm over the last hidden layer's before training, 2 to 10 layers, five activations
+cures   eight hidden layers: norms before training, and training loss, with cures for the sigmoid
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._watch import watched
+
+# Norms of d C / d b of the hidden layers before training, as Nielsen's own run recorded them.
+PUBLISHED = {2: [0.0657, 0.3092], 3: [0.0118, 0.0600, 0.2831], 4: [0.00298, 0.0171, 0.0695, 0.2851]}
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu")
+DEEP = 8
+CURES = {
+    "none": {"activation": "sigmoid", "init": "lecun"},
+    "4 x wider initial weights": {"activation": "sigmoid", "init": "xavier", "init_scale": 4.0},
+    "batch normalisation": {"activation": "sigmoid", "init": "lecun", "normalization": "batch"},
+    "residual connections": {"activation": "sigmoid", "init": "lecun", "residual": True},
+    "ReLU, He's weights": {"activation": "relu", "init": "he"},
+}
+SEEDS = 5
+
+
+def setting(flags: Flags):
+    """A thousand images with pixels from 0 to 1, all trained on."""
+    from hpjax import tasks
+
+    task = tasks.load("mnist10k", flags.data)
+    task = dataclasses.replace(task, x=task.x / task.x.max(), standardize=False)
+    return task, tasks.Split(task.development[:1000], task.test[:10])
+
+
+def norms_of(flags: Flags, hidden: int, steps: int, seeds: int, rate: float, **values):
+    """Norms of the biases' gradients [seeds steps L+1] and losses [seeds steps], summed over outputs as Nielsen's."""
+    from hpjax import hypergrad
+
+    task, split = setting(flags)
+    spec, config = hypergrad.configure(task, hidden=(30,) * hidden, loss="bce", optimizer="sgd", batch_size=0, learning_rate=rate * 10, **values)  # fmt: skip
+    found = [watched(task, spec, [config], steps, split=split, key=key) for key in range(seeds)]
+    return 10 * np.stack([seen["b"][0] for _, seen in found]), 10 * np.stack([loss[0] for loss, _ in found])  # fmt: skip
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """All three parts."""
+    smoke = flags.preset == "smoke"
+    epochs, seeds = (5, 2) if smoke else (500, flags.seeds or SEEDS)
+    entry: dict = {"speed": {}, "depth": {}, "cures": {}}
+    for hidden in (2,) if smoke else (2, 3, 4):
+        # Nielsen's l2 is lambda / n per weight; ours stands in the mean over outputs
+        norm, _ = norms_of(flags, hidden, epochs, seeds, 0.1, activation="sigmoid", init="lecun", l2=5 / 1000 / 10)  # fmt: skip
+        entry["speed"][str(hidden)] = norm[:, :, :hidden].mean(0).tolist()
+        entry.setdefault("first", {})[str(hidden)] = norm[:, 0, :hidden].tolist()
+        print(f"speed, {hidden} layers", flush=True)
+    for activation in ACTIVATIONS[:1] if smoke else ACTIVATIONS:
+        init = "he" if "relu" in activation or activation == "elu" else "xavier"
+        entry["depth"][activation] = {}
+        for hidden in (2, 3) if smoke else (2, 4, 6, 8, 10):
+            norm, _ = norms_of(flags, hidden, 1, seeds, 0.1, activation=activation, init=init)
+            entry["depth"][activation][str(hidden)] = (norm[:, 0, 0] / norm[:, 0, hidden - 1]).tolist()  # fmt: skip
+        print(f"depth, {activation}", flush=True)
+    for name, values in list(CURES.items())[: 1 if smoke else None]:
+        norm, loss = norms_of(flags, DEEP, 3 if smoke else 200, seeds, 0.3, **values)
+        entry["cures"][name] = {"norm": norm[:, 0, :DEEP].mean(0).tolist(), "loss": loss.mean(0).tolist()}  # fmt: skip
+        print(f"cures, {name}", flush=True)
+    write(folder / "norms.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Norms over epochs, over depth, and with cures."""
+    from hpjax import plots
+
+    entry = read(folder / "norms.json")
+    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.2)
+    deepest = max(entry["speed"], key=int)
+    rows = []
+    norm = np.array(entry["speed"][deepest])
+    for layer in range(norm.shape[1]):
+        axes[0].plot(norm[:, layer], color=plots.COLORS[layer], label=f"layer {layer + 1}")
+        rows += [["speed", f"layer {layer + 1}", epoch, v] for epoch, v in enumerate(norm[:, layer])]  # fmt: skip
+        if int(deepest) in PUBLISHED:
+            axes[0].plot(0, PUBLISHED[int(deepest)][layer], "x", ms=5, mew=1, color=plots.COLORS[layer])  # fmt: skip
+    axes[0].plot([], [], "x", color="k", ms=5, label="published, start")
+    axes[0].set(yscale="log", xlabel="epoch", ylabel="norm of d loss / d bias")
+    axes[0].set_title("sigmoid, four layers")
+    axes[0].legend(fontsize=5)
+    ratios = {}
+    for number, (activation, found) in enumerate(entry["depth"].items()):
+        depth, ratio = [int(d) for d in found], np.array([np.exp(np.mean(np.log(v))) for v in found.values()])  # fmt: skip
+        ratios[activation] = ratio
+        axes[1].plot(depth, ratio, marker="os^Dv"[number], ms=3, color=plots.COLORS[number], label=activation.replace("_", " "))  # fmt: skip
+        rows += [["depth", activation, d, v] for d, v in zip(depth, ratio)]
+    axes[1].set(yscale="log", xlabel="hidden layers", ylabel="norm, first over last layer")
+    axes[1].set_title("before training")
+    axes[1].legend(fontsize=5)
+    for number, (name, found) in enumerate(entry["cures"].items()):
+        color = plots.COLORS[number]
+        layers = np.arange(1, len(found["norm"]) + 1)
+        axes[2].plot(layers, found["norm"], marker="os^Dv"[number], ms=3, color=color)
+        axes[3].plot(found["loss"], color=color, label=name)
+        rows += [["cures", name, int(n), v] for n, v in zip(layers, found["norm"])]
+    axes[2].set(yscale="log", xlabel="hidden layer", ylabel="norm before training")
+    axes[2].set_title("eight layers, cures")
+    axes[3].set(xlabel="epoch", ylabel="training loss")
+    axes[3].legend(fontsize=5)
+    plots.save(made, folder / "norms")
+    write_rows(folder / "norms.csv", ["part", "what", "epoch, layers or layer", "value"], rows)
+    criteria = []
+    for hidden, first in entry["first"].items():
+        mean = np.exp(np.log(np.array(first)).mean(0))
+        steps = mean[1:] / mean[:-1]
+        criteria.append(Criterion(f"{hidden} layers: least ratio of neighbouring layers' norms", steps.min(), 2))  # fmt: skip
+        criteria.append(Criterion(f"{hidden} layers: largest of them", steps.max(), 10, at_least=False))  # fmt: skip
+        published = np.array(PUBLISHED[int(hidden)])
+        criteria.append(Criterion(f"{hidden} layers: last over first, factor from the published {published[-1] / published[0]:.1f}", np.exp(abs(np.log(mean[-1] / mean[0] / (published[-1] / published[0])))), 3, at_least=False))  # fmt: skip
+    if "relu" in ratios:
+        criteria.append(Criterion("ten layers: ReLU's first over last, over the sigmoid's", ratios["relu"][-1] / ratios["sigmoid"][-1], 100))  # fmt: skip
+    for name, found in list(entry["cures"].items())[1:]:
+        spread = found["norm"][-1] / found["norm"][0]
+        criteria.append(Criterion(f"{name}: last over first, of that without", spread / (entry["cures"]["none"]["norm"][-1] / entry["cures"]["none"]["norm"][0]), 0.01, at_least=False))  # fmt: skip
+    return criteria
+
+
+if __name__ == "__main__":
+    main("vanishing_gradients", run, draw)
