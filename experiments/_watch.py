@@ -18,7 +18,8 @@ def norms(params: Any, grads: Any) -> dict:
 
 
 def watched(
-    task, spec, configs: Sequence[Mapping], steps: int, look: Callable[[Any, Any], dict] = norms, *, split=None, key: int = 0
+    task, spec, configs: Sequence[Mapping], steps: int, look: Callable[[Any, Any], dict] = norms, *, split=None,
+    keys: Sequence[int] = (0,),
 ) -> tuple[np.ndarray, dict]:  # fmt: skip
     """Trains networks of one shape side by side, and says what it saw before every step.
 
@@ -28,10 +29,10 @@ def watched(
         steps: T.
         look: (params, gradients) -> name -> array.
         split: rows to train and validate on; drawn where None.
-        key: names initial weights and minibatches, the same for all.
+        keys: K names of initial weights and minibatches; every config is trained with each.
 
     Returns:
-        Loss of every minibatch [P T], and what was seen, leaves [P T ...].
+        Loss of every minibatch [K P T], and what was seen, leaves [K P T ...].
     """
     import jax
     import jax.numpy as jnp
@@ -41,11 +42,11 @@ def watched(
     from hpjax.hypergrad.process import process
 
     devices.devices()
-    ready = setup(task, spec, configs, "learning_rate", steps, keys=(key,), split=split)
+    ready = setup(task, spec, configs, "learning_rate", steps, keys=list(keys), split=split)
     dtype = np.dtype(ready.plan.spec.dtype)
 
-    def network(data, coordinates, fixed):
-        run = process(ready.plan, fixed, data, jnp.int32(0), normal)
+    def network(data, group, normal, coordinates, fixed):
+        run = process(ready.plan, fixed, data, group, normal)
         hyper = run.hyper(coordinates)
 
         def body(state, now):
@@ -56,12 +57,13 @@ def watched(
 
         return jax.lax.scan(body, run.begin(hyper), run.clock(hyper))[1]
 
+    def everyone(data, normals, coordinates, fixed):
+        keyed = train.keyed(data, np.uint32(0))
+        one = lambda group, normal: jax.vmap(lambda c, f: network(keyed, group, normal, c, f))(coordinates, fixed)  # fmt: skip
+        return jax.vmap(one)(jnp.arange(len(keys), dtype=jnp.int32), normals)
+
     with jax.enable_x64(dtype == np.float64):
-        normal = jnp.asarray(ready.normals[0].astype(dtype))
         typed = lambda tree: {n: jnp.asarray(v if v.dtype == np.int32 else v.astype(dtype)) for n, v in tree.items()}  # fmt: skip
-        each = jax.jit(
-            lambda data, c, f: jax.vmap(lambda c, f: network(train.keyed(data, np.uint32(0)), c, f))(c, f),
-            compiler_options=devices.sound(),
-        )  # fmt: skip
-        loss, seen = each(ready.data, typed(ready.coordinates), typed(ready.fixed))
+        call = jax.jit(everyone, compiler_options=devices.sound())
+        loss, seen = call(ready.data, jnp.asarray(ready.normals.astype(dtype)), typed(ready.coordinates), typed(ready.fixed))  # fmt: skip
         return np.asarray(loss), jax.tree.map(np.asarray, seen)

@@ -90,7 +90,7 @@ def run(flags: Flags, folder: Path) -> None:
             table["float64"] = take(setup, np.exp(rates), steps, "forward")[1].tolist()
             single = setting(flags.data, "float32")
             table["float32"] = take(single, np.exp(rates), steps, "forward")[1].tolist()
-            options = dict(window=max(1, steps // 5), pairs=4 if smoke else 32, sigma=SMOOTH)
+            options = dict(window=steps, pairs=4 if smoke else 128, sigma=SMOOTH)
             table["evolution"] = take(single, np.exp(rates), steps, "evolution", **options)[1].tolist()  # fmt: skip
             write(folder / "agreement.json", {"log rate": rates.tolist(), "slopes": table}, indent=None)  # fmt: skip
 
@@ -127,13 +127,13 @@ def draw(folder: Path) -> list[dict]:
         entry = read(folder / "seeds.json")
         edges += [edge(np.array(entry["log rate"]), np.array(s, float)) for s in entry["slopes"]]
         axes[0, 0].plot(edges, np.full(len(edges), np.nanmin(loss) / 2), "|", ms=5, color="#EE6677", label=f"edges of {len(edges)} seeds")  # fmt: skip
-        axes[0, 0].legend(loc="upper left")
+        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0.0, 0.75))
         write_rows(folder / "edges.csv", ["seed", "log rate at the edge"], enumerate(edges))
     axes[1, 0].plot(logs, slope, lw=0.6, color="#4477AA", label="automatic")
     axes[1, 0].plot(found["picked"], found["difference"], ".", ms=2, color="#EE6677", label="central difference")  # fmt: skip
     size = 3 * np.abs(slope[logs < 1.3]).max()
     axes[1, 0].set(xlabel="log learning rate", ylabel="d loss / d log rate", ylim=(-size, size))
-    axes[1, 0].legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
+    axes[1, 0].legend(loc="lower left")
     for ax in axes[:, 0]:
         ax.axvline(where, color="k", lw=0.6, ls=":")
     axes[0, 0].text(where - 0.03, 0.95, f"edge {where:.2f}", rotation=90, va="top", ha="right", transform=axes[0, 0].get_xaxis_transform(), fontsize=6)  # fmt: skip

@@ -5,7 +5,7 @@
 
 speed   Nielsen's networks (2015, chapter 5): 784-30-...-30-10, sigmoid, cross-entropy of every output, 1,000 images of MNIST, full
         batch, rate 0.1, l2 of 5 / 1,000: norm of the biases' gradient in every hidden layer over 500 epochs
-depth   first layer's norm over the last hidden layer's before training, 2 to 10 layers, five activations
+depth   norm of the weights' gradient, first hidden layer over the last hidden layer's before training, 2 to 10 layers, five activations
 cures   eight hidden layers: norms before training, and training loss, with cures for the sigmoid
 """
 
@@ -42,14 +42,14 @@ def setting(flags: Flags):
     return task, tasks.Split(task.development[:1000], task.test[:10])
 
 
-def norms_of(flags: Flags, hidden: int, steps: int, seeds: int, rate: float, **values):
-    """Norms of the biases' gradients [seeds steps L+1] and losses [seeds steps], summed over outputs as Nielsen's."""
+def norms_of(flags: Flags, hidden: int, steps: int, seeds: int, rate: float, leaf: str = "w", **values):  # fmt: skip
+    """Norms of the gradients of weights or biases [seeds steps L+1] and losses [seeds steps], summed over outputs as Nielsen's."""
     from hpjax import hypergrad
 
     task, split = setting(flags)
     spec, config = hypergrad.configure(task, hidden=(30,) * hidden, loss="bce", optimizer="sgd", batch_size=0, learning_rate=rate * 10, **values)  # fmt: skip
-    found = [watched(task, spec, [config], steps, split=split, key=key) for key in range(seeds)]
-    return 10 * np.stack([seen["b"][0] for _, seen in found]), 10 * np.stack([loss[0] for loss, _ in found])  # fmt: skip
+    loss, seen = watched(task, spec, [config], steps, split=split, keys=range(seeds))
+    return 10 * seen[leaf][:, 0], 10 * loss[:, 0]
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -59,7 +59,7 @@ def run(flags: Flags, folder: Path) -> None:
     entry: dict = {"speed": {}, "depth": {}, "cures": {}}
     for hidden in (2,) if smoke else (2, 3, 4):
         # Nielsen's l2 is lambda / n per weight; ours stands in the mean over outputs
-        norm, _ = norms_of(flags, hidden, epochs, seeds, 0.1, activation="sigmoid", init="lecun", l2=5 / 1000 / 10)  # fmt: skip
+        norm, _ = norms_of(flags, hidden, epochs, seeds, 0.1, "b", activation="sigmoid", init="lecun", l2=5 / 1000 / 10)  # fmt: skip
         entry["speed"][str(hidden)] = norm[:, :, :hidden].mean(0).tolist()
         entry.setdefault("first", {})[str(hidden)] = norm[:, 0, :hidden].tolist()
         print(f"speed, {hidden} layers", flush=True)
@@ -112,7 +112,7 @@ def draw(folder: Path) -> list[dict]:
         rows += [["cures", name, int(n), v] for n, v in zip(layers, found["norm"])]
     axes[2].set(yscale="log", xlabel="hidden layer", ylabel="norm before training")
     axes[2].set_title("eight layers, cures")
-    axes[3].set(xlabel="epoch", ylabel="training loss")
+    axes[3].set(xlabel="epoch", ylabel="training loss", ylim=(0, 8), xlim=(0, None))
     axes[3].legend(fontsize=5)
     plots.save(made, folder / "norms")
     write_rows(folder / "norms.csv", ["part", "what", "epoch, layers or layer", "value"], rows)

@@ -1,5 +1,6 @@
 """Experiments run at their smoke preset, redraw the same bytes, and refuse what they do not know."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (ROOT / "experiments").exists(), reason="runs in a checkout, which has the experiments"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "experiments").exists(), reason="runs in a checkout, which has the experiments"
+)
+FREE = {
+    "pbt_toy": "toy", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
+    "trainability_boundary": "boundary", "hypergradient_cost": "cost",
+}  # fmt: skip
+STORED = {
+    "double_descent": "descent", "vanishing_gradients": "norms", "metalearn_rate": "rates", "many_starts": "starts",
+    "hypergradient_chaos": "chaos", "learned_schedule": "schedule",
+}  # fmt: skip
 
 
 def experiment(name, *words):
@@ -20,6 +26,7 @@ def experiment(name, *words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_digits_notebook(tmp_path):
     done = experiment("digits_notebook", "--preset", "smoke", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -35,6 +42,7 @@ def test_digits_notebook(tmp_path):
     )  # two epochs are too few
 
 
+@pytest.mark.slow
 def test_throughput(tmp_path):
     for part in ("reference", "tiny", "growth"):
         done = experiment("throughput", "--preset", "smoke", "--only", part, "--out", tmp_path)
@@ -43,6 +51,7 @@ def test_throughput(tmp_path):
     assert (tmp_path / "throughput.png").exists()
 
 
+@pytest.mark.slow
 def test_search_quality(tmp_path):
     done = experiment("search_quality", "--preset", "smoke", "--only", "branin", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -60,6 +69,7 @@ def test_search_quality(tmp_path):
     assert "fcnet_protein_table.npz (validation errors of 62,208 networks) is not in" in done.stderr
 
 
+@pytest.mark.slow
 def test_techniques_compared(tmp_path):
     done = experiment(
         "techniques_compared", "--preset", "smoke", "--only", "race", "--out", tmp_path
@@ -70,6 +80,7 @@ def test_techniques_compared(tmp_path):
     assert (tmp_path / "anytime.svg").read_bytes() == drawn
 
 
+@pytest.mark.slow
 def test_refusals_and_the_list(tmp_path):
     done = experiment("digits_notebook", "--only", "tpe", "--out", tmp_path)
     assert done.returncode == 2
@@ -84,3 +95,32 @@ def test_refusals_and_the_list(tmp_path):
     )
     assert "digits_notebook" in done.stdout
     assert "throughput" in done.stdout
+
+
+def smoke(name, figure, tmp_path):
+    """Runs at the smallest preset, says what it criticises, and draws the same bytes again."""
+    done = experiment(name, "--preset", "smoke", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "criteria.json").exists()
+    drawn = (tmp_path / f"{figure}.svg").read_bytes(), (tmp_path / f"{figure}.png").read_bytes()
+    done = experiment(name, "--plot", tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = (tmp_path / f"{figure}.svg").read_bytes(), (tmp_path / f"{figure}.png").read_bytes()
+    assert again == drawn
+
+
+def test_one_of_the_figures(tmp_path):
+    smoke("pbt_toy", FREE["pbt_toy"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(FREE)[1:])
+def test_figures(name, tmp_path):
+    smoke(name, FREE[name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("HPJAX_DATA" not in os.environ, reason="needs stored data: set HPJAX_DATA")
+@pytest.mark.parametrize("name", STORED)
+def test_figures_of_stored_data(name, tmp_path):
+    smoke(name, STORED[name], tmp_path)
