@@ -85,12 +85,12 @@ def run(flags: Flags, folder: Path) -> None:
                 print(f"rate {factor} x edge done", flush=True)
             write(folder / "horizon.json", table, indent=None)
         else:
-            rates = np.linspace(LOW + 0.2, HIGH - 0.2, 5 if smoke else 33)
+            rates = np.linspace(LOW + 0.2, HIGH - 0.2, 5 if smoke else 17)
             table = {}
             table["float64"] = take(setup, np.exp(rates), steps, "forward")[1].tolist()
             single = setting(flags.data, "float32")
             table["float32"] = take(single, np.exp(rates), steps, "forward")[1].tolist()
-            options = dict(window=steps, pairs=4 if smoke else 128, sigma=SMOOTH)
+            options = dict(window=steps, pairs=4 if smoke else 16, sigma=SMOOTH)
             table["evolution"] = take(single, np.exp(rates), steps, "evolution", **options)[1].tolist()  # fmt: skip
             write(folder / "agreement.json", {"log rate": rates.tolist(), "slopes": table}, indent=None)  # fmt: skip
 
