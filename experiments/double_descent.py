@@ -47,7 +47,7 @@ def run(flags: Flags, folder: Path) -> None:
 
     task = hpjax.tasks.load("mnist1d", flags.data)
     sizes = widths(flags.preset)
-    epochs, seeds = {"smoke": (2, 1), "small": (500, 3), "paper": (500, 10)}[flags.preset]
+    epochs, seeds = {"smoke": (2, 1), "small": (500, 1), "paper": (500, 10)}[flags.preset]
     seeds = flags.seeds or seeds
     space = {"hidden": hpjax.Choice([(h, h) for h in sizes]), "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01, "batch_size": 100, "epochs": epochs}  # fmt: skip
     found = {}
