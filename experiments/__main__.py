@@ -1,4 +1,8 @@
-"""Lists every claim with its figure, command, time and last verdict."""
+"""Lists every claim with its figure, command, time and last verdict; brings rows of the index of claims up to date.
+
+python -m experiments
+python -m experiments --index NAME ...   rows of results/README.md, from criteria.json and run.json in results/NAME
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,33 @@ from rich.table import Table
 import experiments
 
 
+def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
+    """Replaces the rows of these experiments in the index of claims; new ones go to its end."""
+    lines = readme.read_text().rstrip("\n").split("\n")
+    for name in names:
+        folder = readme.parent / name
+        if not (folder / "criteria.json").exists():
+            sys.exit(f"experiments: {folder}/criteria.json is missing; run `python -m experiments.{name}` first")  # fmt: skip
+        run = json.loads((folder / "run.json").read_text())
+        figure = sorted(folder.glob("*.png"))[0]
+        only = f" --only {run['only']}" if run["only"] else ""
+        rows = [
+            f"| {c['name']} | [{figure.stem}]({name}/{figure.name}) | `python -m experiments.{name}` | {c['threshold']} | {c['value']:.4g} | "
+            f"{'holds' if c['pass'] else 'missed'} | {run['seconds']:g}{only} ({run['preset']}) | {run['environment']['commit'][:7]} |"
+            for c in json.loads((folder / "criteria.json").read_text())
+        ]
+        mine = [i for i, line in enumerate(lines) if f"`python -m experiments.{name}`" in line]
+        at = mine[0] if mine else len(lines)
+        lines = [line for i, line in enumerate(lines) if i not in mine]
+        lines[at:at] = rows
+    readme.write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
     """Prints the table of claims."""
+    if sys.argv[1:2] == ["--index"]:
+        index(sys.argv[2:])
+        return
     made = Table("claim", "command", "preset: seconds", "last verdict")
     for found in pkgutil.iter_modules(experiments.__path__):
         if found.name.startswith("_"):

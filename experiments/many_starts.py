@@ -114,7 +114,8 @@ def judged(made, spec, configs, steps: int) -> np.ndarray:
 def _entry(found, made, spec, config, steps) -> dict:
     """Paths of the starts, and the loss of where they ended after training of the full length."""
     ends = [config | found.values(s) for s in range(len(found.history.loss[0]))]
-    keep = lambda a: np.round(np.asarray(a, float), 6).tolist()
+    rounded = lambda v: float(f"{v:.6g}") if np.isfinite(v) else None
+    keep = lambda a: [keep(row) if np.ndim(row) else rounded(row) for row in np.asarray(a, float)]
     return {
         "path": {n: keep(v) for n, v in found.path.items()}, "ends": {n: keep(v) for n, v in found.learned.items()},
         "loss": keep(judged(made, spec, ends, steps)), "steepest": keep(found.history.norm), "rescued": found.history.rescued.sum(0).tolist(),
@@ -152,7 +153,7 @@ def draw(folder: Path) -> list[dict]:
         ax.set_title(name)
         if not number:
             ax.set_ylabel("decay over training")
-        rows = [[*(float(path[n][i, s]) for n in ("learning_rate", "decay_rate")), s, i] for s in range(path["learning_rate"].shape[1]) for i in range(len(path["learning_rate"]))]  # fmt: skip
+        rows = [[*(float(f"{path[n][i, s]:.5g}") for n in ("learning_rate", "decay_rate")), s, i] for s in range(path["learning_rate"].shape[1]) for i in range(len(path["learning_rate"]))]  # fmt: skip
         write_rows(folder / f"paths_{name.replace(' ', '_')}.csv", ["learning rate", "decay", "start", "meta-step"], rows)  # fmt: skip
         ends = np.array(entry["loss"], float)
         axes[0, -1].plot(np.sort(ends), (np.arange(len(ends)) + 1) / len(ends), drawstyle="steps-post", color=color, label=name)  # fmt: skip
