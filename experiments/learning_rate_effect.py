@@ -9,6 +9,7 @@ same rates under schedules that end lower.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,16 @@ def run(flags: Flags, folder: Path) -> None:
     }
     entry: dict = {"rates": rates.tolist(), "epochs": epochs}
     for schedule in SCHEDULES:
+        started = time.perf_counter()
         found = hpjax.tune(space | {"schedule": schedule}, "digits", search=[{"learning_rate": r} for r in rates], say=lambda text: None)  # fmt: skip
-        curves = np.full((len(rates), epochs), np.inf)
-        table = found.curves
+        seconds = round(time.perf_counter() - started, 1)
+        curves, table = np.full((len(rates), epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = table["train"]
         loss = np.nan_to_num(found.trials["loss"].to_numpy(float), nan=np.inf, posinf=np.inf)
-        entry[schedule] = {"loss": loss.tolist(), "curves": curves.round(6).tolist() if schedule == "constant" else None}  # fmt: skip
+        tidy = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
+        entry[schedule] = {"seconds": seconds, "loss": tidy(loss)}
+        if schedule == "constant":
+            entry["curves"] = {name: tidy(curves[np.abs(rates - rate).argmin()]) for name, rate in SHOWN.items()}  # fmt: skip
         print(f"{schedule}: lowest validation loss {loss.min():.4f} at {rates[loss.argmin()]:.3g}", flush=True)  # fmt: skip
     write(folder / "rates.json", entry, indent=None)
 
@@ -51,21 +56,19 @@ def draw(folder: Path) -> list[dict]:
 
     entry = read(folder / "rates.json")
     rates, epochs = np.array(entry["rates"]), np.arange(1, entry["epochs"] + 1)
-    curves = np.array(entry["constant"]["curves"], float)
+    curves = {name: np.array(curve, float) for name, curve in entry["curves"].items()}
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
     rows = []
     for number, (name, rate) in enumerate(SHOWN.items()):
-        at = np.abs(rates - rate).argmin()
-        shown = np.where(np.isfinite(curves[at]), curves[at], np.nan)
-        left.plot(epochs, shown, color=plots.COLORS[number], label=f"{rate:g}: {name}")  # fmt: skip
-        rows += [[name, rate, int(epoch), loss] for epoch, loss in zip(epochs, shown)]
+        left.plot(epochs, curves[name], color=plots.COLORS[number], label=f"{rate:g}: {name}")  # fmt: skip
+        rows += [[name, rate, int(epoch), loss] for epoch, loss in zip(epochs, curves[name])]
     left.set(xlabel="step", ylabel="training loss", yscale="log", ylim=(5e-3, 1e3), xlim=(0, 50))
     left.legend(title="learning rate", title_fontsize=7)
     write_rows(folder / "curves.csv", ["what", "learning rate", "epoch", "training loss"], rows)
     best = {}
     for number, schedule in enumerate(SCHEDULES):
         loss = np.array(entry[schedule]["loss"], float)
-        best[schedule] = rates[loss.argmin()]
+        best[schedule] = rates[np.nanargmin(loss)]
         right.plot(rates, np.where(np.isfinite(loss), loss, np.nan), color=plots.COLORS[number], lw=0.7, label=schedule)  # fmt: skip
     right.axhline(np.log(10), color="k", lw=0.6, ls=":")
     right.text(20, np.log(10) * 1.1, "chance", fontsize=6)
@@ -74,15 +77,17 @@ def draw(folder: Path) -> list[dict]:
     plots.save(made, folder / "rates")
     write_rows(folder / "ends.csv", ["learning rate", *SCHEDULES], zip(rates, *(entry[s]["loss"] for s in SCHEDULES)))  # fmt: skip
     loss = np.array(entry["constant"]["loss"], float)
-    steps = {name: np.diff(curves[np.abs(rates - rate).argmin()][:20]) for name, rate in SHOWN.items()}  # fmt: skip
-    low, high = loss[rates <= 0.01].min(), np.nan_to_num(loss[rates >= 10], posinf=1e9).min()
+    loss = np.where(np.isfinite(loss), loss, np.inf)
+    rises = {name: float((np.diff(curve[:20]) > 0).sum()) for name, curve in curves.items()}
+    low, high = loss[rates <= 0.01].min(), np.minimum(loss[rates >= 10], 1e9).min()
     return [
         Criterion("U shape: lowest validation loss up to a rate of 0.01 over the lowest of all", low / loss.min(), 3),
         Criterion("U shape: lowest validation loss above a rate of 10 over the lowest of all", high / loss.min(), 3),
-        Criterion("good: steps of the first 20 that raised the training loss", float((steps["good"] > 0).sum()), 0, at_least=False),
-        Criterion("oscillating: the same", float((steps["oscillating"] > 0).sum()), 3),
-        Criterion("oscillating: training loss at the end over that at the start", curves[np.abs(rates - SHOWN["oscillating"]).argmin()][-1] / curves[0][0], 1, at_least=False),
-        Criterion("diverging: steps of the first 20 that raised the training loss", float((steps["diverging"] > 0).sum()), 15),
+        Criterion("good: steps of the first 20 that raised the training loss", rises["good"], 0, at_least=False),
+        Criterion("oscillating: the same", rises["oscillating"], 3),
+        Criterion("oscillating: training loss at the end over that at the start", curves["oscillating"][-1] / curves["oscillating"][0], 1, at_least=False),
+        Criterion("diverging: steps of the first 20 that raised the training loss", rises["diverging"], 15),
+        Criterion(f"seconds for {len(rates):,} networks", entry["constant"]["seconds"], 30, at_least=False),
     ]  # fmt: skip
 
 

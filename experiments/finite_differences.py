@@ -1,0 +1,137 @@
+"""Why backpropagation: perturbing every weight costs a forward pass each, and is never exact.
+
+    python -m experiments.finite_differences
+    python -m experiments.finite_differences --plot results/finite_differences
+
+The gradient of a network's loss on 64 digits by backpropagation by hand, and by naive perturbation (L(w + h) - L(w)) / h and central
+differences, one weight after another.
+
+cost   seconds of each against the number of parameters, and their slopes
+error  relative error against the step h, in float32 and float64
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+PARTS = ("cost", "error")
+WAYS = ("backpropagation", "one-sided", "central")
+REPEATS = 5
+
+
+def problem(hidden: tuple[int, ...], dtype: str):
+    """Three gradients as compiled functions of the flat weights (and the step h), and weights to start at."""
+    import jax
+    import jax.numpy as jnp
+    from jax.flatten_util import ravel_pytree
+
+    from hpjax import backprop, hypergrad, net, tasks, train
+
+    task = tasks.load("digits")
+    spec, config = hypergrad.configure(task, hidden=hidden, activation="tanh", init="lecun", dtype=dtype)  # fmt: skip
+    config = {name: jnp.asarray(value, dtype) for name, value in config.items()}
+    params, stats = net.init(jnp.asarray(train.normals(0, 0, 0, 0, spec), dtype), config, spec)
+    flat, restore = ravel_pytree(params)
+    rows = task.development[:64]
+    x, y = jnp.asarray(task.x[rows] / 16, dtype), jnp.asarray(task.targets()[rows], dtype)
+    batch = net.Batch(x, y, jnp.ones(len(rows), dtype), jax.random.key(0))
+    loss = lambda w: net.loss(restore(w), stats, config, batch, spec)[0]
+
+    def by_hand(w, h):
+        del h
+        return ravel_pytree(backprop.value_and_grad(spec)(restore(w), stats, config, batch)[1])[0]
+
+    def one_sided(w, h):
+        here, every = loss(w), jnp.arange(w.size, dtype=jnp.int32)
+        return jax.lax.map(lambda i: (loss(w.at[i].add(h)) - here) / h, every)
+
+    def central(w, h):
+        return ravel_pytree(backprop.finite_differences(restore(w), stats, config, batch, spec, h))[0]  # fmt: skip
+
+    return {way: jax.jit(call) for way, call in zip(WAYS, (by_hand, one_sided, central))}, flat
+
+
+def seconds(call, repeats: int) -> float:
+    """Median of several calls, after one that compiles."""
+    call().block_until_ready()
+    found = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        call().block_until_ready()
+        found.append(time.perf_counter() - begun)
+    return float(np.median(found))
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Times, then errors."""
+    import jax
+
+    if flags.only is not None and flags.only not in PARTS:
+        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
+    smoke = flags.preset == "smoke"
+    for part in [flags.only] if flags.only else PARTS:
+        if part == "cost":
+            table = []
+            for width in (2, 4) if smoke else (2, 4, 8, 16, 32, 64):
+                calls, w = problem((width,), "float32")
+                repeats = 2 if smoke else REPEATS
+                times = [seconds(lambda call=call, w=w: call(w, np.float32(1e-3)), repeats * (20 if way == WAYS[0] else 1)) for way, call in calls.items()]  # fmt: skip
+                table.append([int(w.size), *times])
+                print(f"{w.size} parameters", flush=True)
+            write(folder / "cost.json", table, indent=None)
+        else:
+            steps = np.geomspace(1e-12, 1.0, 5 if smoke else 49)
+            entry: dict = {"steps": steps.tolist()}
+            for dtype in ("float32", "float64"):
+                with jax.enable_x64(dtype == "float64"):
+                    calls, w = problem((8,), dtype)
+                    take = lambda way, h, calls=calls, w=w, dtype=dtype: np.asarray(calls[way](w, np.asarray(h, dtype)), np.float64)  # fmt: skip
+                    exact = take(WAYS[0], 1.0)
+                    size = np.linalg.norm(exact)
+                    for way in WAYS[1:]:
+                        entry[f"{way}, {dtype}"] = [float(np.linalg.norm(take(way, h) - exact) / size) for h in steps]  # fmt: skip
+            write(folder / "error.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Seconds over parameters, errors over steps."""
+    from hpjax import plots
+
+    table, entry = np.array(read(folder / "cost.json")), read(folder / "error.json")
+    made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
+    slopes = {}
+    for number, way in enumerate(WAYS):
+        left.plot(table[:, 0], table[:, 1 + number], marker="os^"[number], ms=3, color=plots.COLORS[number], label=way)  # fmt: skip
+        slopes[way] = np.polyfit(np.log(table[-3:, 0]), np.log(table[-3:, 1 + number]), 1)[0]
+    left.set(xscale="log", yscale="log", xlabel="parameters", ylabel="seconds for a gradient")
+    left.legend()
+    steps = np.array(entry["steps"])
+    best = {}
+    for name, error in entry.items():
+        if name == "steps":
+            continue
+        way, dtype = name.split(", ")
+        best[name] = float(np.min(error))
+        right.plot(steps, error, color=plots.COLORS[WAYS.index(way)], ls="-" if dtype == "float64" else "--", label=name)  # fmt: skip
+    right.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the gradient", ylim=(1e-11, 1e3))  # fmt: skip
+    right.legend(loc="lower left")
+    plots.save(made, folder / "differences")
+    write_rows(folder / "cost.csv", ["parameters", *WAYS], table)
+    write_rows(folder / "error.csv", list(entry), zip(*entry.values()))
+    ratio = table[-1, 1 + WAYS.index("one-sided")] / table[-1, 1]
+    return [
+        Criterion(f"seconds of one-sided perturbation over those of backpropagation, {int(table[-1, 0]):,} parameters", ratio, 100),
+        Criterion("log-log slope of perturbation's seconds over parameters, the three largest", slopes["one-sided"], 1.0),
+        Criterion("least relative error, central differences in float64", best["central, float64"], 1e-8, at_least=False),
+        Criterion("least relative error, one-sided in float64", best["one-sided, float64"], 1e-6, at_least=False),
+        Criterion("least relative error, one-sided in float32", best["one-sided, float32"], 1e-4),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("finite_differences", run, draw)

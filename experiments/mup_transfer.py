@@ -1,0 +1,86 @@
+"""The best learning rate moves with the width, unless the network is parametrised for it (muP).
+
+    HPJAX_DATA=... python -m experiments.mup_transfer
+    python -m experiments.mup_transfer --plot results/mup_transfer
+
+After Yang et al. (2021), and the MLP of their demonstration: two hidden layers, ReLU, no biases, SGD, minibatches of 64; training loss
+after some epochs against the learning rate, for each width, in standard parametrisation and in muP with the narrowest width as its
+base, where both are the same network. On MNIST-10k instead of CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+LOW, HIGH = -6.0, 3.0  # log2 of the learning rate
+WAYS = {"standard": "standard", "muP": "mup"}
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Every width and rate in both parametrisations, a population each."""
+    import hpjax
+
+    task = hpjax.tasks.load("mnist10k", flags.data)
+    widths, points, epochs = {
+        "smoke": ((16, 32), 4, 1), "small": ((32, 64, 128, 256, 512), 19, 4), "paper": ((64, 128, 256, 512, 1024), 37, 20)
+    }[flags.preset]  # fmt: skip
+    rates = 2.0 ** np.linspace(LOW, HIGH, points)
+    entry: dict = {"log2 rate": np.log2(rates).tolist(), "widths": list(widths), "loss": {}}
+    for name, way in WAYS.items():
+        space = {
+            "hidden": hpjax.Choice([(w, w) for w in widths]), "parametrization": way, "base_width": widths[0], "init": "lecun", "bias": False,
+            "optimizer": "sgd", "batch_size": 64, "epochs": epochs, "learning_rate": hpjax.LogUniform(2.0 ** (LOW - 1), 2.0 ** (HIGH + 1)),
+        }  # fmt: skip
+        trials = [{"hidden": (w, w), "learning_rate": float(r)} for w in widths for r in rates]
+        found = hpjax.tune(space, task, search=trials, score_every=epochs, say=lambda text: None)
+        last = found.curves.groupby("trial").last()["train"].reindex(range(len(trials)))
+        entry["loss"][name] = last.to_numpy(float).reshape(len(widths), points).tolist()
+        print(name, flush=True)
+    write(folder / "rates.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Training loss over the rate, a line per width; the best rate of each width."""
+    import matplotlib
+
+    from hpjax import plots
+
+    entry = read(folder / "rates.json")
+    x, widths = np.array(entry["log2 rate"]), entry["widths"]
+    made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.2)
+    rows, best, base = [], {}, {}
+    for ax, name in zip(axes, WAYS):
+        loss = np.array(entry["loss"][name], float)
+        shown = np.where(np.isfinite(loss) & (loss < 5), loss, np.nan)
+        base[name] = loss[0]
+        best[name] = x[np.nanargmin(shown, 1)]
+        for number, width in enumerate(widths):
+            color = matplotlib.colormaps["viridis"](number / max(1, len(widths) - 1) * 0.9)
+            ax.plot(x, shown[number], color=color, label=f"{width}")
+            ax.plot(best[name][number], np.nanmin(shown[number]), "o", ms=3, color=color)
+            rows += [[name, width, r, v] for r, v in zip(x, loss[number])]
+        ax.set(xlabel="log2 learning rate", ylabel="training loss", ylim=(0, 2.4))
+        ax.set_title("standard parametrisation" if name == "standard" else name)
+        ax.legend(title="width", title_fontsize=6, fontsize=6)
+        axes[2].plot(widths, best[name], marker="os"[name == "muP"], ms=3, color=plots.COLORS[name == "muP"], label=name)  # fmt: skip
+    axes[2].set(xscale="log", xlabel="width", ylabel="log2 of the best learning rate")
+    axes[2].set_xticks(widths, [str(w) for w in widths])
+    axes[2].legend()
+    plots.save(made, folder / "rates")
+    write_rows(folder / "rates.csv", ["parametrisation", "width", "log2 rate", "training loss"], rows)  # fmt: skip
+    step = x[1] - x[0]
+    drift = {name: (found.max() - found.min()) / step for name, found in best.items()}
+    same = np.nanmax(np.abs(np.where(np.isfinite(base["muP"]), base["muP"] - base["standard"], 0)))
+    return [
+        Criterion("muP: grid steps (half a power of two at small) that the best rate moves over the widths", drift["muP"], 1, at_least=False),
+        Criterion("standard: the same", drift["standard"], 2),
+        Criterion("largest difference of both at the base width", same, 1e-6, at_least=False),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("mup_transfer", run, draw)
