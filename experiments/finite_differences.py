@@ -118,7 +118,7 @@ def draw(folder: Path) -> list[dict]:
         way, dtype = name.split(", ")
         best[name] = float(np.min(error))
         right.plot(steps, error, color=plots.COLORS[WAYS.index(way)], ls="-" if dtype == "float64" else "--", label=name)  # fmt: skip
-    right.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the gradient", ylim=(1e-11, 1e3))  # fmt: skip
+    right.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the gradient", ylim=(1e-15, 1e3))  # fmt: skip
     right.legend(loc="lower left")
     plots.save(made, folder / "differences")
     write_rows(folder / "cost.csv", ["parameters", *WAYS], table)

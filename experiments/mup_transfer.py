@@ -3,9 +3,9 @@
     HPJAX_DATA=... python -m experiments.mup_transfer
     python -m experiments.mup_transfer --plot results/mup_transfer
 
-After Yang et al. (2021), and the MLP of their demonstration: two hidden layers, ReLU, no biases, SGD, minibatches of 64; training loss
-after some epochs against the learning rate, for each width, in standard parametrisation and in muP with the narrowest width as its
-base, where both are the same network. On MNIST-10k instead of CIFAR-10.
+After Yang et al. (2021): two hidden layers, ReLU, no biases, Adam, minibatches of 64; training loss after some epochs against the
+learning rate, for each width, in standard parametrisation and in muP with the narrowest width as its base, where both are the same
+network. On MNIST-10k instead of CIFAR-10, and with Adam: with SGD the best rate moved by no more than one step either way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 
-LOW, HIGH = -6.0, 3.0  # log2 of the learning rate
+LOW, HIGH = -13.0, -3.0  # log2 of the learning rate
 WAYS = {"standard": "standard", "muP": "mup"}
 
 
@@ -26,14 +26,14 @@ def run(flags: Flags, folder: Path) -> None:
 
     task = hpjax.tasks.load("mnist10k", flags.data)
     widths, points, epochs = {
-        "smoke": ((16, 32), 4, 1), "small": ((32, 64, 128, 256, 512), 19, 4), "paper": ((64, 128, 256, 512, 1024), 37, 20)
+        "smoke": ((16, 32), 4, 1), "small": ((32, 64, 128, 256, 512), 21, 4), "paper": ((64, 128, 256, 512, 1024), 37, 20)
     }[flags.preset]  # fmt: skip
     rates = 2.0 ** np.linspace(LOW, HIGH, points)
     entry: dict = {"log2 rate": np.log2(rates).tolist(), "widths": list(widths), "loss": {}}
     for name, way in WAYS.items():
         space = {
             "hidden": hpjax.Choice([(w, w) for w in widths]), "parametrization": way, "base_width": widths[0], "init": "lecun", "bias": False,
-            "optimizer": "sgd", "batch_size": 64, "epochs": epochs, "learning_rate": hpjax.LogUniform(2.0 ** (LOW - 1), 2.0 ** (HIGH + 1)),
+            "optimizer": "adam", "batch_size": 64, "epochs": epochs, "learning_rate": hpjax.LogUniform(2.0 ** (LOW - 1), 2.0 ** (HIGH + 1)),
         }  # fmt: skip
         trials = [{"hidden": (w, w), "learning_rate": float(r)} for w in widths for r in rates]
         found = hpjax.tune(space, task, search=trials, score_every=epochs, say=lambda text: None)
@@ -66,9 +66,8 @@ def draw(folder: Path) -> list[dict]:
         ax.set(xlabel="log2 learning rate", ylabel="training loss", ylim=(0, 2.4))
         ax.set_title("standard parametrisation" if name == "standard" else name)
         ax.legend(title="width", title_fontsize=6, fontsize=6)
-        axes[2].plot(widths, best[name], marker="os"[name == "muP"], ms=3, color=plots.COLORS[name == "muP"], label=name)  # fmt: skip
-    axes[2].set(xscale="log", xlabel="width", ylabel="log2 of the best learning rate")
-    axes[2].set_xticks(widths, [str(w) for w in widths])
+        axes[2].plot(np.log2(widths), best[name], marker="os"[name == "muP"], ms=3, color=plots.COLORS[name == "muP"], label=name)  # fmt: skip
+    axes[2].set(xlabel="log2 width", ylabel="log2 of the best learning rate")
     axes[2].legend()
     plots.save(made, folder / "rates")
     write_rows(folder / "rates.csv", ["parametrisation", "width", "log2 rate", "training loss"], rows)  # fmt: skip

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.skipif(
 )
 FREE = {
     "pbt_toy": "toy", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
-    "trainability_boundary": "boundary", "hypergradient_cost": "cost",
+    "trainability_boundary": "boundary", "hypergradient_cost": "cost", "backprop_steps": "epoch1", "finite_differences": "differences",
 }  # fmt: skip
 STORED = {
     "double_descent": "descent", "vanishing_gradients": "norms", "metalearn_rate": "rates", "many_starts": "starts",
-    "hypergradient_chaos": "chaos", "learned_schedule": "schedule",
+    "hypergradient_chaos": "chaos", "learned_schedule": "schedule", "mup_transfer": "rates", "overfitting_cures": "cures",
 }  # fmt: skip
 
 
