@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 import sys
 from pathlib import Path
 
@@ -26,14 +27,15 @@ def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
         if not (folder / "criteria.json").exists():
             sys.exit(f"experiments: {folder}/criteria.json is missing; run `python -m experiments.{name}` first")  # fmt: skip
         run = json.loads((folder / "run.json").read_text())
+        if run["only"]:
+            sys.exit(f"experiments: {name} was last run with --only {run['only']}, and run.json knows of that part alone; write its rows by hand")  # fmt: skip
         figure = sorted(folder.glob("*.png"))[0]
-        only = f" --only {run['only']}" if run["only"] else ""
         rows = [
             f"| {c['name']} | [{figure.stem}]({name}/{figure.name}) | `python -m experiments.{name}` | {c['threshold']} | {c['value']:.4g} | "
-            f"{'holds' if c['pass'] else 'missed'} | {run['seconds']:g}{only} ({run['preset']}) | {run['environment']['commit'][:7]} |"
+            f"{'holds' if c['pass'] else 'missed'} | {run['seconds']:g} ({run['preset']}) | {run['environment']['commit'][:7]} |"
             for c in json.loads((folder / "criteria.json").read_text())
         ]
-        mine = [i for i, line in enumerate(lines) if f"`python -m experiments.{name}`" in line]
+        mine = [i for i, line in enumerate(lines) if re.search(rf"`python -m experiments\.{name}( --only \w+)?`", line)]  # fmt: skip
         at = mine[0] if mine else len(lines)
         lines = [line for i, line in enumerate(lines) if i not in mine]
         lines[at:at] = rows

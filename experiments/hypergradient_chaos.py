@@ -145,7 +145,7 @@ def draw(folder: Path) -> list[dict]:
     signs = np.sign(slope)
     rough = lambda mask: float(np.mean(np.diff(signs[mask]) != 0))
     criteria = [
-        Criterion(f"distance of the edge of smoothness, log rate {np.median(edges):.3f} in the median of {len(edges)} seeds, from the published {PUBLISHED}", abs(np.median(edges) - PUBLISHED), 0.1, at_least=False),
+        Criterion(f"distance of the edge of smoothness, log rate {np.median(edges):.3f} in the median of {len(edges)} seeds ({min(edges):.2f} to {max(edges):.2f}), from the published {PUBLISHED}", abs(np.median(edges) - PUBLISHED), 0.1, at_least=False),
         Criterion("left of the edge: largest difference of the gradient and central differences, over the largest gradient", apart.max(), 1e-6, at_least=False),
         Criterion("sign changes between neighbours beyond the edge over those before it, plus 1 in 1,000", (rough(logs > where) + 1e-3) / (rough(logs < where) + 1e-3), 5),
     ]  # fmt: skip
@@ -158,15 +158,15 @@ def draw(folder: Path) -> list[dict]:
             with np.errstate(all="ignore"):
                 middle = np.median(np.abs(slopes), 1)
                 ratio = np.abs(slopes.mean(1)) / slopes.std(1, ddof=1)
-            axes[0, 1].plot(here[:, 1], middle, marker="osD^"[number], ms=3, color=plots.COLORS[number], label=f"{factor:g} x edge")  # fmt: skip
+            axes[0, 1].plot(here[:, 1], middle, marker="osD^"[number], ms=3, color=plots.COLORS[number], label=f"{factor:g} x published edge")  # fmt: skip
             rows += [[factor, int(t), m, r] for t, m, r in zip(here[:, 1], middle, ratio)]
         axes[0, 1].set(xscale="log", yscale="log", xlabel="steps", ylabel="median |d loss / d log rate|")  # fmt: skip
         axes[0, 1].legend()
         write_rows(folder / "horizon.csv", ["rate over the edge's", "steps", "median size", "signal over noise"], rows)  # fmt: skip
         final = {factor: r for factor, t, _, r in rows if t == 50}
         if final:
-            criteria.append(Criterion("signal over noise of the gradient over seeds, 50 steps, at 0.3 x edge", final[0.3], 1.0))  # fmt: skip
-            criteria.append(Criterion("signal over noise of the gradient over seeds, 50 steps, at 1.3 x edge", final[1.3], 1.0, at_least=False))  # fmt: skip
+            criteria.append(Criterion("signal over noise of the gradient over seeds, 50 steps, at 0.3 x the published edge", final[0.3], 1.0))  # fmt: skip
+            criteria.append(Criterion("signal over noise of the gradient over seeds, 50 steps, at 1.3 x the published edge", final[1.3], 1.0, at_least=False))  # fmt: skip
     if (folder / "agreement.json").exists():
         entry = read(folder / "agreement.json")
         at = np.array(entry["log rate"])

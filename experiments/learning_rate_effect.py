@@ -78,7 +78,9 @@ def draw(folder: Path) -> list[dict]:
     write_rows(folder / "ends.csv", ["learning rate", *SCHEDULES], zip(rates, *(entry[s]["loss"] for s in SCHEDULES)))  # fmt: skip
     loss = np.array(entry["constant"]["loss"], float)
     loss = np.where(np.isfinite(loss), loss, np.inf)
-    rises = {name: float((np.diff(curve[:20]) > 0).sum()) for name, curve in curves.items()}
+    rises = {
+        name: float((~(np.diff(curve[:20]) <= 0)).sum()) for name, curve in curves.items()
+    }  # not a number is a rise
     low, high = loss[rates <= 0.01].min(), np.minimum(loss[rates >= 10], 1e9).min()
     return [
         Criterion("U shape: lowest validation loss up to a rate of 0.01 over the lowest of all", low / loss.min(), 3),

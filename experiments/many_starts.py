@@ -157,7 +157,10 @@ def draw(folder: Path) -> list[dict]:
         write_rows(folder / f"paths_{name.replace(' ', '_')}.csv", ["learning rate", "decay", "start", "meta-step"], rows)  # fmt: skip
         ends = np.array(entry["loss"], float)
         axes[0, -1].plot(np.sort(ends), (np.arange(len(ends)) + 1) / len(ends), drawstyle="steps-post", color=color, label=name)  # fmt: skip
-        ratios[name] = mean_rate(rates[at[0]], decays[at[1]]) / np.median(mean_rate(path["learning_rate"][-1], path["decay_rate"][-1]))  # fmt: skip
+        mean = mean_rate(path["learning_rate"], path["decay_rate"])
+        right = mean_rate(rates[at[0]], decays[at[1]])
+        above = mean[0] > right  # that begin too low may stay so; these came down
+        ratios[name] = right / np.median(mean[-1, above]) if above.any() else np.nan
     live = np.sort(np.array(read(folder / "live.json")["loss"], float))
     axes[0, -1].plot(live, (np.arange(len(live)) + 1) / len(live), drawstyle="steps-post", ls="--", color="k", label="live")  # fmt: skip
     axes[0, -1].axvline(best, color="k", lw=0.6, ls=":")
@@ -166,7 +169,7 @@ def draw(folder: Path) -> list[dict]:
     plots.save(made, folder / "starts")
     ends = np.array(found["all steps"]["loss"], float)
     criteria.append(Criterion(f"all steps: share of the {calm.sum()} starts outside chaos that end within 5 % of the grid's best loss", np.mean(ends[calm] <= 1.05 * best), 0.9))  # fmt: skip
-    criteria.append(Criterion("last 100 steps: mean learning rate of the grid's best over the median of the ends", ratios["last 100"], 10))  # fmt: skip
+    criteria.append(Criterion("last 100 steps: mean learning rate of the grid's best over the median of the ends, of starts above it", ratios["last 100"], 10))  # fmt: skip
     entry = read(folder / "rescue.json")
     wild = np.array(entry["loss"], float)[1:]
     criteria.append(Criterion("starts far beyond the edge that were rescued and ended below the loss of chance, of 4", float(np.sum(wild < np.log(10))), 4))  # fmt: skip

@@ -5,7 +5,8 @@
 
 After figure 2 of Jaderberg et al. (2017). Two members ascend Q^ = 1.2 - (h0 t0^2 + h1 t1^2) from t = (0.9, 0.9), one with
 h = (1, 0), one with h = (0, 1), and are judged by Q = 1.2 - (t0^2 + t1^2). Alone, neither can pass 1.2 - 0.81 = 0.39. The scheduler
-is `hpjax.pbt` itself; only who trains is a toy.
+is `hpjax.pbt` itself; only who trains is a toy. "Exploit only" copies weights and keeps h; "explore only" takes the better member's h,
+moved, and keeps its weights.
 """
 
 from __future__ import annotations
@@ -87,11 +88,16 @@ def draw(folder: Path) -> list[dict]:
     axes[-1].legend(fontsize=5)
     plots.save(made, folder / "toy")
     write_rows(folder / "toy.csv", ["way", "step", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
+    first = lambda score: np.where(
+        (score >= 1.19).any(1), (score >= 1.19).argmax(1), score.shape[1]
+    )
+    reached = {name: float(np.median(first(np.array(entry[name]["score"])))) for name in WAYS}
     end = {name: np.array(entry[name]["score"])[:, -1] for name in WAYS}
     return [
         Criterion("grid: distance of Q from its limit 0.39", float(np.abs(end["grid"] - ALONE).max()), 1e-3, at_least=False),
         Criterion("PBT: Q at the end, median over seeds", np.median(end["PBT"]), 1.19),
         Criterion("exploit only: Q at the end, median over seeds", np.median(end["exploit only"]), ALONE + 0.01),
+        *(Criterion(f"steps to 1.19, median over seeds: PBT's over those of {name}", reached["PBT"] / reached[name], 1.0, at_least=False) for name in ("exploit only", "explore only")),
     ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu")
 DEEP = 8
 CURES = {
     "none": {"activation": "sigmoid", "init": "lecun"},
-    "4 x wider initial weights": {"activation": "sigmoid", "init": "xavier", "init_scale": 4.0},
+    "4 x wider initial weights": {"activation": "sigmoid", "init": "lecun", "init_scale": 4.0},
     "batch normalisation": {"activation": "sigmoid", "init": "lecun", "normalization": "batch"},
     "residual connections": {"activation": "sigmoid", "init": "lecun", "residual": True},
     "ReLU, He's weights": {"activation": "relu", "init": "he"},

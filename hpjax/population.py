@@ -451,7 +451,7 @@ class Population:
                 except jax.errors.JaxRuntimeError as fault:
                     if not exhausted(fault):
                         raise
-                    failed[rows] = True
+                    failed[rows], charged[rows] = True, order.epochs[rows]
                     self.say(f"hpjax: gradients of {len(rows)} networks of {spec.hidden} do not fit in memory: FAILED")  # fmt: skip
                     continue
                 for column in found:

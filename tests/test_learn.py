@@ -136,6 +136,9 @@ def test_the_unit_interval_of_a_range_is_a_scale(blobs, tmp_path):
     rates = np.concatenate([found.path["learning_rate"], found.learned["learning_rate"][None]])
     assert rates.max() == pytest.approx(0.1, rel=1e-6)  # where the loss falls still
     assert rates.min() == pytest.approx(1e-3, rel=1e-6)
+    steep = hypergrad.learn(blobs, spec, config, {"learning_rate": hpjax.LogUniform(1e-4, 0.03)}, STEPS, iterations=20, rate=0.2, mode="forward")  # fmt: skip
+    assert steep.values()["learning_rate"] <= 0.03  # and not one rounding beyond
+    assert np.isfinite(steep.replay(blobs).loss).all()
     found.save(tmp_path / "unit.json")
     assert hypergrad.Learned.load(tmp_path / "unit.json").scales == unit
     with pytest.raises(ValueError, match=r"learning_rate=0\.01 lies outside 0.1 to 1, its range"):

@@ -264,3 +264,5 @@ def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(blobs
     else:
         assert set(found.trials["status"]) == {"FAILED"}
         assert "16 networks of (6,) do not fit in memory: FAILED" in said
+        failing_too = hpjax.tune(QUICK, blobs, search="gradient", stop={"epochs": 64})
+        assert 16 <= len(failing_too.trials) <= 64  # what fails is charged, so that budgets end

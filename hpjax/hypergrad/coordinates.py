@@ -31,6 +31,7 @@ class Scale(NamedTuple):
     low: float  # values must lie strictly between
     high: float
     ends: tuple[float, float] = (-float("inf"), float("inf"))  # where coordinates stop
+    bounds: tuple[float, float] = (-float("inf"), float("inf"))  # and values
 
 
 INF = float("inf")
@@ -45,7 +46,7 @@ def scale(kind: Kind) -> Scale:
     """The scale of a name; of a range, its unit interval, ends included."""
     if isinstance(kind, str):
         return SCALES[kind]
-    return Scale(kind.encode, kind.decode, float(np.nextafter(kind.low, -INF)), float(np.nextafter(kind.high, INF)), (0.0, 1.0))  # fmt: skip
+    return Scale(kind.encode, kind.decode, float(np.nextafter(kind.low, -INF)), float(np.nextafter(kind.high, INF)), (0.0, 1.0), (kind.low, kind.high))  # fmt: skip
 
 
 class Rule(NamedTuple):
@@ -199,4 +200,7 @@ def values(coordinates: Mapping[str, np.ndarray], scales: Mapping[str, Kind]) ->
     """Coordinates as values, float64."""
     with jax.enable_x64(True):
         found = decode({name: jnp.asarray(coordinates[name]) for name in scales}, scales)
-        return {name: np.asarray(value) for name, value in found.items()}
+        inside = lambda name, value: np.clip(
+            value, *scale(scales[name]).bounds
+        )  # of the last rounding
+        return {name: inside(name, np.asarray(value)) for name, value in found.items()}
