@@ -79,7 +79,7 @@ def image(window: tuple[float, float, float, float], side: int, steps: int) -> n
 
 def run(flags: Flags, folder: Path) -> None:
     """The whole plane, then windows in it."""
-    side, steps = {"smoke": (24, 30), "small": (128, 100), "paper": (512, 500)}[flags.preset]
+    side, steps = {"smoke": (64, 30), "small": (128, 100), "paper": (512, 500)}[flags.preset]
     window = (LOW, HIGH, LOW, HIGH)
     for view in VIEWS:
         started = time.perf_counter()
