@@ -19,6 +19,21 @@ from rich.table import Table
 import experiments
 
 
+def row(name: str, folder: Path, criterion: dict) -> str:
+    """A criterion's row in the index; of the run that made its part, where an experiment was run part by part."""
+    run, part = json.loads((folder / "run.json").read_text()), criterion.get("part")
+    made = run.get("parts", {}).get(part, run)
+    if made["only"] not in (None, part):
+        sys.exit(f"experiments: {name} was last run with --only {made['only']}, and run.json knows nothing of {part or 'the rest'}; write its rows by hand")  # fmt: skip
+    figures = sorted(folder.glob("*.png"))
+    figure = next((f for f in figures if f.stem == part), figures[0])
+    command = f"python -m experiments.{name}" + (f" --only {made['only']}" if made["only"] else "")
+    return (
+        f"| {criterion['name']} | [{figure.stem}]({name}/{figure.name}) | `{command}` | {criterion['threshold']} | {criterion['value']:.4g} | "
+        f"{'holds' if criterion['pass'] else 'missed'} | {made['seconds']:g} ({made['preset']}) | {made['environment']['commit'][:7]} |"
+    )
+
+
 def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
     """Replaces the rows of these experiments in the index of claims; new ones go to its end."""
     lines = readme.read_text().rstrip("\n").split("\n")
@@ -26,15 +41,8 @@ def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
         folder = readme.parent / name
         if not (folder / "criteria.json").exists():
             sys.exit(f"experiments: {folder}/criteria.json is missing; run `python -m experiments.{name}` first")  # fmt: skip
-        run = json.loads((folder / "run.json").read_text())
-        if run["only"]:
-            sys.exit(f"experiments: {name} was last run with --only {run['only']}, and run.json knows of that part alone; write its rows by hand")  # fmt: skip
-        figure = sorted(folder.glob("*.png"))[0]
-        rows = [
-            f"| {c['name']} | [{figure.stem}]({name}/{figure.name}) | `python -m experiments.{name}` | {c['threshold']} | {c['value']:.4g} | "
-            f"{'holds' if c['pass'] else 'missed'} | {run['seconds']:g} ({run['preset']}) | {run['environment']['commit'][:7]} |"
-            for c in json.loads((folder / "criteria.json").read_text())
-        ]
+        criteria = json.loads((folder / "criteria.json").read_text())
+        rows = [row(name, folder, one) for one in criteria]
         mine = [i for i, line in enumerate(lines) if re.search(rf"`python -m experiments\.{name}( --only \w+)?`", line)]  # fmt: skip
         at = mine[0] if mine else len(lines)
         lines = [line for i, line in enumerate(lines) if i not in mine]

@@ -93,15 +93,17 @@ def main(
             where = records.environment() | {
                 "dirty": dirty
             }  # results written meanwhile do not count
-            write(
-                folder / "run.json",
-                {
-                    "preset": flags.preset,
-                    "only": flags.only,
-                    "seconds": seconds,
-                    "environment": where,
-                },
-            )
+            said = {
+                "preset": flags.preset,
+                "only": flags.only,
+                "seconds": seconds,
+                "environment": where,
+            }
+            if flags.only:  # what is known of the other parts stays
+                kept = folder / "run.json"
+                parts = read(kept).get("parts", {}) if kept.exists() else {}
+                said |= {"parts": parts | {flags.only: said}}
+            write(folder / "run.json", said)
         criteria = draw(folder)
     except ValueError as fault:
         print(f"experiments.{name}: {fault}", file=sys.stderr)

@@ -138,30 +138,39 @@ def synthetic() -> dict[str, Problem]:
     return found
 
 
+def stored_table(name: str, folder: Path | None, seeds: bool = False) -> tuple[np.ndarray, dict[str, list]]:  # fmt: skip
+    """A published table: validation errors over the grid, the mean of its seeds or with the seeds last; and the grid's axes.
+
+    Raises:
+        ValueError: a table that is not there, by its name.
+    """
+    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
+    path = folder / f"fcnet_{name}_table.npz"
+    if not path.is_file():
+        raise ValueError(f"{path.name} (validation errors of 62,208 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR")  # fmt: skip
+    with np.load(path) as saved:
+        loss = saved["valid_mse"].astype(float)
+        return loss if seeds else loss.mean(-1), {axis: saved[axis].tolist() for axis in saved if axis != "valid_mse"}  # fmt: skip
+
+
 def tables(folder: Path | None) -> dict[str, Problem]:
     """The two tables of 62,208 networks each.
 
     Raises:
         ValueError: a table that is not there, by its name.
     """
-    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
     found = {}
     for name in ("protein", "naval"):
-        path = folder / f"fcnet_{name}_table.npz"
-        if not path.is_file():
-            raise ValueError(f"{path.name} (validation errors of 62,208 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR")  # fmt: skip
-        with np.load(path) as saved:
-            loss = saved["valid_mse"].mean(-1).astype(float)
-            axes = {axis: saved[axis] for axis in saved if axis != "valid_mse"}
+        loss, axes = stored_table(name, folder)
         named = ("activation_1", "activation_2", "schedule")
         space = {
-            axis: hpjax.Choice(values.tolist()) if axis in named else hpjax.IntUniform(0, len(values) - 1)
+            axis: hpjax.Choice(values) if axis in named else hpjax.IntUniform(0, len(values) - 1)
             for axis, values in axes.items()
         }  # fmt: skip
 
         def look_up(point, loss=loss, axes=axes, named=named):
             at = [
-                np.array([axes[a].tolist().index(v) for v in point[a]]) if a in named else np.asarray(point[a], int)
+                np.array([axes[a].index(v) for v in point[a]]) if a in named else np.asarray(point[a], int)
                 for a in axes
             ]  # fmt: skip
             return loss[tuple(at)]

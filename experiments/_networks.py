@@ -1,0 +1,93 @@
+"""Trained networks themselves, not only their scores: weights of many configurations and repeats, and what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Trained(NamedTuple):
+    """The networks of one configuration, one per repeat."""
+
+    spec: Any  # their shape, padded ones as they were trained
+    config: dict  # its numbers
+    params: Any  # leaves [R ...]; with patience those of the best epoch
+    stats: Any
+    curve: np.ndarray  # [R scores 4] of (epoch, training loss, validation loss, validation error); NaN after a stop
+    kept: np.ndarray  # [R] epoch whose weights these are
+
+
+def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeats: int = 1, seed: int = 0, score_every: int = 1) -> list[Trained]:  # fmt: skip
+    """Trains one population, every configuration `repeats` times, and hands out its networks.
+
+    Args:
+        space: as `hpjax.tune` takes it.
+        task: with ready-made folds of one split, or none.
+        points: configurations of that space.
+        epochs: of training.
+        repeats: R networks per configuration.
+        seed: names all randomness.
+        score_every: epochs between scores.
+    """
+    import jax
+
+    from hpjax import catalogue, plan
+    from hpjax.assemble import as_space
+    from hpjax.devices import warn
+    from hpjax.schedulers import Order
+    from hpjax.training import Training
+
+    whole, count = as_space(space), len(points)
+    columns = {name: [point[name] for point in points] for name in points[0]}
+    unit = whole.encode(columns) if columns else np.zeros((count, 0))
+    training = Training(
+        whole, task, unit, fidelity=epochs, seeds=(seed,), folds=1, repeats=repeats, score_every=score_every, gradients="explicit",
+        trials=count, epochs=epochs, say=warn,
+    )  # fmt: skip
+    made = training.population()
+    found = made.carry_out(Order(np.arange(count), unit, np.full(count, -1), np.full(count, epochs), np.zeros(count, int)))  # fmt: skip
+    groups = catalogue.split(training.space.decode(unit), training.target)
+    result: list = [None] * count
+    for group in groups:
+        for place, row in enumerate(group.rows.tolist()):
+            state = made.networks(row)
+            spec = made.programs[made.home[row]].spec
+            config = plan.member(spec, group.spec, group.config)
+            own = {name: np.asarray(leaf[place]) for name, leaf in config.items()}
+            state = state.best or state
+            result[row] = Trained(spec, own, state.params, state.stats, found.curves[row], found.kept[row])  # fmt: skip
+    return result
+
+
+def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mean losses [R] on inputs [N F] and targets [N C] as the networks see them."""
+    import jax
+
+    from hpjax import net
+
+    with jax.enable_x64(one.spec.dtype == "float64"):
+        return np.asarray(jax.vmap(lambda z: net.losses(z, np.asarray(y, one.spec.dtype), one.spec).mean())(outputs(one, x)))  # fmt: skip
+
+
+def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Examples as networks see them, standardised by the part that they were trained on: [n F] and [n C]."""
+    from hpjax import tasks, train
+
+    examples = train.examples_of(task, (tasks.Split(trained_on, trained_on[:1]),))
+    shift, scale, y_shift, y_scale = train.standards(examples, trained_on)
+    y = task.targets()[rows]
+    return (task.x[rows] - shift) * scale, y if task.classes else (y - y_shift) * y_scale
+
+
+def outputs(one: Trained, x: np.ndarray) -> np.ndarray:
+    """Outputs before their activation [R N C] for inputs as the networks see them [N F]."""
+    import jax
+
+    from hpjax import net
+
+    with jax.enable_x64(one.spec.dtype == "float64"):
+        config, x = net.cast(one.config, one.spec), np.asarray(x, one.spec.dtype)
+        look = jax.jit(jax.vmap(lambda p, s: net.forward(p, s, config, x, one.spec)[0]))
+        return np.asarray(look(one.params, one.stats))

@@ -1,0 +1,183 @@
+"""Gradients explode in deep networks with large weights; and what helps: clipping, regularisation, smaller rates and weights.
+
+    python -m experiments.exploding_gradients
+    python -m experiments.exploding_gradients --plot results/exploding_gradients
+
+scale     eight hidden ReLU layers of 32 on digits: norm of every layer's gradient before training against the width of the initial
+          weights, s times He's. Signals grow by s a layer on their way up and gradients on their way down, so that every layer's
+          gradient grows as s^8
+training  the same network with s = 2 over learning rates: nothing, clipping to norm 1, l2, both; and with s = 1
+wall      in the style of Pascanu, Mikolov & Bengio (2013): one sigmoid unit that feeds itself for 50 steps, x <- s(w x + b), error
+          (x_50 - 0.7)^2 over (w, b); gradient descent from a grid of starts with and without clipping
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._watch import watched
+
+DEEP = 8
+NET = {"hidden": (32,) * DEEP, "activation": "relu", "init": "he", "optimizer": "sgd"}
+CURES = {
+    "nothing": {"init_scale": 2.0},
+    "clipping": {"init_scale": 2.0, "clip_norm": 1.0},
+    "l2": {"init_scale": 2.0, "l2": 1e-2},
+    "clipping and l2": {"init_scale": 2.0, "clip_norm": 1.0, "l2": 1e-2},
+    "weights half as wide": {},
+}
+COLORS = {"nothing": "#BBBBBB", "clipping": "#4477AA", "l2": "#CCBB44", "clipping and l2": "#AA3377", "weights half as wide": "#228833"}  # fmt: skip
+UNROLLED, GOAL, RATE, THRESHOLD = 50, 0.7, 1.0, 0.3  # of the wall
+BOX = (2.0, 9.0, -6.0, 0.0)  # w and b
+
+
+def unit_error(point, steps: int = UNROLLED):
+    """Error of the unit that feeds itself; point [2] is (w, b)."""
+    import jax
+
+    x = 0.5
+    for _ in range(steps):
+        x = jax.nn.sigmoid(point[0] * x + point[1])
+    return (x - GOAL) ** 2
+
+
+def descents(starts: np.ndarray, steps: int, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Gradient descent on the wall from many starts at once, gradients clipped to `threshold`.
+
+    Returns:
+        Points [T+1 n 2], gradients before clipping [T n 2], errors at the end [n].
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from hpjax import optimizers
+
+    with jax.enable_x64(True):
+        slope = jax.vmap(jax.grad(unit_error))
+        clip = jax.vmap(lambda g: optimizers.clip(g, jnp.asarray(threshold)))
+
+        def step(points, _):
+            found = slope(points)
+            return points - RATE * clip(found), (points, found)
+
+        last, (path, found) = jax.jit(lambda p: jax.lax.scan(step, p, None, steps))(jnp.asarray(starts))  # fmt: skip
+        return np.concatenate([path, last[None]]), np.asarray(found), np.asarray(jax.vmap(unit_error)(last))  # fmt: skip
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """All three parts."""
+    import hpjax
+    from hpjax import hypergrad
+
+    smoke = flags.preset == "smoke"
+    seeds = flags.seeds or {"smoke": 2, "small": 10, "paper": 50}[flags.preset]
+    scales = np.geomspace(0.5, 4, 4 if smoke else 13)
+    task = hpjax.tasks.load("digits")
+    spec, config = hypergrad.configure(task, **NET, batch_size=0, learning_rate=1e-6)
+    _, seen = watched(task, spec, [config | {"init_scale": np.float64(s)} for s in scales], 1, keys=range(seeds))  # fmt: skip
+    norm = np.exp(np.log(seen["w"][:, :, 0]).mean(0))
+    entry: dict = {"scales": scales.tolist(), "norms": norm.tolist(), "seeds": seeds}
+
+    rates = np.geomspace(1e-5, 10, 4 if smoke else 61)
+    epochs, repeats = (1, 1) if smoke else (10, 3)
+    entry |= {"rates": rates.tolist(), "epochs": epochs, "repeats": repeats, "training": {}, "curves": {}}  # fmt: skip
+    for name, values in CURES.items():
+        space = NET | values | {"batch_size": 32, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)}  # fmt: skip
+        found = hpjax.tune(space, task, search=[{"learning_rate": r} for r in rates], repeats=repeats, say=lambda text: None)  # fmt: skip
+        finite = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
+        entry["training"][name] = finite(np.where(found.table["diverged"] > 0, np.nan, found.table["train"]))  # fmt: skip
+        print(f"training, {name}", flush=True)
+
+    side, steps = (8, 20) if smoke else (60, 200)
+    w, b = np.linspace(*BOX[:2], side), np.linspace(*BOX[2:], side)
+    starts = np.stack(np.meshgrid(w, b), -1).reshape(-1, 2)
+    free, clipped = (descents(starts, steps, threshold) for threshold in (np.inf, THRESHOLD))
+    moved = np.linalg.norm(np.diff(clipped[0], axis=0), axis=-1)
+    along = (-np.diff(clipped[0], axis=0) * clipped[1]).sum(-1)
+    some = moved > 1e-9
+    cosine = along[some] / (moved * np.linalg.norm(clipped[1], axis=-1))[some]
+    flung = np.abs(free[0][-1]).max(-1) > 20
+    arrived = clipped[2] < 1e-3
+    jumps = np.linalg.norm(np.diff(free[0], axis=0), axis=-1).max(0)
+    shown = int(np.argmax(np.where(arrived & flung, -np.abs(np.log(jumps)), -np.inf)))  # a clear jump, not the wildest one  # fmt: skip
+    entry["wall"] = {
+        "starts": len(starts), "steps": steps, "longest clipped step": float(moved.max()), "longest step": float(np.nanmax(jumps)),
+        "least cosine": float(cosine.min()), "flung": float(flung.mean()), "flung clipped": float((np.abs(clipped[0][-1]).max(-1) > 20).mean()),
+        "arrived": float((free[2] < 1e-3).mean()), "arrived clipped": float(arrived.mean()),
+        "free": free[0][:, shown].tolist(), "clipped": clipped[0][:, shown].tolist(),
+    }  # fmt: skip
+    write(folder / "exploding.json", entry, indent=None)
+
+
+def surface(side: int = 201) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The error over (w, b)."""
+    w, b = np.linspace(*BOX[:2], side), np.linspace(*BOX[2:], side)
+    x = np.full((side, side), 0.5)
+    for _ in range(UNROLLED):
+        x = 1 / (1 + np.exp(-(w * x + b[:, None])))
+    return w, b, (x - GOAL) ** 2
+
+
+def draw(folder: Path) -> list[dict]:
+    """Norms over scales, losses over rates, the wall."""
+    from hpjax import plots
+
+    entry = read(folder / "exploding.json")
+    made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.5)
+    scales, norms = np.array(entry["scales"]), np.array(entry["norms"])
+    rows = []
+    for number, layer in enumerate((0, DEEP // 2, DEEP)):
+        axes[0].plot(scales, norms[:, layer], marker="os^"[number], ms=3, color=plots.COLORS[number], label=f"layer {layer + 1}")  # fmt: skip
+        rows += [["scale", f"layer {layer + 1}", s, n] for s, n in zip(scales, norms[:, layer])]
+    axes[0].plot(scales, norms[-1, 0] * (scales / scales[-1]) ** DEEP, color="k", lw=0.6, ls=":", label="$s^8$")  # fmt: skip
+    axes[0].set(xscale="log", yscale="log", xlabel="initial weights, times He's (s)", ylabel="norm of d loss / d weights")  # fmt: skip
+    axes[0].legend()
+    axes[0].set_title("before training")
+    rates, best, edge = np.array(entry["rates"]), {}, {}
+    for name, values in entry["training"].items():
+        loss = np.array(values, float)
+        axes[1].plot(rates, loss, color=COLORS[name], lw=2.5 if name in ("nothing", "clipping") else 1, label=name)  # fmt: skip
+        best[name], edge[name] = np.nanmin(loss), rates[np.isfinite(loss)].max()
+        rows += [["training", name, r, v] for r, v in zip(rates, loss)]
+    axes[1].axhline(np.log(10), color="k", lw=0.6, ls=":")
+    axes[1].text(rates[-1], np.log(10) * 1.15, "chance", fontsize=6, ha="right")
+    axes[1].text(rates[-1], 500, "lines end where training diverges", fontsize=5.5, ha="right")
+    axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"training loss, epoch {entry['epochs']}", ylim=(0.01, 1e3))  # fmt: skip
+    axes[1].legend(fontsize=5.5, loc="lower left")
+    axes[1].set_title("training, s = 2 but for one")
+    wall = entry["wall"]
+    w, b, error = surface()
+    filled = axes[2].contourf(w, b, np.log10(np.maximum(error, 1e-6)), 15, cmap="Blues_r")
+    made.colorbar(filled, ax=axes[2], label="log10 error")
+    for name, color, dash in (("free", "#EE6677", "--"), ("clipped", "#CCBB44", "-")):
+        path = np.array(wall[name])
+        axes[2].plot(*np.clip(path, -100, 100).T, color=color, ls=dash, marker=".", ms=2, lw=0.8, label={"free": "plain", "clipped": "clipped"}[name])  # fmt: skip
+        rows += [["wall", name, *point] for point in path]
+    axes[2].plot(*wall["free"][0], "o", ms=4, color="k", label="start")
+    axes[2].set(xlabel="w", ylabel="b", xlim=BOX[:2], ylim=BOX[2:])
+    axes[2].legend(fontsize=5.5, loc="upper right", frameon=True)
+    axes[2].set_title("a unit fed back 50 times")
+    plots.save(made, folder / "exploding")
+    write_rows(folder / "exploding.csv", ["part", "what", "scale, rate or w", "norm, loss or b"], rows)  # fmt: skip
+    top = scales >= 1
+    slope = np.polyfit(np.log(scales[top]), np.log(norms[top, 0]), 1)[0]
+    return [
+        Criterion(f"exponent of the first layer's norm over s, {slope:.2f}: relative distance from {DEEP}", abs(slope / DEEP - 1), 0.05, at_least=False),
+        Criterion("s = 2: highest rate that does not diverge, with clipping over without", edge["clipping"] / edge["nothing"], 10),
+        Criterion("s = 2: lowest training loss, clipping over nothing", best["clipping"] / best["nothing"], 1, at_least=False),
+        Criterion("s = 2: lowest training loss, l2 over nothing", best["l2"] / best["nothing"], 1, at_least=False),
+        Criterion("s = 2: lowest training loss, clipping and l2 over nothing", best["clipping and l2"] / best["nothing"], 0.5, at_least=False),
+        Criterion("lowest training loss, s = 1 over s = 2, nothing else", best["weights half as wide"] / best["nothing"], 0.2, at_least=False),
+        Criterion(f"wall: longest clipped step over rate x threshold ({wall['starts']:,} starts x {wall['steps']} steps)", wall["longest clipped step"] / (RATE * THRESHOLD), 1 + 1e-9, at_least=False),
+        Criterion("wall: longest plain step over the longest clipped one", wall["longest step"] / wall["longest clipped step"], 10),
+        Criterion("wall: least cosine of a clipped step with the gradient downhill", wall["least cosine"], 1 - 1e-9),
+        Criterion("wall: share of starts that arrive (error below 0.001), clipped minus plain", wall["arrived clipped"] - wall["arrived"], 0.0),
+        Criterion("wall: share of starts flung out, plain minus clipped", wall["flung"] - wall["flung clipped"], 1e-6),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("exploding_gradients", run, draw)

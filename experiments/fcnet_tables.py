@@ -1,0 +1,245 @@
+"""62,208 published networks: how good they are, what matters, how fast searches find the best; and 50 of them trained again.
+
+    HPJAX_DATA=... python -m experiments.fcnet_tables
+    HPJAX_DATA=... python -m experiments.fcnet_tables --preset paper --only retrained
+    python -m experiments.fcnet_tables --plot results/fcnet_tables
+
+After Klein & Hutter (2019), on two of their four tables (protein, naval); losses are means of the table's four seeds.
+
+table      distribution of the losses; exact analysis of variance of log10 loss over the whole grid, and what a forest says of it
+           from 1,000 points; importance for being among the best tenth and hundredth
+race       our searches, 100 evaluations one at a time: regret, ranks, critical differences over seeds
+retrained  points of the tables drawn at random, trained from the raw data by the published recipe as one population (100 epochs, Adam,
+           60 % of the examples, which the authors' split may not be): rank correlation with the table. `small` has 24 points of
+           naval, `paper` 50 of each
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._objectives import stored_table, tables
+from experiments.search_quality import race
+
+PARTS = ("table", "race", "retrained")
+TITLES = {"protein": "FCNet protein", "naval": "FCNet naval"}
+SEARCHES = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes")
+# Of the mean of the four seeds: best, 1 %, 10 %, 50 % and 90 % quantiles; share of var(log10 loss) of the learning rate, of the
+# second hyperparameter, and of all main effects.
+PUBLISHED = {
+    "protein": {"quantiles": (0.221379, 0.25604, 0.31094, 0.40038, 0.65729), "first": 0.456, "second": ("schedule", 0.030), "sum": 0.571},
+    "naval": {"quantiles": (3.19113e-5, 1.4385e-4, 3.6137e-3, 0.14447, 1.0197), "first": 0.498, "second": ("dropout_1", 0.134), "sum": 0.707},
+}  # fmt: skip
+SHARES = (0.0, 0.01, 0.1, 0.5, 0.9)
+LOOKS = {"protein": ("#4477AA", "o"), "naval": ("#EE6677", "s")}
+
+
+def variance(loss: np.ndarray, names: list[str]) -> dict[str, float]:
+    """Shares of the variance of a full grid that main effects and pairs explain, by name ("a", "a x b"); exact."""
+    everywhere, total = range(loss.ndim), loss.var()
+    centred = loss - loss.mean()
+    effect = lambda *kept: centred.mean(tuple(i for i in everywhere if i not in kept), keepdims=True)  # fmt: skip
+    found = {names[i]: float((effect(i) ** 2).mean() / total) for i in everywhere}
+    for i, j in combinations(everywhere, 2):
+        joint = effect(i, j) - effect(i) - effect(j)
+        found[f"{names[i]} x {names[j]}"] = float((joint**2).mean() / total)
+    return found
+
+
+def table(name: str, flags: Flags) -> dict:
+    """What a table says of itself."""
+    from hpjax import analysis
+
+    loss, axes = stored_table(name, flags.data)
+    names, levels = list(axes), [len(values) for values in axes.values()]
+    log = np.log10(loss)
+    unit = (np.stack(np.unravel_index(np.arange(loss.size), loss.shape), 1) + 0.5) / levels
+    exact = variance(log, names)
+    rng = np.random.default_rng(0)
+    some = rng.choice(loss.size, 200 if flags.preset == "smoke" else 1000, replace=False)
+    guessed = analysis.fanova(unit[some], log.ravel()[some])
+    among = {str(share): analysis.ped_anova(unit, loss.ravel(), levels, better=share).tolist() for share in (0.1, 0.01)}  # fmt: skip
+    steps = np.concatenate([np.geomspace(1e-5, 0.01, 40), np.linspace(0.01, 1, 200)[1:]])
+    return {
+        "names": names, "exact": exact, "guessed": guessed.single.tolist(), "deviation": guessed.deviation.tolist(), "among": among,
+        "published": np.quantile(loss, SHARES, method="lower").tolist(), "shares": steps.tolist(), "losses": np.quantile(loss, steps).tolist(),
+    }  # fmt: skip
+
+
+def retrained(name: str, flags: Flags) -> dict:
+    """Random points of a table, trained again: our loss and the table's four."""
+    import hpjax
+    from hpjax.tasks import Split
+
+    count, epochs = {"smoke": (3, 1), "small": (24, 100), "paper": (50, 100)}[flags.preset]
+    loss, axes = stored_table(name, flags.data, seeds=True)
+    task, rng = hpjax.tasks.load(name, flags.data), np.random.default_rng(0)
+    rows = rng.permutation(len(task.x))
+    first, second = int(0.6 * len(rows)), int(0.8 * len(rows))
+    split = Split(np.sort(rows[:first]), np.sort(rows[first:second]))
+    task = dataclasses.replace(task, test=np.sort(rows[second:]), groups=(split,))
+    at = np.stack(np.unravel_index(rng.choice(loss[..., 0].size, count, replace=False), loss.shape[:-1]), 1)  # fmt: skip
+    points = [{axis: values[i] for (axis, values), i in zip(axes.items(), row)} for row in at]
+    # a constant rate is the cosine that ends where it starts
+    trials = [{n: v for n, v in p.items() if n != "schedule"} | {"end_factor": float(p["schedule"] == "constant")} for p in points]  # fmt: skip
+    space = {n: hpjax.Choice(axes[n]) for n in ("activation_1", "activation_2", "batch_size", "width_1", "width_2")}  # fmt: skip
+    space |= {
+        "depth": 2, "optimizer": "adam", "eps": 1e-7, "init": "xavier", "schedule": "cosine", "end_factor": hpjax.Uniform(0.0, 1.0), "epochs": epochs,
+        "learning_rate": hpjax.LogUniform(5e-4, 0.1), "dropout_1": hpjax.Uniform(0.0, 0.9), "dropout_2": hpjax.Uniform(0.0, 0.9),
+    }  # fmt: skip
+    started = time.perf_counter()
+    found = hpjax.tune(space, task, search=trials, score_every=epochs, say=lambda text: None)
+    seconds = round(time.perf_counter() - started, 1)
+    ours = [v if np.isfinite(v) else None for v in found.table["loss"].tolist()]
+    print(f"retrained, {name}: {count} networks in {seconds:g} s, {len(found.trained.compiled)} programs", flush=True)  # fmt: skip
+    return {"points": points, "ours": ours, "table": loss[tuple(at.T)].tolist(), "seconds": seconds}
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Each part in a file of its own."""
+    if flags.only is not None and flags.only not in PARTS:
+        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
+    smoke = flags.preset == "smoke"
+    if flags.only in (None, "table"):
+        write(folder / "table.json", {name: table(name, flags) for name in TITLES}, indent=None)
+    if flags.only in (None, "race"):
+        problems = {n: p._replace(budget=12 if smoke else p.budget) for n, p in tables(flags.data).items()}  # fmt: skip
+        seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 100}[flags.preset]
+        names = SEARCHES[:2] if smoke else SEARCHES
+        write(folder / "race.json", {"seeds": seeds, "found": race(problems, names, seeds, 1)}, indent=None)  # fmt: skip
+    if flags.only in (None, "retrained"):
+        which = ("protein", "naval") if flags.preset == "paper" else ("naval",)
+        write(folder / "retrained.json", {name: retrained(name, flags) for name in which}, indent=None)  # fmt: skip
+
+
+def draw(folder: Path) -> list[dict]:
+    """The figures of the parts that were run."""
+    there = {part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()}  # fmt: skip
+    if not there:
+        raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
+    criteria: list[dict] = []
+    for part, how in (("table", draw_table), ("race", draw_race), ("retrained", draw_retrained)):
+        if part in there:
+            criteria += [criterion | {"part": part} for criterion in how(folder, there[part])]
+    return criteria
+
+
+def draw_table(folder: Path, entry: dict) -> list[dict]:
+    """Distributions, and what matters."""
+    from hpjax import plots
+
+    made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.6, gridspec_kw={"width_ratios": [1, 1, 1]})  # fmt: skip
+    rows, bars, criteria = [], [], []
+    for name, one in entry.items():
+        color, marker = LOOKS[name]
+        axes[0].plot(one["losses"], one["shares"], color=color, label=name)
+        published = PUBLISHED[name]
+        axes[0].plot(published["quantiles"], np.maximum(SHARES, 1e-5), "x", ms=4, mew=1, color=color)  # fmt: skip
+        rows += [[name, loss, share] for loss, share in zip(one["losses"], one["shares"])]
+        far = np.max(np.abs(np.array(one["published"]) / published["quantiles"] - 1))
+        criteria.append(Criterion(f"{name}: quantiles of the table, largest relative distance from the published", far, 1e-4, at_least=False))  # fmt: skip
+    axes[0].plot([], [], "x", ms=4, mew=1, color="k", label="published")
+    axes[0].set(xscale="log", xlabel="validation MSE", ylabel="cumulative share", xlim=(2e-5, 5), ylim=(0, 1.02))  # fmt: skip
+    axes[0].legend(loc="upper left")
+    for ax, (name, one) in zip(axes[1:], entry.items()):
+        names = sorted(one["names"], key=lambda n: one["exact"][n])
+        place = np.arange(len(names))
+        ax.barh(place + 0.2, [one["exact"][n] for n in names], 0.38, color=LOOKS[name][0], label="exact")  # fmt: skip
+        at = [one["names"].index(n) for n in names]
+        guessed = np.array(one["guessed"])[at]
+        ax.barh(place - 0.2, guessed, 0.38, color="#BBBBBB", xerr=np.array(one["deviation"])[at], error_kw={"lw": 0.6}, label="forest, 1,000 points")  # fmt: skip
+        for mark, share, what in (("^", "0.1", "best 10 %"), ("v", "0.01", "best 1 %")):
+            ax.plot(np.array(one["among"][share])[at], place, mark, ms=3, color="k", label=f"for the {what}")  # fmt: skip
+        ax.set_yticks(place, [n.replace("_", " ") for n in names], fontsize=6)
+        ax.set(xlabel="share of variance, log10 MSE", xlim=(0, 0.72))
+        ax.set_title(name)
+        ax.legend(fontsize=5, loc="lower right")
+        bars += [[name, n, one["exact"][n], g, one["among"]["0.1"][i], one["among"]["0.01"][i]] for n, g, i in zip(names, guessed, at)]  # fmt: skip
+        published, exact = PUBLISHED[name], {n: one["exact"][n] for n in one["names"]}
+        order = sorted(exact, key=lambda n: -exact[n])
+        criteria += [
+            Criterion(f"{name}: share of the learning rate, distance from the published {published['first']:.3f}", abs(exact["learning_rate"] - published["first"]), 1e-3, at_least=False),
+            Criterion(f"{name}: share of {published['second'][0]} ({order[1]} is second), distance from the published {published['second'][1]:.3f}", abs(exact[order[1]] - published["second"][1]), 1e-3, at_least=False),
+            Criterion(f"{name}: sum of main effects, distance from the published {published['sum']:.3f}", abs(sum(exact.values()) - published["sum"]), 1e-3, at_least=False),
+            Criterion(f"{name}: main effects by a forest of 1,000 points, largest distance from the exact", max(abs(exact[n] - g) for n, g in zip(one["names"], one["guessed"])), 0.05, at_least=False),
+        ]  # fmt: skip
+    plots.save(made, folder / "table")
+    write_rows(folder / "ecdf.csv", ["table", "validation MSE", "cumulative share"], rows)
+    write_rows(folder / "importance.csv", ["table", "hyperparameter", "exact share", "forest of 1,000 points", "for the best tenth (PED-ANOVA)", "for the best hundredth"], bars)  # fmt: skip
+    pairs = [[name, n, v] for name, one in entry.items() for n, v in one["exact"].items() if " x " in n]  # fmt: skip
+    write_rows(folder / "pairs.csv", ["table", "pair", "exact share"], pairs)
+    return criteria
+
+
+def draw_race(folder: Path, entry: dict) -> list[dict]:
+    """Regret over evaluations, and mean ranks on each table."""
+    from hpjax import analysis, plots
+
+    made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.0, gridspec_kw={"height_ratios": [1.2, 1]})  # fmt: skip
+    rows, criteria, ends = [], [], []
+    for column, (title, one) in enumerate(entry["found"].items()):
+        curves = {n: np.maximum(analysis.bands(np.array(m["regret"]).T), 1e-7) for n, m in one["methods"].items()}  # fmt: skip
+        plots.anytime(axes[0, column], one["grid"], curves, "evaluations", "regret (validation MSE)")  # fmt: skip
+        axes[0, column].set_title(f"{title.removeprefix('FCNet ')}: median and quartiles of {entry['seeds']} seeds")  # fmt: skip
+        rows += [[title, n, e, *band] for n, c in curves.items() for e, band in zip(one["grid"], c.T)]  # fmt: skip
+        final = np.stack([m["regret"][-1] for m in one["methods"].values()], 1)
+        mean = dict(zip(one["methods"], analysis.ranks(final).mean(0)))
+        ends.append(mean)
+        difference = analysis.critical_difference(len(mean), entry["seeds"])
+        plots.critical_difference(axes[1, column], mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
+        axes[1, column].set_title(f"mean ranks on this table over {entry['seeds']} seeds", fontsize=7)  # fmt: skip
+        if "bayes" in mean:
+            for name in ("bayes", "tpe"):
+                p = analysis.wilcoxon(np.array(one["methods"][name]["regret"][-1]), np.array(one["methods"]["random"]["regret"][-1]))  # fmt: skip
+                criteria.append(Criterion(f"{title}: one-sided p that {name} ends below random", p, 0.05, at_least=False))  # fmt: skip
+    axes[0, 1].set_ylabel("")
+    made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ends[0]))  # fmt: skip
+    plots.save(made, folder / "race")
+    write_rows(folder / "race.csv", ["table", "search", "evaluations", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
+    write_rows(folder / "ranks.csv", ["table", "search", "mean rank"], [[t, n, r] for t, mean in zip(entry["found"], ends) for n, r in mean.items()])  # fmt: skip
+    methods = len(ends[0])
+    return [
+        *criteria,
+        Criterion("mean ranks, distance of their sum from k (k + 1) / 2", max(abs(sum(m.values()) - methods * (methods + 1) / 2) for m in ends), 1e-9, at_least=False),
+    ]  # fmt: skip
+
+
+def draw_retrained(folder: Path, entry: dict) -> list[dict]:
+    """Our losses beside the table's."""
+    from scipy.stats import spearmanr
+
+    from hpjax import plots
+
+    made, axes = plots.figure(1, 2, width=plots.WIDE, height=2.7, squeeze=False)
+    rows, criteria = [], []
+    for ax, (name, one) in zip(axes[0], entry.items()):
+        color, marker = LOOKS[name]
+        ours, theirs = np.array(one["ours"], float), np.array(one["table"])
+        shown, mean = np.where(np.isfinite(ours), ours, np.nan), theirs.mean(1)
+        ax.errorbar(mean, shown, xerr=[mean - theirs.min(1), theirs.max(1) - mean], fmt=marker, ms=3, lw=0.5, color=color)  # fmt: skip
+        ends = np.array([min(np.nanmin(shown), mean.min()) * 0.8, max(np.nanmax(shown), mean.max()) * 1.2])  # fmt: skip
+        ax.plot(ends, ends, color="k", lw=0.6, ls=":")
+        rank = float(spearmanr(np.nan_to_num(ours, nan=np.inf), mean)[0])
+        ax.set(xscale="log", yscale="log", xlabel="validation MSE, table (range of 4 seeds)", ylabel="validation MSE, ours")  # fmt: skip
+        ax.set_title(f"{name}: {len(mean)} points, rank correlation {rank:.3f}")
+        rows += [[name, i, o, *t, str(p)] for i, (o, t, p) in enumerate(zip(one["ours"], one["table"], one["points"]))]  # fmt: skip
+        ratio = float(np.median(np.exp(np.abs(np.log(shown / mean)[np.isfinite(shown)]))))
+        criteria += [
+            Criterion(f"{name}: rank correlation of {len(mean)} retrained points with the table", rank, 0.9),
+            Criterion(f"{name}: factor between our loss and the table's, median", ratio, 1.5, at_least=False),
+        ]  # fmt: skip
+    for ax in axes[0, len(entry) :]:
+        ax.set_axis_off()
+    plots.save(made, folder / "retrained")
+    write_rows(folder / "retrained.csv", ["table", "point", "ours", *(f"table, seed {s}" for s in range(4)), "hyperparameters"], rows)  # fmt: skip
+    return criteria
+
+
+if __name__ == "__main__":
+    main("fcnet_tables", run, draw)
