@@ -1,0 +1,203 @@
+"""The size of minibatches: gradient noise, the learning rate that suits it, steps and epochs needed, and sharp minima.
+
+    HPJAX_DATA=... python -m experiments.batch_size_effect
+    python -m experiments.batch_size_effect --plot results/batch_size_effect
+
+noise      variance of a minibatch's gradient at one set of weights; drawn with replacement it is that of an example over the size
+sweep      784-32-10 on 2,000 images of MNIST, SGD, 20 epochs: sizes x learning rates, every size one program of the population
+sharpness  in the style of Keskar et al. (2017): 784-128-128-10, Adam, 4,000 images, minibatches of 32 and of a tenth of all, five
+           seeds, 15 and 60 epochs, so that both fit alike: loss and accuracy along the line from the one's weights to the other's, and how much the loss can rise within a
+           small box around each (their metric 2.1 with epsilon 10^-3, by signed gradient ascent)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._networks import seen, trained
+
+SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 0)
+EPSILON, ASCENT = 1e-3, 30
+GOAL = 0.4  # training loss to reach
+
+
+def data(flags: Flags, count: int):
+    """MNIST with that many images to train on, and its test set to be scored on."""
+    import hpjax
+    from hpjax.tasks import Split
+
+    task = hpjax.tasks.load("mnist10k", flags.data)
+    rows = np.random.default_rng(0).permutation(task.development)[:count]
+    return dataclasses.replace(task, groups=(Split(np.sort(rows), task.test),))
+
+
+def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
+    """Mean squared distance of minibatch gradients from the whole gradient, of the first network."""
+    import jax
+    import jax.numpy as jnp
+
+    from hpjax import net
+
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), one.params)
+    config, x, y = net.cast(one.config, one.spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)  # fmt: skip
+
+    def mean_loss(p, index):
+        z, _ = net.forward(p, (), config, x[index], one.spec)
+        return net.losses(z, y[index], one.spec).mean()
+
+    whole = jax.grad(mean_loss)(params, jnp.arange(len(x)))
+    apart = lambda g: sum(((a - b) ** 2).sum() for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(whole)))  # fmt: skip
+    at = jax.jit(lambda index: apart(jax.grad(mean_loss)(params, index)))
+    rng = np.random.default_rng(0)
+    return [float(np.mean([at(rng.integers(len(x), size=size)) for _ in range(draws)])) for size in sizes]  # fmt: skip
+
+
+def sharpness(spec, config, params, x, y) -> float:
+    """Rise of the loss within a box of EPSILON (|w| + 1) around the weights, over 1 + loss, in per cent."""
+    import jax
+    import jax.numpy as jnp
+
+    from hpjax import net
+
+    numbers, x, y = net.cast(config, spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    loss = lambda p: net.losses(net.forward(p, (), numbers, x, spec)[0], y, spec).mean()
+    box = jax.tree.map(lambda w: EPSILON * (jnp.abs(w) + 1), params)
+
+    def climb(carry, _):
+        move, best = carry
+        value, slope = jax.value_and_grad(loss)(jax.tree.map(jnp.add, params, move))
+        move = jax.tree.map(lambda m, g, b: jnp.clip(m + 0.2 * b * jnp.sign(g), -b, b), move, slope, box)  # fmt: skip
+        return (move, jnp.maximum(best, value)), None
+
+    still = jax.tree.map(jnp.zeros_like, params)
+    (last, best), _ = jax.jit(lambda: jax.lax.scan(climb, (still, -jnp.inf), None, ASCENT))()
+    best = jnp.maximum(best, loss(jax.tree.map(jnp.add, params, last)))
+    begin = loss(params)
+    return float(100 * (best - begin) / (1 + begin))
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """All three parts."""
+    import jax
+
+    import hpjax
+    from hpjax import net
+
+    smoke = flags.preset == "smoke"
+    count, epochs, many, repeats = {"smoke": (200, 1, 2, 1), "small": (2000, 20, 17, 1), "paper": (2000, 20, 33, 10)}[flags.preset]  # fmt: skip
+    sizes = (32, 0) if smoke else SIZES
+    task = data(flags, count)
+    rates = np.geomspace(1e-4, 3, many)
+    space = {"hidden": (32,), "optimizer": "sgd", "epochs": epochs, "batch_size": hpjax.Choice(sizes), "learning_rate": hpjax.LogUniform(1e-5, 10.0)}  # fmt: skip
+    points = [{"batch_size": size, "learning_rate": rate} for size in sizes for rate in rates]
+    found = trained(space, task, points, epochs, repeats)
+    curves = np.stack([one.curve.mean(0) for one in found]).reshape(len(sizes), many, epochs, 4)
+    tidy = lambda rows: [[float(f"{v:.5g}") if np.isfinite(v) else None for v in row] for row in rows]  # fmt: skip
+    entry: dict = {"sizes": [s or count for s in sizes], "rates": rates.tolist(), "epochs": epochs, "examples": count}  # fmt: skip
+    entry |= {"loss": tidy(curves[:, :, -1, 2]), "train": [tidy(c) for c in curves[..., 1]]}
+    x, y = seen(task, task.groups[0].train, task.groups[0].train)
+    sampled = (4, 16, 64) if smoke else (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    entry["noise"] = {"sizes": sampled, "variance": noise(found[many // 2], x, y, sampled, 20 if smoke else 400)}  # fmt: skip
+    print("sweep, noise", flush=True)
+
+    count, epochs, seeds = (300, (1, 2), 2) if smoke else (4000, (15, 60), flags.seeds or 5)
+    task = data(flags, count)
+    large = count // 10
+    space = {"hidden": (128, 128), "optimizer": "adam", "epochs": hpjax.IntUniform(1, epochs[1]), "batch_size": hpjax.Choice((32, large))}  # fmt: skip
+    points = [{"batch_size": size, "epochs": until} for size, until in zip((32, large), epochs)]
+    few, lots = trained(space, task, points, epochs[1], seeds, score_every=epochs[1])
+    train, test = (seen(task, rows, task.groups[0].train) for rows in task.groups[0])
+    places = np.linspace(-1, 2, 7 if smoke else 31)
+    config = net.cast(few.config, few.spec)
+
+    @jax.jit
+    def along(place, x, y):
+        between = jax.tree.map(lambda a, b: (1 - place) * a + place * b, few.params, lots.params)
+        z = jax.vmap(lambda p: net.forward(p, (), config, x, few.spec)[0])(between)
+        return jax.vmap(lambda one: net.losses(one, y, few.spec).mean())(z), (z.argmax(-1) == y.argmax(-1)).mean(-1)  # fmt: skip
+
+    line: dict = {"places": places.tolist(), "small": 32, "large": large, "seeds": seeds}
+    for name, (x, y) in (("train", train), ("test", test)):
+        values = [along(place, np.float32(x), np.float32(y)) for place in places]
+        line[name] = {"loss": [np.asarray(v).tolist() for v, _ in values], "accuracy": [np.asarray(a).tolist() for _, a in values]}  # fmt: skip
+    one = lambda made, seed: jax.tree.map(lambda leaf: leaf[seed], made.params)
+    line["sharpness"] = {name: [sharpness(made.spec, made.config, one(made, s), *train) for s in range(seeds)] for name, made in (("small", few), ("large", lots))}  # fmt: skip
+    entry["line"] = line
+    write(folder / "batches.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Noise; loss over rates; epochs and steps needed; the line between two minima."""
+    from matplotlib import colormaps
+
+    from hpjax import plots
+
+    entry = read(folder / "batches.json")
+    made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
+    noisy, over, needed, line = axes.ravel()
+    sampled, variance = (np.array(entry["noise"][n], float) for n in ("sizes", "variance"))
+    noisy.plot(sampled, variance, "o", ms=4, color="#4477AA", label="measured")
+    noisy.plot(sampled, variance[0] * sampled[0] / sampled, color="k", lw=0.7, ls=":", label="one example's / size")  # fmt: skip
+    noisy.set(xscale="log", yscale="log", xlabel="minibatch size", ylabel="variance of the gradient")
+    noisy.legend()
+    sizes, rates = np.array(entry["sizes"]), np.array(entry["rates"])
+    loss, train = np.array(entry["loss"], float), np.array(entry["train"], float)
+    shades = colormaps["viridis"](np.linspace(0, 0.9, len(sizes)))
+    rows = [["noise", int(s), None, v] for s, v in zip(sampled, variance)]
+    for size, shade, values in zip(sizes, shades, loss):
+        over.plot(rates, values, color=shade, marker="o", ms=2, lw=0.8, label=f"{size:,}")
+        rows += [["sweep", int(size), r, v] for r, v in zip(rates, values)]
+    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"test loss, epoch {entry['epochs']}", ylim=(0.3, 4))  # fmt: skip
+    over.legend(title="minibatch", fontsize=5.5, title_fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    best = rates[np.nanargmin(loss, 1)]
+    below = np.nan_to_num(train, nan=np.inf) < GOAL  # [sizes rates E]
+    epochs = np.where(below.any(2), below.argmax(2) + 1, np.inf).min(1)
+    steps = epochs * np.ceil(entry["examples"] / sizes)
+    there = np.isfinite(epochs)
+    needed.plot(sizes[there], steps[there], marker="s", ms=3, color="#EE6677", label="steps")
+    needed.plot(sizes[there], epochs[there], marker="o", ms=3, color="#4477AA", label="epochs")
+    needed.set(xscale="log", yscale="log", xlabel="minibatch size", ylabel=f"needed for a training loss of {GOAL:g}")  # fmt: skip
+    needed.legend(title="at the fastest of all rates", title_fontsize=6)
+    rows += [["needed", int(s), e, t] for s, e, t in zip(sizes, epochs, steps)]
+    found = entry["line"]
+    places = np.array(found["places"])
+    accuracy = line.twinx()
+    accuracy.spines["right"].set_visible(True)
+    for part, dash in (("train", "-"), ("test", "--")):
+        values, right = (np.array(found[part][n]) for n in ("loss", "accuracy"))
+        line.plot(places, values.mean(1), color="#4477AA", ls=dash, label=f"loss, {part}")
+        accuracy.plot(places, 100 * right.mean(1), color="#EE6677", ls=dash, lw=0.8, label=f"accuracy, {part}")  # fmt: skip
+        rows += [["line", part, p, v] for p, v in zip(places, values.mean(1))]
+    line.set(yscale="log", xlabel=f"0: minibatches of {found['small']}, 1: of {found['large']}", ylabel="loss")  # fmt: skip
+    accuracy.set(ylabel="accuracy, %", ylim=(0, 102))
+    handles = [*line.get_legend_handles_labels()[0], *accuracy.get_legend_handles_labels()[0]]
+    line.legend(handles, [h.get_label() for h in handles], fontsize=5.5, loc="center left", bbox_to_anchor=(0, 0.62))
+    line.set_title(f"between two minima, mean of {found['seeds']} seeds")
+    plots.save(made, folder / "batches")
+    write_rows(folder / "batches.csv", ["part", "minibatch or examples", "rate, epochs or place", "variance, loss or steps"], rows)  # fmt: skip
+    few, lots = (np.array(found["sharpness"][n]) for n in ("small", "large"))
+    write_rows(folder / "sharpness.csv", ["seed", f"minibatches of {found['small']}, %", f"of {found['large']}, %"], zip(range(len(few)), few, lots))  # fmt: skip
+    slope = np.polyfit(np.log(sampled), np.log(variance), 1)[0]
+    middling = (sizes <= 128) & (best > rates[0]) & (best < rates[-1])
+    scaling = np.polyfit(np.log(sizes[middling]), np.log(best[middling]), 1)[0] if middling.sum() > 1 else np.nan  # fmt: skip
+    end = np.array(found["train"]["loss"])
+    rise = lambda at, way: end[np.abs(places - (at + way)).argmin()] - end[np.abs(places - at).argmin()]  # [seeds]  # fmt: skip
+    ends = {name: float(np.mean(end[np.abs(places - at).argmin()])) for name, at in (("small", 0), ("large", 1))}  # fmt: skip
+    return [
+        Criterion("noise: exponent of the variance over the size, distance from -1", abs(slope + 1), 0.05, at_least=False),
+        Criterion("sweep: exponent of the best rate over the size, up to 128 (1: the linear scaling rule)", scaling, 0.5),
+        Criterion("the same, from above", scaling, 1.2, at_least=False),
+        Criterion("sweep: epochs needed, largest over smallest size", epochs[-1] / epochs[0], 2),
+        Criterion("sweep: steps needed, smallest over largest size", steps[0] / steps[-1], 2),
+        Criterion("sharpness: seeds, of all, whose large-batch minimum is sharper", float((lots > few).mean()), 0.8),
+        Criterion("line: seeds, of all, whose training loss rises more 0.5 beyond the large-batch end than 0.5 beyond the other", float((rise(1, 0.5) > rise(0, -0.5)).mean()), 0.8),
+        Criterion(f"line: training loss at the ends, {ends['small']:.2g} and {ends['large']:.2g}: factor between them", np.exp(abs(np.log(ends["large"] / ends["small"]))), 2, at_least=False),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("batch_size_effect", run, draw)
