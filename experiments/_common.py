@@ -102,7 +102,7 @@ def main(
             if flags.only:  # what is known of the other parts stays
                 kept = folder / "run.json"
                 parts = read(kept).get("parts", {}) if kept.exists() else {}
-                said |= {"parts": parts | {flags.only: said}}
+                said = said | {"parts": parts | {flags.only: said}}
             write(folder / "run.json", said)
         criteria = draw(folder)
     except ValueError as fault:

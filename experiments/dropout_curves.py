@@ -1,0 +1,168 @@
+"""Dropout: error curves of several architectures with and without, the rate, the size of the data set, and averaging many masks.
+
+    HPJAX_DATA=... python -m experiments.dropout_curves
+    python -m experiments.dropout_curves --plot results/dropout_curves
+
+In the style of Srivastava et al. (2014), on MNIST's stored images, ReLU, Adam at 0.001, dropout in the hidden layers only:
+curves   six architectures, half of the units dropped or none: test error over epochs
+rate     784-n-n-10 over the probability p of keeping a unit, with n fixed, and with p n fixed
+size     784-256-256-10 over the number of training images, with and without
+masks    one network's test error when the outputs of k random masks are averaged, against one pass with scaled weights
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._networks import outputs, seen, trained
+
+ARCHITECTURES = ((128, 128), (256, 256), (512, 512), (128, 128, 128), (256, 256, 256), (256, 256, 256, 256))  # fmt: skip
+KEPT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+MASKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120)
+LOOKS = {"dropout": ("#4477AA", "o"), "none": ("#BBBBBB", "s")}
+
+
+def data(flags: Flags, count: int):
+    """MNIST with pixels from 0 to 1, that many images to train on, and 2,000 others to be scored on."""
+    import hpjax
+    from hpjax.tasks import Split
+
+    task = hpjax.tasks.load("mnist10k", flags.data)
+    rows = np.random.default_rng(0).permutation(task.development)[:count]
+    return dataclasses.replace(task, x=task.x / task.x.max(), standardize=False, groups=(Split(np.sort(rows), task.test),))  # fmt: skip
+
+
+def averaged(one, x: np.ndarray, truth: np.ndarray, draws: int) -> dict:
+    """Test errors [R] with scaled weights, and [R repeats] for each number of masks."""
+    import jax
+    import jax.numpy as jnp
+
+    from hpjax import net
+
+    config, x = net.cast(one.config, one.spec), jnp.asarray(x, jnp.float32)
+    blank = net.Batch(x, jnp.zeros((len(x), 10)), jnp.ones(len(x)), jax.random.key(0))
+
+    @jax.jit
+    def masked(params, key):
+        z, _ = net.forward(params, (), config, x, one.spec, blank._replace(key=key))
+        return jax.nn.softmax(z)
+
+    found: dict = {"scaled": (outputs(one, x).argmax(-1) != truth).mean(-1).tolist(), "masks": []}
+    for network in range(len(one.kept)):
+        params = jax.tree.map(lambda leaf, n=network: jnp.asarray(leaf[n]), one.params)
+        rows = []
+        for repeat in range(draws):
+            keys = jax.random.split(jax.random.key(1000 * network + repeat), MASKS[-1])
+            total = np.cumsum([np.asarray(masked(params, key)) for key in keys], 0)
+            rows.append([float((total[k - 1].argmax(-1) != truth).mean()) for k in MASKS])
+        found["masks"].append(rows)
+    return found
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """All four parts; each a population or a few."""
+    import hpjax
+
+    smoke = flags.preset == "smoke"
+    count, epochs, repeats = {"smoke": (200, 2, 1), "small": (2000, 50, 2), "paper": (8000, 200, 10)}[flags.preset]  # fmt: skip
+    repeats = flags.seeds or repeats
+    base = {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 100, "epochs": epochs, "dropout": hpjax.Uniform(0.0, 0.95)}  # fmt: skip
+    task = data(flags, count)
+    shapes = ((16, 16), (32, 32)) if smoke else ARCHITECTURES
+    entry: dict = {"epochs": epochs, "repeats": repeats, "images": count}
+    points = [{"hidden": shape, "dropout": p} for shape in shapes for p in (0.0, 0.5)]
+    found = trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, repeats)
+    entry["curves"] = [{"hidden": p["hidden"], "dropout": p["dropout"], "error": np.round(one.curve[:, :, 3].mean(0), 5).tolist()} for p, one in zip(points, found)]  # fmt: skip
+    print("curves", flush=True)
+    width, kept = (16, (0.5, 1.0)) if smoke else (128, KEPT)
+    last = max(1, epochs // 10)
+    ends = lambda found: [[round(float(one.curve[:, -last:, column].mean()), 5) for one in found] for column in (3, 1)]  # fmt: skip
+    fixed = trained(base | {"hidden": (width, width)}, task, [{"dropout": 1 - p} for p in kept], epochs, repeats)  # fmt: skip
+    entry["rate"] = {"width": width, "kept": kept, "fixed n": ends(fixed)}
+    wide = [p for p in kept if p >= 0.2]
+    shapes = [(round(width / 2 / p),) * 2 for p in wide]
+    points = [{"hidden": shape, "dropout": 1 - p} for shape, p in zip(shapes, wide)]
+    entry["rate"] |= {"kept wide": wide, "fixed pn": ends(trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, repeats))}  # fmt: skip
+    print("rate", flush=True)
+    sizes = (100, 200) if smoke else (100, 200, 500, 1000, 2000, 4000)
+    entry["size"] = {"sizes": sizes, "none": [], "dropout": [], "deviation": []}
+    space = base | {"hidden": (256, 256) if not smoke else (16, 16)}
+    for size in sizes:
+        here = max(epochs, round(epochs * min(count, 1000) / size)) if not smoke else epochs
+        pair = trained(space | {"epochs": here, "batch_size": min(100, size // 2)}, data(flags, size), [{"dropout": 0.0}, {"dropout": 0.5}], here, repeats, score_every=here)  # fmt: skip
+        for name, one in zip(("none", "dropout"), pair):
+            entry["size"][name].append(one.curve[:, -1, 3].tolist())
+    print("size", flush=True)
+    middle = found[3]  # the second architecture, with dropout
+    x, y = seen(task, task.test, task.groups[0].train)
+    entry["masks"] = {"hidden": points[0]["hidden"] if smoke else ARCHITECTURES[1]} | averaged(middle, x, y.argmax(-1), 2 if smoke else 10)  # fmt: skip
+    write(folder / "dropout.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """The four parts."""
+    from hpjax import plots
+
+    entry = read(folder / "dropout.json")
+    made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
+    curves, rate, size, masks = axes.ravel()
+    rows = []
+    epoch = np.arange(1, entry["epochs"] + 1)
+    named: set = set()
+    for one in entry["curves"]:
+        name = "dropout" if one["dropout"] else "none"
+        curves.plot(epoch, 100 * np.array(one["error"]), color=LOOKS[name][0], lw=0.7, label=None if name in named else {"none": "without", "dropout": "half dropped"}[name])  # fmt: skip
+        named.add(name)
+        rows += [["curves", f"{'-'.join(map(str, one['hidden']))} {name}", int(e), v] for e, v in zip(epoch, one["error"])]  # fmt: skip
+    top = 100 * np.median([one["error"][-1] for one in entry["curves"]])
+    curves.set(xlabel="epoch", ylabel="test error, %", ylim=(0.75 * top, 2.2 * top))
+    curves.legend(title=f"{len(entry['curves']) // 2} architectures", title_fontsize=7)
+    found = entry["rate"]
+    kept, wide = np.array(found["kept"]), np.array(found["kept wide"])
+    for places, key, color, marker, label in ((kept, "fixed n", "#4477AA", "o", f"n = {found['width']}"), (wide, "fixed pn", "#228833", "^", f"p n = {found['width'] // 2}")):  # fmt: skip
+        test, train = np.array(found[key])
+        rate.plot(places, 100 * test, color=color, marker=marker, ms=3, label=f"test error, {label}")
+        rows += [["rate", key, p, v] for p, v in zip(places, test)]
+    rate.set(xlabel="probability p of keeping a unit", ylabel="test error, %", ylim=(0.75 * top, 2.2 * top))  # fmt: skip
+    rate.legend(fontsize=6)
+    sizes = np.array(entry["size"]["sizes"])
+    ends = {name: 100 * np.array(entry["size"][name]) for name in LOOKS}
+    for name, (color, marker) in LOOKS.items():
+        size.errorbar(sizes, ends[name].mean(1), ends[name].std(1), color=color, marker=marker, ms=3, lw=0.9, label={"none": "without", "dropout": "half dropped"}[name])  # fmt: skip
+        rows += [["size", name, int(s), v / 100] for s, v in zip(sizes, ends[name].mean(1))]
+    size.set(xscale="log", xlabel="training images", ylabel="test error, %")
+    size.legend()
+    scaled, drawn = 100 * np.array(entry["masks"]["scaled"]), 100 * np.array(entry["masks"]["masks"])
+    mean, spread = drawn.mean((0, 1)), drawn.std(1).mean(0)
+    masks.errorbar(MASKS, mean, spread, color="#4477AA", marker="o", ms=3, lw=0.9, label="k masks averaged (1 deviation)")  # fmt: skip
+    masks.axhline(scaled.mean(), color="k", lw=0.8, ls="--", label="scaled weights")
+    rows += [["masks", "averaged", k, v / 100] for k, v in zip(MASKS, mean)]
+    masks.set(xscale="log", xlabel="masks k", ylabel="test error, %")
+    masks.legend()
+    plots.save(made, folder / "dropout")
+    write_rows(folder / "dropout.csv", ["part", "what", "epoch, p, images or masks", "test error"], rows)  # fmt: skip
+    pairs = [(a["error"][-1], b["error"][-1]) for a, b in zip(entry["curves"][::2], entry["curves"][1::2])]  # fmt: skip
+    fixed = dict(zip(found["kept"], found["fixed n"][0]))
+    best = min(fixed.values())
+    flat = [v for p, v in fixed.items() if 0.4 <= p <= 0.8] or [best]
+    gain = ends["none"].mean(1) - ends["dropout"].mean(1)
+    big = sizes >= 1000
+    many = [i for i, k in enumerate(MASKS) if k >= 50]
+    return [
+        Criterion("architectures, of all, whose last test error is lower with dropout", float(np.mean([b < a for a, b in pairs])), 1.0),
+        Criterion("p at fixed n: error at the least p over the lowest", found["fixed n"][0][0] / best, 1.2),
+        Criterion("p at fixed n: error without dropout over the lowest", found["fixed n"][0][-1] / best, 1.05),
+        Criterion("p at fixed n: highest over lowest error for p from 0.4 to 0.8", max(flat) / min(flat), 1.1, at_least=False),
+        Criterion("size: least gain in points of test error from 1,000 images on", float(gain[big].min()) if big.any() else np.nan, 0.0),
+        Criterion("size: gain at 100 images over that at 1,000, in points (Srivastava: none at 100)", gain[0] - (gain[list(sizes).index(1000)] if 1000 in sizes else np.nan), 0.0, at_least=False),
+        Criterion("masks: 50 or more averaged, distance from scaled weights in points", float(np.max(np.abs(mean[many] - scaled.mean()))), float(np.mean(spread[many])), at_least=False),
+        Criterion("masks: error of a single one over that of 50", mean[0] / mean[many[0]], 1.05),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("dropout_curves", run, draw)
