@@ -20,7 +20,7 @@ import numpy as np
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 from experiments._networks import outputs, seen, trained
 
-ARCHITECTURES = ((128, 128), (256, 256), (512, 512), (128, 128, 128), (256, 256, 256), (256, 256, 256, 256))  # fmt: skip
+ARCHITECTURES = ((256, 256), (384, 384), (512, 512), (256, 256, 256), (384, 384, 384), (512, 512, 512))  # fmt: skip
 KEPT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120)
 LOOKS = {"dropout": ("#4477AA", "o"), "none": ("#BBBBBB", "s")}
@@ -68,7 +68,7 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
 
     smoke = flags.preset == "smoke"
-    count, epochs, repeats = {"smoke": (200, 2, 1), "small": (2000, 50, 2), "paper": (8000, 200, 10)}[flags.preset]  # fmt: skip
+    count, epochs, repeats = {"smoke": (200, 2, 1), "small": (2000, 60, 1), "paper": (8000, 200, 10)}[flags.preset]  # fmt: skip
     repeats = flags.seeds or repeats
     base = {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 100, "epochs": epochs, "dropout": hpjax.Uniform(0.0, 0.95)}  # fmt: skip
     task = data(flags, count)
@@ -78,7 +78,7 @@ def run(flags: Flags, folder: Path) -> None:
     found = trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, repeats)
     entry["curves"] = [{"hidden": p["hidden"], "dropout": p["dropout"], "error": np.round(one.curve[:, :, 3].mean(0), 5).tolist()} for p, one in zip(points, found)]  # fmt: skip
     print("curves", flush=True)
-    width, kept = (16, (0.5, 1.0)) if smoke else (128, KEPT)
+    width, kept = (16, (0.5, 1.0)) if smoke else (256, KEPT)
     last = max(1, epochs // 10)
     ends = lambda found: [[round(float(one.curve[:, -last:, column].mean()), 5) for one in found] for column in (3, 1)]  # fmt: skip
     fixed = trained(base | {"hidden": (width, width)}, task, [{"dropout": 1 - p} for p in kept], epochs, repeats)  # fmt: skip
@@ -93,13 +93,13 @@ def run(flags: Flags, folder: Path) -> None:
     space = base | {"hidden": (256, 256) if not smoke else (16, 16)}
     for size in sizes:
         here = max(epochs, round(epochs * min(count, 1000) / size)) if not smoke else epochs
-        pair = trained(space | {"epochs": here, "batch_size": min(100, size // 2)}, data(flags, size), [{"dropout": 0.0}, {"dropout": 0.5}], here, repeats, score_every=here)  # fmt: skip
+        pair = trained(space | {"epochs": here, "batch_size": min(100, size // 2)}, data(flags, size), [{"dropout": 0.0}, {"dropout": 0.5}], here, 2 * repeats, score_every=here)  # fmt: skip
         for name, one in zip(("none", "dropout"), pair):
             entry["size"][name].append(one.curve[:, -1, 3].tolist())
     print("size", flush=True)
-    middle = found[3]  # the second architecture, with dropout
+    middle = found[1]  # the first architecture, with dropout
     x, y = seen(task, task.test, task.groups[0].train)
-    entry["masks"] = {"hidden": points[0]["hidden"] if smoke else ARCHITECTURES[1]} | averaged(middle, x, y.argmax(-1), 2 if smoke else 10)  # fmt: skip
+    entry["masks"] = {"hidden": points[0]["hidden"] if smoke else ARCHITECTURES[0]} | averaged(middle, x, y.argmax(-1), 2 if smoke else 10)  # fmt: skip
     write(folder / "dropout.json", entry, indent=None)
 
 

@@ -231,6 +231,17 @@ def test_models_take_the_highest_fidelity_with_enough():
 
 
 # --- the Gaussian process ---------------------------------------------------------------------------------------------
+def test_one_loss_that_blew_up_hides_no_differences():
+    loss = np.array([3.0, 0.153, 1.695, 0.2, 0.164, 0.151, 0.149])
+    for far in (1e5, 1e34):
+        value = process.standardised(np.append(loss, far))
+        assert (np.diff(value[np.argsort(np.append(loss, far))]) >= 0).all()
+        assert value[3] - value[6] > 0.1  # 0.2 and 0.149, of a deviation of 1
+    np.testing.assert_array_equal(
+        process.standardised(np.append(loss, 1e5)), process.standardised(np.append(loss, 1e34))
+    )
+
+
 def model(n=25, features=3, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.random((n, features))
