@@ -1,0 +1,139 @@
+"""Population-based training on digits: schedules, lineage, and whether the schedule that it found is worth more than the best constant.
+
+    python -m experiments.pbt_schedule
+    python -m experiments.pbt_schedule --plot results/pbt_schedule
+
+After Jaderberg et al. (2017). 32 networks, 64-64-64-10, SGD with momentum 0.9; learning rate, l2 and dropout move. Then two
+things at equal cost: the schedule of the best network's line, and the best of 32 constant settings trained as long (random search);
+both followed by fresh networks on fresh splits, in pairs. Without selection, members would descend from as few ancestors as chance
+leaves them: neutral copying of the same numbers of members is drawn for comparison (the Wright-Fisher model).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+
+JUMP = 0.05  # of a range: a factor of 1.6 of the learning rate, 1.8 of l2; nothing is drawn afresh, as in the paper
+NAMES = ("learning_rate", "l2", "dropout")
+
+
+def ancestors(sources: np.ndarray) -> np.ndarray:
+    """Of how many first members each generation descends, [t], given rows of whose weights each member took [t n]."""
+    line, found = np.arange(sources.shape[1]), []
+    for row in sources:
+        line = line[row]
+        found.append(len(np.unique(line)))
+    return np.array(found)
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """The population, its rival, and fresh networks for both."""
+    import hpjax
+    from hpjax import records
+
+    members, epochs, every, seeds, studies = {"smoke": (4, 4, 2, 2, 1), "small": (32, 40, 2, 12, 4), "paper": (128, 100, 2, 50, 10)}[flags.preset]  # fmt: skip
+    seeds = flags.seeds or seeds
+    space = {
+        "hidden": (64, 64), "optimizer": "sgd", "momentum": 0.9, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-4, 1.0),
+        "l2": hpjax.LogUniform(1e-6, 1e-1), "dropout": hpjax.Uniform(0.0, 0.8),
+    }  # fmt: skip
+    entry: dict = {"members": members, "epochs": epochs, "every": every, "studies": []}
+    quiet = lambda text: None
+    for study in range(studies):
+        found = hpjax.tune(space, "digits", search="random", scheduler=hpjax.pbt(members, epochs, every, resample=0.0, jump=JUMP), seed=study, trials=members, say=quiet)  # fmt: skip
+        reports = [record for _, record in records.reports(found.records)]
+        trial = reports[0]["trial"]
+        row = {number: place for place, number in enumerate(trial)}
+        sources = np.array([[row[s] if s >= 0 else place for place, s in enumerate(r["source"])] for r in reports])  # fmt: skip
+        losses = np.array([[np.nan if v is None else v for v in r["loss"]] for r in reports])
+        schedule = found.schedule()
+        lines = []
+        for number in trial:
+            frame = found.schedule(number).frame
+            lines.append({name: frame[name].tolist() for name in ("until", *NAMES)})
+        constant = hpjax.tune(space, "digits", search="random", seed=study, trials=members, say=quiet)
+        best = constant.config(constant.best["trial"])
+        fresh = range(1000 + seeds * study, 1000 + seeds * (study + 1))
+        rivals = {"schedule": {"search": [schedule.start], "scheduler": hpjax.replay(schedule.segments)}, "constant": {"search": [best]}}  # fmt: skip
+        replayed, steady = hpjax.compare(rivals, space, "digits", seeds=fresh, stop={"trials": 1}, say=quiet).final.T  # fmt: skip
+        kept = lambda values: np.round(np.nan_to_num(values, nan=99.0, posinf=99.0), 6).tolist()
+        one = {
+            "sources": sources.tolist(), "losses": kept(losses), "steps": [r["epochs"][0] for r in reports], "line": [row[m] for m in schedule.members],
+            "best": row[found.best["trial"]], "loss": found.best["loss"], "rival": constant.best["loss"], "constant": best,
+            "schedule": {name: schedule.frame[name].tolist() for name in ("until", *NAMES)}, "replayed": kept(replayed), "steady": kept(steady),
+        }  # fmt: skip
+        if study == 0:
+            one["lines"] = lines
+        entry["studies"].append(one)
+        print(f"study {study}: {one['loss']:.4f} and {one['rival']:.4f}; fresh {np.median(replayed):.4f} and {np.median(steady):.4f}", flush=True)  # fmt: skip
+    write(folder / "schedule.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Lineage, schedules, ancestors, and fresh networks in pairs."""
+    from hpjax import analysis, plots
+
+    entry = read(folder / "schedule.json")
+    one, members = entry["studies"][0], entry["members"]
+    made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.2)
+    sources, losses = np.array(one["sources"]), np.array(one["losses"])
+    plots.lineage(axes[0, 0], np.array(one["steps"]), list(range(members)), sources, losses, one["line"])  # fmt: skip
+    for ax, name in zip((axes[0, 1], axes[0, 2], axes[1, 0]), NAMES):
+        segments = {m: (np.array(line["until"]), np.array(line[name])) for m, line in enumerate(one["lines"])}  # fmt: skip
+        plots.schedules(ax, segments, one["best"], name.replace("_", " "), name != "dropout")
+        ax.axhline(one["constant"][name], color="k", lw=0.8, ls=":", label="best constant")
+        ax.legend(fontsize=6)
+    ax = axes[1, 1]
+    rows, left = [], []
+    rng = np.random.default_rng(0)
+    for number, study in enumerate(entry["studies"]):
+        taken = np.array(study["sources"])
+        mine = ancestors(taken)
+        ax.plot(study["steps"], mine, color="#8C564B", lw=0.8, label=None if number else "population-based training")  # fmt: skip
+        neutral = []
+        for _ in range(200):  # as many copies in each generation, of members at random
+            drawn = np.tile(np.arange(members), (len(taken), 1))
+            for place, row in enumerate(taken):
+                moved = np.flatnonzero(row != np.arange(members))
+                who = rng.permutation(members)[: len(moved)]
+                drawn[place, who] = rng.integers(members, size=len(moved))
+            neutral.append(ancestors(drawn))
+        left.append((mine[-1], float(np.mean([n[-1] for n in neutral]))))
+        if not number:
+            band = np.quantile(neutral, [0.025, 0.5, 0.975], axis=0)
+            ax.plot(study["steps"], band[1], color="#777777", ls="--", label="copying without selection, 95 %")  # fmt: skip
+            ax.fill_between(study["steps"], band[0], band[2], color="#777777", alpha=0.2, lw=0)
+        rows += [[number, step, int(m)] for step, m in zip(study["steps"], mine)]
+    ax.set(xlabel="epoch", ylabel="first members with descendants", ylim=(0, members * 1.35))
+    ax.legend(fontsize=6)
+    ax = axes[1, 2]
+    steady, replayed = (np.concatenate([s[n] for s in entry["studies"]]) for n in ("steady", "replayed"))  # fmt: skip
+    for number, study in enumerate(entry["studies"]):
+        ax.plot(study["steady"], study["replayed"], "os^Dv"[number % 5], ms=2.5, color=plots.COLORS[number % 7], label=f"study {number + 1}")  # fmt: skip
+    ends = np.array([min(steady.min(), replayed.min()) * 0.95, np.quantile(np.append(steady, replayed), 0.98) * 1.05])  # fmt: skip
+    ax.plot(ends, ends, color="k", lw=0.6, ls=":")
+    ax.set(xlabel="validation loss, best constant", ylabel="validation loss, found schedule", xlim=ends, ylim=ends)  # fmt: skip
+    ax.legend(fontsize=5.5)
+    ax.set_title("fresh networks, in pairs")
+    plots.save(made, folder / "schedule")
+    write_rows(folder / "ancestors.csv", ["study", "epoch", "first members with descendants"], rows)
+    write_rows(folder / "pairs.csv", ["study", "seed", "best constant", "found schedule"], [[n, s, a, b] for n, study in enumerate(entry["studies"]) for s, (a, b) in enumerate(zip(study["steady"], study["replayed"]))])  # fmt: skip
+    write_rows(folder / "schedules.csv", ["study", "until epoch", *NAMES], [[n, *values] for n, study in enumerate(entry["studies"]) for values in zip(*study["schedule"].values())])  # fmt: skip
+    falls = [s["schedule"]["learning_rate"][-1] / s["schedule"]["learning_rate"][0] for s in entry["studies"]]  # fmt: skip
+    medians = [np.median(s["replayed"]) / np.median(s["steady"]) for s in entry["studies"]]
+    p = analysis.wilcoxon(replayed, steady)
+    return [
+        Criterion("found schedules: learning rate at the end over that at the start, median of the studies", float(np.median(falls)), 1.0, at_least=False),
+        Criterion("ancestors left over those that copying without selection leaves, mean of the studies", float(np.mean([a / b for a, b in left])), 0.75, at_least=False),
+        Criterion(f"one-sided p that the found schedule ends below the best constant, {len(steady)} pairs", p, 0.05, at_least=False),
+        Criterion("median loss of fresh networks, found schedule over best constant, median of the studies", float(np.median(medians)), 1.0, at_least=False),
+        Criterion("best loss within the studies, population over random at equal cost, median", float(np.median([s["loss"] / s["rival"] for s in entry["studies"]])), 1.0, at_least=False),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("pbt_schedule", run, draw)
