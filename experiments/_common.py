@@ -99,10 +99,10 @@ def main(
                 "seconds": seconds,
                 "environment": where,
             }
-            if flags.only:  # what is known of the other parts stays
+            if flags.only:  # what is known of the other parts, and of a whole run, stays
                 kept = folder / "run.json"
-                parts = read(kept).get("parts", {}) if kept.exists() else {}
-                said = said | {"parts": parts | {flags.only: said}}
+                whole = read(kept) if kept.exists() else said
+                said = whole | {"parts": whole.get("parts", {}) | {flags.only: said}}
             write(folder / "run.json", said)
         criteria = draw(folder)
     except ValueError as fault:

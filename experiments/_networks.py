@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -88,6 +89,18 @@ def outputs(one: Trained, x: np.ndarray) -> np.ndarray:
     from hpjax import net
 
     with jax.enable_x64(one.spec.dtype == "float64"):
-        config, x = net.cast(one.config, one.spec), np.asarray(x, one.spec.dtype)
-        look = jax.jit(jax.vmap(lambda p, s: net.forward(p, s, config, x, one.spec)[0]))
-        return np.asarray(look(one.params, one.stats))
+        config = net.cast(one.config, one.spec)
+        return np.asarray(_look()(one.params, one.stats, config, np.asarray(x, one.spec.dtype), one.spec))  # fmt: skip
+
+
+@functools.cache
+def _look():
+    """The forward pass of several networks; one function, so that a second look compiles nothing."""
+    import jax
+
+    from hpjax import net
+
+    return jax.jit(
+        lambda params, stats, config, x, spec: jax.vmap(lambda p, s: net.forward(p, s, config, x, spec)[0])(params, stats),
+        static_argnames="spec",
+    )  # fmt: skip

@@ -218,11 +218,14 @@ def _everything(problem: Problem) -> dict:
     return space.decode(unit)
 
 
-def counting(seeds: int, brackets: int) -> dict:
-    """Regret on Counting Ones (8 choices, 8 numbers) over epochs: the true value of the best at full fidelity."""
+def counting(
+    seeds: int, brackets: int, ones: int = 8,
+    names: tuple[str, ...] = ("random", "tpe", "hyperband", "bohb", "dehb"),
+) -> dict:  # fmt: skip
+    """Regret on Counting Ones (as many choices as numbers) over epochs: the true value of the best at full fidelity."""
     from joblib import Parallel, delayed
 
-    space, loss = counting_ones()
+    space, loss = counting_ones(ones, ones)
     budget = brackets * 1902  # epochs of Hyperband's brackets for R = 81
 
     def one(name, seed):
@@ -234,7 +237,7 @@ def counting(seeds: int, brackets: int) -> dict:
         cost, value = [], []
         best, spent, age = np.inf, 0, {}
         points = found.table["unit"]
-        truth = loss(found.space.decode(points)) + 16  # regret without noise
+        truth = loss(found.space.decode(points)) + 2 * ones  # regret without noise
         for _, record in records.reports(found.records):
             for trial, source, epochs, told in zip(record["trial"], record["source"], record["epochs"], record["loss"]):  # fmt: skip
                 spent += epochs - (age.get(trial, 0) if source >= 0 else 0)
@@ -247,7 +250,6 @@ def counting(seeds: int, brackets: int) -> dict:
 
     from hpjax import analysis
 
-    names = ("random", "tpe", "hyperband", "bohb", "dehb")
     grid = np.geomspace(500, budget, GRID)
     result: dict = {"grid": np.round(grid).tolist(), "methods": {}}
     for name in names:

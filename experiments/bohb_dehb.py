@@ -1,0 +1,112 @@
+"""Hyperband with a model (BOHB) and with evolution (DEHB): regret over the budget, on Counting Ones and on real networks.
+
+    HPJAX_DATA=... python -m experiments.bohb_dehb
+    python -m experiments.bohb_dehb --plot results/bohb_dehb
+
+In the style of Falkner et al. (2018) and of Awad et al. (2021). Counting Ones with 4, 8 and 16 choices and as many numbers, fidelities
+up to 81: the true regret of the incumbent. Digits and MNIST-1D: networks of up to 27 epochs, all methods and seeds one population;
+regret is the lowest validation loss of a fully trained network, above the lowest that anyone found with the same seed. Then mean ranks
+over all problems.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments.search_quality import counting
+
+METHODS = ("random", "tpe", "hyperband", "bohb", "dehb")
+ONES = (4, 8, 16)
+GRID = 40  # places of a budget at which ranks are taken
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """Counting Ones, then networks."""
+    import hpjax
+    from hpjax import tasks
+    from hpjax.tasks import Split
+
+    smoke = flags.preset == "smoke"
+    seeds, turns = {"smoke": (2, 1), "small": (16, 4), "paper": (32, 6)}[flags.preset]
+    seeds = flags.seeds or seeds
+    entry: dict = {"problems": {}}
+    for ones in ONES[:1] if smoke else ONES:
+        found = counting(seeds, turns, ones, METHODS)
+        entry["problems"][f"Counting Ones, {ones} + {ones}"] = {"cost": found["grid"], "values": {n: np.array(v, float).T.tolist() for n, v in found["methods"].items()}}  # fmt: skip
+        print(f"Counting Ones, {ones}", flush=True)
+    epochs, images, networks = (3, 100, 2) if smoke else (27, 800, 8)
+    for name in ("digits",) if smoke else ("digits", "mnist1d"):
+        task = tasks.load(name, flags.data)
+        split = tasks.splits(task)[0]
+        task = dataclasses.replace(task, groups=(Split(split.train[:images], split.valid[:500]),))
+        space = {
+            "learning_rate": hpjax.LogUniform(1e-4, 1.0), "depth": hpjax.IntUniform(1, 2), "width_1": hpjax.LogIntUniform(8, 64),
+            "width_2": hpjax.LogIntUniform(8, 64).when("depth", 2), "activation": hpjax.Choice(["relu", "tanh"]), "l2": hpjax.LogUniform(1e-6, 1e-1),
+            "dropout": hpjax.Uniform(0.0, 0.7), "epochs": epochs,
+        }  # fmt: skip
+        methods: dict = {n: {"search": n, "batch": 4} if n == "tpe" else n for n in METHODS}
+        turn = sum(until * many for bracket in hpjax.hyperband(epochs).brackets for until, many in bracket)  # fmt: skip
+        found = hpjax.compare(methods, space, task, seeds=max(2, seeds // 32 * networks or networks // 2), epochs=epochs, stop={"epochs": 2 * turns * turn}, say=lambda text: None)  # fmt: skip
+        lowest = np.nanmin([values[:, -1] for values in found.values.values()], 0)
+        entry["problems"][name] = {"cost": found.cost.tolist(), "values": {n: np.round(v - lowest[:, None], 6).tolist() for n, v in found.values.items()}}  # fmt: skip
+        print(name, flush=True)
+    write(folder / "regret.json", entry, indent=None)
+
+
+def draw(folder: Path) -> list[dict]:
+    """Regret on each problem; mean ranks over all."""
+    from hpjax import analysis, plots
+
+    entry = read(folder / "regret.json")
+    problems = {n: (np.array(p["cost"]), {m: np.array(v, float) for m, v in p["values"].items()}) for n, p in entry["problems"].items()}  # fmt: skip
+    made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.1)
+    rows, over, end, early = [], {m: [] for m in METHODS}, {}, {}
+    shares = np.linspace(0.05, 1, GRID)
+    for ax, (name, (cost, values)) in zip(axes.ravel(), problems.items()):
+        curves = {m: np.maximum(analysis.bands(v), 1e-3) for m, v in values.items()}
+        plots.anytime(ax, cost, curves, "epochs, all trials", "regret")
+        ax.set(yscale="log", xscale="log")
+        seeds = len(next(iter(values.values())))
+        ax.set_title(f"{name}, {seeds} seeds", fontsize=7)
+        rows += [[name, m, c, *band] for m, curve in curves.items() for c, band in zip(cost, curve.T)]  # fmt: skip
+        at = np.clip(np.searchsorted(cost, shares * cost[-1], side="right") - 1, 0, None)
+        stacked = np.nan_to_num(np.stack([values[m][:, at] for m in METHODS], -1), nan=np.inf)
+        ranks = analysis.ranks(stacked.reshape(-1, len(METHODS))).reshape(stacked.shape).mean(0)  # [g methods]  # fmt: skip
+        for number, method in enumerate(METHODS):
+            over[method].append(ranks[:, number])
+        end[name] = {m: np.nan_to_num(values[m][:, -1], nan=np.inf) for m in METHODS}
+        first = values["bohb"][:, np.searchsorted(cost, cost[-1] / 6)], values["hyperband"][:, np.searchsorted(cost, cost[-1] / 6)]  # fmt: skip
+        early[name] = float(np.divide(*(np.median(np.nan_to_num(v, nan=1e9)) for v in first)))
+    ax = axes.ravel()[len(problems)]
+    mean = {m: np.mean(r, 0) for m, r in over.items()}
+    plots.rank_curves(ax, 100 * shares, mean, "share of the budget, %")
+    ax.set_title(f"ranks over {len(problems)} problems", fontsize=7)
+    for spare in axes.ravel()[len(problems) + 1 :]:
+        spare.set_axis_off()
+    made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS))  # fmt: skip
+    plots.save(made, folder / "regret")
+    write_rows(folder / "regret.csv", ["problem", "method", "epochs", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
+    write_rows(folder / "ranks.csv", ["share of the budget", *METHODS], zip(shares, *mean.values()))
+    ones = [n for n in problems if n.startswith("Counting")]
+    real = [n for n in problems if n not in ones]
+    lower = lambda names, a, b: analysis.wilcoxon(np.concatenate([end[n][a] for n in names]), np.concatenate([end[n][b] for n in names]))  # fmt: skip
+    ratio = [early[n] for n in ones]
+    return [
+        Criterion("Counting Ones: BOHB over Hyperband, median regret after a sixth of the budget, lowest of the problems", min(ratio), 0.5),
+        Criterion("the same, highest of them", max(ratio), 2.0, at_least=False),
+        Criterion("Counting Ones: one-sided p that bohb ends below hyperband, all sizes", lower(ones, "bohb", "hyperband"), 0.05, at_least=False),
+        Criterion("Counting Ones: one-sided p that bohb ends below random", lower(ones, "bohb", "random"), 0.05, at_least=False),
+        Criterion("networks: one-sided p that bohb ends below hyperband", lower(real, "bohb", "hyperband"), 0.05, at_least=False),
+        Criterion("networks: one-sided p that bohb ends below random", lower(real, "bohb", "random"), 0.05, at_least=False),
+        Criterion("dehb's mean rank at the end less hyperband's", mean["dehb"][-1] - mean["hyperband"][-1], -1e-9, at_least=False),
+        Criterion("dehb's mean rank at the end less random's", mean["dehb"][-1] - mean["random"][-1], -1e-9, at_least=False),
+        Criterion("mean ranks, distance of their sum from k (k + 1) / 2", float(np.max(np.abs(sum(mean.values()) - len(METHODS) * (len(METHODS) + 1) / 2))), 1e-9, at_least=False),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("bohb_dehb", run, draw)
