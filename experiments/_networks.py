@@ -16,7 +16,9 @@ class Trained(NamedTuple):
     config: dict  # its numbers
     params: Any  # leaves [R ...]; with patience those of the best epoch
     stats: Any
-    curve: np.ndarray  # [R scores 4] of (epoch, training loss, validation loss, validation error); NaN after a stop
+    curve: (
+        np.ndarray
+    )  # [R scores 4] epoch, training loss, validation loss and error; NaN after a stop
     kept: np.ndarray  # [R] epoch whose weights these are
 
 
@@ -32,8 +34,6 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
         seed: names all randomness.
         score_every: epochs between scores.
     """
-    import jax
-
     from hpjax import catalogue, plan
     from hpjax.assemble import as_space
     from hpjax.devices import warn

@@ -19,11 +19,28 @@ import numpy as np
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 from experiments._networks import seen, trained
 
-SHOWN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "prelu", "gelu", "silu", "identity", "softmax")
+SHOWN = (
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "prelu",
+    "gelu",
+    "silu",
+    "identity",
+    "softmax",
+)
 DEEP, WIDTH = 4, 32
 FIT = 0.1  # training loss at which a network counts as trained
-NET = {"hidden": (WIDTH,) * DEEP, "init": "he", "optimizer": "sgd", "momentum": 0.9, "batch_size": 32}
-COLORS = ("#4477AA", "#66CCEE", "#EE6677", "#AA3377", "#228833", "#CCBB44", "#DDAA33", "#BB5566", "#777777", "#000000")  # fmt: skip
+NET = {
+    "hidden": (WIDTH,) * DEEP,
+    "init": "he",
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "batch_size": 32,
+}
+COLORS = ("#4477AA", "#66CCEE", "#EE6677", "#AA3377", "#228833", "#CCBB44", "#DDAA33", "#000088", "#777777", "#000000")  # fmt: skip
 MARKERS = "osD^vP*Xh."
 
 
@@ -139,14 +156,17 @@ def draw(folder: Path) -> list[dict]:
         best[name], wide[name] = np.nanmin(error), float((error < 0.1).sum())
         rows += [[name, r, v, e] for r, v, e in zip(rates, loss, error)]
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation error, %", ylim=(-2, 75))
-    axes[1].set(yscale="log", xlabel="epoch", ylabel="training loss, at the fastest rate", ylim=(1e-4, 3))  # fmt: skip
+    axes[1].set(yscale="log", xlabel="epoch", ylabel="training loss", ylim=(2e-5, 3))  # fmt: skip
     made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     for name, marker in (("relu", "D"), ("leaky_relu", "^")):
         number = SHOWN.index(name)
         axes[2].plot(rates, 100 * np.array(entry["dead"][name], float), marker=marker, ms=3, color=COLORS[number], label=name.replace("_", " "))  # fmt: skip
         rows += [[f"{name}, share of silent units", r, v, None] for r, v in zip(rates, entry["dead"][name])]  # fmt: skip
-    axes[2].set(xscale="log", xlabel="learning rate", ylabel="hidden units never switched on, %", ylim=(-2, 102))  # fmt: skip
+    axes[2].set(xscale="log", xlabel="learning rate", ylabel="hidden units never switched on, %", ylim=(0, 50))  # fmt: skip
     axes[2].legend(loc="upper left")
+    axes[2].set_title("where no network diverged")
+    axes[0].set_title("lines end where training diverges")
+    axes[1].set_title("at the fastest rate of each")
     plots.save(made, folder / "training")
     write_rows(folder / "training.csv", ["activation", "learning rate", "validation loss or share", "validation error"], rows)  # fmt: skip
     dead = {name: np.array(values, float) for name, values in entry["dead"].items()}

@@ -137,22 +137,38 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import plots
 
     entry = read(folder / "batches.json")
-    made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
-    noisy, over, needed, line = axes.ravel()
+    made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.2)
+    noisy, over, needed, line, accuracy, sharp = axes.ravel()
     sampled, variance = (np.array(entry["noise"][n], float) for n in ("sizes", "variance"))
     noisy.plot(sampled, variance, "o", ms=4, color="#4477AA", label="measured")
     noisy.plot(sampled, variance[0] * sampled[0] / sampled, color="k", lw=0.7, ls=":", label="one example's / size")  # fmt: skip
-    noisy.set(xscale="log", yscale="log", xlabel="minibatch size", ylabel="variance of the gradient")
+    noisy.set(
+        xscale="log", yscale="log", xlabel="minibatch size", ylabel="variance of the gradient"
+    )
     noisy.legend()
     sizes, rates = np.array(entry["sizes"]), np.array(entry["rates"])
     loss, train = np.array(entry["loss"], float), np.array(entry["train"], float)
     shades = colormaps["viridis"](np.linspace(0, 0.9, len(sizes)))
     rows = [["noise", int(s), None, v] for s, v in zip(sampled, variance)]
     for size, shade, values in zip(sizes, shades, loss):
-        over.plot(rates, values, color=shade, marker="o", ms=2, lw=0.8, label=f"{size:,}")
+        over.plot(
+            rates,
+            values,
+            color=shade,
+            marker="o",
+            ms=2,
+            lw=0.8,
+            label=f"{size:,}" + (" (all)" if size == entry["examples"] else ""),
+        )
         rows += [["sweep", int(size), r, v] for r, v in zip(rates, values)]
-    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"test loss, epoch {entry['epochs']}", ylim=(0.3, 4))  # fmt: skip
-    over.legend(title="minibatch", fontsize=5.5, title_fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"test loss, epoch {entry['epochs']}", ylim=(0.3, 12))  # fmt: skip
+    over.legend(
+        title="minibatch",
+        fontsize=5.5,
+        title_fontsize=6,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+    )
     best = rates[np.nanargmin(loss, 1)]
     below = np.nan_to_num(train, nan=np.inf) < GOAL  # [sizes rates E]
     epochs = np.where(below.any(2), below.argmax(2) + 1, np.inf).min(1)
@@ -160,26 +176,30 @@ def draw(folder: Path) -> list[dict]:
     there = np.isfinite(epochs)
     needed.plot(sizes[there], steps[there], marker="s", ms=3, color="#EE6677", label="steps")
     needed.plot(sizes[there], epochs[there], marker="o", ms=3, color="#4477AA", label="epochs")
-    needed.set(xscale="log", yscale="log", xlabel="minibatch size", ylabel=f"needed for a training loss of {GOAL:g}")  # fmt: skip
-    needed.legend(title="at the fastest of all rates", title_fontsize=6)
+    scale = "log" if there.any() else "linear"
+    needed.set(xscale=scale, yscale=scale, xlabel="minibatch size", ylabel=f"to a training loss of {GOAL:g}")  # fmt: skip
+    needed.legend(title="fastest of all rates", title_fontsize=6)
     rows += [["needed", int(s), e, t] for s, e, t in zip(sizes, epochs, steps)]
     found = entry["line"]
     places = np.array(found["places"])
-    accuracy = line.twinx()
-    accuracy.spines["right"].set_visible(True)
     for part, dash in (("train", "-"), ("test", "--")):
         values, right = (np.array(found[part][n]) for n in ("loss", "accuracy"))
-        line.plot(places, values.mean(1), color="#4477AA", ls=dash, label=f"loss, {part}")
-        accuracy.plot(places, 100 * right.mean(1), color="#EE6677", ls=dash, lw=0.8, label=f"accuracy, {part}")  # fmt: skip
+        line.plot(places, values.mean(1), color="#4477AA", ls=dash, label=part)
+        accuracy.plot(places, 100 * right.mean(1), color="#EE6677", ls=dash, lw=0.8, label=part)  # fmt: skip
         rows += [["line", part, p, v] for p, v in zip(places, values.mean(1))]
-    line.set(yscale="log", xlabel=f"0: minibatches of {found['small']}, 1: of {found['large']}", ylabel="loss")  # fmt: skip
+    line.set(yscale="log", xlabel=f"place (0: size {found['small']}, 1: {found['large']})", ylabel="loss")  # fmt: skip
     accuracy.set(ylabel="accuracy, %", ylim=(0, 102))
     handles = [*line.get_legend_handles_labels()[0], *accuracy.get_legend_handles_labels()[0]]
-    line.legend(handles, [h.get_label() for h in handles], fontsize=5.5, loc="center left", bbox_to_anchor=(0, 0.62))
+    line.legend(
+        handles,
+        [h.get_label() for h in handles],
+        fontsize=5.5,
+        loc="center left",
+        bbox_to_anchor=(0, 0.62),
+    )
     line.set_title(f"between two minima, mean of {found['seeds']} seeds")
     plots.save(made, folder / "batches")
     write_rows(folder / "batches.csv", ["part", "minibatch or examples", "rate, epochs or place", "variance, loss or steps"], rows)  # fmt: skip
-    few, lots = (np.array(found["sharpness"][n]) for n in ("small", "large"))
     write_rows(folder / "sharpness.csv", ["seed", f"minibatches of {found['small']}, %", f"of {found['large']}, %"], zip(range(len(few)), few, lots))  # fmt: skip
     slope = np.polyfit(np.log(sampled), np.log(variance), 1)[0]
     middling = (sizes <= 128) & (best > rates[0]) & (best < rates[-1])

@@ -75,12 +75,24 @@ def draw(folder: Path) -> list[dict]:
         top, middle, bottom = axes[:, column]
         top.plot(rates, truth, color="k", lw=0.7, ls=":", label="truth")
         top.plot(rate(entry["units"][:number]), losses[:number], "o", ms=2.5, color="k", label="seen")  # fmt: skip
-        top.plot(proposed, losses[number], "*", ms=6, color="#EE6677", label="found next")
+        gone = rate(entry["units"][:number])[~(losses[:number] < 4)]
+        top.plot(
+            gone,
+            np.full(len(gone), 3.6),
+            "^",
+            ms=3,
+            color="k",
+            clip_on=False,
+            label="seen, diverged",
+        )
+        top.plot(
+            proposed, losses[number], "*", ms=7, mfc="none", color="#EE6677", label="found next"
+        )
         top.axvline(proposed, color="#EE6677", lw=0.8, ls="--")
         top.set(xscale="log", yscale="log", ylim=(0.06, 4))
         top.set_title(f"{number} rates seen")
         plots.posterior(middle, places, np.array(one["mean"]), np.array(one["deviation"]), rate(one["seen"]), np.array(one["value"]), proposed, "", log=True)  # fmt: skip
-        middle.set_ylim(-3, 4)
+        middle.set_ylim(-3, 3)
         plots.improvement(bottom, places, np.array(one["log ei"]), proposed, "learning rate", log=True)  # fmt: skip
         if column:
             middle.set_ylabel("")
@@ -90,6 +102,7 @@ def draw(folder: Path) -> list[dict]:
         ax.set_axis_off()
     axes[0, 0].set_ylabel("validation loss")
     axes[0, 0].legend(fontsize=5.5, loc="lower left")
+    axes[2, 0].set_ylabel("log EI (cut at peak - 12)")
     handles, labels = axes[1, 0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside lower center", ncols=4)
     plots.save(made, folder / "steps")

@@ -68,8 +68,17 @@ def draw(folder: Path) -> list[dict]:
     shares = np.linspace(0.05, 1, GRID)
     for ax, (name, (cost, values)) in zip(axes.ravel(), problems.items()):
         curves = {m: np.maximum(analysis.bands(v), 1e-3) for m, v in values.items()}
-        plots.anytime(ax, cost, curves, "epochs, all trials", "regret")
+        real = "Ones" not in name
+        plots.anytime(
+            ax,
+            cost,
+            curves,
+            "epochs, all trials" if real else "samples of each number, all trials",
+            "regret over the seed's best" if real else "regret",
+        )
         ax.set(yscale="log", xscale="log")
+        if real:
+            ax.set_yticks([1e-3, 1e-2, 1e-1, 1], ["0", "$10^{-2}$", "$10^{-1}$", "$10^0$"])
         seeds = len(next(iter(values.values())))
         ax.set_title(f"{name}, {seeds} seeds", fontsize=7)
         rows += [[name, m, c, *band] for m, curve in curves.items() for c, band in zip(cost, curve.T)]  # fmt: skip
@@ -87,6 +96,7 @@ def draw(folder: Path) -> list[dict]:
     ax.set_title(f"ranks over {len(problems)} problems", fontsize=7)
     for spare in axes.ravel()[len(problems) + 1 :]:
         spare.set_axis_off()
+    made.suptitle("medians and quartiles", fontsize=7)
     made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS))  # fmt: skip
     plots.save(made, folder / "regret")
     write_rows(folder / "regret.csv", ["problem", "method", "epochs", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip

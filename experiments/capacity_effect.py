@@ -66,24 +66,27 @@ def draw(folder: Path) -> list[dict]:
     train, test = np.array(entry["train"]), np.array(entry["test"])
     truth = np.sin(2 * np.pi * x)
     sets = fits.shape[1]
-    made, axes = plots.figure(1, 5, width=plots.WIDE, height=2.1, gridspec_kw={"width_ratios": [1, 1, 1, 1.5, 1.5]})  # fmt: skip
+    made, axes = plots.figure(1, 5, width=plots.WIDE, height=2.4, gridspec_kw={"width_ratios": [1, 1, 1, 1.5, 1.5]})  # fmt: skip
     for ax, width in zip(axes, SHOWN):
         at = int(np.abs(widths - width).argmin())
         for fit in fits[at, : min(sets, 20)]:
             ax.plot(x, fit, color="#BBBBBB", lw=0.3)
-        ax.plot(x, truth, color="k", lw=0.8, ls=":")
-        ax.plot(x, fits[at, 0], color="#4477AA")
-        ax.plot(*entry["first"], ".", ms=3, color="k")
+        ax.plot([], [], color="#BBBBBB", lw=0.8, label="fits to other sets")
+        ax.plot(x, truth, color="k", lw=0.8, ls=":", label="truth")
+        ax.plot(x, fits[at, 0], color="#4477AA", label="fit to the dots")
+        ax.plot(*entry["first"], ".", ms=3, color="k", label="one data set")
         ax.set(ylim=(-2.2, 2.2), xticks=[-1, 0, 1], yticks=[-2, 0, 2], xlabel="x")
         ax.set_title(f"{widths[at]} unit{'s' if widths[at] > 1 else ''}")
     axes[0].set_ylabel("y")
+    made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=4)
     low, middle, high = analysis.quartiles(test.T)
     axes[3].plot(widths, np.median(train, 1), color="#BBBBBB", marker="s", ms=3, label="training")
     axes[3].plot(widths, middle, color="#4477AA", marker="o", ms=3, label="test, noise-free")
     axes[3].fill_between(widths, low, high, color="#4477AA", alpha=0.2, lw=0)
     axes[3].set(xscale="log", yscale="log", xlabel="hidden units", ylabel="squared error")
-    axes[3].legend(fontsize=6)
-    axes[3].set_title(f"{sets} data sets")
+    axes[3].set_ylim(0.05, 1.6)
+    axes[3].legend(fontsize=6, loc="upper left")
+    axes[3].set_title(f"quartiles of {sets} sets")
     clipped = np.clip(fits, -5, 5)  # a fit may run off between two points
     bias = ((clipped.mean(1) - truth) ** 2).mean(1)
     variance = clipped.var(1).mean(1)
@@ -92,7 +95,7 @@ def draw(folder: Path) -> list[dict]:
     axes[4].plot(widths, bias + variance, color="#4477AA", lw=0.8, ls="--", label="sum")
     axes[4].set(xscale="log", yscale="log", xlabel="hidden units", ylabel="squared error")
     axes[4].legend(fontsize=6)
-    axes[4].set_title("taken apart")
+    axes[4].set_title("bias and variance")
     plots.save(made, folder / "capacity")
     write_rows(folder / "capacity.csv", ["hidden units", "training error, median", "test error, lower quartile", "median", "upper quartile", "bias squared", "variance"], zip(widths, np.median(train, 1), low, middle, high, bias, variance))  # fmt: skip
     write_rows(folder / "fits.csv", ["hidden units", "data set", "x", "fit"], [[int(w), s, v, f] for w in SHOWN if w in widths for s in range(min(sets, 20)) for v, f in zip(x[::4], fits[list(widths).index(w), s, ::4])])  # fmt: skip

@@ -124,20 +124,26 @@ def draw(folder: Path) -> list[dict]:
     curves.legend(title=f"{len(entry['curves']) // 2} architectures", title_fontsize=7)
     found = entry["rate"]
     kept, wide = np.array(found["kept"]), np.array(found["kept wide"])
-    for places, key, color, marker, label in ((kept, "fixed n", "#4477AA", "o", f"n = {found['width']}"), (wide, "fixed pn", "#228833", "^", f"p n = {found['width'] // 2}")):  # fmt: skip
-        test, train = np.array(found[key])
-        rate.plot(places, 100 * test, color=color, marker=marker, ms=3, label=f"test error, {label}")
+    for places, key, color, marker, label in ((kept, "fixed n", "#4477AA", "o", f"n = {found['width']} units a layer"), (wide, "fixed pn", "#228833", "^", f"p n = {found['width'] // 2}")):  # fmt: skip
+        test = np.array(found[key][0])
+        rate.plot(
+            places, 100 * test, color=color, marker=marker, ms=3, label=f"test error, {label}"
+        )
         rows += [["rate", key, p, v] for p, v in zip(places, test)]
-    rate.set(xlabel="probability p of keeping a unit", ylabel="test error, %", ylim=(0.75 * top, 2.2 * top))  # fmt: skip
-    rate.legend(fontsize=6)
+    rate.set(yscale="log", xlabel="probability p of keeping a unit", ylabel="test error, %")  # fmt: skip
+    rate.legend(fontsize=6.5)
     sizes = np.array(entry["size"]["sizes"])
     ends = {name: 100 * np.array(entry["size"][name]) for name in LOOKS}
     for name, (color, marker) in LOOKS.items():
-        size.errorbar(sizes, ends[name].mean(1), ends[name].std(1), color=color, marker=marker, ms=3, lw=0.9, label={"none": "without", "dropout": "half dropped"}[name])  # fmt: skip
+        size.plot(sizes, ends[name], ".", ms=2, color=color)
+        size.plot(sizes, ends[name].mean(1), color=color, marker=marker, ms=3, lw=0.9, label={"none": "without", "dropout": "half dropped"}[name])  # fmt: skip
         rows += [["size", name, int(s), v / 100] for s, v in zip(sizes, ends[name].mean(1))]
-    size.set(xscale="log", xlabel="training images", ylabel="test error, %")
+    size.set(xscale="log", xlabel="training images", ylabel="test error, % (dots: single networks)")
     size.legend()
-    scaled, drawn = 100 * np.array(entry["masks"]["scaled"]), 100 * np.array(entry["masks"]["masks"])
+    scaled, drawn = (
+        100 * np.array(entry["masks"]["scaled"]),
+        100 * np.array(entry["masks"]["masks"]),
+    )
     mean, spread = drawn.mean((0, 1)), drawn.std(1).mean(0)
     masks.errorbar(MASKS, mean, spread, color="#4477AA", marker="o", ms=3, lw=0.9, label="k masks averaged (1 deviation)")  # fmt: skip
     masks.axhline(scaled.mean(), color="k", lw=0.8, ls="--", label="scaled weights")

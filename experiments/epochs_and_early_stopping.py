@@ -98,22 +98,29 @@ def draw(folder: Path) -> list[dict]:
     axes[1].fill_between(epoch, low, high, color="#EE6677", alpha=0.2, lw=0)
     rows += [["error, %", "test", int(e), *band] for e, band in zip(epoch, np.stack([low, middle, high], 1))]  # fmt: skip
     axes[1].axvline(turned, color="k", lw=0.6, ls=":")
-    axes[1].set(xscale="log", xlabel="epoch", ylabel="error, %")
-    axes[1].set_title("the error turns less, and later")
+    axes[1].set(xscale="log", xlabel="epoch", ylabel="test error, %")
+    axes[1].set_title("the error does not turn")
     ends = {n: np.array([one[n] for one in entry["patience"].values()], float) for n in ("loss", "stopped", "kept")}  # fmt: skip
     middle = analysis.quartiles(ends["loss"].T)
-    axes[2].plot(patiences, middle[1], marker="o", ms=3, color="#EE6677", label="test loss, stopped")
+    axes[2].plot(
+        patiences, middle[1], marker="o", ms=3, color="#EE6677", label="test loss, stopped"
+    )
     axes[2].fill_between(patiences, middle[0], middle[2], color="#EE6677", alpha=0.2, lw=0)
     last = float(np.median(test["loss"][:, -1]))
     axes[2].axhline(last, color="#EE6677", lw=0.8, ls="--")
     axes[2].text(patiences[0], last * 0.98, f"test loss after {entry['epochs']} epochs", fontsize=6, va="top")  # fmt: skip
-    axes[2].set(xscale="log", xlabel="patience, epochs", ylabel="test loss")
+    axes[2].set(xscale="log", xlabel="patience, epochs", ylabel="test loss", ylim=(0, None))
+    axes[2].yaxis.label.set_color("#EE6677")
+    axes[2].tick_params(axis="y", colors="#EE6677")
+    axes[2].set_title("what patience costs")
     spent = axes[2].twinx()
     spent.plot(patiences, np.median(ends["stopped"], 1), marker="s", ms=3, color="#228833", label="epochs trained")  # fmt: skip
     spent.set(ylabel="epochs trained", ylim=(0, None))
     spent.spines["right"].set_visible(True)
+    spent.yaxis.label.set_color("#228833")
+    spent.tick_params(axis="y", colors="#228833")
     handles = [*axes[2].get_legend_handles_labels()[0], *spent.get_legend_handles_labels()[0]]
-    axes[2].legend(handles, [h.get_label() for h in handles], loc="upper left", bbox_to_anchor=(0.0, 0.88), fontsize=6)  # fmt: skip
+    axes[2].legend(handles, [h.get_label() for h in handles], loc="center left", bbox_to_anchor=(0.0, 0.72), fontsize=6)  # fmt: skip
     plots.save(made, folder / "epochs")
     write_rows(folder / "epochs.csv", ["what", "examples", "epoch", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
     write_rows(folder / "patience.csv", ["patience", "seed", "stopped", "kept", "test loss", "test error"], [[int(p), s, *v] for p, one in entry["patience"].items() for s, v in enumerate(zip(one["stopped"], one["kept"], one["loss"], one["error"]))])  # fmt: skip

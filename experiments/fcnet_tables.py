@@ -145,7 +145,7 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.6, gridspec_kw={"width_ratios": [1, 1, 1]})  # fmt: skip
     rows, bars, criteria = [], [], []
     for name, one in entry.items():
-        color, marker = LOOKS[name]
+        color = LOOKS[name][0]
         axes[0].plot(one["losses"], one["shares"], color=color, label=name)
         published = PUBLISHED[name]
         axes[0].plot(published["quantiles"], np.maximum(SHARES, 1e-5), "x", ms=4, mew=1, color=color)  # fmt: skip
@@ -153,7 +153,7 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
         far = np.max(np.abs(np.array(one["published"]) / published["quantiles"] - 1))
         criteria.append(Criterion(f"{name}: quantiles of the table, largest relative distance from the published", far, 1e-4, at_least=False))  # fmt: skip
     axes[0].plot([], [], "x", ms=4, mew=1, color="k", label="published")
-    axes[0].set(xscale="log", xlabel="validation MSE", ylabel="cumulative share", xlim=(2e-5, 5), ylim=(0, 1.02))  # fmt: skip
+    axes[0].set(xscale="log", xlabel="validation MSE", ylabel="share of configurations", xlim=(2e-5, 5), ylim=(0, 1.02))  # fmt: skip
     axes[0].legend(loc="upper left")
     for ax, (name, one) in zip(axes[1:], entry.items()):
         names = sorted(one["names"], key=lambda n: one["exact"][n])
@@ -162,12 +162,16 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
         at = [one["names"].index(n) for n in names]
         guessed = np.array(one["guessed"])[at]
         ax.barh(place - 0.2, guessed, 0.38, color="#BBBBBB", xerr=np.array(one["deviation"])[at], error_kw={"lw": 0.6}, label="forest, 1,000 points")  # fmt: skip
-        for mark, share, what in (("^", "0.1", "best 10 %"), ("v", "0.01", "best 1 %")):
-            ax.plot(np.array(one["among"][share])[at], place, mark, ms=3, color="k", label=f"for the {what}")  # fmt: skip
+        for mark, share, what, up in (
+            ("^", "0.1", "best 10 %", 0.15),
+            ("v", "0.01", "best 1 %", -0.15),
+        ):
+            ax.plot(np.array(one["among"][share])[at], place + up, mark, ms=3, color="k" if up > 0 else "#AA3377", label=f"for the {what}")  # fmt: skip
         ax.set_yticks(place, [n.replace("_", " ") for n in names], fontsize=6)
-        ax.set(xlabel="share of variance, log10 MSE", xlim=(0, 0.72))
+        ax.set(xlabel="share of variance (bars), PED-ANOVA (marks)", xlim=(0, 0.72))
         ax.set_title(name)
-        ax.legend(fontsize=5, loc="lower right")
+        ax.xaxis.label.set_fontsize(6.5)
+        ax.legend(fontsize=6, loc="lower right")
         bars += [[name, n, one["exact"][n], g, one["among"]["0.1"][i], one["among"]["0.01"][i]] for n, g, i in zip(names, guessed, at)]  # fmt: skip
         published, exact = PUBLISHED[name], {n: one["exact"][n] for n in one["names"]}
         order = sorted(exact, key=lambda n: -exact[n])
@@ -195,14 +199,14 @@ def draw_race(folder: Path, entry: dict) -> list[dict]:
         curves = {n: np.maximum(analysis.bands(np.array(m["regret"]).T), 1e-7) for n, m in one["methods"].items()}  # fmt: skip
         plots.anytime(axes[0, column], one["grid"], curves, "evaluations", "regret (validation MSE)")  # fmt: skip
         axes[0, column].set_title(f"{title.removeprefix('FCNet ')}: median and quartiles of {entry['seeds']} seeds")  # fmt: skip
-        axes[0, column].text(1, 1.2e-7, "0: the best of 62,208", fontsize=5.5)
+        axes[0, column].set_yticks([1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1], ["0", "$10^{-6}$", "$10^{-5}$", "$10^{-4}$", "$10^{-3}$", "$10^{-2}$", "$10^{-1}$", "$10^0$"])  # fmt: skip
         rows += [[title, n, e, *band] for n, c in curves.items() for e, band in zip(one["grid"], c.T)]  # fmt: skip
         final = np.stack([m["regret"][-1] for m in one["methods"].values()], 1)
         mean = dict(zip(one["methods"], analysis.ranks(final).mean(0)))
         ends.append(mean)
         difference = analysis.critical_difference(len(mean), entry["seeds"])
         plots.critical_difference(axes[1, column], mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
-        axes[1, column].set_title(f"mean ranks on this table over {entry['seeds']} seeds", fontsize=7)  # fmt: skip
+        axes[1, column].set_title(f"mean ranks on this table over {entry['seeds']} seeds", fontsize=7, pad=10)  # fmt: skip
         if "bayes" in mean:
             for name in ("bayes", "tpe"):
                 p = analysis.wilcoxon(np.array(one["methods"][name]["regret"][-1]), np.array(one["methods"]["random"]["regret"][-1]))  # fmt: skip
@@ -231,10 +235,12 @@ def draw_retrained(folder: Path, entry: dict) -> list[dict]:
         color, marker = LOOKS[name]
         ours, theirs = np.array(one["ours"], float), np.array(one["table"])
         shown, mean = np.where(np.isfinite(ours), ours, np.nan), theirs.mean(1)
-        ax.errorbar(mean, shown, xerr=[mean - theirs.min(1), theirs.max(1) - mean], fmt=marker, ms=3, lw=0.5, color=color)  # fmt: skip
+        ax.errorbar(mean, shown, xerr=[mean - theirs.min(1), theirs.max(1) - mean], fmt=marker, ms=3, lw=0.5, color=color, alpha=0.7)  # fmt: skip
         ends = np.array([min(np.nanmin(shown), mean.min()) * 0.8, max(np.nanmax(shown), mean.max()) * 1.2])  # fmt: skip
-        ax.plot(ends, ends, color="k", lw=0.6, ls=":", label="equal")
-        ax.plot(ends, ends / one["plateau"], color="k", lw=0.6, ls="--", label="equal shares of a constant's loss")  # fmt: skip
+        ax.plot(
+            ends, ends, color="#EE6677" if name == "protein" else "#4477AA", lw=0.8, label="equal"
+        )
+        ax.plot(ends, ends / one["plateau"], color="k", lw=0.6, ls="--", label=f"equal, if both in units of a constant's (1 and {one['plateau']:.2f})")  # fmt: skip
         ax.legend(fontsize=6)
         rank = float(spearmanr(np.nan_to_num(ours, nan=np.inf), mean)[0])
         ax.set(xscale="log", yscale="log", xlabel="validation MSE, table (range of 4 seeds)", ylabel="validation MSE, ours")  # fmt: skip

@@ -65,7 +65,9 @@ def draw(folder: Path) -> list[dict]:
     for name in (*inside, "hyperband"):
         style = {"color": shades[name]} if name in shades else plots.look(name) | {"ms": 3, "markevery": 8}  # fmt: skip
         rungs = entry["brackets"][inside.index(name)] if name in shades else None
-        label = f"s = {name.split()[1]}: {' > '.join(str(n) for _, n in rungs)}" if rungs else name
+        label = (
+            f"bracket {name.split()[1]}: {' > '.join(str(n) for _, n in rungs)}" if rungs else name
+        )
         axes[0].plot(cost / most, mean[name], drawstyle="steps-post", lw=1, label=label, **style)
     for name in ("hyperband", "random", "bayes", "tpe"):
         axes[1].plot(cost / most, mean[name], drawstyle="steps-post", ms=3, markevery=8, label=name, **plots.look(name))  # fmt: skip
@@ -76,7 +78,8 @@ def draw(folder: Path) -> list[dict]:
         ax.set(xscale="log", yscale="log", xlabel="resource spent, multiples of R", ylim=(0.9 * lowest, 4 * lowest))  # fmt: skip
         ax.legend(fontsize=5.5, loc="lower left")
     axes[0].set(ylabel="lowest validation loss")
-    axes[0].set_title(f"mean of {seeds} seeds, R = {most}")
+    axes[0].set_title(f"mean of {seeds} seeds, R = {most} epochs")
+    axes[1].set_title("competitors")
     end = {n: np.nan_to_num(v[:, -1], nan=np.inf) for n, v in values.items()}
     order = sorted(end, key=lambda n: end[n].mean())
     for place, name in enumerate(order[::-1]):

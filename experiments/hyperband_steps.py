@@ -84,9 +84,9 @@ def draw(folder: Path) -> list[dict]:
         for until, _ in bracket[:-1]:
             ax.axvline(until, color="#DDDDDD", lw=0.6, zorder=0)
         ax.set(xscale="log", yscale="log", ylim=(0.05, 8), xlim=(0.9, epochs * 1.1), xlabel="epoch", ylabel="validation loss" if number in (0, 3) else "")  # fmt: skip
-        ax.set_title(" > ".join(str(n) for _, n in bracket) + (" networks" if len(bracket) < 4 else ""))  # fmt: skip
+        ax.set_title(" > ".join(str(n) for _, n in bracket) + " networks")  # fmt: skip
     for until in rungs:
-        kept[0].plot([], [], color=shades[until], label=f"ended at {until}")
+        kept[0].plot([], [], color=shades[until], label=f"ended at epoch {until}")
     made.legend(*kept[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rungs))
     ax = kept[len(brackets)]
     agreement, place = [], []
@@ -104,8 +104,8 @@ def draw(folder: Path) -> list[dict]:
     for line in agreement:
         ax.plot(epoch, line, color="#4477AA", lw=0.3)
     ax.plot(rungs, mean[np.array(rungs) - 1], "o", ms=4, color="k")
-    ax.set(xscale="log", xlabel="epoch", ylabel="rank correlation with the end", ylim=(None, 1.02))  # fmt: skip
-    ax.set_title(f"{len(agreement)} seeds, all {brackets[0][0][1]} to the end")
+    ax.set(xscale="log", xlabel="epoch", ylabel="rank correlation", ylim=(None, 1.02))  # fmt: skip
+    ax.set_title("of the order with the last (dots: rungs)")
     plots.save(made, folder / "brackets")
     write_rows(folder / "brackets.csv", ["bracket", "network", "epoch", "validation loss"], rows)
     write_rows(folder / "agreement.csv", ["epoch", "mean rank correlation", *(f"seed {s}" for s in range(len(agreement)))], zip(epoch, mean, *agreement))  # fmt: skip

@@ -46,7 +46,7 @@ def looked(task, spec, config, rows: np.ndarray):
         return {
             "activations": jnp.stack([layer.a for layer in layers]),  # [5 300 H]
             "gradients": jnp.stack([layer.delta for layer in layers]),
-            "weight gradients": jnp.stack([jnp.ravel(layer.dw)[: layer.dw.shape[1] * 64] for layer in layers]),
+            "weight gradients": jnp.stack([layer.dw[: min(task.inputs, *spec.hidden)].ravel() for layer in layers]),
         }  # fmt: skip
 
     return look
@@ -82,7 +82,15 @@ def run(flags: Flags, folder: Path) -> None:
             a = look(params, grads)["activations"]
             return {"mean": a.mean((1, 2)), "deviation": a.std((1, 2))}
 
-        loss, during = watched(task, spec, [config], steps * (5 if name == "sigmoid" else 1), moments, split=split, keys=range(seeds))
+        loss, during = watched(
+            task,
+            spec,
+            [config],
+            steps * (5 if name == "sigmoid" else 1),
+            moments,
+            split=split,
+            keys=range(seeds),
+        )
         made["during"] = {n: np.round(v[:, 0].mean(0), 5).tolist() for n, v in during.items()}  # [T 5]  # fmt: skip
         made["loss"] = np.round(loss[:, 0].mean(0), 5).tolist()
         entry["kinds"][name] = made
@@ -119,22 +127,23 @@ def draw(folder: Path) -> list[dict]:
     plots.save(made, folder / "histograms")
     write_rows(folder / "histograms.csv", ["initial weights", "what", "layer", "value", "density"], rows)  # fmt: skip
 
-    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.1)
+    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.3)
     rows = []
     for ax, (name, one) in zip(axes, entry["kinds"].items()):
         mean, deviation = (np.array(one["during"][n]) for n in ("mean", "deviation"))
         shown, step = mean if name == "sigmoid" else deviation, np.arange(len(mean))
         for layer in range(DEEP):
             ax.plot(step, shown[:, layer], color=shades[layer], label=f"layer {layer + 1}")
-            if name == "sigmoid":
+            if name == "sigmoid" and layer in (0, DEEP - 1):
                 ax.fill_between(step, (mean - deviation)[:, layer], (mean + deviation)[:, layer], color=shades[layer], alpha=0.15, lw=0)  # fmt: skip
         rows += [[name, int(s), layer + 1, mean[s, layer], deviation[s, layer]] for s in step for layer in range(DEEP)]  # fmt: skip
         ax.set(xlabel="step", ylabel="activation: mean, deviation" if name == "sigmoid" else "deviation of activations", ylim=(0, 1))  # fmt: skip
-        ax.set_title({"standard": "tanh, standard", "normalised": "tanh, normalised", "sigmoid": "sigmoid, standard"}[name])  # fmt: skip
+        ax.set_title({"standard": "tanh, standard", "normalised": "tanh, normalised", "sigmoid": "sigmoid, bands: 1 and 5"}[name])  # fmt: skip
         axes[3].plot(one["loss"][: entry["steps"]], color={"standard": "#BBBBBB", "normalised": "#4477AA", "sigmoid": "#EE6677"}[name], lw=0.7, label={"standard": "tanh, standard", "normalised": "tanh, normalised", "sigmoid": "sigmoid"}[name])  # fmt: skip
-    axes[0].legend(fontsize=5.5)
+    made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=DEEP)
+    axes[3].set_title("the first steps")
     axes[3].set(xlabel="step", ylabel="training loss", ylim=(0, 2.5))
-    axes[3].legend(fontsize=5.5, loc="center right", bbox_to_anchor=(1.02, 0.75))
+    axes[3].legend(fontsize=6, loc="center right", bbox_to_anchor=(1.02, 0.75))
     plots.save(made, folder / "training")
     write_rows(folder / "training.csv", ["weights", "step", "layer", "mean of activations", "deviation of activations"], rows)  # fmt: skip
     ratio = {name: one["deviation"]["gradients"][0] / one["deviation"]["gradients"][-1] for name, one in entry["kinds"].items()}  # fmt: skip

@@ -144,7 +144,7 @@ def draw(folder: Path) -> list[dict]:
     surface.plot(*START, "o", color="k", ms=4)
     surface.plot(*GOAL, "*", color="k", ms=7)
     surface.set(xlabel="x", ylabel="y", xlim=(0.8, 4.0), ylim=(-1.2, 1.3))
-    surface.set_title(f"Beale's function, {STEPS} steps")
+    surface.set_title("Beale's function (log shades), from dot to star")
     for name, one in entry["ravine"].items():
         color, marker = LOOKS[name]
         distance = np.maximum(one["distance"], 1e-17)
@@ -164,7 +164,14 @@ def draw(folder: Path) -> list[dict]:
         color, marker = LOOKS[name]
         curves = np.array(one["curves"], float)
         loss = np.array(one["loss"], float)
-        over.plot(rates, loss, color=color, marker=marker, ms=2.5)
+        beyond = ~(loss < 5) & (np.arange(len(loss)) > np.nanargmin(loss))
+        over.plot(
+            rates,
+            np.where(np.maximum.accumulate(beyond), np.nan, loss),
+            color=color,
+            marker=marker,
+            ms=2.5,
+        )
         best = int(np.nanargmin(loss))
         curve.plot(np.arange(1, curves.shape[1] + 1), curves[best], color=color, marker=marker, ms=2.5, markevery=4)  # fmt: skip
         below = np.nan_to_num(curves, nan=np.inf) < BATCH_LOSS

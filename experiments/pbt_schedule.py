@@ -56,7 +56,9 @@ def run(flags: Flags, folder: Path) -> None:
         for number in trial:
             frame = found.schedule(number).frame
             lines.append({name: frame[name].tolist() for name in ("until", *NAMES)})
-        constant = hpjax.tune(space, "digits", search="random", seed=study, trials=members, folds=FOLDS, say=quiet)
+        constant = hpjax.tune(
+            space, "digits", search="random", seed=study, trials=members, folds=FOLDS, say=quiet
+        )
         best = constant.config(constant.best["trial"])
         fresh = range(1000 + seeds * study, 1000 + seeds * (study + 1))
         rivals = {"schedule": {"search": [schedule.start], "scheduler": hpjax.replay(schedule.segments)}, "constant": {"search": [best]}}  # fmt: skip
@@ -83,20 +85,29 @@ def draw(folder: Path) -> list[dict]:
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.2)
     sources, losses = np.array(one["sources"]), np.array(one["losses"])
     plots.lineage(axes[0, 0], np.array(one["steps"]), list(range(members)), sources, losses, one["line"])  # fmt: skip
-    axes[0, 0].legend(fontsize=5, loc="upper left", ncols=2, columnspacing=0.8)
+    axes[0, 0].legend(fontsize=6, loc="upper left", ncols=2, columnspacing=0.8)
+    axes[0, 0].set_title("study 1; dots: yellow is a low loss")
     axes[0, 0].set_ylim(-0.5, 1.2 * members)
     for ax, name in zip((axes[0, 1], axes[0, 2], axes[1, 0]), NAMES):
         segments = {m: (np.array(line["until"]), np.array(line[name])) for m, line in enumerate(one["lines"])}  # fmt: skip
         plots.schedules(ax, segments, one["best"], name.replace("_", " "), name != "dropout")
-        ax.axhline(one["constant"][name], color="k", lw=0.8, ls=":", label="best constant")
+        ax.axhline(
+            one["constant"][name],
+            color="k",
+            lw=0.8,
+            ls=":",
+            label="best constant of a random search",
+        )
+        ax.plot([], [], color="#BBBBBB", lw=0.5, label="other members")
         ax.legend(fontsize=6)
+        ax.set_title("study 1")
     ax = axes[1, 1]
     rows, left = [], []
     rng = np.random.default_rng(0)
     for number, study in enumerate(entry["studies"]):
         taken = np.array(study["sources"])
         mine = ancestors(taken)
-        ax.plot(study["steps"], mine, color="#8C564B", lw=0.8, label=None if number else "population-based training")  # fmt: skip
+        ax.plot(study["steps"], mine, color="#8C564B", lw=0.8, label=None if number else f"{len(entry['studies'])} populations")  # fmt: skip
         neutral = []
         for _ in range(200):  # as many copies in each generation, of members at random
             drawn = np.tile(np.arange(members), (len(taken), 1))
@@ -108,19 +119,19 @@ def draw(folder: Path) -> list[dict]:
         left.append((mine[-1], float(np.mean([n[-1] for n in neutral]))))
         if not number:
             band = np.quantile(neutral, [0.025, 0.5, 0.975], axis=0)
-            ax.plot(study["steps"], band[1], color="#777777", ls="--", label="copying without selection, 95 %")  # fmt: skip
+            ax.plot(study["steps"], band[1], color="#777777", ls="--", label="copies without selection, 95 %")  # fmt: skip
             ax.fill_between(study["steps"], band[0], band[2], color="#777777", alpha=0.2, lw=0)
         rows += [[number, step, int(m)] for step, m in zip(study["steps"], mine)]
     ax.set(xlabel="epoch", ylabel="ancestors left", ylim=(0, members * 1.35))
-    ax.legend(fontsize=5.5)
+    ax.legend(fontsize=6)
     ax = axes[1, 2]
     steady, replayed = (np.concatenate([s[n] for s in entry["studies"]]) for n in ("steady", "replayed"))  # fmt: skip
     for number, study in enumerate(entry["studies"]):
         ax.plot(study["steady"], study["replayed"], "os^Dv"[number % 5], ms=2.5, color=plots.COLORS[number % 7], label=f"study {number + 1}")  # fmt: skip
-    ends = np.array([min(steady.min(), replayed.min()) * 0.95, np.quantile(np.append(steady, replayed), 0.98) * 1.05])  # fmt: skip
-    ax.plot(ends, ends, color="k", lw=0.6, ls=":")
-    ax.set(xlabel="best constant", ylabel="found schedule", xlim=ends, ylim=ends)  # fmt: skip
-    ax.legend(fontsize=5.5)
+    ends = np.array([min(steady.min(), replayed.min()) * 0.9, np.append(steady, replayed).max() * 1.1])  # fmt: skip
+    ax.plot(ends, ends, color="k", lw=0.6, ls=":", label="equal")
+    ax.set(xscale="log", yscale="log", xlabel="best constant", ylabel="found schedule", xlim=ends, ylim=ends)  # fmt: skip
+    ax.legend(fontsize=6)
     ax.set_title("validation loss, fresh networks")
     plots.save(made, folder / "schedule")
     write_rows(folder / "ancestors.csv", ["study", "epoch", "first members with descendants"], rows)

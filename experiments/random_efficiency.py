@@ -128,9 +128,11 @@ def draw(folder: Path) -> list[dict]:
         drawn = ax.boxplot([100 * np.array(v) for v in found.values()], widths=0.6, patch_artist=True, flierprops={"marker": ".", "markersize": 2}, medianprops={"color": "k"})  # fmt: skip
         for box in drawn["boxes"]:
             box.set(facecolor=COLORS[name], alpha=0.5, linewidth=0.5)
-        ax.axhline(100 * grid, color="k", lw=0.8, ls="--", label=f"grid of {len(one['grid valid'])}")
+        ax.axhline(
+            100 * grid, color="k", lw=0.8, ls="--", label=f"grid of {len(one['grid valid'])}"
+        )
         low = 100 * np.quantile(found[sizes[min(1, len(sizes) - 1)]], 0.1)
-        ax.legend(loc="lower right")
+        ax.legend(loc="lower right", fontsize=6)
         ax.set_xticks(range(1, len(sizes) + 1), sizes)
         ax.set(xlabel="trials in an experiment", ylabel="test accuracy, %", ylim=(low, 100 * grid + 0.25 * (100 * grid - low)))  # fmt: skip
         ax.set_title(name)

@@ -200,7 +200,9 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import plots
 
     fine = "_fine" if (folder / f"{VIEWS[-1]}_fine.json").exists() else ""
-    parts = {view: (read(folder / f"{view}{fine}.json"), load(folder, view + fine)) for view in VIEWS}
+    parts = {
+        view: (read(folder / f"{view}{fine}.json"), load(folder, view + fine)) for view in VIEWS
+    }
     made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.0)
     rows, nearer = [], 1
     for number, (ax, (entry, value)) in enumerate(zip(axes, parts.values())):

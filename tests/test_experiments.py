@@ -14,10 +14,14 @@ pytestmark = pytest.mark.skipif(
 FREE = {
     "pbt_toy": "toy", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
     "trainability_boundary": "boundary", "hypergradient_cost": "cost", "backprop_steps": "epoch1", "finite_differences": "differences",
+    "exploding_gradients": "exploding", "initialisation": "histograms", "capacity_effect": "capacity", "activation_effect": "training",
+    "optimizers_compared": "optimizers", "bayesian_steps": "steps", "hyperband_steps": "brackets", "pbt_schedule": "schedule", "bohb_dehb": "regret",
 }  # fmt: skip
 STORED = {
     "double_descent": "descent", "vanishing_gradients": "norms", "metalearn_rate": "rates", "many_starts": "starts",
     "hypergradient_chaos": "chaos", "learned_schedule": "schedule", "mup_transfer": "rates", "overfitting_cures": "cures",
+    "epochs_and_early_stopping": "epochs", "batch_size_effect": "batches", "dropout_curves": "dropout", "random_efficiency": "efficiency",
+    "hyperband_compared": "compared", "fcnet_tables": "retrained",
 }  # fmt: skip
 
 

@@ -77,6 +77,17 @@ def tidy(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def settle(made: Figure) -> None:
+    """Lays the figure out and rounds where its Axes stand: the solver's last bits differ from process to process."""
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+    for axes in made.axes:
+        for original in (True, False):
+            place = axes.get_position(original)
+            bounds = [round(float(v), 6) for v in place.bounds]
+            axes.set_position(bounds, which="original" if original else "active")
+
+
 def save(made: Figure, path: str | Path) -> list[Path]:
     """Writes PNG and SVG without dates, so that equal data give equal bytes."""
     for axes in made.axes:
@@ -85,6 +96,7 @@ def save(made: Figure, path: str | Path) -> list[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     matplotlib.rcParams.update(STYLE)
+    settle(made)
     files = [path.with_suffix(".png"), path.with_suffix(".svg")]
     made.savefig(files[0], metadata={"Software": None})
     made.savefig(files[1], metadata={"Date": None, "Creator": None})
