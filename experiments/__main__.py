@@ -26,8 +26,12 @@ def row(name: str, folder: Path, criterion: dict) -> str:
     if made["only"] not in (None, part):
         sys.exit(f"experiments: {name} was last run with --only {made['only']}, and run.json knows nothing of {part or 'the rest'}; write its rows by hand")  # fmt: skip
     figures = sorted(folder.glob("*.png"))
-    figure = next((f for f in figures if f.stem == part), figures[0])
-    command = f"python -m experiments.{name}" + (f" --only {made['only']}" if made["only"] else "")
+    named = criterion.get("figure", part)
+    figure = next((f for f in figures if f.stem == named), figures[0])
+    command = f"python -m experiments.{name}"
+    command += f" --only {made['only']}" if made["only"] else ""
+    command += f" --preset {made['preset']}" if made["preset"] != "small" else ""
+    command += f" --seeds {made['seeds']}" if made.get("seeds") else ""
     return (
         f"| {criterion['name']} | [{figure.stem}]({name}/{figure.name}) | `{command}` | {criterion['threshold']} | {criterion['value']:.4g} | "
         f"{'holds' if criterion['pass'] else 'missed'} | {made['seconds']:g} ({made['preset']}) | {made['environment']['commit'][:7]} |"
@@ -43,7 +47,7 @@ def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
             sys.exit(f"experiments: {folder}/criteria.json is missing; run `python -m experiments.{name}` first")  # fmt: skip
         criteria = json.loads((folder / "criteria.json").read_text())
         rows = [row(name, folder, one) for one in criteria]
-        mine = [i for i, line in enumerate(lines) if re.search(rf"`python -m experiments\.{name}( --only \w+)?`", line)]  # fmt: skip
+        mine = [i for i, line in enumerate(lines) if re.search(rf"`python -m experiments\.{name}[ `]", line)]  # fmt: skip
         at = mine[0] if mine else len(lines)
         lines = [line for i, line in enumerate(lines) if i not in mine]
         lines[at:at] = rows

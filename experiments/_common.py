@@ -96,6 +96,7 @@ def main(
             said = {
                 "preset": flags.preset,
                 "only": flags.only,
+                "seeds": flags.seeds,
                 "seconds": seconds,
                 "environment": where,
             }

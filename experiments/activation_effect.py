@@ -85,6 +85,12 @@ def dead_share(one, x: np.ndarray) -> np.ndarray:
     return np.asarray(jax.vmap(of)(one.params))
 
 
+def alive(share: np.ndarray) -> float:
+    """Mean over the networks that did not diverge; NaN where fewer than half are left."""
+    left = share[np.isfinite(share)]
+    return float(left.mean()) if 2 * len(left) >= len(share) else np.nan
+
+
 def run(flags: Flags, folder: Path) -> None:
     """All three parts."""
     import hpjax
@@ -117,7 +123,7 @@ def run(flags: Flags, folder: Path) -> None:
     x, _ = seen(task, split.train, split.train)
     leaky = space | {"activation": "leaky_relu"}
     entry["dead"] = {
-        name: [v if np.isfinite(v) else None for v in (float(np.mean(dead_share(one, x))) for one in trained((space if name == "relu" else leaky) | {"activation": name}, task, [{"learning_rate": r} for r in rates], epochs, repeats))]
+        name: [v if np.isfinite(v) else None for v in (alive(dead_share(one, x)) for one in trained((space if name == "relu" else leaky) | {"activation": name}, task, [{"learning_rate": r} for r in rates], epochs, repeats))]
         for name in ("relu", "leaky_relu")
     }  # fmt: skip
     write(folder / "activations.json", entry, indent=None)
@@ -164,13 +170,14 @@ def draw(folder: Path) -> list[dict]:
         rows += [[f"{name}, share of silent units", r, v, None] for r, v in zip(rates, entry["dead"][name])]  # fmt: skip
     axes[2].set(xscale="log", xlabel="learning rate", ylabel="hidden units never switched on, %", ylim=(0, 50))  # fmt: skip
     axes[2].legend(loc="upper left")
-    axes[2].set_title("where no network diverged")
+    axes[2].set_title("where most networks train")
     axes[0].set_title("lines end where training diverges")
     axes[1].set_title("at the fastest rate of each")
     plots.save(made, folder / "training")
     write_rows(folder / "training.csv", ["activation", "learning rate", "validation loss or share", "validation error"], rows)  # fmt: skip
     dead = {name: np.array(values, float) for name, values in entry["dead"].items()}
-    criteria = [Criterion("derivatives in backprop, largest distance from central differences", max(one["distance"] for one in entry["shapes"].values()), 1e-8, at_least=False)]  # fmt: skip
+    both = np.flatnonzero(np.isfinite(dead["relu"]) & np.isfinite(dead["leaky_relu"]))[-1]
+    criteria = [Criterion("derivatives in backprop, largest distance from central differences", np.max([one["distance"] for one in entry["shapes"].values()]), 1e-8, at_least=False)]  # fmt: skip
     if "identity" in best:
         epochs = {n: one["epochs"] or np.inf for n, one in entry["curves"].items()}
         gates = [n for n in best if n not in ("identity", "softmax", "sigmoid")]
@@ -183,7 +190,7 @@ def draw(folder: Path) -> list[dict]:
     return [
         *criteria,
         Criterion("ReLU: largest share of silent units over that at the lowest rate", np.nanmax(dead["relu"]) / dead["relu"][0], 2),
-        Criterion("largest share of silent units, leaky ReLU over ReLU", np.nanmax(dead["leaky_relu"]) / np.nanmax(dead["relu"]), 1.0, at_least=False),
+        Criterion("share of silent units at the highest rate at which both train, leaky ReLU over ReLU", dead["leaky_relu"][both] / dead["relu"][both], 1.0, at_least=False),
     ]  # fmt: skip
 
 

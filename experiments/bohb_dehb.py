@@ -3,9 +3,9 @@
     HPJAX_DATA=... python -m experiments.bohb_dehb
     python -m experiments.bohb_dehb --plot results/bohb_dehb
 
-In the style of Falkner et al. (2018) and of Awad et al. (2021). Counting Ones with 4, 8 and 16 choices and as many numbers, fidelities
+In the style of Falkner et al. (2018) and of Awad et al. (2021); `bohb` is Hyperband with our own TPE, not with the paper's. Counting Ones with 4, 8 and 16 choices and as many numbers, fidelities
 up to 81: the true regret of the incumbent. Digits and MNIST-1D: networks of up to 27 epochs, all methods and seeds one population;
-regret is the lowest validation loss of a fully trained network, above the lowest that anyone found with the same seed. Then mean ranks
+regret is the lowest validation loss of a fully trained network, above the lowest that anyone found with the same seed (drawn and tabled from 0.001 up). Then mean ranks
 over all problems.
 """
 
@@ -88,7 +88,8 @@ def draw(folder: Path) -> list[dict]:
         for number, method in enumerate(METHODS):
             over[method].append(ranks[:, number])
         end[name] = {m: np.nan_to_num(values[m][:, -1], nan=np.inf) for m in METHODS}
-        first = values["bohb"][:, np.searchsorted(cost, cost[-1] / 6)], values["hyperband"][:, np.searchsorted(cost, cost[-1] / 6)]  # fmt: skip
+        sixth = max(0, np.searchsorted(cost, cost[-1] / 6, side="right") - 1)
+        first = values["bohb"][:, sixth], values["hyperband"][:, sixth]  # fmt: skip
         early[name] = float(np.divide(*(np.median(np.nan_to_num(v, nan=1e9)) for v in first)))
     ax = axes.ravel()[len(problems)]
     mean = {m: np.mean(r, 0) for m, r in over.items()}
@@ -110,8 +111,7 @@ def draw(folder: Path) -> list[dict]:
         Criterion("the same, highest of them", max(ratio), 2.0, at_least=False),
         Criterion("Counting Ones: one-sided p that bohb ends below hyperband, all sizes", lower(ones, "bohb", "hyperband"), 0.05, at_least=False),
         Criterion("Counting Ones: one-sided p that bohb ends below random", lower(ones, "bohb", "random"), 0.05, at_least=False),
-        Criterion("networks: one-sided p that bohb ends below hyperband", lower(real, "bohb", "hyperband"), 0.05, at_least=False),
-        Criterion("networks: one-sided p that bohb ends below random", lower(real, "bohb", "random"), 0.05, at_least=False),
+        *(Criterion(f"{n}: one-sided p that bohb ends below {other}", lower([n], "bohb", other), 0.05, at_least=False) for n in real for other in ("hyperband", "random")),
         Criterion("dehb's mean rank at the end less hyperband's", mean["dehb"][-1] - mean["hyperband"][-1], -1e-9, at_least=False),
         Criterion("dehb's mean rank at the end less random's", mean["dehb"][-1] - mean["random"][-1], -1e-9, at_least=False),
         Criterion("mean ranks, distance of their sum from k (k + 1) / 2", float(np.max(np.abs(sum(mean.values()) - len(METHODS) * (len(METHODS) + 1) / 2))), 1e-9, at_least=False),

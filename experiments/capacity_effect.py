@@ -101,14 +101,15 @@ def draw(folder: Path) -> list[dict]:
     write_rows(folder / "fits.csv", ["hidden units", "data set", "x", "fit"], [[int(w), s, v, f] for w in SHOWN if w in widths for s in range(min(sets, 20)) for v, f in zip(x[::4], fits[list(widths).index(w), s, ::4])])  # fmt: skip
     best, most = int(middle.argmin()), int(np.abs(widths - SHOWN[-1]).argmin())
     each = ((clipped - truth) ** 2).mean((1, 2))
+    mean_best = int(each.argmin())
     return [
-        Criterion(f"units of the lowest test error ({widths[best]}): more than", float(widths[best]), 2),
-        Criterion("the same: fewer than", float(widths[best]), 12, at_least=False),
+        Criterion("units of the lowest median test error: at least", float(widths[best]), 2),
+        Criterion("the same: at most", float(widths[best]), 12, at_least=False),
         Criterion("test error of one unit over the lowest", middle[0] / middle[best], 2),
         Criterion(f"test error of {widths[most]} units over the lowest", middle[most] / middle[best], 1.5),
         Criterion(f"training error of {widths[most]} units over that of one", np.median(train[most]) / np.median(train[0]), 0.25, at_least=False),
         Criterion(f"bias squared of {widths[most]} units over that of one", bias[most] / bias[0], 0.25, at_least=False),
-        Criterion(f"variance of {widths[most]} units over that at the lowest test error", variance[most] / variance[best], 1.5),
+        Criterion(f"variance of {widths[most]} units over that at the lowest mean error ({widths[mean_best]} units)", variance[most] / variance[mean_best], 1.5),
         Criterion("bias squared plus variance, largest relative distance from the mean error", float(np.max(np.abs((bias + variance) / each - 1))), 1e-9, at_least=False),
     ]  # fmt: skip
 

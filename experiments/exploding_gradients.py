@@ -99,13 +99,13 @@ def run(flags: Flags, folder: Path) -> None:
     along = (-np.diff(clipped[0], axis=0) * clipped[1]).sum(-1)
     some = moved > 1e-9
     cosine = along[some] / (moved * np.linalg.norm(clipped[1], axis=-1))[some]
-    flung = np.abs(free[0][-1]).max(-1) > 20
+    flung = ~(np.abs(free[0][-1]).max(-1) <= 20)
     arrived = clipped[2] < 1e-3
     jumps = np.linalg.norm(np.diff(free[0], axis=0), axis=-1).max(0)
     shown = int(np.argmax(np.where(arrived & flung, -np.abs(np.log(jumps)), -np.inf)))  # a clear jump, not the wildest one  # fmt: skip
     entry["wall"] = {
         "starts": len(starts), "steps": steps, "longest clipped step": float(moved.max()), "longest step": float(np.nanmax(jumps)),
-        "least cosine": float(cosine.min()), "flung": float(flung.mean()), "flung clipped": float((np.abs(clipped[0][-1]).max(-1) > 20).mean()),
+        "least cosine": float(cosine.min()), "flung": float(flung.mean()), "flung clipped": float((~(np.abs(clipped[0][-1]).max(-1) <= 20)).mean()),
         "arrived": float((free[2] < 1e-3).mean()), "arrived clipped": float(arrived.mean()),
         "free": free[0][:, shown].tolist(), "clipped": clipped[0][:, shown].tolist(),
     }  # fmt: skip

@@ -35,10 +35,12 @@ def run(flags: Flags, folder: Path) -> None:
     entry: dict = {"epochs": epochs, "brackets": scheduler.brackets, "studies": []}
     for seed in range(seeds):
         found = hpjax.tune(space, "digits", search="hyperband", scheduler=scheduler, seed=seed, say=lambda text: None)  # fmt: skip
-        reached: dict = {}
+        reached, spent = {}, 0
         ran: list = []
         for _, record in records.reports(found.records):
             ran.append([record["epochs"][0], len(record["trial"])])
+            ages = [0 if s < 0 else reached[s] for s in record["source"]]
+            spent += sum(record["epochs"]) - sum(ages)
             reached |= dict(zip(record["trial"], record["epochs"]))
         first = scheduler.brackets[0][0][1]
         points = [found.config(trial) for trial in range(first)]
@@ -47,7 +49,7 @@ def run(flags: Flags, folder: Path) -> None:
         curves = np.full((first, epochs), np.inf)
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["loss"], nan=np.inf)
         tidy = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
-        one = {"ran": ran, "reached": [reached[t] for t in range(len(reached))], "whole": [tidy(c) for c in curves]}  # fmt: skip
+        one = {"ran": ran, "spent": spent, "reached": [reached[t] for t in range(len(reached))], "whole": [tidy(c) for c in curves]}  # fmt: skip
         if seed == 0:
             halved = found.curves
             one["curves"] = {name: tidy(halved[name]) for name in ("trial", "epoch", "loss")}
@@ -94,10 +96,8 @@ def draw(folder: Path) -> list[dict]:
         whole = np.nan_to_num(np.array(study["whole"], float), nan=np.inf, posinf=np.inf)
         ordered = whole.argsort(0, kind="stable").argsort(0, kind="stable")  # ranks at each epoch
         agreement.append([spearmanr(ordered[:, e - 1], ordered[:, -1])[0] for e in range(1, epochs + 1)])  # fmt: skip
-        alive = np.arange(len(whole))
-        for until, many in brackets[0]:
-            alive = alive[np.argsort(whole[alive, until - 1], kind="stable")[:many]]
-        place.append(1 + int(ordered[alive[0], -1]))
+        chosen = study["reached"][: len(whole)].index(epochs)
+        place.append(1 + int(ordered[chosen, -1]))
     mean = np.mean(agreement, 0)
     epoch = np.arange(1, epochs + 1)
     ax.plot(epoch, mean, color="#4477AA")
@@ -122,7 +122,7 @@ def draw(folder: Path) -> list[dict]:
         ]  # fmt: skip
     return [
         *criteria,
-        Criterion(f"epochs trained ({live:,}, survivors go on from their weights) over those from scratch", live / spent, 1.0, at_least=False),
+        Criterion(f"epochs trained, distance from the {live:,} that survivors need who go on from their weights, all seeds", max(abs(s["spent"] - live) for s in entry["studies"]), 0, at_least=False),
         Criterion("rank correlation of the order after one epoch with the last, mean", mean[0], 0.5),
         Criterion("the same after a third of the epochs", mean[max(0, epochs // 3 - 1)], 0.8),
         Criterion(f"place of the network that halving chose among all {brackets[0][0][1]} trained to the end, median over seeds", float(np.median(place)), 8, at_least=False),

@@ -3,8 +3,8 @@
     python -m experiments.initialisation
     python -m experiments.initialisation --plot results/initialisation
 
-In the style of Glorot & Bengio (2010): five hidden tanh layers on digits. The standard weights have variance 1 / (3 n) (uniform up to
-1 / sqrt(n)), the normalised ones 2 / (n_in + n_out). Before training: histograms of activations, of back-propagated gradients
+In the style of Glorot & Bengio (2010): five hidden tanh layers on digits. The standard weights have variance 1 / (3 n) (as the uniform ones
+up to 1 / sqrt(n); here both are normal), the normalised ones 2 / (n_in + n_out). Before training: histograms of activations, of back-propagated gradients
 (d loss / d z) and of weight gradients per layer. In the linear regime a layer multiplies the variance of gradients by n times the
 variance of the weights: 1/3 and 1. Then training, with both and, five times longer, with sigmoids: mean and deviation of each layer's activations.
 """

@@ -192,7 +192,7 @@ def draw(folder: Path) -> list[dict]:
     return [
         *(Criterion(f"ravine: what a step of {n} leaves, {rate[n]:.4f}; distance from the theory's {theory[n]:.4f}", abs(rate[n] - theory[n]), 0.01, at_least=False) for n in theory),
         Criterion("ravine: distance of plain descent after 200 steps over that of momentum", entry["ravine"]["sgd"]["distance"][-1] / entry["ravine"]["momentum"]["distance"][-1], 1e6),
-        Criterion("surface: largest distance of seven optimizers' paths from optax's", max(one["distance"] for one in entry["surface"].values()), 1e-8, at_least=False),
+        Criterion("surface: largest distance of seven optimizers' paths from optax's", np.max([one["distance"] for one in entry["surface"].values()]), 1e-8, at_least=False),
         Criterion("surface: optimizers that end below 0.01", sum(one["value"][-1] < 0.01 for one in entry["surface"].values()), 7),
         Criterion(f"networks: fewest epochs to a training loss of {BATCH_LOSS:g}, plain descent over the fastest ({min(reached, key=reached.get)})", reached["sgd"] / min(reached.values()), 1.5),
         Criterion("networks: lowest validation loss, worst optimizer over the best, each at its own rate", max(lowest.values()) / min(lowest.values()), 1.5, at_least=False),

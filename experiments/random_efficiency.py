@@ -29,9 +29,9 @@ COLORS = {"digits": "#4477AA", "mnist1d": "#EE6677", "mnist10k": "#228833"}
 SHOWN = ("learning_rate", "width_1", "decay_time", "l2", "batch_size", "activation")
 
 
-def trials(count: int, most: int) -> list[dict]:
+def trials(count: int, most: int, seed: int) -> list[dict]:
     """Random trials in the paper's space."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     log = lambda low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))
     return [
         {
@@ -81,11 +81,11 @@ def run(flags: Flags, folder: Path) -> None:
             "batch_size": hpjax.Choice([20, 100]), "activation": hpjax.Choice(["sigmoid", "tanh"]), "l2": hpjax.Uniform(0.0, 1.0), "optimizer": "sgd",
             "schedule": "inverse_time", "decay_rate": 1.0, "init": "xavier", "epochs": epochs, "patience": epochs,
         }  # fmt: skip
-        parts = {"random": trials(count, most), "grid": lattice(most)[: 8 if flags.preset == "smoke" else None]}  # fmt: skip
+        parts = {"random": trials(count, most, DATA.index(name)), "grid": lattice(most)[: 8 if flags.preset == "smoke" else None]}  # fmt: skip
         judged = {part: seen(task, rows, split.train) for part, rows in (("valid", split.valid), ("test", task.test))}  # fmt: skip
         entry[name] = {"examples": [len(split.valid), len(task.test)], "points": parts["random"]}
         for kind, points in parts.items():
-            found = trained(space, task, points, epochs)
+            found = trained(space, task, points, epochs, seed=DATA.index(name))
             for part, (x, y) in judged.items():
                 entry[name][f"{kind} {part}"] = [float((outputs(one, x)[0].argmax(-1) == y.argmax(-1)).mean()) for one in found]  # fmt: skip
         entry[name]["relevance"] = relevance(parts["random"], np.array(entry[name]["random valid"]))
@@ -128,9 +128,11 @@ def draw(folder: Path) -> list[dict]:
         drawn = ax.boxplot([100 * np.array(v) for v in found.values()], widths=0.6, patch_artist=True, flierprops={"marker": ".", "markersize": 2}, medianprops={"color": "k"})  # fmt: skip
         for box in drawn["boxes"]:
             box.set(facecolor=COLORS[name], alpha=0.5, linewidth=0.5)
-        ax.axhline(
-            100 * grid, color="k", lw=0.8, ls="--", label=f"grid of {len(one['grid valid'])}"
-        )
+        for place, values in enumerate(found.values(), 1):
+            if len(values) < 10:  # too few for quartiles
+                ax.plot(np.full(len(values), place), 100 * np.array(values), ".", ms=2, color="k")
+        ax.axhspan(100 * (grid - spread), 100 * (grid + spread), color="k", alpha=0.08, lw=0)
+        ax.axhline(100 * grid, color="k", lw=0.8, ls="--", label=f"grid of {len(one['grid valid'])}, one standard error")  # fmt: skip
         low = 100 * np.quantile(found[sizes[min(1, len(sizes) - 1)]], 0.1)
         ax.legend(loc="lower right", fontsize=6)
         ax.set_xticks(range(1, len(sizes) + 1), sizes)

@@ -86,12 +86,14 @@ def run(flags: Flags, folder: Path) -> None:
     if flags.only:
         side = 512
     window = (LOW, HIGH, LOW, HIGH)
+    for old in folder.glob("*_fine.*") if side < 512 else ():
+        old.unlink()  # of another run
     for view in VIEWS:
         started = time.perf_counter()
         value = image(window, side, steps)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{view}_fine" if side >= 512 else view
-        # only signs and ranks are drawn and counted, and logarithms keep both
+        # signs are counted and ranks drawn: logarithms keep both, but for ties at eleven bits
         small = (np.sign(value) * np.log1p(np.abs(value))).astype(np.float16)
         np.savez_compressed(folder / f"{name}.npz", value=small)
         seconds = round(time.perf_counter() - started, 1)

@@ -237,9 +237,11 @@ def test_one_loss_that_blew_up_hides_no_differences():
         value = process.standardised(np.append(loss, far))
         assert (np.diff(value[np.argsort(np.append(loss, far))]) >= 0).all()
         assert value[3] - value[6] > 0.1  # 0.2 and 0.149, of a deviation of 1
-    np.testing.assert_array_equal(
-        process.standardised(np.append(loss, 1e5)), process.standardised(np.append(loss, 1e34))
-    )
+    near, far = (process.standardised(np.append(loss, v)) for v in (1e5, 1e34))
+    np.testing.assert_array_equal(near, far)
+    np.testing.assert_allclose(process.standardised(np.append(loss, 1e5) - 9), near, atol=1e-6)
+    half = process.standardised(np.array([0, 0, 0, 0, 0, 0.1, 0.2, 0.5, 0.3]))
+    assert len(np.unique(half)) == 5  # most are the best: nothing is cut
 
 
 def model(n=25, features=3, seed=0):

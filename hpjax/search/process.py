@@ -18,7 +18,7 @@ LENGTH_PRIOR = (np.log(0.5), 0.7)  # of log length scales: mean, deviation
 NOISE_PRIOR = (np.log(1e-5), 2.0)  # of log noise: mean, deviation; losses have deviation 1
 SCALE_PRIOR = (0.0, 1.0)
 JITTERS = (1e-10, 1e-7, 1e-4)
-BEYOND = 10.0  # times what is usual: losses further up are cut there, or one network that blew up hides all differences
+BEYOND = 100.0  # times what lies between the best and the middle loss: losses further up are cut there, lest one hides all differences
 
 
 class Process(NamedTuple):
@@ -179,8 +179,9 @@ def standardised(loss: np.ndarray) -> np.ndarray:
     finite = loss[np.isfinite(loss)]
     value = np.where(np.isfinite(loss), loss, finite.max() if len(finite) else 0.0)
     if len(finite):
-        usual = np.quantile(finite, 0.5, method="lower")
-        value = np.minimum(value, usual + BEYOND * max(abs(usual), usual - finite.min()))
+        middle = np.quantile(finite, 0.5, method="lower")
+        reach = middle - finite.min()
+        value = np.minimum(value, middle + BEYOND * reach) if reach > 0 else value
     spread = value.std()
     if not spread > 0 or not np.isfinite(spread):
         return np.zeros_like(value)
