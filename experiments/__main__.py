@@ -59,7 +59,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--index"]:
         index(sys.argv[2:])
         return
-    made = Table("claim", "command", "preset: seconds", "last verdict")
+    made = Table("claim", "figures", "command", "preset: seconds", "last verdict")
     for found in pkgutil.iter_modules(experiments.__path__):
         if found.name.startswith("_"):
             continue
@@ -70,9 +70,14 @@ def main() -> None:
             run = json.loads((folder / "run.json").read_text())
             criteria = json.loads((folder / "criteria.json").read_text())
             ran = f"{run['preset']}: {run['seconds']:g}"
+            for part, one in run.get("parts", {}).items():
+                ran += f"\n{part}, {one['preset']}: {one['seconds']:g}"
+            if run["only"] and "parts" in run:  # no run of the whole
+                ran = ran.partition("\n")[2]
             verdict = f"{sum(c['pass'] for c in criteria)} of {len(criteria)} criteria hold"
         made.add_row(
             (module.__doc__ or "").splitlines()[0],
+            "\n".join(sorted(path.name for path in folder.glob("*.png"))[:4]),
             f"python -m experiments.{found.name}",
             ran,
             verdict,

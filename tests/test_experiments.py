@@ -113,12 +113,16 @@ def smoke(name, figure, tmp_path):
     assert again == drawn
 
 
-def test_one_of_the_figures(tmp_path):
-    smoke("pbt_toy", FREE["pbt_toy"], tmp_path)
+DEFAULT = ("pbt_toy", "capacity_effect")  # one of the papers, one of the course
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+def test_one_of_each_family(name, tmp_path):
+    smoke(name, FREE[name], tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(FREE)[1:])
+@pytest.mark.parametrize("name", [name for name in FREE if name not in DEFAULT])
 def test_figures(name, tmp_path):
     smoke(name, FREE[name], tmp_path)
 
