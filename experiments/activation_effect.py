@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._networks import seen, trained
+from experiments._trained import seen, trained
 
 SHOWN = (
     "sigmoid",
@@ -168,7 +168,7 @@ def draw(folder: Path) -> list[dict]:
         number = SHOWN.index(name)
         axes[2].plot(rates, 100 * np.array(entry["dead"][name], float), marker=marker, ms=3, color=COLORS[number], label=name.replace("_", " "))  # fmt: skip
         rows += [[f"{name}, share of silent units", r, v, None] for r, v in zip(rates, entry["dead"][name])]  # fmt: skip
-    axes[2].set(xscale="log", xlabel="learning rate", ylabel="hidden units never switched on, %", ylim=(0, 50))  # fmt: skip
+    axes[2].set(xscale="log", xlabel="learning rate", ylabel="hidden units never switched on, %", ylim=(0, None))  # fmt: skip
     axes[2].legend(loc="upper left")
     axes[2].set_title("where most networks train")
     axes[0].set_title("lines end where training diverges")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._networks import seen, trained
+from experiments._trained import seen, trained
 
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 0)
 EPSILON, ASCENT = 1e-3, 30
@@ -184,8 +184,8 @@ def draw(folder: Path) -> list[dict]:
             label=f"{size:,}" + (" (all)" if size == entry["examples"] else ""),
         )
         rows += [["sweep", int(size), r, v] for r, v in zip(rates, values)]
-    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"test loss, epoch {entry['epochs']}", ylim=(0.3, 12))  # fmt: skip
-    over.legend(title="minibatch", fontsize=5.5, title_fontsize=6, loc="upper left", ncols=3, columnspacing=0.8, handlelength=1)  # fmt: skip
+    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"test loss, epoch {entry['epochs']}", ylim=(0.3, 60))  # fmt: skip
+    over.legend(title="minibatch", fontsize=5.5, title_fontsize=6, loc="upper left", ncols=2, columnspacing=0.8, handlelength=1)  # fmt: skip
     best = np.array([lowest(np.log(rates), row) for row in loss])
     epochs = np.array([min(crossing(row) for row in rows_of) for rows_of in train])
     steps = epochs * np.ceil(entry["examples"] / sizes)
@@ -206,7 +206,7 @@ def draw(folder: Path) -> list[dict]:
     line.set(yscale="log", xlabel=f"place (0: size {found['small']}, 1: {found['large']})", ylabel="loss")  # fmt: skip
     accuracy.set(xlabel="place on the line", ylabel="accuracy, %", ylim=(85, 100.5))
     for ax in (line, accuracy):
-        ax.legend(loc="center left")
+        ax.legend(loc="center left" if ax is line else "lower left")
         for place in (0, 1):
             ax.axvline(place, color="#DDDDDD", lw=0.6, zorder=0)
     line.set_title(f"between end points, {found['seeds']} seeds")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._networks import outputs, trained
+from experiments._trained import outputs, trained
 
 POINTS, NOISE, PLACES = 30, 0.5, 200
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._networks import outputs, seen, trained
+from experiments._trained import outputs, seen, trained
 
 ARCHITECTURES = ((256, 256), (384, 384), (512, 512), (256, 256, 256), (384, 384, 384), (512, 512, 512))  # fmt: skip
-RATES = 5  # networks a point of `rate` and `size` at small
+RATES = 4  # networks a point of `rate` and `size` at small
 KEPT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120)
 LOOKS = {"dropout": ("#4477AA", "o"), "none": ("#BBBBBB", "s")}
@@ -69,7 +69,7 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
 
     smoke = flags.preset == "smoke"
-    count, epochs, repeats = {"smoke": (200, 2, 1), "small": (1000, 50, 2), "paper": (8000, 200, 10)}[flags.preset]  # fmt: skip
+    count, epochs, repeats = {"smoke": (200, 2, 1), "small": (1000, 40, 2), "paper": (8000, 200, 10)}[flags.preset]  # fmt: skip
     repeats = flags.seeds or repeats
     base = {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 100, "epochs": epochs, "dropout": hpjax.Uniform(0.0, 0.95)}  # fmt: skip
     task = data(flags, count)

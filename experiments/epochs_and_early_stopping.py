@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._networks import losses, outputs, seen, trained
+from experiments._trained import losses, outputs, seen, trained
 
 PATIENCES = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 CHOSEN = 8

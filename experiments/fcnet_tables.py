@@ -168,7 +168,7 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
         ):
             ax.plot(np.array(one["among"][share])[at], place + up, mark, ms=3, color="k" if up > 0 else "#AA3377", label=f"for the {what}")  # fmt: skip
         ax.set_yticks(place, [n.replace("_", " ") for n in names], fontsize=6)
-        ax.set(xlabel="share of variance (bars), PED-ANOVA (marks)", xlim=(0, 0.72))
+        ax.set(xlabel="share of variance (bars)\nPED-ANOVA (marks)", xlim=(0, 0.72))
         ax.set_title(name)
         ax.xaxis.label.set_fontsize(6.5)
         ax.legend(fontsize=6, loc="lower right")

@@ -33,7 +33,7 @@ def looked(task, spec, config, rows: np.ndarray):
     import jax
     import jax.numpy as jnp
 
-    from experiments._networks import seen
+    from experiments._trained import seen
     from hpjax import backprop, net
 
     x, y = (jnp.asarray(v, spec.dtype) for v in seen(task, rows[:300], rows))

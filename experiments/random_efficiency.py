@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._networks import outputs, seen, trained
+from experiments._trained import outputs, seen, trained
 
 TRIALS, SIZES = 256, (1, 2, 4, 8, 16, 32, 64, 128)
 DATA = ("digits", "mnist1d", "mnist10k")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import hpjax
-from hpjax import analysis, records, report
+from hpjax import analysis, plots, records, report
 from hpjax.search.bayes import step
 
 SPACE = {
@@ -120,3 +120,14 @@ def test_compare_show_resume_and_confirm_can_be_typed(tmp_path):
     done = command("tune", "iris", "--search", "bohb", "--scheduler", "full")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_axes_are_saved_at_rounded_places_whatever_the_solver_leaves(tmp_path):
+    made, axes = plots.figure(1, 2)
+    drawn = axes[0].imshow(np.eye(3))
+    made.colorbar(drawn, ax=axes[0])
+    axes[1].set(xlabel="x", ylabel="a label that takes room")
+    plots.save(made, tmp_path / "figure")
+    for ax in made.axes:
+        bounds = np.array(ax.get_position(original=True).bounds)
+        np.testing.assert_allclose(bounds, bounds.round(6), atol=1e-12)

@@ -82,10 +82,7 @@ def settle(made: Figure) -> None:
     made.draw_without_rendering()
     made.set_layout_engine("none")
     for axes in made.axes:
-        for original in (True, False):
-            place = axes.get_position(original)
-            bounds = [round(float(v), 6) for v in place.bounds]
-            axes.set_position(bounds, which="original" if original else "active")
+        axes.set_position([round(float(v), 6) for v in axes.get_position(original=True).bounds])
 
 
 def save(made: Figure, path: str | Path) -> list[Path]:
