@@ -33,7 +33,9 @@ class Flags:
 class Criterion(dict):
     """A numeric criterion: {name, value, threshold, pass}."""
 
-    def __init__(self, name: str, value: float, threshold: float, at_least: bool = True):
+    def __init__(
+        self, name: str, value: float, threshold: float, at_least: bool = True, figure: str | None = None
+    ):  # fmt: skip
         holds = bool(value >= threshold if at_least else value <= threshold)
         sense = ">=" if at_least else "<="
         super().__init__(
@@ -43,6 +45,7 @@ class Criterion(dict):
                 "threshold": f"{sense} {threshold:g}",
                 "pass": holds,
             }
+            | ({"figure": figure} if figure else {})  # where there are several
         )
 
 

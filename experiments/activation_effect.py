@@ -177,20 +177,20 @@ def draw(folder: Path) -> list[dict]:
     write_rows(folder / "training.csv", ["activation", "learning rate", "validation loss or share", "validation error"], rows)  # fmt: skip
     dead = {name: np.array(values, float) for name, values in entry["dead"].items()}
     both = np.flatnonzero(np.isfinite(dead["relu"]) & np.isfinite(dead["leaky_relu"]))[-1]
-    criteria = [Criterion("derivatives in backprop, largest distance from central differences", np.max([one["distance"] for one in entry["shapes"].values()]), 1e-8, at_least=False)]  # fmt: skip
+    criteria = [Criterion("derivatives in backprop, largest distance from central differences", np.max([one["distance"] for one in entry["shapes"].values()]), 1e-8, at_least=False, figure="shapes")]  # fmt: skip
     if "identity" in best:
         epochs = {n: one["epochs"] or np.inf for n, one in entry["curves"].items()}
         gates = [n for n in best if n not in ("identity", "softmax", "sigmoid")]
         criteria += [
-            Criterion("points of lowest validation error, identity minus the best", 100 * (best["identity"] - min(best.values())), 10),
-            Criterion(f"epochs to a training loss of {FIT:g} at the fastest rate, sigmoid over ReLU", epochs["sigmoid"] / epochs["relu"], 2),
-            Criterion("the same, the slowest over the fastest of tanh, ReLU and its kin", max(epochs[n] for n in gates) / min(epochs[n] for n in gates), 4, at_least=False),
-            Criterion("rates with less than 10 % error: ReLU's over the sigmoid's", wide["relu"] / max(wide["sigmoid"], 1), 1.5),
+            Criterion("points of lowest validation error, identity minus the best", 100 * (best["identity"] - min(best.values())), 10, figure="training"),
+            Criterion(f"epochs to a training loss of {FIT:g} at the fastest rate, sigmoid over ReLU", epochs["sigmoid"] / epochs["relu"], 2, figure="training"),
+            Criterion("the same, the slowest over the fastest of tanh, ReLU and its kin", max(epochs[n] for n in gates) / min(epochs[n] for n in gates), 4, at_least=False, figure="training"),
+            Criterion("rates with less than 10 % error: ReLU's over the sigmoid's", wide["relu"] / max(wide["sigmoid"], 1), 1.5, figure="training"),
         ]  # fmt: skip
     return [
         *criteria,
-        Criterion("ReLU: largest share of silent units over that at the lowest rate", np.nanmax(dead["relu"]) / dead["relu"][0], 2),
-        Criterion("share of silent units at the highest rate at which both train, leaky ReLU over ReLU", dead["leaky_relu"][both] / dead["relu"][both], 1.0, at_least=False),
+        Criterion("ReLU: largest share of silent units over that at the lowest rate", np.nanmax(dead["relu"]) / dead["relu"][0], 2, figure="training"),
+        Criterion("share of silent units at the highest rate at which both train, leaky ReLU over ReLU", dead["leaky_relu"][both] / dead["relu"][both], 1.0, at_least=False, figure="training"),
     ]  # fmt: skip
 
 

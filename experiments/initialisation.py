@@ -153,14 +153,14 @@ def draw(folder: Path) -> list[dict]:
     mean = np.array(entry["kinds"]["sigmoid"]["during"]["mean"])
     moved = (mean - mean[0])[np.abs(mean - mean[0])[:, -1].argmax()]
     return [
-        Criterion(f"standard: deviation of gradients, layer 1 over layer 5, {ratio['standard']:.3f}; factor from the linear theory's {theory:.3f}", np.exp(abs(np.log(ratio["standard"] / theory))), 1.5, at_least=False),
-        Criterion("normalised: deviation of gradients, layer 1 over layer 5", ratio["normalised"], 0.5),
-        Criterion("the same, from above", ratio["normalised"], 2.0, at_least=False),
-        Criterion("deviation of activations, layer 5 over layer 1: standard over normalised", signal["standard"] / signal["normalised"], 0.5, at_least=False),
-        Criterion("training loss at the end, normalised over standard", start["normalised"] / start["standard"], 1.0, at_least=False),
-        Criterion("training loss at the end, tanh with the same weights over sigmoid", start["standard"] / start["sigmoid"], 0.5, at_least=False),
-        Criterion(f"sigmoid: furthest that the top layer's mean activation sinks from {mean[0, -1]:.2f}", -moved[-1], 0.1),
-        Criterion("sigmoid: furthest that any lower layer's mean has moved by then", np.abs(moved[:-1]).max(), 0.05, at_least=False),
+        Criterion(f"standard: deviation of gradients, layer 1 over layer 5, {ratio['standard']:.3f}; factor from the linear theory's {theory:.3f}", np.exp(abs(np.log(ratio["standard"] / theory))), 1.5, at_least=False, figure="histograms"),
+        Criterion("normalised: deviation of gradients, layer 1 over layer 5", ratio["normalised"], 0.5, figure="histograms"),
+        Criterion("the same, from above", ratio["normalised"], 2.0, at_least=False, figure="histograms"),
+        Criterion("deviation of activations, layer 5 over layer 1: standard over normalised", signal["standard"] / signal["normalised"], 0.5, at_least=False, figure="histograms"),
+        Criterion("training loss at the end, normalised over standard", start["normalised"] / start["standard"], 1.0, at_least=False, figure="training"),
+        Criterion("training loss at the end, tanh with the same weights over sigmoid", start["standard"] / start["sigmoid"], 0.5, at_least=False, figure="training"),
+        Criterion(f"sigmoid: furthest that the top layer's mean activation sinks from {mean[0, -1]:.2f}", -moved[-1], 0.1, figure="training"),
+        Criterion("sigmoid: furthest that any lower layer's mean has moved by then", np.abs(moved[:-1]).max(), 0.05, at_least=False, figure="training"),
     ]  # fmt: skip
 
 

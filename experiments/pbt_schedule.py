@@ -91,15 +91,9 @@ def draw(folder: Path) -> list[dict]:
     for ax, name in zip((axes[0, 1], axes[0, 2], axes[1, 0]), NAMES):
         segments = {m: (np.array(line["until"]), np.array(line[name])) for m, line in enumerate(one["lines"])}  # fmt: skip
         plots.schedules(ax, segments, one["best"], name.replace("_", " "), name != "dropout")
-        ax.axhline(
-            one["constant"][name],
-            color="k",
-            lw=0.8,
-            ls=":",
-            label="best constant of a random search",
-        )
-        ax.plot([], [], color="#BBBBBB", lw=0.5, label="other members")
-        ax.legend(fontsize=6)
+        ax.axhline(one["constant"][name], color="k", lw=0.8, ls=":", label="best constant of a random search")  # fmt: skip
+        ax.plot([], [], color="#BBBBBB", lw=0.8, label="other members")
+        ax.get_legend().remove()
         ax.set_title("study 1")
     ax = axes[1, 1]
     rows, left = [], []
@@ -119,7 +113,7 @@ def draw(folder: Path) -> list[dict]:
         left.append((mine[-1], float(np.mean([n[-1] for n in neutral]))))
         if not number:
             band = np.quantile(neutral, [0.025, 0.5, 0.975], axis=0)
-            ax.plot(study["steps"], band[1], color="#777777", ls="--", label="copies without selection, 95 %")  # fmt: skip
+            ax.plot(study["steps"], band[1], color="#777777", ls="--", label="without selection, 95 %")  # fmt: skip
             ax.fill_between(study["steps"], band[0], band[2], color="#777777", alpha=0.2, lw=0)
         rows += [[number, step, int(m)] for step, m in zip(study["steps"], mine)]
     ax.set(xlabel="epoch", ylabel="ancestors left", ylim=(0, members * 1.35))
@@ -129,10 +123,11 @@ def draw(folder: Path) -> list[dict]:
     for number, study in enumerate(entry["studies"]):
         ax.plot(study["steady"], study["replayed"], "os^Dv"[number % 5], ms=2.5, color=plots.COLORS[number % 7], label=f"study {number + 1}")  # fmt: skip
     ends = np.array([min(steady.min(), replayed.min()) * 0.9, np.append(steady, replayed).max() * 1.1])  # fmt: skip
-    ax.plot(ends, ends, color="k", lw=0.6, ls=":", label="equal")
+    ax.plot(ends, ends, color="k", lw=0.6, ls=":")
     ax.set(xscale="log", yscale="log", xlabel="best constant", ylabel="found schedule", xlim=ends, ylim=ends)  # fmt: skip
     ax.legend(fontsize=6)
-    ax.set_title("validation loss, fresh networks")
+    ax.set_title("fresh networks (dotted: equal)")
+    made.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     plots.save(made, folder / "schedule")
     write_rows(folder / "ancestors.csv", ["study", "epoch", "first members with descendants"], rows)
     write_rows(folder / "pairs.csv", ["study", "seed", "best constant", "found schedule"], [[n, s, a, b] for n, study in enumerate(entry["studies"]) for s, (a, b) in enumerate(zip(study["steady"], study["replayed"]))])  # fmt: skip

@@ -142,7 +142,7 @@ def draw(folder: Path) -> list[dict]:
         boxes[name] = {s: np.quantile(v, [0.25, 0.5, 0.75]) for s, v in found.items()}
         if 8 in found:
             beaten.append(float(np.median(found[8]) >= grid - spread))
-            criteria.append(Criterion(f"{name}: median of the best of 8 random trials less the grid's {grid:.4f} and one standard error", float(np.median(found[8]) - grid + spread), 0.0))  # fmt: skip
+            criteria.append(Criterion(f"{name}: median of the best of 8 random trials less the grid's {grid:.4f} and one standard error", float(np.median(found[8]) - grid + spread), 0.0, figure="efficiency"))  # fmt: skip
     plots.save(made, folder / "efficiency")
     write_rows(folder / "efficiency.csv", ["data", "trials", "experiment", "test accuracy"], rows)
     made, axes = plots.figure(1, len(entry), width=plots.WIDE, height=1.9, squeeze=False, sharey=True)  # fmt: skip
@@ -162,9 +162,9 @@ def draw(folder: Path) -> list[dict]:
     shrinks = [b[32][2] - b[32][0] < b[4][2] - b[4][0] for b in boxes.values() if 32 in b]
     return [
         *criteria,
-        Criterion("data sets, of all, on which 8 random trials match the grid within a standard error", float(np.mean(beaten)), 0.5),
-        Criterion("data sets, of all, whose quartiles close from 4 trials to 32", float(np.mean(shrinks)) if shrinks else 0.0, 1.0),
-        Criterion("data sets, of all, on which the learning rate is the most relevant (published: all)", float(np.mean(first)), 1.0),
+        Criterion("data sets, of all, on which 8 random trials match the grid within a standard error", float(np.mean(beaten)), 0.5, figure="efficiency"),
+        Criterion("data sets, of all, whose quartiles close from 4 trials to 32", float(np.mean(shrinks)) if shrinks else 0.0, 1.0, figure="efficiency"),
+        Criterion("data sets, of all, on which the learning rate is the most relevant (published: all)", float(np.mean(first)), 1.0, figure="relevance"),
     ]  # fmt: skip
 
 
