@@ -73,7 +73,7 @@ def draw(folder: Path) -> list[dict]:
             ax,
             cost,
             curves,
-            "epochs, all trials" if real else "samples of each number, all trials",
+            "epochs, all trials" if real else "samples, all trials",
             "regret over the seed's best" if real else "regret",
         )
         ax.set(yscale="log", xscale="log")

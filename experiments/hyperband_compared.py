@@ -75,8 +75,8 @@ def draw(folder: Path) -> list[dict]:
     rows += [["random, twice the budget", c, v] for c, v in zip(cost, twice)]
     lowest = min(np.nanmin(v) for v in mean.values())
     for ax in axes[:2]:
-        ax.set(xscale="log", yscale="log", xlabel="resource spent, multiples of R", ylim=(0.9 * lowest, 4 * lowest))  # fmt: skip
-        ax.legend(fontsize=5.5, loc="lower left")
+        ax.set(xscale="log", yscale="log", xlabel="resource spent, multiples of R", ylim=(0.55 * lowest, 4 * lowest))  # fmt: skip
+        ax.legend(fontsize=5, loc="lower left", handlelength=1.2)
     axes[0].set(ylabel="lowest validation loss")
     axes[0].set_title(f"mean of {seeds} seeds, R = {most} epochs")
     axes[1].set_title("competitors")

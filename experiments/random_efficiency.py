@@ -136,7 +136,7 @@ def draw(folder: Path) -> list[dict]:
         low = 100 * np.quantile(found[sizes[min(1, len(sizes) - 1)]], 0.1)
         ax.legend(loc="lower right", fontsize=6)
         ax.set_xticks(range(1, len(sizes) + 1), sizes)
-        ax.set(xlabel="trials in an experiment", ylabel="test accuracy, %", ylim=(low, 100 * grid + 0.25 * (100 * grid - low)))  # fmt: skip
+        ax.set(xlabel="trials in an experiment", ylabel="test accuracy, %", ylim=(low - 0.12 * (100 * grid - low), 100 * grid + 0.25 * (100 * grid - low)))  # fmt: skip
         ax.set_title(name)
         rows += [[name, s, i, v] for s, values in found.items() for i, v in enumerate(values)] + [[name, "grid", 0, grid]]  # fmt: skip
         boxes[name] = {s: np.quantile(v, [0.25, 0.5, 0.75]) for s, v in found.items()}
