@@ -80,19 +80,19 @@ def run(flags: Flags, folder: Path) -> None:
     entry["curves"] = [{"hidden": p["hidden"], "dropout": p["dropout"], "error": np.round(one.curve[:, :, 3].mean(0), 5).tolist()} for p, one in zip(points, found)]  # fmt: skip
     print("curves", flush=True)
     width, kept = (16, (0.5, 1.0)) if smoke else (256, KEPT)
-    last = max(1, epochs // 10)
-    ends = lambda found: [
-        one.curve[:, -last:, 3].mean(1).round(5).tolist() for one in found
-    ]  # [p R]
-    fixed = trained(base | {"hidden": (width, width)}, task, [{"dropout": 1 - p} for p in kept], epochs, RATES * repeats // 2)  # fmt: skip
+    every = max(
+        1, epochs // 10
+    )  # scoring costs as much as training here; the last two scores count
+    ends = lambda found: [one.curve[:, -2:, 3].mean(1).round(5).tolist() for one in found]  # [p R]
+    fixed = trained(base | {"hidden": (width, width)}, task, [{"dropout": 1 - p} for p in kept], epochs, RATES * repeats // 2, score_every=every)  # fmt: skip
     entry["rate"] = {"width": width, "kept": kept, "fixed n": ends(fixed)}
     wide = [p for p in kept if p >= 0.2]
     shapes = [(round(width / 2 / p),) * 2 for p in wide]
     points = [{"hidden": shape, "dropout": 1 - p} for shape, p in zip(shapes, wide)]
-    entry["rate"] |= {"kept wide": wide, "fixed pn": ends(trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, 1))}  # fmt: skip
+    entry["rate"] |= {"kept wide": wide, "fixed pn": ends(trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, 1, score_every=every))}  # fmt: skip
     print("rate", flush=True)
     sizes = (100, 200) if smoke else (100, 200, 500, 1000, 2000)
-    entry["size"] = {"sizes": sizes, "none": [], "dropout": [], "deviation": []}
+    entry["size"] = {"sizes": sizes, "none": [], "dropout": []}
     space = base | {"hidden": (256, 256) if not smoke else (16, 16)}
     for size in sizes:
         here = max(epochs, round(epochs * min(count, 1000) / size)) if not smoke else epochs

@@ -82,7 +82,8 @@ def settle(made: Figure) -> None:
     made.draw_without_rendering()
     made.set_layout_engine("none")
     for axes in made.axes:
-        axes.set_position([round(float(v), 6) for v in axes.get_position(original=True).bounds])
+        left, bottom, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 6), round(bottom, 6), round(width, 6), round(height, 6)))
 
 
 def save(made: Figure, path: str | Path) -> list[Path]:
