@@ -1,11 +1,13 @@
 """A network that learns a thousand images by heart, and what helps: l1, l2, dropout, early stopping, noise on the images.
 
     HPJAX_DATA=... python -m experiments.overfitting_cures
+    HPJAX_DATA=... python -m experiments.overfitting_cures --only folds
     python -m experiments.overfitting_cures --plot results/overfitting_cures
 
 Nielsen's (2015, chapter 3) overfitting network: 784-30-10, sigmoid, cross-entropy of every output, weights from N(0, 1), rate 0.5,
 minibatches of 10, 1,000 images, 400 epochs; tested on 3,000 others (he had MNIST's 10,000 test images). All cures, each at several
-strengths, are one population; each curve is the mean of three networks.
+strengths, are one population; each curve is the mean of three networks. Strengths are judged on the same test examples; what may be used instead
+is cross-validation: `--only folds` chooses the strength of l2 by five folds of the 1,000 images alone, and asks the test what that was worth.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._trained import trained
 
 # What his own run recorded: lowest test cost and its epoch, test cost at the end, highest test accuracy; with l2, the highest.
 PUBLISHED = {"cost": 1.2028, "epoch": 14, "end": 1.773, "accuracy": 0.8227, "l2": 0.8710}
@@ -26,19 +29,55 @@ STRENGTHS = {
 COLORS = {"nothing": "#BBBBBB", "l2": "#4477AA", "l1": "#EE6677", "dropout": "#228833", "input_noise": "#CCBB44", "early stopping": "#000000"}  # fmt: skip
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Everything as one population."""
+def folds(flags: Flags) -> dict:
+    """Accuracy over strengths of l2: in five folds of the training images, and on the test examples."""
     import hpjax
     from hpjax.tasks import Split
 
-    epochs, repeats = {"smoke": (3, 1), "small": (400, 3), "paper": (400, 10)}[flags.preset]
+    epochs, count = (3, 2) if flags.preset == "smoke" else (150, 5)
+    task, space, rows = setting(flags)
+    parts = np.array_split(np.random.default_rng(0).permutation(rows[:1000]), count)
+    split = lambda part: Split(np.sort(np.setdiff1d(rows[:1000], part)), np.sort(part))
+    strengths = (0.0, 3e-6, 1e-5, 2e-5, 3e-5, 6e-5, 1e-4, 3e-4)
+    points = [{"l2": v} for v in strengths]
+    space = space | {"epochs": epochs, "l2": hpjax.Uniform(0.0, 1e-3)}
+    found = {}
+    for name, groups in (("folds", [split(part) for part in parts]), ("test", [Split(rows[:1000], rows[1000:])])):  # fmt: skip
+        made = trained(space, dataclasses.replace(task, groups=tuple(groups)), points, epochs, 1 if name == "folds" else count)  # fmt: skip
+        last = max(1, epochs // 10)
+        found[name] = [(1 - one.curve[:, -last:, 3].mean(1)).round(5).tolist() for one in made]
+    return {"strengths": strengths, "epochs": epochs} | found
+
+
+def setting(flags: Flags):
+    """Nielsen's network and 4,000 images, of which the first 1,000 are to train on."""
+    import hpjax
+
     task = hpjax.tasks.load("mnist10k", flags.data)
-    rows = task.development[:4000]
-    task = dataclasses.replace(task, x=task.x / task.x.max(), standardize=False, groups=(Split(rows[:1000], rows[1000:]),))  # fmt: skip
+    task = dataclasses.replace(task, x=task.x / task.x.max(), standardize=False)
     space = {
         "hidden": (30,), "activation": "sigmoid", "loss": "bce", "init": "normal", "optimizer": "sgd", "batch_size": 10,
-        "learning_rate": 0.5 * OUTPUTS, "epochs": epochs, "l2": hpjax.Uniform(0.0, 1e-3), "l1": hpjax.Uniform(0.0, 1e-3),
-        "dropout": hpjax.Uniform(0.0, 0.9), "input_noise": hpjax.Uniform(0.0, 2.0),
+        "learning_rate": 0.5 * OUTPUTS,
+    }  # fmt: skip
+    return task, space, task.development[:4000]
+
+
+def run(flags: Flags, folder: Path) -> None:
+    """All cures as one population; then the choice by cross-validation."""
+    import hpjax
+    from hpjax.tasks import Split
+
+    if flags.only not in (None, "folds"):
+        raise ValueError(f"--only {flags.only!r} is not folds")
+    write(folder / "folds.json", folds(flags), indent=None)
+    if flags.only:
+        return
+    epochs, repeats = {"smoke": (3, 1), "small": (400, 3), "paper": (400, 10)}[flags.preset]
+    task, space, rows = setting(flags)
+    task = dataclasses.replace(task, groups=(Split(rows[:1000], rows[1000:]),))
+    space = space | {
+        "epochs": epochs, "l2": hpjax.Uniform(0.0, 1e-3), "l1": hpjax.Uniform(0.0, 1e-3), "dropout": hpjax.Uniform(0.0, 0.9),
+        "input_noise": hpjax.Uniform(0.0, 2.0),
     }  # fmt: skip
     none = dict.fromkeys(STRENGTHS, 0.0)
     what = [("nothing", 0.0)] + [(n, v) for n, values in STRENGTHS.items() for v in values[: 1 if flags.preset == "smoke" else None]]  # fmt: skip
@@ -96,6 +135,7 @@ def draw(folder: Path) -> list[dict]:
     axes[2].legend(fontsize=6, ncols=2, loc="lower center")
     plots.save(made, folder / "cures")
     write_rows(folder / "cures.csv", ["cure", "strength", "epoch", "test cost", "test accuracy"], rows)  # fmt: skip
+    chosen = draw_folds(folder)
     cost, accuracy = np.array(none["cost"]), none["accuracy"]
     gain = {name: last - best["nothing"][0] for name, (last, _) in best.items() if name != "nothing"}  # fmt: skip
     return [
@@ -105,6 +145,34 @@ def draw(folder: Path) -> list[dict]:
         Criterion("the same, from above", accuracy.max(), 0.84, at_least=False),
         *(Criterion(f"{name}: points of test accuracy gained at the best of four strengths (chosen on the same examples), last 20 epochs", 100 * value, 2.0 if name == "l2" else 0.0) for name, value in gain.items()),
         Criterion("share of weights below 0.01, l1 at its strongest minus nothing", entry["sparse"]["l1"] - entry["sparse"]["nothing"], 0.1),
+        *chosen,
+    ]  # fmt: skip
+
+
+def draw_folds(folder: Path) -> list[dict]:
+    """Accuracy in folds and on the test over the strength, and what the chosen one is worth."""
+    from hpjax import plots
+
+    entry = read(folder / "folds.json")
+    strengths, found = np.array(entry["strengths"]), {n: np.array(entry[n]) for n in ("folds", "test")}  # fmt: skip
+    made, ax = plots.figure(1, 1)
+    place = np.maximum(strengths, strengths[1] / 3)  # none stands a step before the least
+    rows = []
+    for name, color, marker, label in (("folds", "#4477AA", "o", "five folds"), ("test", "#EE6677", "s", "test, five networks")):  # fmt: skip
+        each = found[name]
+        error = each.std(1, ddof=1) / np.sqrt(each.shape[1])
+        ax.errorbar(place, 100 * each.mean(1), 100 * error, marker=marker, ms=3, lw=0.9, color=color, label=f"{label}, one standard error")  # fmt: skip
+        rows += [[name, s, i, v] for s, values in zip(strengths, each) for i, v in enumerate(values)]  # fmt: skip
+    best = int(found["folds"].mean(1).argmax())
+    ax.axvline(place[best], color="k", lw=0.6, ls=":", label="chosen by the folds")
+    ax.set(xscale="log", xlabel="l2 (the first: none)", ylabel=f"accuracy, %, last of {entry['epochs']} epochs")  # fmt: skip
+    ax.legend(fontsize=6)
+    plots.save(made, folder / "folds")
+    write_rows(folder / "folds.csv", ["examples", "l2", "fold or network", "accuracy"], rows)
+    test = 100 * found["test"].mean(1)
+    return [
+        Criterion("cross-validation: points of test accuracy that the chosen l2 lies below the best of all tried", test.max() - test[best], 1.0, at_least=False, figure="folds") | {"part": "folds"},
+        Criterion("cross-validation: points of test accuracy that the chosen l2 gains over none", test[best] - test[0], 2.0, figure="folds") | {"part": "folds"},
     ]  # fmt: skip
 
 
