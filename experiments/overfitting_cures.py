@@ -126,13 +126,11 @@ def draw(folder: Path) -> list[dict]:
     for name in STRENGTHS:
         mine = [one for one in entry["curves"] if one["name"] == name]
         place = np.arange(1, len(mine) + 1)
-        axes[2].plot(place, [one["accuracy"][-20:].mean() for one in mine], marker="o", ms=3, color=COLORS[name], label=name.replace("input_noise", "noise"))  # fmt: skip
-        for x, one in zip(place, mine):
-            axes[2].annotate(f"{one['value']:g}", (x, one["accuracy"][-20:].mean()), fontsize=5, ha="center", xytext=(0, 3), textcoords="offset points")  # fmt: skip
+        axes[2].plot(place, [one["accuracy"][-20:].mean() for one in mine], marker="o", ms=3, color=COLORS[name], label=f"{name.replace('input_noise', 'noise')}: {', '.join(format(one['value'], 'g') for one in mine)}")  # fmt: skip
     axes[2].axhline(none["accuracy"][-20:].mean(), color="#BBBBBB")
-    axes[2].text(1, none["accuracy"][-20:].mean() + 5e-4, "nothing", fontsize=5)
-    axes[2].set(xlabel="strength, of four tried", ylabel="test accuracy, last 20 epochs", xticks=[], xlim=(0.7, 4.4), ylim=(0.8, None))  # fmt: skip
-    axes[2].legend(fontsize=6, ncols=2, loc="lower center")
+    axes[2].text(1, none["accuracy"][-20:].mean() + 1e-3, "nothing", fontsize=6)
+    axes[2].set(xlabel="strength, of four tried", ylabel="test accuracy, last 20 epochs", xticks=[], xlim=(0.7, 4.4), ylim=(0.78, None))  # fmt: skip
+    axes[2].legend(fontsize=5.5, loc="lower right")
     plots.save(made, folder / "cures")
     write_rows(folder / "cures.csv", ["cure", "strength", "epoch", "test cost", "test accuracy"], rows)  # fmt: skip
     chosen = draw_folds(folder)
@@ -166,7 +164,7 @@ def draw_folds(folder: Path) -> list[dict]:
     best = int(found["folds"].mean(1).argmax())
     ax.axvline(place[best], color="k", lw=0.6, ls=":", label="chosen by the folds")
     ax.set(xscale="log", xlabel="l2 (the first: none)", ylabel=f"accuracy, %, last of {entry['epochs']} epochs")  # fmt: skip
-    ax.legend(fontsize=6)
+    ax.legend(fontsize=6, loc="lower right")
     plots.save(made, folder / "folds")
     write_rows(folder / "folds.csv", ["examples", "l2", "fold or network", "accuracy"], rows)
     test = 100 * found["test"].mean(1)
