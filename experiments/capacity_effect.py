@@ -51,10 +51,11 @@ def run(flags: Flags, folder: Path) -> None:
     x = data.x[-PLACES:]
     fits = np.stack([outputs(one, x)[:, :, 0] for one in found])  # [widths sets places]
     entry = {
-        "widths": widths, "x": x[:, 0].tolist(), "fits": np.round(fits, 4).tolist(), "first": [data.x[:POINTS, 0].tolist(), data.y[:POINTS].tolist()],
+        "widths": widths, "x": x[:, 0].tolist(), "first": [data.x[:POINTS, 0].tolist(), data.y[:POINTS].tolist()],
         "train": [one.curve[:, -1, 1].tolist() for one in found], "test": [one.curve[:, -1, 2].tolist() for one in found],
     }  # fmt: skip
     write(folder / "capacity.json", entry, indent=None)
+    np.savez_compressed(folder / "fits.npz", fits=fits.round(4).astype(np.float32))
 
 
 def draw(folder: Path) -> list[dict]:
@@ -62,7 +63,9 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import analysis, plots
 
     entry = read(folder / "capacity.json")
-    widths, x, fits = np.array(entry["widths"]), np.array(entry["x"]), np.array(entry["fits"])
+    widths, x = np.array(entry["widths"]), np.array(entry["x"])
+    with np.load(folder / "fits.npz") as saved:
+        fits = saved["fits"].astype(float)
     train, test = np.array(entry["train"]), np.array(entry["test"])
     truth = np.sin(2 * np.pi * x)
     sets = fits.shape[1]
