@@ -31,7 +31,7 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax.tasks import Split
 
     smoke = flags.preset == "smoke"
-    seeds, turns = {"smoke": (2, 1), "small": (16, 4), "paper": (32, 6)}[flags.preset]
+    seeds, turns = {"smoke": (2, 1), "small": (12, 3), "paper": (32, 6)}[flags.preset]
     seeds = flags.seeds or seeds
     entry: dict = {"problems": {}}
     for ones in ONES[:1] if smoke else ONES:
