@@ -56,6 +56,15 @@ def write(path: Path, value: Any, indent: int | None = 1) -> None:
     path.write_text(json.dumps(value, indent=indent, separators=separators, default=float) + "\n")
 
 
+def short(values: Any) -> Any:
+    """Numbers to five significant digits, for small files; None where they are not finite. Arrays of any shape, as lists."""
+    import numpy as np
+
+    if np.ndim(values):
+        return [short(value) for value in values]
+    return float(f"{values:.5g}") if np.isfinite(values) else None
+
+
 def read(path: Path) -> Any:
     """Reads JSON, or says in one line which file is missing."""
     if not path.exists():

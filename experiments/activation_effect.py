@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 from experiments._trained import seen, trained
 
 SHOWN = (
@@ -117,9 +117,8 @@ def run(flags: Flags, folder: Path) -> None:
         below = curves[..., 1] < FIT
         fast = np.median(np.where(below.any(2) & ~diverged, below.argmax(2) + 1, np.inf), 1)
         best = int(fast.argmin()) if np.isfinite(fast).any() else int(np.median(loss, 1).argmin())
-        tidy = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
-        entry["training"][name] = {"loss": tidy(np.median(loss, 1)), "error": tidy(np.median(error, 1)), "train": tidy(np.median(np.where(diverged, np.inf, curves[:, :, -1, 1]), 1))}  # fmt: skip
-        entry["curves"][name] = {"rate": rates[best], "epochs": tidy(fast[[best]])[0], "train": tidy(np.median(curves[best, :, :, 1], 0))}  # fmt: skip
+        entry["training"][name] = {"loss": short(np.median(loss, 1)), "error": short(np.median(error, 1)), "train": short(np.median(np.where(diverged, np.inf, curves[:, :, -1, 1]), 1))}  # fmt: skip
+        entry["curves"][name] = {"rate": rates[best], "epochs": short(fast[[best]])[0], "train": short(np.median(curves[best, :, :, 1], 0))}  # fmt: skip
     x, _ = seen(task, split.train, split.train)
     leaky = space | {"activation": "leaky_relu"}
     entry["dead"] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 from experiments._trained import seen, trained
 
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 0)
@@ -96,9 +96,8 @@ def run(flags: Flags, folder: Path) -> None:
     points = [{"batch_size": size, "learning_rate": rate} for size in sizes for rate in rates]
     found = trained(space, task, points, epochs, repeats)
     curves = np.stack([one.curve.mean(0) for one in found]).reshape(len(sizes), many, epochs, 4)
-    tidy = lambda rows: [[float(f"{v:.5g}") if np.isfinite(v) else None for v in row] for row in rows]  # fmt: skip
     entry: dict = {"sizes": [s or count for s in sizes], "rates": rates.tolist(), "epochs": epochs, "examples": count}  # fmt: skip
-    entry |= {"loss": tidy(curves[:, :, -1, 2]), "train": [tidy(c) for c in curves[..., 1]]}
+    entry |= {"loss": short(curves[:, :, -1, 2]), "train": [short(c) for c in curves[..., 1]]}
     x, y = seen(task, task.groups[0].train, task.groups[0].train)
     sampled = (4, 16, 64) if smoke else (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
     entry["noise"] = {"sizes": sampled, "variance": noise(found[many // 2], x, y, sampled, 20 if smoke else 400)}  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 from experiments._watch import watched
 
 DEEP = 8
@@ -87,8 +87,7 @@ def run(flags: Flags, folder: Path) -> None:
     for name, values in CURES.items():
         space = NET | values | {"batch_size": 32, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)}  # fmt: skip
         found = hpjax.tune(space, task, search=[{"learning_rate": r} for r in rates], repeats=repeats, say=lambda text: None)  # fmt: skip
-        finite = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
-        entry["training"][name] = finite(np.where(found.table["diverged"] > 0, np.nan, found.table["train"]))  # fmt: skip
+        entry["training"][name] = short(np.where(found.table["diverged"] > 0, np.nan, found.table["train"]))  # fmt: skip
         print(f"training, {name}", flush=True)
 
     side, steps = (8, 20) if smoke else (60, 200)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -38,9 +38,8 @@ def run(flags: Flags, folder: Path) -> None:
     methods |= {"bayes": {"search": "bayes", "batch": 4}, "tpe": {"search": "tpe", "batch": 4}}
     budget = turns * sum(until * many for bracket in brackets for until, many in bracket)
     found = hpjax.compare(methods, space, task, seeds=flags.seeds or seeds, epochs=most, stop={"epochs": budget}, say=lambda text: None)  # fmt: skip
-    kept = lambda values: [[None if v != v else float(f"{v:.5g}") for v in row] for row in values.tolist()]  # fmt: skip
     write(folder / "compared.json", {
-        "most": most, "budget": budget, "brackets": brackets, "cost": found.cost.tolist(), "values": {n: kept(v) for n, v in found.values.items()},
+        "most": most, "budget": budget, "brackets": brackets, "cost": found.cost.tolist(), "values": {n: short(v) for n, v in found.values.items()},
         "speedup": {n: found.speedup(n) for n in found.names},
     }, indent=None)  # fmt: skip
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 
 # What algorithm 1 gives for R = 81, eta = 3, as SMAC's tests have it: networks per rung, and epochs with every rung from scratch.
 PUBLISHED, TOTAL = [[81, 27, 9, 3, 1], [34, 11, 3, 1], [15, 5, 1], [8, 2], [5]], 1902
@@ -48,11 +48,10 @@ def run(flags: Flags, folder: Path) -> None:
         table = whole.curves
         curves = np.full((first, epochs), np.inf)
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["loss"], nan=np.inf)
-        tidy = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
-        one = {"ran": ran, "spent": spent, "reached": [reached[t] for t in range(len(reached))], "whole": [tidy(c) for c in curves]}  # fmt: skip
+        one = {"ran": ran, "spent": spent, "reached": [reached[t] for t in range(len(reached))], "whole": [short(c) for c in curves]}  # fmt: skip
         if seed == 0:
             halved = found.curves
-            one["curves"] = {name: tidy(halved[name]) for name in ("trial", "epoch", "loss")}
+            one["curves"] = {name: short(halved[name]) for name in ("trial", "epoch", "loss")}
         entry["studies"].append(one)
         print(f"seed {seed}: {found.best['loss']:.4f}", flush=True)
     write(folder / "brackets.json", entry, indent=None)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 
 LOW, HIGH = 1e-3, 100.0
 SHOWN = {"too low": 0.01, "good": 1.0, "oscillating": 3.0, "diverging": 5.0}
@@ -42,10 +42,9 @@ def run(flags: Flags, folder: Path) -> None:
         curves, table = np.full((len(rates), epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = table["train"]
         loss = np.nan_to_num(found.trials["loss"].to_numpy(float), nan=np.inf, posinf=np.inf)
-        tidy = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
-        entry[schedule] = {"seconds": seconds, "loss": tidy(loss)}
+        entry[schedule] = {"seconds": seconds, "loss": short(loss)}
         if schedule == "constant":
-            entry["curves"] = {name: tidy(curves[np.abs(rates - rate).argmin()]) for name, rate in SHOWN.items()}  # fmt: skip
+            entry["curves"] = {name: short(curves[np.abs(rates - rate).argmin()]) for name, rate in SHOWN.items()}  # fmt: skip
         print(f"{schedule}: lowest validation loss {loss.min():.4f} at {rates[loss.argmin()]:.3g}", flush=True)  # fmt: skip
     write(folder / "rates.json", entry, indent=None)
 

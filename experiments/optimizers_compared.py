@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._common import Criterion, Flags, main, read, short, write, write_rows
 
 CONDITION, TURN = 100.0, np.pi / 6
 SHOWN = {
@@ -120,8 +120,7 @@ def run(flags: Flags, folder: Path) -> None:
         found = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], repeats=flags.seeds or repeats, say=lambda text: None)  # fmt: skip
         curves, table = np.full((count, epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["train"], nan=np.inf)
-        tidy = lambda row: [float(f"{v:.5g}") if np.isfinite(v) else None for v in row]
-        entry["networks"][name] = {"curves": [tidy(row) for row in curves], "loss": tidy(found.table["loss"])}  # fmt: skip
+        entry["networks"][name] = {"curves": [short(row) for row in curves], "loss": short(found.table["loss"])}  # fmt: skip
         print(f"networks, {name}", flush=True)
     write(folder / "optimizers.json", entry, indent=None)
 
