@@ -254,9 +254,18 @@ def laddered(spec: Spec, ladder: Sequence[int] = LADDER) -> Spec:
 
 
 def assign(programs: Sequence[Program], spec: Spec) -> int | None:
-    """The cheapest program that covers a shape; None if there is none."""
+    """The cheapest program of a plan that covers a shape; None if there is none."""
     fitting = [i for i, p in enumerate(programs) if covers(p.spec, spec)]
     return min(fitting, key=lambda i: (programs[i].spec.weights, i), default=None)
+
+
+def unforeseen(planned: int, spec: Spec, load: Load, devices: int) -> Program:
+    """The program of a shape that none of the `planned` programs covers.
+
+    It depends on the plan and the shape alone, never on what was trained before: a network stays in one program for its
+    whole life, and a resumed study or a comparison meets its shapes in another order but trains them in the same programs.
+    """
+    return program(laddered(spec), 1 / (planned + 1), load, devices)
 
 
 def waste(programs: Sequence[Program], specs: Sequence[Spec], shares: Sequence[float]) -> float:

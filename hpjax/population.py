@@ -162,7 +162,7 @@ class Population:
         cache: Path | None = None, say: Callable[[str], None] = warn,
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
-        self.programs = list(programs)
+        self.programs, self.planned = list(programs), len(programs)
         self.repeats, self.seeds, self.cohort = repeats, seeds, cohort
         self.score_every, self.gradients = score_every, gradients
         self.folds = len(examples.folds) // len(seeds)
@@ -271,13 +271,16 @@ class Population:
 
     # --- programs ---
     def _program_of(self, spec) -> int:
-        at = plan.assign(self.programs, spec)
-        if at is None:
-            share = 1 / max(1, len(self.programs) + 1)
-            wide = plan.laddered(spec)
-            self.programs.append(plan.program(wide, share, self.load, len(self.found)))
-            at = len(self.programs) - 1
-        return at
+        """The number of a shape's program; one that the plan did not foresee is added behind the others."""
+        at = plan.assign(self.programs[: self.planned], spec)
+        if at is not None:
+            return at
+        added = plan.unforeseen(self.planned, spec, self.load, len(self.found))
+        for number in range(self.planned, len(self.programs)):
+            if self.programs[number].spec == added.spec:
+                return number
+        self.programs.append(added)
+        return len(self.programs) - 1
 
     def trainer(self, spec) -> train.Trainer:
         """The functions that train one network of this population."""
@@ -400,6 +403,9 @@ class Population:
             number = self._program_of(group.spec)
             wide = plan.member(self.programs[number].spec, group.spec, group.config)
             jobs.setdefault(number, []).append((group.rows, wide))
+            for source in order.source[group.rows].tolist():
+                if source >= 0 and self.home[source] != number:
+                    raise ValueError(f"the network of trial {source} has another shape than the trial that goes on from it; a scheduler may not move structural hyperparameters")  # fmt: skip
         sources = self._snapshot(order)
         begins = np.array(
             [self.age[source] if source >= 0 else 0 for source in order.source.tolist()]

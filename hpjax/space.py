@@ -223,8 +223,9 @@ class Space:
         self.dropped: dict[str, Any] = {}  # never active: a constant parent does not match
         self._settle()
         self.names = tuple(self.ranges)
-        self.dims = tuple(self._dim(name, structural(name)) for name in self.names)
-        active(np.zeros((1, len(self.dims))), self.dims)
+        dims = tuple(self._dim(name, structural(name)) for name in self.names)
+        active(np.zeros((1, len(dims))), dims)  # refuses conditions that go round in a circle
+        self.dims = _shaping(dims)
 
     def _settle(self) -> None:
         """Takes out ranges whose condition a constant decides against, and those that are conditional on them."""
@@ -431,6 +432,17 @@ class Space:
     def hash(self) -> str:
         """Sixteen hexadecimal digits that tell two spaces apart."""
         return hashlib.sha256(self.json().encode()).hexdigest()[:16]
+
+
+def _shaping(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """Dimensions, structural where they decide whether a structural one is active."""
+    shapes = {i for i, dim in enumerate(dims) if dim.structural}
+    for i in tuple(shapes):
+        parent = dims[i].parent
+        while parent is not None:
+            shapes.add(parent.dim)
+            parent = dims[parent.dim].parent
+    return tuple(dim._replace(structural=i in shapes) for i, dim in enumerate(dims))
 
 
 def _parse(entry: Any) -> Any:

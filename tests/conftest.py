@@ -1,4 +1,6 @@
-"""What every test shares: two CPU devices, strict dtype promotion, small tasks."""
+"""What every test shares: two CPU devices, strict dtype promotion, one cache of compiled programs, small tasks."""
+
+import tempfile
 
 import jax
 import numpy as np
@@ -6,6 +8,12 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+CACHE = tempfile.TemporaryDirectory(
+    prefix="hpjax-tests-"
+)  # a program that two tests share compiles once
+jax.config.update("jax_compilation_cache_dir", CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 from hpjax.tasks import Task  # noqa: E402
 

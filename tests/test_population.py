@@ -249,6 +249,22 @@ def test_a_later_rung_goes_on_and_rates_and_rounds_compile_nothing(blobs):
     assert np.isfinite(later.curves[..., 1:, 2][:, :, :2]).all()
 
 
+def test_a_living_network_stays_in_its_program_though_a_cheaper_one_is_added(blobs):
+    """Broke `compare`: 3-3 lived in the program of 20-3, then 3-20 came and its program was cheaper for 3-3."""
+    folds = uneven_folds(blobs)
+    values = {"depth": 2, "batch_size": 16, "dtype": "float64"}
+    space = values | {name: {"choice": [3, 20]} for name in ("width_1", "width_2")}
+    wide, _ = catalogue.one(Target(5, 3, "cross_entropy", EPOCHS), **values, width=20)
+    trained = population(blobs, folds, space, (plan.Program(wide, 2, 1, 2),))
+    shapes = [(20, 3), (3, 3), (3, 20), (20, 20)]
+    units = trained.space.encode(dict(zip(("width_1", "width_2"), zip(*shapes))))
+    trained.carry_out(order(range(3), units[:3], 1))
+    results = trained.carry_out(order([1, 3], units[[1, 3]], 2, sources=[1, -1]))
+    for row, shape in ((0, shapes[1]), (1, shapes[3])):
+        one = alone(blobs, folds, values | dict(zip(("width_1", "width_2"), shape)), 2)
+        np.testing.assert_allclose(results.loss[row, 0], one.scores.loss, rtol=1e-9)
+
+
 def test_exploiting_copies_weights_and_uses_the_new_rate(blobs):
     """PBT's trap (ray#62173): after exploiting, the effective learning rate is the recorded one."""
     folds = uneven_folds(blobs)[:1]
