@@ -35,8 +35,8 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
         score_every: epochs between scores.
     """
     from hpjax import catalogue, plan
-    from hpjax.assemble import as_space
     from hpjax.devices import warn
+    from hpjax.resolve import as_space
     from hpjax.schedulers import Order
     from hpjax.training import Training
 

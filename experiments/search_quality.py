@@ -239,7 +239,7 @@ def counting(
         points = found.table["unit"]
         truth = loss(found.space.decode(points)) + 2 * ones  # regret without noise
         for _, record in records.reports(found.records):
-            for trial, source, epochs, told in zip(record["trial"], record["source"], record["epochs"], record["loss"]):  # fmt: skip
+            for trial, source, epochs, told in zip(record["trial"], record["source"], record["epochs"], record["objective"]):  # fmt: skip
                 spent += epochs - (age.get(trial, 0) if source >= 0 else 0)
                 age[trial] = epochs
                 if epochs == 81 and told < best:  # chosen by what it saw, judged by the truth

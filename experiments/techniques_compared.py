@@ -82,7 +82,7 @@ def run(flags: Flags, folder: Path) -> None:
             for name, study in best.items():
                 if study.best["trial"] is not None:
                     again = hpjax.confirm(study, top=3, repeats=3)
-                    confirmed[name] = {"config": again.best["config"], "loss": again.best["loss"], "optimism": again.optimism, "test": again.test}  # fmt: skip
+                    confirmed[name] = {"config": again.best["config"], "loss": again.best["objective"], "optimism": again.optimism, "test": again.test}  # fmt: skip
         speed = {name: found.speedup(name) for name in found.names}
         write(
             folder / "race.json",

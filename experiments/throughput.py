@@ -89,7 +89,7 @@ def digits() -> tuple[np.ndarray, ...]:
 def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     """hpjax's population; or its networks one at a time."""
     import hpjax
-    from hpjax import assemble, catalogue, plan, train
+    from hpjax import catalogue, plan, resolve, train
     from hpjax.population import Population
     from hpjax.schedulers import Order
     from hpjax.tasks import Split
@@ -103,7 +103,7 @@ def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
         standardize=False,
     )
     fold = Split(np.arange(len(x)), np.arange(len(x), len(x) + len(x_valid)))
-    space = assemble.as_space(
+    space = resolve.as_space(
         {
             "hidden": hidden or sweep.hidden,
             "batch_size": sweep.batch,
@@ -373,12 +373,12 @@ def roofline_worker(sweep: Sweep):
 def tiny_worker(sweep: Sweep):
     """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
     import hpjax
-    from hpjax import assemble, catalogue, plan, train
+    from hpjax import catalogue, plan, resolve, train
     from hpjax.population import Population
     from hpjax.schedulers import Order
 
     task = hpjax.tasks.load("xor")
-    space = assemble.as_space(
+    space = resolve.as_space(
         {
             "hidden": (4,),
             "activation": "sigmoid",

@@ -1,5 +1,7 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
+from importlib import metadata
+
 from hpjax import hypergrad
 from hpjax.api import open_run, resume, tune
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
@@ -12,6 +14,8 @@ from hpjax.result import Outcome, Result
 from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError
+
+__version__ = metadata.version("hpjax")
 
 __all__ = [
     "Choice",
@@ -29,6 +33,7 @@ __all__ = [
     "Task",
     "TaskError",
     "Uniform",
+    "__version__",
     "compare",
     "confirm",
     "fit",

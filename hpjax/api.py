@@ -1,33 +1,38 @@
 """What a user calls: `tune`, `resume`, `open_run`.
 
-This file is long because of the docstrings and the refusals of `tune`.
+This file is long because of the docstrings of its functions.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpjax import devices, records
-from hpjax.assemble import Assembly, as_scheduler, as_space, as_task, check, fidelity_of, table
+from hpjax import devices, records, training
+from hpjax.assemble import Assembly, table
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
+from hpjax.resolve import as_scheduler, as_search, as_space, as_task, check, varying
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
 from hpjax.space import Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
+from hpjax.watching import Watching, watching
+
+Watch = Callable[[Progress, Population], None]
 
 
 def tune(
-    space: Space | Mapping | str | Path,
+    space: Space | Mapping | str | Path | None = None,
     task: Task | str | Path | tuple = "digits",
     *,
     search: Any = "random",
     start: Sequence[Mapping] = (),
-    scheduler: Scheduler | None = None,
+    scheduler: Scheduler | str | None = None,
+    epochs: int | None = None,
+    eta: int = 3,
     trials: int | None = None,
     seed: int = 0,
     folds: int = 1,
@@ -42,19 +47,26 @@ def tune(
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,
-    watch: Callable[[Progress, Population], None] = lambda progress, trained: None,
+    kind: str | None = None,
+    progress: bool | None = None,
+    watch: Watch = lambda progress, trained: None,
     say: Callable[[str], None] | None = None,
 ) -> Result | None:
     """Searches hyperparameters of multilayer perceptrons, training whole populations of them at once.
 
+    `hpjax tune` on the command line is this function: the same words make the same study.
+
     Args:
-        space: named ranges and constants, or the path of a TOML file of them; names from the catalogue.
+        space: named ranges and constants, or the path of a TOML file of them; names from the catalogue. Where None, learning
+            rate, depth, widths, activation and l2.
         task: a Task, its name, a file, or (x, y) arrays.
         search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
             scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations (dicts), or a factory of `dims`.
         start: configurations to look at first.
-        scheduler: `full`, `halving`, `hyperband`, `median`, `pbt` or `replay`; where None every network trains for `epochs` of
-            the space, or as the named method says.
+        scheduler: a name ("full", "halving", "hyperband", "median", "pbt") or one that was made: `hpjax.halving(...)`; where
+            None every network trains for all epochs, or as the named method says.
+        epochs: of a network that lives to the end; those of the space where None (20 where it names none).
+        eta: a scheduler by name keeps one network in eta.
         trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
         seed: names all randomness.
         folds: 1 holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation.
@@ -68,8 +80,10 @@ def tune(
         score_every: epochs between scores.
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
+        kind: of the targets: "classes" or "numbers"; told from them where None.
+        progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown progress after every report.
-        say: shown warnings; standard error where None.
+        say: shown what the task is, and warnings; standard error where None.
 
     Returns:
         A Result; None after `explain`.
@@ -81,87 +95,145 @@ def tune(
     Example:
         >>> from hpjax import Choice, LogUniform
         >>> space = {"hidden": Choice([(8,), (16,)]), "learning_rate": LogUniform(1e-3, 1e-1), "epochs": 5}
-        >>> result = tune(space, "iris", trials=4)
+        >>> result = tune(space, "iris", trials=4, say=print)
+        hpjax: iris: classification, 3 classes: setosa, versicolor, virginica
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
-    say = say or devices.warn
-    space = as_space(space)
-    found = as_task(task, data, target)
     check(
-        folds=folds, repeats=repeats, score_every=score_every, levels=levels, trials=trials, batch=batch,
-        minimize=minimize, gradients=gradients, stop=stop,
+        epochs=epochs, eta=eta, trials=trials, seed=seed, folds=folds, repeats=repeats, minimize=minimize, stop=stop, levels=levels,
+        batch=batch, score_every=score_every, gradients=gradients, kind=kind, watch=watch, say=say,
     )  # fmt: skip
-    limits = dict(stop or {})
-    scheduler = as_scheduler(search, scheduler, fidelity_of(space))
+    say = say or devices.warn
+    resolved = as_space(space)
+    trials = varying(resolved, search, trials, repeats)
+    rung = as_search("grid", resolved, levels).trials if search == "grid" and trials is None else trials  # fmt: skip
+    scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
+    found = as_task(task, data, target, kind)
     settings = {
-        "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
+        "schema": records.SCHEMA, "space": resolved.to_dict(), "space_hash": resolved.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
-        "target": target, "search": search if isinstance(search, (str, list, tuple)) else None,
-        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": seed, "folds": folds, "repeats": repeats, "minimize": minimize,
-        "levels": levels, "batch": batch, "score_every": score_every, "gradients": gradients,
-        "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
+        "target": target, "kind": kind, "search": search if isinstance(search, (str, list, tuple)) else None,
+        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": int(seed), "folds": folds,
+        "repeats": repeats, "minimize": minimize, "levels": levels, "batch": batch, "score_every": score_every,
+        "gradients": gradients, "comparison": False,
+        "stop": dict.fromkeys(Stop._fields) | dict(stop or {}) | ({} if trials is None else {"trials": trials}),
     }  # fmt: skip
-    made = Assembly(settings, space, found, search, scheduler, say)
+    made = Assembly(settings, resolved, found, search, scheduler, say)
+    for line in found.about(folds):
+        say(f"hpjax: {line}")
     if explain:
         print(made.explain())
         return None
     if len(scheduler.brackets) > 1:
         for line in table(scheduler):
             say(f"hpjax: {line}")
-    ledger = Ledger(out)
-    if ledger.folder is not None:
-        records.write_json(ledger.folder / "run.json", settings)
-    return _finish(made, ledger, watch)
+    with watching(progress, made.training) as bar:
+        return _finish(made, Ledger(out, settings=settings), watch, bar)
 
 
 def resume(
     out: str | Path,
     *,
+    trials: int | None = None,
     task: Task | tuple | None = None,
     search: Any = None,
     scheduler: Scheduler | None = None,
-    watch: Callable[[Progress, Population], None] = lambda progress, trained: None,
+    progress: bool | None = None,
+    watch: Watch = lambda progress, trained: None,
     say: Callable[[str], None] | None = None,
 ) -> Result:
-    """Goes on with a run that was interrupted; its ledger ends as if it had not been.
+    """Goes on with a run that was interrupted; its ledger ends as if it had not been. A finished run is only read.
 
     Args:
         out: the run folder.
+        trials: goes on until there are so many, more than the run was asked for. The ledger is then that of a study asked for as
+            many at once, unless the old limit cut a round or a bracket short (which is said), or the plan would be another.
         task, search, scheduler: again, where they were objects rather than names.
-        watch, say: as for `tune`.
+        progress, watch, say: as for `tune`.
 
     Raises:
-        RunError: no run there, another process at work on it, or a replay that does not come out the same.
+        RunError: no run there, one of another schema, another process at work on it, or a replay that does not come out the same.
+        ValueError: trials that the run has already.
     """
-    say = say or devices.warn
-    made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
+    check(trials=trials, watch=watch, say=say)
+    out, say = Path(out), say or devices.warn
+    settings = records.read_settings(out / "run.json")
+    _current(settings, out)
     ledger = Ledger(out, resume=True)
-    for note in ledger.notes:
-        say(f"hpjax: {note}")
-    return _finish(made, ledger, watch)
+    try:
+        if ledger.plan is not None:
+            records.unchanged(settings, ledger.plan, out / "run.json")
+        for note in ledger.notes:
+            say(f"hpjax: {note}")
+        if trials is not None:
+            _room(ledger, settings, trials)
+        elif ledger.ended:
+            ledger.close()
+            return open_run(out, task, say)
+        made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
+        if trials is not None:
+            settings["stop"]["trials"] = trials
+            records.write_json(out / "run.json", settings)
+            made.settings = settings
+    except BaseException:
+        ledger.close()
+        raise
+    with watching(progress, made.training) as bar:
+        return _finish(made, ledger, watch, bar, trials)
 
 
-def open_run(out: str | Path, task: Task | tuple | None = None) -> Result:
+def open_run(
+    out: str | Path,
+    task: Task | tuple | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Result:
     """A run folder as a Result, without training anything.
 
+    Args:
+        out: the run folder; of schema 2, too.
+        task: again, where the run was made on arrays and their networks are wanted.
+        say: shown what is missing or damaged; standard error where None.
+
     Raises:
-        RunError: no run there.
+        RunError: no run there, or files that are not what was written.
     """
-    settings = records.read_json(Path(out) / "run.json")
-    space, found = _parts(settings, task)
-    kept, _ = records.read_lines(Path(out) / "ledger.jsonl")
-    return Result(
-        kept, functools.partial(records.load_curves, Path(out)), space, found, settings, Path(out)
-    )
+    out, say = Path(out), say or devices.warn
+    folder = records.open_folder(out)
+    for note in folder.notes:
+        say(f"hpjax: {note}")
+    plan = folder.records[0] if folder.records else {}
+
+    def loaded() -> Task:
+        found = _task(folder.settings, task)
+        if "data" in plan and not folder.settings["comparison"]:
+            now = training.data_of(found, folder.settings)
+            if now != plan["data"]:
+                raise RunError(
+                    f"{found.name} is not the data that {out} was made on; give those: task=..., or put the file back"
+                )
+        return found
+
+    space = _space(folder.settings, out)
+    if task is not None:
+        found = loaded()
+        return Result(folder.records, folder.curves, space, lambda: found, folder.settings, out)
+    return Result(folder.records, folder.curves, space, loaded, folder.settings, out)
 
 
-def load_assembly(out: str | Path, *, task=None, search=None, scheduler=None, say=None) -> Assembly:
+def load_assembly(
+    out: str | Path,
+    *,
+    task: Task | tuple | None = None,
+    search: Any = None,
+    scheduler: Scheduler | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Assembly:
     """The study that a run folder's run.json describes."""
-    settings = records.read_json(Path(out) / "run.json")
-    space, found = _parts(settings, task)
-    if settings.get("comparison"):
-        raise RunError(f"{out} is part of a comparison; go on with that: compare(..., resume=True)")
+    out = Path(out)
+    settings = records.read_settings(out / "run.json")
+    _current(settings, out)
+    space, found = _space(settings, out), _task(settings, task)
     search = settings["search"] if search is None else search
     if search is None:
         raise RunError(
@@ -172,33 +244,87 @@ def load_assembly(out: str | Path, *, task=None, search=None, scheduler=None, sa
     return Assembly(settings, space, found, search, scheduler, say or devices.warn)
 
 
-def _parts(settings: dict, task: Task | tuple | None) -> tuple[Space, Task]:
+def _current(settings: dict, out: Path) -> None:
     if settings["schema"] != records.SCHEMA:
         raise RunError(
-            f"the run has schema {settings['schema']}, this version reads {records.SCHEMA}; use the version that made it"
+            f"{out} has schema {settings['schema']}, which this version can show but not go on with; use the version of hpjax that made it"
         )
+    if settings.get("comparison"):
+        raise RunError(
+            f"{out} is part of a comparison; go on with that: hpjax.resume_comparison({str(out.parent.parent)!r})"
+        )
+    if "folds" not in settings:
+        raise RunError(
+            f"{out} is a run of hpjax.minimize; go on with that: minimize(..., out={str(out)!r}, resume=True)"
+        )
+
+
+def _space(settings: dict, out: Path) -> Space:
+    space = as_space(settings["space"]) if "folds" in settings else Space.load(settings["space"])
+    if space.hash() != settings["space_hash"]:
+        raise RunError(
+            f"{out / 'run.json'}: space and space_hash do not belong together; put back what was there"
+        )
+    return space
+
+
+def _task(settings: dict, task: Task | tuple | None) -> Task:
     if task is None and settings["task"] is None:
         raise RunError("the run was made on arrays; give them again: task=(x, y)")
     source = settings["task"] if task is None else task
-    return as_space(settings["space"]), as_task(source, settings["data"], settings["target"])
+    return as_task(source, settings["data"], settings["target"], settings["kind"])
 
 
-def _finish(made: Assembly, ledger: Ledger, watch) -> Result:
+def _room(ledger: Ledger, settings: dict, trials: int) -> None:
+    """Refuses to go on to so many trials where that means nothing."""
+    asked = sum(len(record["unit"]) for record in ledger.records if record["kind"] == "ask")
+    before = settings["stop"]["trials"] or asked
+    if ledger.ended and ledger.records[-1]["why"] != "done":
+        raise RunError(
+            f"the run ended at its limit of {ledger.records[-1]['why']}, not of trials; start another with a higher limit"
+        )
+    if trials <= max(asked, before if not ledger.ended else 0):
+        raise ValueError(
+            f"trials={trials}, but the run has {max(asked, before)} already; give more"
+        )
+
+
+def _finish(
+    made: Assembly, ledger: Ledger, watch: Watch, bar: Watching, more: int | None = None
+) -> Result:
     try:
         if ledger.folder is not None:
-            path = ledger.folder / "environment.json"
-            before = records.read_json(path) if path.exists() else []
-            records.write_json(path, [*before, records.environment()])
-        trained = made.run(ledger, watch)
+            _note_environment(ledger.folder, made.say)
+        trained = made.run(ledger, bar.around(watch), more)
     finally:
         ledger.close()
     return Result(
         ledger.records,
-        ledger.get_curves,
+        ledger.all_curves(),
         made.space,
-        made.task,
+        lambda: made.task,
         made.settings,
         ledger.folder,
         trained,
         ledger.times,
     )
+
+
+def _note_environment(folder: Path, say: Callable[[str], None]) -> None:
+    """Adds this process to environment.json, and says in what it differs from the last one."""
+    path, before = folder / "environment.json", []
+    if path.exists():
+        try:
+            before = records.read_json(path)
+        except RunError:
+            before = None
+        if not isinstance(before, list):
+            path.replace(path.with_name("environment.json.unreadable"))
+            say("hpjax: environment.json cannot be read; it is kept as environment.json.unreadable")
+            before = []
+    now = records.environment()
+    if before:
+        changes = records.differences(before[-1], now)
+        if changes:
+            say(f"hpjax: not as when the run was last worked on: {'; '.join(changes)}")
+    records.write_json(path, [*before, now])

@@ -1,6 +1,6 @@
 """The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `tasks`.
 
-This file is long because six commands share their tables and their progress.
+This file is long because six commands share their tables.
 """
 
 from __future__ import annotations
@@ -16,17 +16,6 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-# The space that `hpjax tune` searches when none is given.
-SPACE = {
-    "learning_rate": {"log_uniform": [3e-4, 3e-2]},
-    "depth": {"int_uniform": [1, 2]},
-    "width_1": {"log_int_uniform": [16, 256]},
-    "width_2": {"log_int_uniform": [16, 256], "when": {"depth": [2]}},
-    "activation": {"choice": ["relu", "tanh"]},
-    "l2": {"log_uniform": [1e-6, 1e-2]},
-}
-NETWORKS, EPOCHS = 81, 54  # of the default's first rung and last
-
 
 @dataclasses.dataclass(frozen=True)
 class Tune:
@@ -38,11 +27,11 @@ class Tune:
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
     search: str = "random"  # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
     scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = (
-        None  # how long each network lives; halving where absent, unless the search brings its own
+        None  # how long each network lives; all to the end where absent, unless the search brings its own
     )
-    epochs: int | None = None  # of a network that lives to the end
-    trials: int | None = None  # how many; the scheduler's first rung where absent
-    eta: int = 3  # halving keeps one in eta
+    epochs: int | None = None  # of a network that lives to the end; those of the space where absent
+    trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
+    eta: int = 3  # halving and hyperband keep one in eta
     levels: int = 5  # of a grid, per range
     seed: int = 0  # names all randomness
     folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
@@ -52,6 +41,7 @@ class Tune:
     out: Path | None = None  # run folder; runs/TASK-TIME where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
+    kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
     explain: bool = False  # print the plan without training
     cache: bool = True  # keep compiled programs between runs
 
@@ -61,6 +51,7 @@ class Resume:
     """Go on with an interrupted run."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
+    trials: int | None = None  # go on until there are so many
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -73,8 +64,8 @@ class Compare:
     )
     methods: str = "random,bayes,tpe,genetic,hyperband,bohb"  # names, with commas between
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    seeds: int = 5  # studies of each method
-    epochs: int = 27  # of a network that lives to the end
+    seeds: int = 10  # studies of each method
+    epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     budget: int = 30  # networks at full fidelity that every study may cost
     batch: int | None = None  # points a round of those that learn; each search's own where absent
     folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
@@ -83,6 +74,7 @@ class Compare:
     out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
+    kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -91,7 +83,7 @@ class Show:
     """Print the table of a run or a comparison, and draw its figures."""
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
-    top: int = 10  # rows
+    top: int = 10  # rows, at least 1
     all: bool = (
         False  # every figure: slices, importance, contours, Pareto front, rungs, lineage, process
     )
@@ -122,135 +114,55 @@ def use_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-class Watcher:
-    """Live progress: trials done, networks per second, the incumbent."""
-
-    def __init__(self, console: Console, minimize: str):
-        self.console, self.minimize = console, minimize
-        self.status = console.status("planning and compiling", spinner="dots")
-        self.started = time.monotonic()
-
-    def __enter__(self):
-        self.status.start()
-        return self
-
-    def __exit__(self, *fault):
-        self.status.stop()
-
-    def __call__(self, progress, trained) -> None:
-        best = (
-            f"{progress.incumbent:.4f} (trial {progress.best})"
-            if progress.best >= 0
-            else "none yet"
-        )
-        rate = trained.networks_trained / max(trained.run_seconds, 1e-9)
-        line = (
-            f"{progress.finished}/{progress.asked} trials done, {progress.epochs} epochs, {rate:.1f} networks/s, "
-            f"best {self.minimize} {best}, {progress.seconds:.0f} s"
-        )
-        if self.console.is_terminal:
-            self.status.update(line)
-        else:
-            self.console.print(line)
-
-
 def tune(options: Tune, console: Console) -> int:
     """Runs `hpjax tune`."""
-    from hpjax import api, assemble, schedulers
-    from hpjax.methods import METHODS
+    from hpjax import api
 
     if options.cache:
         use_cache()
-    space = assemble.as_space(options.space if options.space is not None else SPACE)
-    own = METHODS.get(options.search)
-    chosen = options.scheduler or ("halving" if own is None else None)
-    epochs = options.epochs
-    if epochs is None:
-        named = "epochs" in space.ranges or "epochs" in space.constants
-        default = chosen != "full" and not named
-        epochs = EPOCHS if default else assemble.fidelity_of(space)
-    trials = options.trials
-    if options.search == "grid" and trials is None:
-        trials = assemble.as_search("grid", space, options.levels).trials
-    if chosen is None and own is not None:
-        scheduler = own.scheduler(epochs)
-    elif chosen == "halving":
-        trials = NETWORKS if trials is None else trials
-        scheduler = schedulers.halving(schedulers.ladder(trials, epochs, options.eta))
-        if len(scheduler.brackets[0]) == 1:
-            console.print(
-                f"halving has one rung for {trials} trials and {epochs} epochs: every network trains to the end"
-            )
-    else:
-        makers = {
-            "hyperband": lambda: schedulers.hyperband(epochs, options.eta),
-            "median": lambda: schedulers.median(epochs, max(1, epochs // 10)),
-            "pbt": lambda: schedulers.pbt(epochs=epochs, every=max(1, epochs // 10)),
-            "full": lambda: schedulers.full(epochs),
-        }
-        scheduler = makers[str(chosen)]()
-    trials = (scheduler.trials or NETWORKS) if trials is None else trials
-    name = Path(options.task).stem
-    out = options.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    common = dict(
-        search=options.search, scheduler=scheduler, trials=trials, seed=options.seed, folds=options.folds,
-        repeats=options.repeats, minimize=options.minimize, levels=options.levels, data=options.data,
-        target=options.target, stop={"seconds": options.seconds},
-    )  # fmt: skip
+    said = {name: value for name, value in vars(options).items() if name not in ("task", "space", "seconds", "cache", "out")}  # fmt: skip
+    stop = {"seconds": options.seconds}
     if options.explain:
-        api.tune(space, options.task, explain=True, **common)
+        api.tune(options.space, options.task, stop=stop, **said)
         return 0
-    console.print(f"{trials} trials on {options.task}")
-    if len(scheduler.brackets) == 1:
-        console.print(assemble.table(scheduler)[0])
-    with Watcher(console, options.minimize) as watch:
-        result = api.tune(space, options.task, out=out, watch=watch, **common)
+    out = _folder(options.out, Path(options.task).stem)
+    _current.append(out)
+    result = api.tune(options.space, options.task, stop=stop, out=out, **said)
     assert result is not None
     return end(result, console)
 
 
-class Race:
-    """Live progress of a comparison: studies done, epochs, seconds."""
+_current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
 
-    def __init__(self, console: Console, studies: int):
-        self.console, self.studies, self.epochs = console, studies, {}
-        self.status = console.status("planning and compiling", spinner="dots")
-        self.said = self.started = time.monotonic()
 
-    def __enter__(self):
-        self.status.start()
-        return self
-
-    def __exit__(self, *fault):
-        self.status.stop()
-
-    def __call__(self, name, seed, progress, trained) -> None:
-        self.epochs[name, seed] = progress.epochs
-        now = time.monotonic()
-        line = f"{len(self.epochs)}/{self.studies} studies begun, {sum(self.epochs.values())} epochs, {now - self.started:.0f} s"
-        if self.console.is_terminal:
-            self.status.update(line)
-        elif now - self.said > 5:
-            self.said = now
-            self.console.print(line)
+def _folder(out: Path | None, name: str) -> Path:
+    """The run folder that is named, or a new one below runs/."""
+    if out is None:
+        return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if not out.name:
+        raise ValueError(f"--out {str(out)!r} names no folder; give one, such as --out runs/first")
+    return out
 
 
 def compare(options: Compare, console: Console) -> int:
     """Runs `hpjax compare`."""
     from hpjax import compare as run
+    from hpjax import resolve
 
     if options.cache:
         use_cache()
     names = [name.strip() for name in options.methods.split(",") if name.strip()]
     methods = {name: {"search": name, "batch": options.batch} for name in names}
-    out = options.out or Path("runs") / f"compare-{Path(options.task).stem}-{time.strftime('%Y%m%d-%H%M%S')}"  # fmt: skip
-    space = options.space if options.space is not None else SPACE
-    with Race(console, len(names) * options.seeds) as watch:
-        found = run(
-            methods, space, options.task, seeds=options.seeds, epochs=options.epochs,
-            stop={"epochs": options.budget * options.epochs}, folds=options.folds, repeats=options.repeats,
-            minimize=options.minimize, data=options.data, target=options.target, out=out, watch=watch,
-        )  # fmt: skip
+    resolve.check(budget=options.budget)
+    if len(methods) < len(names):
+        raise ValueError(f"--methods {options.methods} names one twice")
+    epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
+    out = _folder(options.out, f"compare-{Path(options.task).stem}")
+    _current.append(out)
+    said = {name: value for name, value in vars(options).items() if name in ("seeds", "folds", "repeats", "minimize", "data", "target", "kind")}  # fmt: skip
+    found = run(
+        methods, options.space, options.task, epochs=options.epochs, stop={"epochs": options.budget * epochs}, out=out, **said
+    )  # fmt: skip
     return compared(found, console)
 
 
@@ -258,7 +170,7 @@ def compared(found, console: Console) -> int:
     """The end of a comparison: its table, and where the files are."""
     from hpjax import report as figures
 
-    made = Table(title=f"{found.studies[found.names[0]][0].task.name}: best validation {found.settings['minimize']} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
+    made = Table(title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings['minimize']} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
     made.add_column("method")
     table = found.table.sort_values("mean rank", kind="stable")
     for column in table.columns:
@@ -283,7 +195,7 @@ def confirm(options: Confirm, console: Console) -> int:
         use_cache()
     result = api.open_run(options.run)
     found = train_again(result, options.top, options.repeats)
-    made = Table(title=f"{result.task.name}: trained again on {options.repeats} fresh seeds, validation {result.settings['minimize']}")  # fmt: skip
+    made = Table(title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings['minimize']}")  # fmt: skip
     made.add_column("trial", justify="right")
     for column in found.table.columns:
         made.add_column(column, justify="right")
@@ -301,19 +213,18 @@ def confirm(options: Confirm, console: Console) -> int:
 
 def resume(options: Resume, console: Console) -> int:
     """Runs `hpjax resume`."""
-    from hpjax import api, records, resume_comparison
+    from hpjax import api, resume_comparison
 
     if options.cache:
         use_cache()
+    _current.append(options.run)
     if (options.run / "compare.json").exists():
-        settings = records.read_json(options.run / "compare.json")
-        with Race(console, len(settings["methods"]) * len(settings["seeds"])) as race:
-            found = resume_comparison(options.run, watch=race)
-        return compared(found, console)
-    minimize = records.read_json(options.run / "run.json")["minimize"]
-    with Watcher(console, minimize) as watch:
-        result = api.resume(options.run, watch=watch)
-    return end(result, console)
+        if options.trials is not None:
+            raise ValueError(
+                "--trials is for single runs; a comparison ends at its budget of epochs"
+            )
+        return compared(resume_comparison(options.run), console)
+    return end(api.resume(options.run, trials=options.trials), console)
 
 
 def end(result, console: Console, top: int = 10) -> int:
@@ -352,7 +263,7 @@ def table(result, top: int) -> Table:
         f"{count} {status}" for status, count in trials["status"].value_counts().items()
     )
     made = Table(
-        title=f"{result.task.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
+        title=f"{result.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
     )
     made.add_column("trial", justify="right")
     columns = ["loss", "error", "epochs", "parameters", "seconds", *result.space.names, "status"]
@@ -374,6 +285,8 @@ def show(options: Show, console: Console) -> int:
     from hpjax import api, open_comparison
     from hpjax import report as figures
 
+    if options.top < 1:
+        raise ValueError(f"--top must be at least 1, got {options.top}")
     if (options.run / "compare.json").exists():
         return compared(open_comparison(options.run), console)
     result = api.open_run(options.run)
@@ -415,6 +328,31 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point; a fault that the user can put right is one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        from hpjax import __version__
+
+        print(f"hpjax {__version__}")
+        sys.exit(0)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        where = f"`hpjax resume {_current[-1]}` goes on with the run" if _current and (_current[-1] / "run.json").exists() else "nothing was begun"  # fmt: skip
+        print(f"hpjax: interrupted; {where}", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except OSError as fault:
+        print(f"hpjax: {fault.strerror or fault}{f': {fault.filename}' if fault.filename else ''}", file=sys.stderr)  # fmt: skip
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 2
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Parses the command line and runs its command; returns the exit code."""
     options = tyro.cli(Command, prog="hpjax", description="Hyperparameter search for multilayer perceptrons in JAX", args=arguments)  # fmt: skip
     console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
     from hpjax.records import RunError
@@ -422,24 +360,21 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         match options:
             case Tune():
-                code = tune(options, console)
+                return tune(options, console)
             case Compare():
-                code = compare(options, console)
+                return compare(options, console)
             case Confirm():
-                code = confirm(options, console)
+                return confirm(options, console)
             case Resume():
-                code = resume(options, console)
+                return resume(options, console)
             case Show():
-                code = show(options, console)
+                return show(options, console)
             case Tasks():
-                code = tasks(console)
+                return tasks(console)
     except (ValueError, RunError) as fault:
-        print(f"hpjax: {fault}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("hpjax: interrupted; `hpjax resume RUN` goes on with the run", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+        print(f"hpjax: {' '.join(str(fault).split())}", file=sys.stderr)
+        return 2
+    raise AssertionError(options)
 
 
 if __name__ == "__main__":

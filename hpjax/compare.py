@@ -14,19 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hpjax import analysis, devices, records, study
-from hpjax.assemble import (
-    Part,
-    as_scheduler,
-    as_space,
-    as_task,
-    check,
-    fidelity_of,
-    part,
-    plan_record,
-    sample,
-)
+from hpjax.assemble import Part, part, plan_record, sample
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
+from hpjax.resolve import METHOD_NAMES, as_scheduler, as_space, as_task, check, fidelity_of, varying
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
 from hpjax.search import grid
@@ -34,6 +25,7 @@ from hpjax.space import Choice, Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
 from hpjax.training import SAMPLES, STRIDE, Training, report_of
+from hpjax.watching import watching
 
 if TYPE_CHECKING:
     import pandas
@@ -58,8 +50,8 @@ class Entry(NamedTuple):
 
 
 def compare(
-    methods: Mapping[str, Any] | Sequence[str],
-    space: Space | Mapping | str | Path,
+    methods: Mapping[str, Any] | Sequence[str] = METHOD_NAMES,
+    space: Space | Mapping | str | Path | None = None,
     task: Task | str | Path | tuple = "digits",
     *,
     seeds: int | Sequence[int] = 10,
@@ -73,8 +65,10 @@ def compare(
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,
+    kind: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    progress: bool | None = None,
     watch: Watch = lambda name, seed, progress, trained: None,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -91,10 +85,11 @@ def compare(
         epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
-        folds, repeats, minimize, levels, score_every, gradients, data, target: as for `tune`. A grid without levels of its own
+        folds, repeats, minimize, levels, score_every, gradients, data, target, kind: as for `tune`. A grid without levels of its own
             takes as many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
+        progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown (name, seed, progress, population) after every report.
         say: shown warnings; standard error where None.
 
@@ -112,21 +107,20 @@ def compare(
         >>> sorted(found.table.index)
         ['random', 'sobol']
     """
+    check(
+        folds=folds, repeats=repeats, score_every=score_every, minimize=minimize, gradients=gradients, stop=stop, levels=levels,
+        epochs=epochs, kind=kind, watch=watch, say=say,
+    )  # fmt: skip
     say = say or devices.warn
-    check(folds=folds, repeats=repeats, score_every=score_every, minimize=minimize, gradients=gradients, stop=stop, levels=levels, epochs=epochs)  # fmt: skip
-    space, found = as_space(space), as_task(task, data, target)
+    space, found = as_space(space), as_task(task, data, target, kind)
+    varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(f"seeds must be at least one, each once, got {seeds!r}")
-    named = methods if isinstance(methods, Mapping) else {str(name): name for name in methods}
-    if not named:
-        raise ValueError("compare needs at least one method")
+    numbers, named = _seeds(seeds), _named(methods)
     limits = dict(stop) if stop is not None else {"epochs": BUDGET * fidelity}
     common = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
-        "target": target, "folds": folds, "repeats": repeats, "minimize": minimize, "score_every": score_every,
+        "target": target, "kind": kind, "folds": folds, "repeats": repeats, "minimize": minimize, "score_every": score_every,
         "gradients": gradients, "comparison": True,
     }  # fmt: skip
     entries = [
@@ -141,19 +135,23 @@ def compare(
             + ", ".join(f"{name} {value}" for name, value in reached.items())
             + "; give them schedulers that end at the same epoch"
         )
+    for line in found.about(folds):
+        say(f"hpjax: {line}")
     folder = Path(out) if out is not None else None
+    if folder is not None:
+        _begin(folder, common | {"seeds": numbers, "stop": limits, "methods": list(named)}, resume)
     ledgers: list[Ledger] = []
     try:
         for entry in entries:
             ledgers.append(_ledger(folder, entry, resume))
-        if folder is not None and not resume:
-            records.write_json(folder / "compare.json", common | {"seeds": numbers, "stop": limits, "methods": list(named)})  # fmt: skip
-        trained = _train(entries, ledgers, numbers, space, found, common, watch, say)
+        trained = _train(entries, ledgers, numbers, space, found, common, progress, watch, say)
     finally:
         for ledger in ledgers:
             ledger.close()
     results = [
-        Result(ledger.records, ledger.get_curves, space, found, entry.part.settings, ledger.folder, trained, ledger.times)
+        Result(
+            ledger.records, ledger.all_curves(), space, lambda: found, entry.part.settings, ledger.folder, trained, ledger.times
+        )
         for entry, ledger in zip(entries, ledgers)
     ]  # fmt: skip
     return Comparison(list(named), numbers, results, folder, trained)
@@ -162,6 +160,7 @@ def compare(
 def resume_comparison(
     out: str | Path,
     task: Task | tuple | None = None,
+    progress: bool | None = None,
     watch: Watch = lambda name, seed, progress, trained: None,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -170,15 +169,19 @@ def resume_comparison(
     Args:
         out: the folder.
         task: again, where it was arrays.
-        watch, say: as for `compare`.
+        progress, watch, say: as for `compare`.
 
     Raises:
         RunError: no comparison there, or a method whose search is no name; use compare(..., resume=True) for those.
     """
-    settings = records.read_json(Path(out) / "compare.json")
+    settings = records.read_settings(Path(out) / "compare.json")
+    if settings["schema"] != records.SCHEMA:
+        raise RunError(
+            f"{out} has schema {settings['schema']}, which this version can show but not go on with; use the version of hpjax that made it"
+        )
     methods = {}
     for name in settings["methods"]:
-        said = records.read_json(Path(out) / name / f"seed{settings['seeds'][0]}" / "run.json")
+        said = records.read_settings(Path(out) / name / f"seed{settings['seeds'][0]}" / "run.json")
         if said["search"] is None:
             raise RunError(
                 f"the search of {name} is no name; give the methods again: compare(..., out={str(out)!r}, resume=True)"
@@ -189,9 +192,10 @@ def resume_comparison(
         }  # fmt: skip
     if task is None and settings["task"] is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    kept = ("data", "target", "folds", "repeats", "minimize", "score_every", "gradients", "seeds", "stop")  # fmt: skip
+    kept = ("data", "target", "kind", "folds", "repeats", "minimize", "score_every", "gradients", "seeds", "stop")  # fmt: skip
     return compare(
-        methods, settings["space"], settings["task"] if task is None else task, out=out, resume=True, watch=watch, say=say,
+        methods, settings["space"], settings["task"] if task is None else task, out=out, resume=True, progress=progress, watch=watch,
+        say=say,
         **{name: settings[name] for name in kept},
     )  # fmt: skip
 
@@ -204,7 +208,7 @@ def open_comparison(out: str | Path, task: Task | tuple | None = None) -> Compar
     """
     from hpjax.api import open_run
 
-    settings = records.read_json(Path(out) / "compare.json")
+    settings = records.read_settings(Path(out) / "compare.json")
     results = [
         open_run(Path(out) / name / f"seed{seed}", task)
         for name in settings["methods"]
@@ -215,15 +219,17 @@ def open_comparison(out: str | Path, task: Task | tuple | None = None) -> Compar
 
 def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
     """One study's search, scheduler and limits."""
-    if not re.fullmatch(r"[\w.+() -]+", name):
-        raise ValueError(f"method {name!r} cannot name a folder; use letters, digits, . + - and ()")
+    if not re.fullmatch(r"[\w+()-][\w.+() -]{0,99}", name):
+        raise ValueError(
+            f"method {name!r:.120} cannot name a folder; use letters, digits, . + - and (), at most 100, not beginning with a dot or a space"
+        )
     said = dict(method) if isinstance(method, Mapping) else {"search": method}
     for key in said:
         if key not in METHOD:
             raise ValueError(f"method {name!r} has no {key!r}; it may have {', '.join(METHOD)}")
     search = said.get("search", "random")
     check(trials=said.get("trials"), batch=said.get("batch"))
-    scheduler = as_scheduler(search, said.get("scheduler"), fidelity)
+    scheduler = as_scheduler(search, said.get("scheduler"), default=fidelity, trials=said.get("trials"))  # fmt: skip
     stop = dict.fromkeys(Stop._fields) | limits
     if said.get("trials") is not None:
         stop["trials"] = said["trials"]
@@ -260,16 +266,62 @@ def _ledger(folder: Path | None, entry: Entry, resume: bool) -> Ledger:
     if folder is None:
         return Ledger()
     where = folder / entry.folder
-    begun = (where / "ledger.jsonl").exists()
-    if resume and not (folder / "compare.json").exists():
-        raise RunError(f"no comparison in {folder}: compare.json is missing")
-    ledger = Ledger(where, resume=resume and begun)
-    if not (resume and begun):
-        records.write_json(where / "run.json", entry.part.settings)
+    begun = resume and (where / "run.json").exists()
+    ledger = Ledger(where, resume=begun, settings=entry.part.settings)
+    if ledger.plan is not None:
+        records.unchanged(entry.part.settings, ledger.plan, where / "run.json")
     return ledger
 
 
-def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Population:
+def _begin(folder: Path, settings: dict, resume: bool) -> None:
+    """Writes compare.json before anything else, or requires that it is there."""
+    path = folder / "compare.json"
+    if resume:
+        records.read_settings(path)
+        return
+    if path.exists():
+        raise RunError(
+            f"{folder} holds a comparison already; `hpjax resume {folder}` goes on with it, or choose another --out"
+        )
+    records.refuse_occupied(folder)
+    records.write_json(path, settings)
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    """The seeds of a comparison: so many, or these.
+
+    Raises:
+        ValueError: none, one twice, or what is no seed.
+    """
+    if isinstance(seeds, int):
+        check(seeds=seeds)
+        return list(range(seeds))
+    numbers = list(seeds)
+    for seed in numbers:
+        check(seed=seed)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds must be at least one, each once, got {seeds!r:.80}")
+    return [int(seed) for seed in numbers]
+
+
+def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """Methods by name.
+
+    Raises:
+        ValueError: none, or one twice.
+    """
+    if isinstance(methods, str):
+        raise ValueError(f"methods must be a list of names or a dict, got {methods!r}; write [{methods!r}]")  # fmt: skip
+    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(str(name), name) for name in methods]  # fmt: skip
+    if not pairs or len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("compare needs at least one method, and each once")
+    return {str(name): method for name, method in pairs}
+
+
+def _train(
+    entries: list[Entry], ledgers: list[Ledger], seeds: list[int], space: Space, task: Task, common: dict, progress: bool | None,
+    watch: Watch, say: Callable[[str], None],
+) -> Population:  # fmt: skip
     """Drives all studies to their ends, their orders merged."""
     parts = [entry.part for entry in entries]
     costs = [_cost(one) for one in parts]
@@ -283,20 +335,22 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
         grad=any(one.searcher.wants_grad for one in parts),
     )  # fmt: skip
     trained = training.population(cohorts=[seeds.index(entry.seed) for entry in entries])
-    recorded = next((ledger.records[0]["programs"] for ledger in ledgers if ledger.replaying), None)
-    training.settle(trained, recorded)
+    recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)
+    settled = training.settle(trained, recorded)
+    bar = watching(progress, training, studies=len(entries))
+    shown = bar.around(watch)
     plays = {}
     for number, (entry, ledger) in enumerate(zip(entries, ledgers)):
         one = entry.part
         batch = one.settings["batch"] or one.searcher.batch or 2**20
-        ledger.put(plan_record(space, entry.seed, batch, one.scheduler, training.record(trained.programs)))  # fmt: skip
+        ledger.put(plan_record(one.settings, batch, one.scheduler, settled))
         fulfil = study.Fulfil(
             recall=lambda order, number=number: trained.recall(study.merged({number: order}, STRIDE)),
             release=lambda trials, number=number: trained.release(trials + number * STRIDE),
         )  # fmt: skip
         plays[number] = study.play(
             one.searcher, one.scheduler, space.dims, fulfil, ledger, one.stop, seed=entry.seed, batch=batch,
-            watch=lambda progress, entry=entry: watch(entry.name, entry.seed, progress, trained),
+            watch=lambda progress, entry=entry: shown(entry.name, entry.seed, progress, trained),
         )  # fmt: skip
 
     def carry_out(orders):
@@ -308,7 +362,8 @@ def _train(entries, ledgers, seeds, space, task, common, watch, say) -> Populati
                 reports |= zip(some, study.parted(whole, list(some.values())))
         return reports
 
-    study.together(plays, carry_out)
+    with bar:
+        study.together(plays, carry_out)
     return trained
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hpjax import records, study
-from hpjax.assemble import as_scheduler, check, part, plan_record
+from hpjax.assemble import part, plan_record
 from hpjax.records import Ledger
+from hpjax.resolve import as_scheduler, check
 from hpjax.result import Outcome
 from hpjax.schedulers import Scheduler
 from hpjax.space import Space
@@ -26,7 +27,7 @@ def minimize(
     *,
     search: Any = "random",
     start: Sequence[Mapping] = (),
-    scheduler: Scheduler | None = None,
+    scheduler: Scheduler | str | None = None,
     trials: int | None = None,
     batch: int | None = None,
     seed: int = 0,
@@ -40,13 +41,13 @@ def minimize(
     """Minimises a function of a batch of configurations.
 
     Args:
-        objective: {name: values [P]} -> losses [P]; inactive values are NaN (numbers) or None, and a loss that is not finite is a
-            failure. With a scheduler it is also given epochs [P].
+        objective: {name: values [P]} -> what is minimised [P]; inactive values are NaN (numbers) or None, and a value that is not
+            finite is a failure. With a scheduler it is also given epochs [P].
         space: named ranges and constants, any names, or the path of a TOML file of them.
         search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
             scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations, or a factory of `dims`.
         start: configurations to look at first.
-        scheduler: where the objective has fidelities; a named method without one has 81.
+        scheduler: one that was made, or a name, where the objective has fidelities; a named method without one has 81.
         trials: how many; None for all of a grid or list, else a scheduler's brackets, else 64.
         batch: the most points asked for at once; where None, what the search learns well from.
         seed: names all randomness.
@@ -61,35 +62,41 @@ def minimize(
         An Outcome: `best`, `trials`.
 
     Raises:
-        ValueError: anything that can be wrong with the arguments, or losses of another shape.
+        ValueError: anything that can be wrong with the arguments, or values of another shape.
         RunError: a run folder that is in use, cannot be written, or was made by other arguments.
 
     Example:
         >>> from hpjax import Uniform
         >>> found = minimize(lambda point: (point["x"] - 1) ** 2, {"x": Uniform(-5.0, 5.0)}, search="cmaes", trials=120)
-        >>> found.best["loss"] < 1e-3
+        >>> found.best["objective"] < 1e-3
         True
     """
-    check(trials=trials, batch=batch, levels=levels, stop=stop)
+    check(trials=trials, batch=batch, levels=levels, stop=stop, seed=seed, watch=watch)
+    if not callable(objective):
+        raise ValueError(f"objective must be a function of a batch of configurations, got {objective!r:.80}")  # fmt: skip
     space = space if isinstance(space, Space) else Space.load(space)
+    if not space.dims and trials is None and not isinstance(search, (list, tuple)):
+        raise ValueError(
+            "nothing varies in the space; give ranges, such as Uniform(0, 1), or say by trials=... how often the function is called"
+        )
     scheduled = scheduler is not None
-    scheduler = as_scheduler(search, scheduler, 81)
+    scheduler = as_scheduler(search, scheduler, trials=trials, default=81)
     fidelities = scheduled or scheduler.settings["name"] != "full"
     limits = dict(stop or {})
     settings = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,
         "search": search if isinstance(search, (str, list, tuple)) else None,
-        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": seed, "minimize": "loss",
-        "levels": levels, "batch": batch,
+        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": int(seed),
+        "minimize": "objective", "fidelities": fidelities, "levels": levels, "batch": batch,
         "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
     }  # fmt: skip
     made = part(settings, space, search, scheduler)
     width = batch or made.searcher.batch or 2**20
-    ledger = Ledger(out, resume=resume)
+    ledger = Ledger(out, resume=resume, settings=settings)
     try:
-        if ledger.folder is not None and not resume:
-            records.write_json(ledger.folder / "run.json", settings)
-        ledger.put(plan_record(space, seed, width, scheduler, {}))
+        if resume and ledger.plan is not None and ledger.folder is not None:
+            records.unchanged(settings, ledger.plan, ledger.folder / "run.json")
+        ledger.put(plan_record(settings, width, scheduler, {}))
         carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
         study.run(
             made.searcher, scheduler, space.dims, study.Fulfil(carry_out), ledger, made.stop, seed=seed, batch=width,
@@ -104,15 +111,25 @@ def evaluate(
     objective: Objective, space: Space, fidelities: bool, gradient: Objective | None, order
 ) -> Report:
     """An order, carried out by an objective."""
-    columns = {name: _numbers(values) for name, values in space.decode(order.unit).items()}
+    decoded = space.decode(order.unit)
+    columns = {name: _numbers(values) for name, values in decoded.items()}
     given = (columns, order.epochs) if fidelities else (columns,)
-    loss = np.asarray(objective(*given), np.float64)
-    if loss.shape != (len(order.trial),):
+    returned = objective(*given)
+    try:
+        value = np.asarray(returned)
+        if value.dtype.kind == "c":
+            raise TypeError
+        value = value.astype(np.float64)
+    except (TypeError, ValueError):
         raise ValueError(
-            f"the objective must return one loss for each of {len(order.trial)} configurations, got shape {loss.shape}"
+            f"the objective must return real numbers [P], got {returned!r:.80}"
+        ) from None
+    if value.shape != (len(order.trial),):
+        raise ValueError(
+            f"the objective is given a batch and must return one value for each of its {len(order.trial)} configurations, got shape {value.shape}"
         )
     if not order.grad:
-        return Report(loss)
+        return Report(value)
     if gradient is None:
         raise ValueError("this search wants gradients; give minimize(..., gradient=...)")
     found = gradient(*given)
@@ -124,7 +141,7 @@ def evaluate(
             raise ValueError(
                 f"the gradient has no {name!r}; give d loss / d {name} for every point"
             )
-    return Report(loss, grad=slopes)
+    return Report(value, grad=slopes)
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

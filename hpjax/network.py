@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from hpjax import catalogue, devices, metrics, net, plan, train
-from hpjax.assemble import as_space
 from hpjax.catalogue import Target
 from hpjax.hypergrad import Learned
 from hpjax.population import Population
+from hpjax.resolve import as_space
 from hpjax.schedulers import Order
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
@@ -103,7 +103,7 @@ def follow(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Network:
     """A trained network that takes examples as the task has them.
 
@@ -121,15 +121,20 @@ class Network:
     stats: Any
     standards: tuple
 
-    def outputs(self, x) -> np.ndarray:
+    def __repr__(self) -> str:
+        shape = "-".join(map(str, self.spec.sizes))
+        return f"<Network {shape} {'/'.join(self.spec.activations)} of {self.task.name}, {self.spec.weights} weights>"
+
+    def outputs(self, x: Any) -> np.ndarray:
         """The network's outputs [N C] for examples [N F]: probabilities, or standardised numbers.
 
+        Args:
+            x: an array with the task's columns, or a table that has them by name, in any order.
+
         Raises:
-            ValueError: another number of features.
+            ValueError: another number of features, or other columns.
         """
-        x = np.asarray(x, np.float64)
-        if x.ndim != 2 or x.shape[1] != self.spec.inputs:
-            raise ValueError(f"the network takes [N {self.spec.inputs}] features, got {x.shape}")
+        x = self.task.columns(x)
         shift, scale, _, _ = self.standards
         dtype = np.dtype(self.spec.dtype)
         with jax.enable_x64(dtype == np.float64):
@@ -142,7 +147,7 @@ class Network:
             )
             return np.asarray(net.output(z, self.spec))
 
-    def predict_proba(self, x) -> np.ndarray:
+    def predict_proba(self, x: Any) -> np.ndarray:
         """Probabilities [N C] of the classes.
 
         Raises:
@@ -155,7 +160,7 @@ class Network:
         p = self.outputs(x)
         return np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
 
-    def predict(self, x) -> np.ndarray:
+    def predict(self, x: Any) -> np.ndarray:
         """Classes [N] as the task was given them, or numbers [N] or [N C]."""
         if self.task.classes:
             return np.array(self.task.values)[self.predict_proba(x).argmax(1)]
@@ -163,7 +168,7 @@ class Network:
         y = self.outputs(x) / scale + shift
         return y[:, 0] if self.task.y.ndim == 1 else y
 
-    def score(self, x, y) -> float:
+    def score(self, x: Any, y: Any) -> float:
         """Accuracy, or R^2 for numbers, as scikit-learn's estimators score."""
         found = metrics.table(np.asarray(y), self.predict(x), self.task.classes)
         return found["accuracy"] if self.task.classes else found["r2"]

@@ -2,6 +2,8 @@
 
 A program costs about a second to compile; a padded one does more arithmetic than its networks need. The plan trades one
 for the other by a small cost model of constants, never of timings, so that equal studies have equal plans.
+
+This file is long because programs are chosen, widened and assigned here.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +46,29 @@ class Program(NamedTuple):
     def width(self) -> int:
         """Networks in a block."""
         return self.chunk * self.chunks * self.devices
+
+
+def written(program: Program) -> dict:
+    """A program as the ledger's plan keeps it: what of its shape is not the default, and its block."""
+    plain = Spec(program.spec.inputs, program.spec.outputs)
+    shape = dataclasses.asdict(program.spec)
+    named = {n: v for n, v in shape.items() if n in ("inputs", "outputs") or v != getattr(plain, n)}
+    return {"spec": named, "chunk": program.chunk, "chunks": program.chunks}
+
+
+def read(entry: Mapping, made: int, devices: int) -> Program:
+    """A program that a ledger's plan keeps, for as many networks in a block on another number of devices.
+
+    Args:
+        entry: as `written` makes it.
+        made: devices that the plan was made for.
+        devices: there are here.
+    """
+    shape: dict[str, Any] = {
+        n: tuple(v) if isinstance(v, list) else v for n, v in entry["spec"].items()
+    }
+    chunks = -(-entry["chunks"] * made // devices)
+    return Program(Spec(**shape), entry["chunk"], chunks, devices)
 
 
 class Load(NamedTuple):

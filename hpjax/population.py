@@ -13,8 +13,7 @@ This file is long because everything that knows of a population axis is in it.
 from __future__ import annotations
 
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from hpjax.catalogue import Target
 from hpjax.devices import devices, exhausted, warn
 from hpjax.net import cast, draws
 from hpjax.plan import Load, Program
+from hpjax.records import checkpoint
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
 
@@ -153,6 +153,8 @@ class Population:
         found: devices, all of them where None.
         cache: path of the checkpoint to revive networks from after a resume.
         say: shown warnings.
+        listen: told ("compile"), ("compiled", seconds=) and ("block", seconds=, work=, networks=), where work is what the plan
+            predicts for the block, in seconds.
     """
 
     def __init__(
@@ -160,9 +162,10 @@ class Population:
         repeats: int = 1, seeds: tuple[int, ...] = (0,), cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
         score_every: int = 1, gradients: str = "explicit", found: list | None = None,
         cache: Path | None = None, say: Callable[[str], None] = warn,
+        listen: Callable[..., None] = lambda what, **facts: None,
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
-        self.programs, self.planned = list(programs), len(programs)
+        self.adopt(programs)
         self.repeats, self.seeds, self.cohort = repeats, seeds, cohort
         self.score_every, self.gradients = score_every, gradients
         self.folds = len(examples.folds) // len(seeds)
@@ -170,7 +173,7 @@ class Population:
         self.rows = -(-target.fidelity // score_every)
         self.found = devices(say) if found is None else found
         self.mesh = Mesh(np.array(self.found), ("device",), axis_types=(AxisType.Auto,))
-        self.say = say
+        self.say, self.listen = say, listen
         self.compiled: dict[int, Compiled] = {}
         self.pools: dict[int, Pool] = {}
         self.data: dict[tuple, object] = {}
@@ -184,6 +187,10 @@ class Population:
         self.networks_trained = 0
         self.probed: dict[int, int] = {}  # program -> chunk found on an accelerator
         self.normals: dict[tuple, np.ndarray] = {}  # (group of all seeds, fresh seed) -> flat draw
+
+    def adopt(self, programs: Sequence[Program]) -> None:
+        """Takes a plan's programs; shapes that they do not cover get programs of their own, behind these."""
+        self.programs, self.planned = list(programs), len(programs)
 
     # --- orders ---
     def carry_out(self, order: Order) -> Results:
@@ -243,17 +250,16 @@ class Population:
         if self.cache is None or not self.cache.exists():
             return 0
         try:
-            with open(self.cache, "rb") as file, np.load(file, allow_pickle=False) as saved:
-                arrays = dict(saved)
-            orders = int(arrays.pop("orders"))
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as fault:
+            arrays = checkpoint.verified(self.cache)
+            orders, behind = int(arrays.pop("orders")), arrays.pop("behind")
+        except checkpoint.FAULTS as fault:
             self.say(
-                f"hpjax: {self.cache.name} is broken ({fault}); its networks are trained again"
+                f"hpjax: {self.cache.name} is broken ({fault!s:.100}); its networks are trained again"
             )
             return 0
-        if orders > len(self.history):
+        if orders > len(self.history) or not np.array_equal(behind, self._behind(orders)):
             self.say(
-                f"hpjax: {self.cache.name} is ahead of the ledger; its networks are trained again"
+                f"hpjax: {self.cache.name} does not belong to this ledger; its networks are trained again"
             )
             return 0
         for name in [name for name in arrays if name.endswith("_trials")]:
@@ -304,6 +310,7 @@ class Population:
             return self.compiled[number]
         program = self.programs[number]
         started = time.perf_counter()
+        self.listen("compile")
         trainer, data = self.trainer(program.spec), self.device_data(program.spec)
         lead = (program.chunks * program.devices, program.chunk)
         scalar = {
@@ -323,7 +330,9 @@ class Population:
         normal = np.zeros((lead[0], draws(program.spec)), program.spec.dtype)
         arguments = (data, empty, wide, *each, normal)
         call = jax.jit(block_function(program, trainer, self.mesh)).lower(*arguments).compile()
-        self.compile_seconds += time.perf_counter() - started
+        elapsed = time.perf_counter() - started
+        self.compile_seconds += elapsed
+        self.listen("compiled", seconds=elapsed)
         self.compiled[number] = Compiled(program, call, empty, data)
         if number not in self.pools:
             self.pools[number] = Pool(jax.tree.leaves(one), self.groups)
@@ -398,18 +407,20 @@ class Population:
             reached=np.zeros(lead, np.int64), kept=np.zeros(lead, np.int64), curves=np.full((*lead, self.rows, 4), nan, np.float32),
             failed=np.zeros(count, bool), seconds=np.zeros(count),
         )  # fmt: skip
+        # a network that did not fit in memory leaves none to go on from
+        results.failed[:] = [s >= 0 and s not in self.home for s in order.source.tolist()]
         jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
         for group in catalogue.split(self.space.decode(order.unit), self.target):
             number = self._program_of(group.spec)
             wide = plan.member(self.programs[number].spec, group.spec, group.config)
-            jobs.setdefault(number, []).append((group.rows, wide))
+            there = ~results.failed[group.rows]
+            wide = {name: leaf[there] for name, leaf in wide.items()}
+            jobs.setdefault(number, []).append((group.rows[there], wide))
             for source in order.source[group.rows].tolist():
-                if source >= 0 and self.home[source] != number:
+                if self.home.get(source, number) != number:
                     raise ValueError(f"the network of trial {source} has another shape than the trial that goes on from it; a scheduler may not move structural hyperparameters")  # fmt: skip
         sources = self._snapshot(order)
-        begins = np.array(
-            [self.age[source] if source >= 0 else 0 for source in order.source.tolist()]
-        )
+        begins = np.array([self.age.get(source, 0) for source in order.source.tolist()])
         for number in sorted(jobs):
             rows = np.concatenate([rows for rows, _ in jobs[number]])
             configs = [config for _, config in jobs[number]]
@@ -477,7 +488,7 @@ class Population:
         """Copies of networks that others go on from: all sources are read before any is overwritten."""
         taken = order.source[(order.source >= 0) & (order.source != order.trial)]
         found = {}
-        for trial in set(taken.tolist()):
+        for trial in set(taken.tolist()) & set(self.home):
             pool = self.pools[self.home[trial]]
             found[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
         return found
@@ -518,6 +529,8 @@ class Population:
         program, pool = compiled.program, self.pools[number]
         table = self._chunks(program, order, rows, begins, left)
         places = program.chunks * program.devices
+        one_epoch = self.load._replace(epochs=1)
+        epoch_seconds = plan.seconds(program.spec, program.width, one_epoch, program.devices, program.chunk)  # fmt: skip
         spread = np.arange(places).reshape(program.chunks, program.devices).T.ravel().argsort()
         treedef = jax.tree.structure(compiled.empty)
         for start in range(0, len(table), places):
@@ -550,6 +563,8 @@ class Population:
             curve = np.asarray(curve)
             elapsed = time.perf_counter() - begun
             self.run_seconds += elapsed
+            work = epoch_seconds * float((until - begin).max())
+            self.listen("block", seconds=elapsed, work=work, networks=int(real.sum()))
             spot, g = local[real], np.broadcast_to(own[:, None], real.shape)[real]
             trained = np.maximum(np.broadcast_to((until - begin)[:, None], real.shape)[real], 1)
             np.add.at(results.seconds, rows[spot], elapsed * trained / trained.sum())
@@ -646,9 +661,10 @@ class Population:
         leaves = [leaf[pool.slot[trial]] for leaf in pool.leaves]
         return jax.tree.unflatten(jax.tree.structure(self.compiled[number].empty), leaves)
 
-    def checkpoint(self) -> dict[str, np.ndarray]:
+    def saved(self) -> dict[str, np.ndarray]:
         """Arrays from which `_load` makes the live networks again."""
-        arrays = {"orders": np.array(len(self.history))}
+        orders = len(self.history)
+        arrays = {"orders": np.array(orders), "behind": self._behind(orders)}
         for number, pool in self.pools.items():
             if pool.slot:
                 trials = sorted(pool.slot)
@@ -657,4 +673,13 @@ class Population:
                 arrays[f"p{number}_ages"] = np.array([self.age[trial] for trial in trials])
                 for i, leaf in enumerate(pool.leaves):
                     arrays[f"p{number}_{i}"] = leaf[slots]
-        return arrays
+        return checkpoint.signed(arrays)
+
+    def _behind(self, orders: int) -> np.ndarray:
+        """What tells the first orders of this study from those of another."""
+        columns = ("trial", "unit", "source", "epochs")
+        return checkpoint.digest(
+            (name, np.asarray(getattr(order, name)))
+            for order in self.history[:orders]
+            for name in columns
+        )

@@ -105,9 +105,11 @@ def figures(result: Outcome, folder: Path) -> list[Path]:
 
 def _trials(result: Outcome, folder: Path) -> list[Path]:
     """Parallel coordinates, slices, importance, partial dependence and a contour."""
-    space, told, unit = result.space, result.table["told"], result.table["unit"]
+    space, told, unit = result.space, result.table["objective"], result.table["unit"]
     values, kinds = drawn_values(space, unit), scales(space)
-    label = f"validation {result.settings['minimize']}" if isinstance(result, Result) else "loss"
+    label = (
+        f"validation {result.settings['minimize']}" if isinstance(result, Result) else "objective"
+    )
     finite = np.flatnonzero(np.isfinite(told))
     if not len(finite):
         return []
@@ -210,11 +212,11 @@ def _rungs(result: Result, folder: Path) -> list[Path]:
 def _pareto(result: Result, folder: Path) -> list[Path]:
     """Loss against what a network costs: its parameters, and its seconds."""
     trials = result.trials
-    ok = (trials["status"] == "OK") & np.isfinite(trials["loss"])
+    ok = (trials["status"] == "OK") & np.isfinite(trials["objective"])
     if ok.sum() < 2:
         return []
     figure, axes = plots.figure(1, 2, width=plots.WIDE)
-    told = result.table["told"][ok.to_numpy()]
+    told = result.table["objective"][ok.to_numpy()]
     for ax, column, label in zip(axes, ("parameters", "seconds"), ("parameters", "seconds of the devices")):  # fmt: skip
         cost = trials.loc[ok, column].to_numpy(float)
         if np.isfinite(cost).all():
@@ -234,7 +236,7 @@ def _lineage(result: Outcome, folder: Path) -> list[Path]:
     own = [record for record in reports if record["trial"] == group]
     steps = np.array([record["epochs"][0] for record in own])
     sources = np.array([record["source"] for record in own])
-    losses = np.array([records.numbers(record["loss"], np.nan) for record in own])
+    losses = np.array([records.numbers(record["objective"], np.nan) for record in own])
     names = [
         name for i, name in enumerate(result.space.names)
         if len({point[i] for _, _, point in line}) > 1 and not isinstance(result.space.ranges[name], Choice)

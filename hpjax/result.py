@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,41 +23,49 @@ class Outcome:
     """What a study found, networks or not.
 
     Attributes:
-        best: the best trial at full fidelity: {"trial", "config", "loss", "epochs"}; "trial" is None if none.
-        trials: a pandas table, a row per trial: its hyperparameters, loss, epochs, status.
+        best: the best trial at full fidelity: {"trial", "config", "objective"}, and "epochs" where there are any; "trial" is None
+            if none.
+        trials: a pandas table, a row per trial: its hyperparameters, objective, epochs where there are any, status.
         stopped: why the study ended: "done", "epochs", "seconds" or "rounds".
         folder: the run folder, or None.
     """
 
-    columns: tuple[str, ...] = ("loss", "epochs", "status")
-
-    def __init__(self, kept, space: Space, settings: dict, folder=None, times=None):
+    def __init__(
+        self, kept: list[dict], space: Space, settings: dict, folder: Path | None = None,
+        times: list[dict] | None = None,
+    ):  # fmt: skip
         self.records, self.space, self.settings, self.folder = kept, space, settings, folder
         self.fidelity = from_settings(settings["scheduler"]).fidelity
         self.table = records.summarise(kept, len(space.dims), self.fidelity)
         self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
+        self.fidelities = settings.get("fidelities", True)  # a function may have none
         ends = [record for record in kept if record["kind"] == "stop"]
         self.stopped = ends[-1]["why"] if ends else "interrupted"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the table of trials says of each, beside its hyperparameters."""
+        return ("objective", *(("epochs",) if self.fidelities else ()), "status")
 
     @functools.cached_property
     def ranking(self) -> np.ndarray:
         """Trials that reached full fidelity without failing [m], the best first."""
-        told = np.where(self.table["status"] == "OK", self.table["told"], np.inf)
-        order = np.argsort(told, kind="stable")
-        return order[np.isfinite(told[order])]
+        value = np.where(self.table["status"] == "OK", self.table["objective"], np.inf)
+        order = np.argsort(value, kind="stable")
+        return order[np.isfinite(value[order])]
 
     @functools.cached_property
     def best(self) -> dict:
         """The best trial at full fidelity."""
         if not len(self.ranking):
-            return {"trial": None, "config": {}, "loss": np.inf, "epochs": 0}
+            return {"trial": None, "config": {}, "objective": np.inf} | ({"epochs": 0} if self.fidelities else {})  # fmt: skip
         trial = int(self.ranking[0])
-        return {
+        found = {
             "trial": trial,
             "config": self.config(trial),
-            "loss": float(self.table["loss"][trial]),
-            "epochs": int(self.table["epochs"][trial]),
+            "objective": float(self.table["objective"][trial]),
         }
+        return found | ({"epochs": int(self.table["epochs"][trial])} if self.fidelities else {})
 
     def config(self, trial: int) -> dict:
         """A trial's hyperparameters as searched, inactive ones left out."""
@@ -139,13 +149,14 @@ class Result(Outcome):
     """What a study of networks found.
 
     Attributes:
-        best: the best trial at full fidelity: {"trial", "config", "loss", "error", "epochs"}; "trial" is None if none.
-        trials: a pandas table, a row per trial: its hyperparameters, loss, error, train, epochs, parameters, seconds (of the
-            devices), diverged, status.
-        curves: a pandas table of learning curves: trial, epoch, train, loss, error.
+        best: the best trial at full fidelity: {"trial", "config", "objective", "loss", "error", "epochs"}; "trial" is None if none.
+        trials: a pandas table, a row per trial: its hyperparameters, objective (which of loss and error was minimised), loss, error,
+            train, epochs, parameters, seconds (of the devices), diverged, status.
+        curves: a pandas table of learning curves: trial, epoch, objective, train, loss, error.
     """
 
     columns: tuple[str, ...] = (
+        "objective",
         "loss",
         "error",
         "train",
@@ -157,26 +168,45 @@ class Result(Outcome):
     )
 
     def __init__(
-        self, kept, curves, space: Space, task: Task, settings: dict, folder=None, trained=None, times=None
+        self, kept: list[dict], curves: Sequence[np.ndarray | None], space: Space, task: Callable[[], Task], settings: dict,
+        folder: Path | None = None, trained: Any = None, times: list[dict] | None = None,
     ):  # fmt: skip
         super().__init__(kept, space, settings, folder, times)
-        self.task = task
+        self._load_task = task
         self.trained = trained  # the Population, where this process trained it
         self._curves = curves
-        self.table |= {"seconds": records.seconds(kept, self.times, len(self.table["told"]))}
+        self.table |= {"seconds": records.seconds(kept, self.times, len(self.table["objective"]))}
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """What the study was made on; read again where this process did not train."""
+        return self._load_task()
+
+    @property
+    def name(self) -> str:
+        """Of the task, for titles; without reading it."""
+        if "task" in self.__dict__ or self.settings["task"] is None:
+            return self.task.name
+        return Path(self.settings["task"]).stem
 
     @functools.cached_property
     def best(self) -> dict:
         """The best trial at full fidelity."""
         found = super().best
-        error = np.nan if found["trial"] is None else float(self.table["error"][found["trial"]])
-        return found | {"error": error}
+        at = found["trial"]
+        of = lambda name: np.nan if at is None else float(self.table[name][at])
+        return found | {"loss": of("loss"), "error": of("error")}
 
     @functools.cached_property
     def trials(self) -> pandas.DataFrame:
         """A row per trial."""
-        goal = catalogue.Target(self.task.inputs, self.task.outputs, self.task.loss, self.fidelity)
-        weights = np.zeros(len(self.table["told"]), np.int64)
+        plan = self.records[0] if self.records else {}
+        if "target" in plan:
+            goal = catalogue.Target(**plan["target"])
+        else:
+            task = self.task
+            goal = catalogue.Target(task.inputs, task.outputs, task.loss, self.fidelity)
+        weights = np.zeros(len(self.table["objective"]), np.int64)
         for group in catalogue.split(self.space.decode(self.table["unit"]), goal):
             weights[group.rows] = group.spec.weights
         self.table |= {"parameters": weights}
@@ -189,7 +219,7 @@ class Result(Outcome):
 
         parts = []
         for number, record in records.reports(self.records):
-            curve = self._curves(number)
+            curve = self._curves[number]
             if curve is not None:
                 trial = np.repeat(np.array(record["trial"], int), curve.shape[1])
                 flat = curve.reshape(-1, 4)
@@ -200,6 +230,7 @@ class Result(Outcome):
         table = table.astype({"trial": int, "epoch": int}).drop_duplicates(
             ["trial", "epoch"], keep="last"
         )
+        table.insert(2, "objective", table[self.settings["minimize"]])
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
 
     def refit(self, trial: int | None = None, seed: int | None = None) -> Network:

@@ -1,4 +1,4 @@
-"""The loop: ask, order, report, tell, record. It is handed `fulfil`; it never trains.
+"""The loop: propose, dispatch, record, stop. It is handed `fulfil`; it never trains.
 
 `play` is one study as a generator of orders, `run` carries them out one by one, and `together` lets several studies wait for
 each other, so that their orders become one.
@@ -8,26 +8,30 @@ This file is long because one study and several at once share the loop.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax import contracts
+from hpjax.contracts import Trials
 from hpjax.records import Ledger, RunError, numbers
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Searcher, Told
 
 SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
+# fields of a report's record that say which order it answers
+ORDERED = ("kind", "trial", "source", "epochs", "seed", "unit")
 
 
 class Report(NamedTuple):
     """What comes back from an order, n rows."""
 
-    loss: np.ndarray  # [n] what is minimised; not finite where it failed
-    columns: dict[
-        str, np.ndarray
-    ] = {}  # [n] others to record: error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
+    objective: np.ndarray  # [n] what is minimised; not finite where it failed
+    # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
+    columns: dict[str, np.ndarray] = {}
     curves: np.ndarray | None = None  # [n rows 4]
     grad: np.ndarray | None = None  # [n D]
     seconds: np.ndarray | None = None  # [n] that each trial took of the devices
@@ -39,7 +43,7 @@ class Stop(NamedTuple):
     trials: int | None = None
     epochs: int | None = None  # summed over trials
     seconds: float | None = None  # recorded as not deterministic
-    rounds: int | None = None  # reports at full fidelity in a row without a better loss
+    rounds: int | None = None  # reports at full fidelity in a row without a better objective
 
 
 class Progress(NamedTuple):
@@ -51,6 +55,8 @@ class Progress(NamedTuple):
     incumbent: float
     best: int  # trial number, -1 for none
     seconds: float
+    until: int = 0  # epoch that the last order trained until
+    total: int | None = None  # trials that the study may have
 
 
 def _nobody(order: Order) -> Report:
@@ -61,11 +67,46 @@ class Fulfil(NamedTuple):
     """The population, as the loop sees it."""
 
     carry_out: Callable[[Order], Report] = _nobody
-    recall: Callable[[Order], None] = lambda order: (
-        None
-    )  # an order that was carried out before a resume
+    # an order that was carried out before a resume
+    recall: Callable[[Order], None] = lambda order: None
     release: Callable[[np.ndarray], None] = lambda trials: None  # these trials are finished
     save: Callable[[], None] = lambda: None  # a moment to write a checkpoint
+
+
+class Setting(NamedTuple):
+    """What a study is made of; arguments of `play`."""
+
+    search: Searcher
+    scheduler: Scheduler
+    dims: tuple[Dim, ...]
+    ledger: Ledger
+    stop: Stop
+    seed: int
+    batch: int
+
+
+@dataclasses.dataclass
+class State:
+    """How far a study is."""
+
+    searching: Any
+    scheduling: Any
+    trials: Trials
+    limit: float  # trials, as long as it holds
+    spent: int = 0  # epochs
+    finished: int = 0
+    started: int = 0  # trials that were ever in an order
+    orders: int = 0  # asked of the scheduler
+    reports: int = 0
+    charge: int = (
+        0  # most epochs that a trial was charged at once, where that is not what it trained
+    )
+    incumbent: float = np.inf
+    best: int = -1
+    waited: int = 0  # reports at full fidelity without gain
+    closed: bool = False  # the scheduler was told that no more trials come for now
+    cut: bool = False  # the limit of trials made an ask or a bracket smaller
+    why: str = "done"
 
 
 def play(
@@ -78,7 +119,9 @@ def play(
     *,
     seed: int = 0,
     batch: int = 2**20,
+    more: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Generator[Order, Report, None]:
     """A study, step by step: yields the orders that are to be carried out, and is sent their reports.
 
@@ -91,125 +134,233 @@ def play(
         stop: limits.
         seed: names the randomness of asks.
         batch: the most trials asked for at once.
+        more: trials that the study goes on to have, once its limit is reached.
         watch: shown progress after every report.
+        say: told where a study that goes on differs from one that was asked for as many at once.
 
     Raises:
         RunError: a replay that does not come out the same, or a ledger that cannot be written.
+        ValueError: a search or a scheduler that hands over what cannot be.
     """
     begun = time.monotonic()
-    searching, scheduling = search.init((seed, SEARCH)), scheduler.init(dims)
-    asked = finished = spent = round_ = report_number = waited = started = charge = 0
-    incumbent, best = np.inf, -1
-    points = np.zeros((0, len(dims)))  # [asked D] where each trial stands now
-    age = np.zeros(0, np.int64)  # [asked] epochs behind each trial
-    closed = False
-    limit = stop.trials if stop.trials is not None else np.inf
-    why = "done"
+    setting = Setting(search, scheduler, dims, ledger, stop, seed, batch)
+    state = State(
+        search.init((seed, SEARCH)), scheduler.init(dims), Trials(len(dims)), _limit(ledger, stop)
+    )
     while True:
-        room, fidelity = scheduler.room(scheduling)
-        wanted = min(room, batch, limit - asked)
-        if stop.epochs is not None:  # no more than the epochs allow, counting those who wait
-            each = (
-                max(scheduler.fidelity, charge) if room >= UNBOUNDED else fidelity
-            )  # who may all live to the end
-            rest = stop.epochs - spent - (asked - started) * each
-            wanted = min(wanted, -(-rest // each))
-            why = "epochs" if rest <= 0 else why
-        unit = points[:0]
-        if wanted > 0:
-            known = ledger.upcoming("ask")
-            if known is not None and "note" in known:
-                searching = search.hint(searching, known["note"])
-            unit, searching = search.ask(searching, (seed, SEARCH, asked), int(wanted), fidelity)
-            if len(unit):
-                unit = np.asarray(unit, np.float64)
-                note = search.note(searching)
-                record = {"kind": "ask", "first": asked, "unit": unit, "fidelity": fidelity}
-                ledger.put(record | ({"note": note} if note else {}))
-                trials = np.arange(asked, asked + len(unit))
-                scheduling = scheduler.admit(scheduling, trials, unit)
-                asked += len(unit)
-                points = np.concatenate([points, unit])
-                age = np.concatenate([age, np.zeros(len(unit), np.int64)])
-        order, scheduling = scheduler.ask(scheduling, (seed, SCHEDULE, round_))
-        round_ += 1
+        extended = ledger.recorded("more")
+        if extended is not None:
+            state.limit, state.closed, state.why = extended["trials"], False, "done"
+        order = _next(setting, state)
         if order is None:
-            if wanted > 0 and len(unit):  # it waits for more
-                continue
-            if not closed:
-                scheduling, closed = scheduler.close(scheduling), True
-                continue
-            if wanted <= 0 and asked < limit and why == "done":
-                raise RunError("the scheduler has neither room nor an order, though trials remain")
-            break
-        closed = False
-        order = order._replace(grad=search.wants_grad)
-        started = max(started, int(order.trial.max()) + 1)
+            if more is None or state.why != "done" or more <= state.limit:
+                break
+            _extend(setting, state, more, say)
+            continue
         known = ledger.recorded("report")
         if known is not None:
-            loss, report = _same(known, order), None
-            grad = np.asarray(known["grad"], np.float64) if "grad" in known else None
+            report = _recorded(setting, state, known, order)
             fulfil.recall(order)
         else:
             sent = time.monotonic()
             report = yield order
-            value = np.asarray(report.loss, np.float64)
-            loss = np.where(
-                np.isfinite(value), value, np.inf
-            )  # the one place where failure becomes +inf
-            grad = report.grad
             each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
             elapsed = time.monotonic() - sent
-            ledger.time(report=report_number, seconds=elapsed, trials=len(loss), **each)
-        scheduling, done = scheduler.tell(scheduling, order, loss)
-        columns = report.columns if report is not None else known or {}
-        reached = np.asarray(columns.get("reached", order.epochs))
-        told = Told(
-            order.trial,
-            order.unit,
-            loss,
-            np.asarray(order.epochs),
-            np.isin(order.trial, done),
-            grad,
-        )
-        if report is not None:
-            if report.curves is not None:
-                ledger.put_curves(report_number, report.curves)
-            ledger.put(_record(order, loss, report, done, points))
-        searching = search.tell(searching, told)
-        report_number += 1
-        behind = np.where(order.source >= 0, age[np.maximum(order.source, 0)], 0)
-        charged = np.asarray(columns.get("cost", np.maximum(reached - behind, 0)))
-        spent += int(charged.sum())
-        if "cost" in columns:
-            charge = int(np.max(charged))
-        age[order.trial], points[order.trial] = reached, order.unit
+            ledger.time(report=state.reports, seconds=elapsed, trials=len(order.trial), **each)
+        done = _absorb(setting, state, order, report, known)
         fulfil.release(done)
-        finished += len(done)
-        full = np.asarray(order.epochs) >= scheduler.fidelity
-        lowest = np.where(full, loss, np.inf)
-        at = int(np.argmin(lowest)) if len(loss) else 0
-        gained = len(loss) > 0 and lowest[at] < incumbent
-        if gained:
-            incumbent, best = float(lowest[at]), int(order.trial[at])
-        waited = 0 if gained else waited + bool(full.any())  # lower rungs cannot gain
         if not ledger.replaying:
             fulfil.save()
         seconds = time.monotonic() - begun
-        watch(Progress(asked, finished, spent, incumbent, best, seconds))
-        ended = ledger.recorded("stop")
-        if ended is not None:
+        watch(
+            Progress(
+                state.trials.count, state.finished, state.spent, state.incumbent, state.best, seconds,
+                int(np.max(order.epochs)), None if np.isinf(state.limit) else int(state.limit),
+            )
+        )  # fmt: skip
+        if more is None and ledger.recorded("stop") is not None:
             return
-        if stop.epochs is not None and spent >= stop.epochs:
-            why = "epochs"
-        elif stop.rounds is not None and waited >= stop.rounds:
-            why = "rounds"
-        elif stop.seconds is not None and seconds >= stop.seconds and not ledger.replaying:
-            why = "seconds"
-        if why in ("rounds", "seconds") or (stop.epochs is not None and spent >= stop.epochs):
+        if _stopped(setting, state, seconds):
             break
     if ledger.recorded("stop") is None:
-        ledger.put({"kind": "stop", "why": why, "deterministic": why != "seconds"})
+        limit = None if np.isinf(state.limit) else int(state.limit)
+        deterministic = state.why != "seconds"
+        ledger.put({"kind": "stop", "why": state.why, "deterministic": deterministic, "trials": limit})  # fmt: skip
+
+
+def _limit(ledger: Ledger, stop: Stop) -> float:
+    """The trials that a study may have at first; a ledger knows it better than settings that were raised since."""
+    first = stop.trials
+    if ledger.ended:
+        first = ledger.records[-1].get("trials")
+    for record in ledger.records:
+        if record["kind"] == "more":
+            first = record["before"]
+            break
+    return np.inf if first is None else first
+
+
+def _wanted(setting: Setting, state: State) -> tuple[int, int, int]:
+    """How many trials are asked for now, how many would be without a limit of them, and at which fidelity they start."""
+    room, fidelity = setting.scheduler.room(state.scheduling)
+    natural = min(room, setting.batch)
+    if setting.stop.epochs is not None:  # no more than the epochs allow, counting those who wait
+        # who may all live to the end
+        each = max(setting.scheduler.fidelity, state.charge) if room >= UNBOUNDED else fidelity
+        waiting = state.trials.count - state.started
+        rest = setting.stop.epochs - state.spent - waiting * each
+        natural = min(natural, -(-rest // each))
+        state.why = "epochs" if rest <= 0 else state.why
+    return int(min(natural, state.limit - state.trials.count)), natural, fidelity
+
+
+def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
+    """Asks the search for trials, records them and hands them to the scheduler; returns how many came."""
+    search, ledger, first = setting.search, setting.ledger, state.trials.count
+    known = ledger.upcoming("ask")
+    if known is not None and "note" in known:
+        state.searching = search.hint(state.searching, known["note"])
+    unit, state.searching = search.ask(
+        state.searching, (setting.seed, SEARCH, first), wanted, fidelity
+    )
+    unit = contracts.points(unit, wanted, setting.dims)
+    if not len(unit):
+        return 0
+    note = search.note(state.searching)
+    record = {"kind": "ask", "first": first, "unit": unit, "fidelity": fidelity}
+    ledger.put(record | ({"note": note} if note else {}))
+    state.scheduling = setting.scheduler.admit(state.scheduling, state.trials.add(unit), unit)
+    return len(unit)
+
+
+def _next(setting: Setting, state: State) -> Order | None:
+    """The next order; None where the study is at its end."""
+    while True:
+        wanted, natural, fidelity = _wanted(setting, state)
+        came = 0
+        if wanted > 0:
+            state.cut = state.cut or wanted < natural
+            came = _propose(setting, state, wanted, fidelity)
+        order, state.scheduling = setting.scheduler.ask(
+            state.scheduling, (setting.seed, SCHEDULE, state.orders)
+        )
+        state.orders += 1
+        if order is not None:
+            limited = state.closed and wanted <= 0 < natural
+            state.cut, state.closed = state.cut or limited, False
+            order = contracts.order(order, state.trials, setting.dims, setting.scheduler.fidelity)
+            return order._replace(grad=setting.search.wants_grad)
+        if came:  # the scheduler waits for more
+            continue
+        if not state.closed:
+            state.scheduling, state.closed = setting.scheduler.close(state.scheduling), True
+            continue
+        if wanted <= 0 and state.trials.count < state.limit and state.why == "done":
+            raise RunError("the scheduler has neither room nor an order, though trials remain")
+        return None
+
+
+def _extend(setting: Setting, state: State, more: int, say: Callable[[str], None]) -> None:
+    """Raises the limit of trials of a study that reached it."""
+    before, asked = int(state.limit), state.trials.count
+    if asked < before:
+        raise RunError(
+            f"the search has no more than {asked} trials; it cannot go on to have {more}"
+        )
+    record = {"kind": "more", "before": before, "trials": more} if state.cut else None
+    if state.cut:
+        say(
+            f"hpjax: the last round was cut at {before} trials, so that this ledger differs from that of a study asked for {more} at once"
+        )
+    setting.ledger.reopened(record)
+    if record is None:
+        state.limit, state.closed = more, False
+
+
+def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Report:
+    """The recorded report of an order, after making sure that it is the recorded order."""
+    moved = not np.array_equal(state.trials.unit[order.trial], order.unit)
+    again = _ordered(order, moved)
+    setting.ledger.same({name: known[name] for name in ORDERED if name in known}, again, past=1)
+    columns = {
+        name: numbers(values, np.nan)
+        for name, values in known.items()
+        if name in ("reached", "cost") and values is not None
+    }
+    grad = np.asarray(known["grad"], np.float64) if "grad" in known else None
+    return Report(numbers(known["objective"], np.inf), columns, grad=grad)
+
+
+def _ordered(order: Order, moved: bool) -> dict:
+    """What a report's record says of its order."""
+    record = {"kind": "report", "trial": order.trial, "source": order.source, "epochs": order.epochs}  # fmt: skip
+    if np.any(order.seed):
+        record["seed"] = order.seed
+    if moved:  # by the scheduler
+        record["unit"] = order.unit
+    return record
+
+
+def _absorb(
+    setting: Setting, state: State, order: Order, report: Report, known: dict | None
+) -> np.ndarray:
+    """Records a report and tells it to the scheduler and the search; returns the trials that are finished."""
+    scheduler, ledger, trials = setting.scheduler, setting.ledger, state.trials
+    value = np.asarray(report.objective, np.float64)
+    # the one place where failure becomes +inf
+    objective = np.where(np.isfinite(value), value, np.inf)
+    state.scheduling, done = scheduler.tell(state.scheduling, order, objective)
+    done = contracts.finished(done, order, trials)
+    if known is None:
+        moved = not np.array_equal(trials.unit[order.trial], order.unit)
+        record = _ordered(order, moved) | report.columns
+        record |= {"objective": objective, "finished": np.sort(done)}
+        if report.grad is not None:
+            record["grad"] = report.grad
+        if report.curves is not None:
+            record["curves"] = ledger.put_curves(report.curves)
+        ledger.put(record)
+    else:
+        again = {"kind": "report", "finished": np.sort(done)}
+        ledger.same({name: known[name] for name in again}, again, past=1)
+    told = Told(
+        order.trial, order.unit, objective, order.epochs, np.isin(order.trial, done), report.grad
+    )
+    state.searching = setting.search.tell(state.searching, told)
+    reached = np.asarray(report.columns.get("reached", order.epochs)).astype(np.int64)
+    behind = np.where(order.source >= 0, trials.age[np.maximum(order.source, 0)], 0)
+    charged = np.asarray(report.columns.get("cost", np.maximum(reached - behind, 0)))
+    state.spent += int(charged.sum())
+    if "cost" in report.columns:
+        state.charge = int(np.max(charged))
+    trials.age[order.trial], trials.unit[order.trial] = reached, order.unit
+    trials.reported[order.trial], trials.finished[done] = True, True
+    state.started = max(state.started, int(order.trial.max()) + 1)
+    state.finished += len(done)
+    state.reports += 1
+    full = order.epochs >= scheduler.fidelity
+    lowest = np.where(full, objective, np.inf)
+    at = int(np.argmin(lowest))
+    gained = lowest[at] < state.incumbent
+    if gained:
+        state.incumbent, state.best = float(lowest[at]), int(order.trial[at])
+    # lower rungs cannot gain
+    state.waited = 0 if gained else state.waited + bool(full.any())
+    return done
+
+
+def _stopped(setting: Setting, state: State, seconds: float) -> bool:
+    """Whether a limit other than that of trials ends the study; `why` says which."""
+    stop = setting.stop
+    if stop.epochs is not None and state.spent >= stop.epochs:
+        state.why = "epochs"
+    elif stop.rounds is not None and state.waited >= stop.rounds:
+        state.why = "rounds"
+    elif stop.seconds is not None and seconds >= stop.seconds and not setting.ledger.replaying:
+        state.why = "seconds"
+    else:
+        return False
+    return True
 
 
 def run(
@@ -283,12 +434,12 @@ def parted(report: Report, orders: Sequence[Order]) -> list[Report]:
     """A merged order's report, cut into one for each of the orders."""
     ends = np.cumsum([len(order.trial) for order in orders])[:-1]
     parts = []
-    for rows in np.split(np.arange(len(report.loss)), ends):
+    for rows in np.split(np.arange(len(report.objective)), ends):
         cut = lambda column, rows=rows: None if column is None else column[rows]
         columns = {name: column[rows] for name, column in report.columns.items()}
         parts.append(
             Report(
-                report.loss[rows],
+                report.objective[rows],
                 columns,
                 cut(report.curves),
                 cut(report.grad),
@@ -296,34 +447,3 @@ def parted(report: Report, orders: Sequence[Order]) -> list[Report]:
             )
         )
     return parts
-
-
-def _record(
-    order: Order, loss: np.ndarray, report: Report, done: np.ndarray, points: np.ndarray
-) -> dict:
-    record = {
-        "kind": "report",
-        "trial": order.trial,
-        "source": order.source,
-        "epochs": order.epochs,
-        "loss": loss,
-        "finished": np.sort(done),
-        **report.columns,
-    }
-    if np.any(order.seed):
-        record["seed"] = order.seed
-    if report.grad is not None:
-        record["grad"] = report.grad
-    if not np.array_equal(points[order.trial], order.unit):  # the scheduler moved some
-        record["unit"] = order.unit
-    return record
-
-
-def _same(known: dict, order: Order) -> np.ndarray:
-    """The recorded losses of an order, after making sure that it is the recorded order."""
-    for name in ("trial", "source", "epochs"):
-        if known[name] != np.asarray(getattr(order, name)).tolist():
-            raise RunError(
-                f"the recorded order's {name} did not come out again; was the run made by another version?"
-            )
-    return numbers(known["loss"], np.inf)

@@ -30,6 +30,11 @@ def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
     return {"batch_size": examples} if "batch_size" not in entries and examples < default else {}
 
 
+def data_of(task: Task, settings: Mapping) -> str:
+    """The `data_hash` of a single study on a task."""
+    return data_hash(examples_of(task, tasks.splits(task, settings["folds"], settings["seed"])))
+
+
 def data_hash(examples: Examples) -> str:
     """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
     digest = hashlib.sha256()
@@ -65,6 +70,9 @@ class Training:
         grad: bool = False, minimize: str = "loss",
     ):  # fmt: skip
         self.task, self.repeats, self.seeds, self.say = task, repeats, tuple(seeds), say
+        self.listen: Callable[..., None] = lambda what, **facts: (
+            None
+        )  # told of compiling and blocks
         self.score_every, self.gradients = score_every, gradients
         splits = [split for seed in seeds for split in tasks.splits(task, folds, seed)]
         self.target = Target(task.inputs, task.outputs, task.loss, fidelity)
@@ -148,29 +156,34 @@ class Training:
         return Population(
             self.space, self.target, self.examples, self.programs, self.load, repeats=self.repeats, seeds=self.seeds,
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE], score_every=self.score_every, gradients=self.gradients, found=self.found, cache=cache,
-            say=self.say,
+            say=self.say, listen=lambda what, **facts: self.listen(what, **facts),
         )  # fmt: skip
 
-    def settle(self, trained: Population, recorded: Sequence[Mapping] | None) -> None:
-        """Fixes the widths of blocks: those recorded when the run began, whatever this machine would choose, or measured ones."""
-        if recorded is not None:
-            if len(recorded) == len(trained.programs):
-                trained.programs = [
-                    program._replace(chunk=entry["chunk"], chunks=entry["chunks"])
-                    for program, entry in zip(trained.programs, recorded)
-                ]
-        elif self.load.memory:
-            trained.probe(self.points)
+    def settle(self, trained: Population, recorded: Mapping | None) -> dict:
+        """Fixes programs and the widths of their blocks: as recorded when the run began, whatever this machine would choose.
 
-    def record(self, programs: Sequence[plan.Program]) -> dict:
-        """What the ledger keeps of it."""
+        Args:
+            trained: the population; on an accelerator widths are measured where nothing is recorded.
+            recorded: the first record of the ledger, of a run that is resumed.
+
+        Returns:
+            What the ledger keeps of it.
+        """
+        devices_here = len(self.found)
+        if recorded is None:
+            if self.load.memory:
+                trained.probe(self.points)
+            made, programs = devices_here, [plan.written(p) for p in trained.programs]
+        else:
+            made, programs = recorded["devices"], recorded["programs"]
+            trained.adopt([plan.read(entry, made, devices_here) for entry in programs])
+            if made != devices_here:
+                self.say(
+                    f"hpjax: made on {made} device(s), here are {devices_here}; goes on with the recorded plan, the last digits of losses may differ"
+                )
         return {
-            "data": data_hash(self.examples),
-            "devices": len(self.found),
-            "programs": [
-                {"hidden": p.spec.hidden, "activations": p.spec.activations, "masked": p.spec.masked, "batch_size": p.spec.batch_size, "optimizer": p.spec.optimizer, "chunk": p.chunk, "chunks": p.chunks}
-                for p in programs
-            ],
+            "data": data_hash(self.examples), "target": self.target._asdict(), "rows": trained.rows, "devices": made,
+            "programs": programs,
         }  # fmt: skip
 
     def describe(self) -> list[str]:
@@ -208,6 +221,7 @@ def report_of(results: population.Results, minimize: str) -> Report:
         np.int64
     )
     columns = {
+        "loss": loss,
         "error": error,
         "train": results.train.mean(1),
         "reached": results.reached.max(1),
@@ -218,13 +232,11 @@ def report_of(results: population.Results, minimize: str) -> Report:
         columns["failed"] = results.failed
     if results.cost is not None:
         columns["cost"] = results.cost
-    told = loss if minimize == "loss" else np.where(bad, np.nan, error)
-    if minimize == "error":
-        columns["validation_loss"] = loss
+    objective = loss if minimize == "loss" else np.where(bad, np.nan, error)
     there = np.isfinite(epoch)[
         ..., None
     ]  # networks that early stopping ended leave the mean to the others
     total = np.where(there, results.curves, 0).sum(1)
     curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
     grad = None if results.grad is None else results.grad.mean(1)
-    return Report(told, columns, curves.astype(np.float32), grad, results.seconds)
+    return Report(objective, columns, curves.astype(np.float32), grad, results.seconds)

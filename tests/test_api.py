@@ -27,6 +27,7 @@ def test_a_result_has_best_trials_curves_and_a_network(result):
     assert result.stopped == "done"
     assert list(result.trials.columns) == [
         "learning_rate",
+        "objective",
         "loss",
         "error",
         "train",
@@ -148,14 +149,19 @@ def test_small_data_take_a_small_default_batch():
 def test_a_changed_data_set_does_not_resume(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
-    hpjax.tune(SPACE, (x, y), trials=2, out=tmp_path / "run")
+    run = tmp_path / "run"
+    hpjax.tune(SPACE, (x, y), trials=2, out=run)
+    with pytest.raises(hpjax.RunError, match=r"is not the data that .* was made on"):
+        hpjax.resume(run, task=(x + 1e-3, y))
+    lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "ledger.jsonl").write_bytes(b"".join(lines[:2]))
     with pytest.raises(
         hpjax.RunError, match=r"record 0 \(plan\) did not come out again: data differ"
     ):
-        hpjax.resume(tmp_path / "run", task=(x + 1e-3, y))
+        hpjax.resume(run, task=(x + 1e-3, y))
     assert hpjax.resume(tmp_path / "run", task=(x, y)).stopped == "done"
     with pytest.raises(hpjax.RunError, match="made on arrays; give them again"):
-        hpjax.resume(tmp_path / "run")
+        hpjax.resume(tmp_path / "run").refit()
 
 
 def test_manual_grid_regression_patience_and_float64():
@@ -285,6 +291,8 @@ def test_the_command_line_from_tune_to_show(tmp_path, capsys):
         9,
         "--epochs",
         4,
+        "--scheduler",
+        "halving",
         "--out",
         run,
         "--no-cache",
@@ -292,8 +300,6 @@ def test_the_command_line_from_tune_to_show(tmp_path, capsys):
     assert command("tune", *words) == 0
     said = capsys.readouterr().out
     for word in (
-        "9 trials on iris",
-        "9 until epoch 1",
         "best of 9 trials",
         "accuracy",
         "ledger.jsonl",
@@ -318,7 +324,7 @@ def test_the_command_line_from_tune_to_show(tmp_path, capsys):
         (["tune", "iris", "--space", "none.toml"], "no space file none.toml"),
         (["tune", "iris", "--folds", "99"], "for 99 folds"),
         (["tune", "mnist10k", "--data", "nowhere"], "which is missing"),
-        (["tune", "iris", "--trials", "0"], "networks >= 1"),
+        (["tune", "iris", "--trials", "0"], "trials must be a whole number of at least 1"),
         (["resume", "nowhere"], "no run in nowhere"),
         (["show", "nowhere"], "no run in nowhere"),
     ],

@@ -9,20 +9,24 @@ import hpjax
 
 ROOT = Path(hpjax.__file__).parent
 MAY = {
-    "api": {"devices", "assemble", "result", "study", "population", "space", "schedulers", "records", "tasks", "train"},
-    "compare": {"devices", "api", "analysis", "assemble", "search", "population", "result", "study", "space", "schedulers", "records", "tasks", "training"},
-    "confirm": {"result", "schedulers", "training"},
+    "api": {"devices", "assemble", "resolve", "result", "study", "population", "space", "schedulers", "records", "tasks", "training", "watching"},
+    "compare": {"devices", "api", "analysis", "assemble", "resolve", "search", "population", "result", "study", "space", "schedulers", "records", "tasks", "training", "watching"},
+    "confirm": {"devices", "population", "resolve", "result", "schedulers", "training", "watching"},
     "analysis": set(),
+    "archives": set(),
     "report": {"hypergrad", "analysis", "plots", "records", "compare", "result", "search", "space"},
-    "minimize": {"assemble", "result", "study", "space", "schedulers", "records"},
+    "minimize": {"assemble", "resolve", "result", "study", "space", "schedulers", "records"},
     "result": {"network", "space", "catalogue", "records", "tasks", "metrics", "schedulers"},
-    "network": {"hypergrad", "devices", "assemble", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
-    "assemble": {"training", "train", "methods", "study", "population", "space", "catalogue", "search", "schedulers", "records", "tasks"},
+    "network": {"hypergrad", "devices", "resolve", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "net", "metrics"},
+    "assemble": {"plan", "resolve", "training", "study", "population", "space", "search", "schedulers", "records", "tasks"},
+    "resolve": {"methods", "study", "space", "catalogue", "search", "schedulers", "tasks", "train"},
+    "watching": {"plan", "training"},
     "training": {"slopes", "devices", "study", "population", "space", "catalogue", "tasks", "plan", "train"},
     "methods": {"search", "schedulers"},
-    "study": {"search.base", "schedulers.base", "records"},
+    "study": {"contracts", "search.base", "schedulers.base", "records"},
+    "contracts": {"search.base", "schedulers.base"},
     "slopes": {"devices", "catalogue", "hypergrad", "space", "train"},
-    "population": {"devices", "slopes", "schedulers.base", "space", "plan", "train", "catalogue", "net"},
+    "population": {"devices", "slopes", "schedulers.base", "space", "plan", "train", "catalogue", "net", "records"},
     "plan": {"catalogue"},
     "hypergrad": {"optimizers", "space", "plan", "devices", "train", "net", "catalogue", "tasks"},
     "train": {"net", "backprop", "optimizers", "metrics", "catalogue", "tasks"},
@@ -35,12 +39,12 @@ MAY = {
     "catalogue": set(),
     "devices": set(),
     "search.base": set(),
-    "tasks": set(),
-    "records": set(),
+    "tasks": {"archives"},
+    "records": {"archives"},
     "metrics": set(),
     "plots": set(),
 }  # fmt: skip
-FREE = {"cli", "__init__"}
+FREE = {"cli", "__init__", "__main__"}
 
 
 def imports(path: Path) -> set[str]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import assemble, catalogue, net, plan, train, training
+from hpjax import catalogue, net, plan, resolve, train, training
 from hpjax.catalogue import Target
 from hpjax.population import Population
 from hpjax.schedulers.base import Order
@@ -48,7 +48,7 @@ def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
 
 
 def population(task, folds, space, programs, devices=None, repeats=1):
-    space = assemble.as_space(space)
+    space = resolve.as_space(space)
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     load = plan.Load(
         8,

@@ -56,10 +56,12 @@ def test_hyperband_runs_its_table_and_survivors_go_on():
     for before, after in itertools.pairwise(reports):
         if after["epochs"][0] > before["epochs"][0] and after["source"][0] >= 0:
             assert after["source"] == after["trial"]
-            best = np.argsort(before["loss"], kind="stable")[: len(after["trial"])]
+            best = np.argsort(before["objective"], kind="stable")[: len(after["trial"])]
             assert sorted(np.array(before["trial"])[best]) == after["trial"]
     assert found.best["epochs"] == 81  # best means best at full fidelity
-    assert found.best["loss"] > min(min(r["loss"]) for r in reports)  # which is at one epoch
+    assert found.best["objective"] > min(
+        min(r["objective"]) for r in reports
+    )  # which is at one epoch
 
 
 def test_fresh_hyperband_trains_new_trials_at_every_rung():
@@ -139,7 +141,7 @@ def test_pbt_copies_the_best_and_rescues_the_failed():
     reports, found = orders_of(pbt(8, 8, 2), loss, 8, seed=3)
     assert [r["epochs"][0] for r in reports] == [2, 4, 6, 8]
     first, second = reports[:2]
-    value = np.array([np.inf if v is None else v for v in first["loss"]])
+    value = np.array([np.inf if v is None else v for v in first["objective"]])
     assert np.isinf(value).any()
     rank = np.argsort(value)
     copied = [t for t, s in zip(second["trial"], second["source"]) if s != t]
@@ -149,7 +151,7 @@ def test_pbt_copies_the_best_and_rescues_the_failed():
     kept = [t for t in second["trial"] if t not in copied]
     asked = np.array(found.records[1]["unit"])
     np.testing.assert_array_equal(np.array(second["unit"])[kept], asked[kept])
-    assert found.best["loss"] < np.nanmin(value) + 1e-12
+    assert found.best["objective"] < np.nanmin(value) + 1e-12
 
 
 def test_settings_make_every_scheduler_again():
@@ -234,6 +236,7 @@ def test_the_table_of_brackets_is_said_before_it_runs():
     said = []
     hpjax.tune(SPACE, "iris", search="hyperband", trials=3, say=said.append)
     assert said == [
+        "hpjax: iris: classification, 3 classes: setosa, versicolor, virginica",
         "hpjax: bracket 1: 3 until epoch 2, 1 until epoch 6",
         "hpjax: bracket 2: 2 until epoch 6",
     ]

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -98,6 +99,7 @@ def test_every_search_goes_with_every_scheduler_and_resumes(tmp_path, name, sche
     for cut in (len(lines) // 2, len(lines) - 1):
         folder = tmp_path / str(cut)
         folder.mkdir()
+        shutil.copy(tmp_path / "whole" / "run.json", folder)
         (folder / "ledger.jsonl").write_bytes(b"".join(lines[:cut]))
         again = hpjax.minimize(mixed, MIXED, out=folder, resume=True, **options)
         assert (folder / "ledger.jsonl").read_bytes() == whole
@@ -118,7 +120,7 @@ def test_failures_are_never_the_best_and_stop_nobody(name, scheduler):
     if name == "grid":  # its first 36 points fail
         return
     config = found.best["config"]
-    assert np.isfinite(found.best["loss"])
+    assert np.isfinite(found.best["objective"])
     assert config["depth"] > 1
     assert config["kind"] != "c"
     nothing = hpjax.minimize(lambda *point: np.full(len(point[0]["x"]), np.nan), BOWL, **options)
@@ -132,7 +134,7 @@ def test_finite_spaces_are_used_up_without_a_fault(name):
         lambda point: (point["kind"] == "a") + 2.0 * point["on"].astype(float),
         FINITE, search=FOUND[name], trials=30, seed=2,
     )  # fmt: skip
-    assert found.best["loss"] == 0
+    assert found.best["objective"] == 0
     distinct = found.trials[["kind", "on"]].drop_duplicates()
     assert len(distinct) == 6 or name == "cmaes"
     if name in ("bayes", "tpe", "bohb", "genetic", "differential", "rand1", "teams", "grid"):
@@ -145,7 +147,7 @@ def test_finite_spaces_are_used_up_without_a_fault(name):
 def test_better_than_random_on_a_bowl(name):
     best = lambda finder, seed: hpjax.minimize(
         bowl, BOWL, search=finder, trials=80, seed=seed, batch=5
-    ).best["loss"]
+    ).best["objective"]
     ours = np.median([best(FOUND[name], seed) for seed in range(3)])
     assert ours < np.median([best("random", seed) for seed in range(3)])
 
@@ -161,7 +163,7 @@ def test_a_space_without_ranges_and_of_one_dimension():
     for name in FOUND:
         line = {"x": hpjax.Uniform(-1.0, 1.0)}
         found = hpjax.minimize(lambda point: point["x"] ** 2, line, search=FOUND[name], trials=25)
-        assert found.best["loss"] < 0.1, name
+        assert found.best["objective"] < 0.1, name
 
 
 def test_start_comes_first_and_is_learned_from():
@@ -175,7 +177,9 @@ def test_start_comes_first_and_is_learned_from():
 
 
 def test_objectives_are_refused_in_one_line():
-    with pytest.raises(ValueError, match=r"one loss for each of 64 configurations, got shape \(\)"):
+    with pytest.raises(
+        ValueError, match=r"one value for each of its 64 configurations, got shape \(\)"
+    ):
         hpjax.minimize(lambda point: 1.0, BOWL)
     with pytest.raises(ValueError, match="is none of bayes"):
         hpjax.minimize(bowl, BOWL, search="annealing")
@@ -367,7 +371,7 @@ def test_cmaes_says_which_method_and_restarts():
     found = hpjax.minimize(bowl, BOWL, search="cmaes", trials=600)
     assert notes(found)[0] == {"method": "CMA", "generation": 6}
     assert notes(found)[1] == {"restart": 1, "generation": 12}
-    assert found.best["loss"] < 1e-8
+    assert found.best["objective"] < 1e-8
     mixed_ = hpjax.minimize(mixed, MIXED, search="cmaes", trials=20)
     assert notes(mixed_)[0]["method"] == "CatCMAwM"
 
@@ -446,7 +450,7 @@ def test_optuna_samplers_are_searches():
     first = hpjax.minimize(mixed, MIXED, search=wrapped, trials=25, seed=3)
     again = hpjax.minimize(mixed, MIXED, search=wrapped, trials=25, seed=3)
     assert encode(first.records[1]) == encode(again.records[1])
-    assert first.best["loss"] == again.best["loss"]
+    assert first.best["objective"] == again.best["objective"]
     failing = hpjax.minimize(lambda p: np.full(len(p["x"]), np.nan), BOWL, search=wrapped, trials=9)
     assert failing.best["trial"] is None
 
@@ -457,7 +461,7 @@ def test_random_search_follows_the_order_statistics_of_a_table():
     shuffled = np.random.default_rng(1).permutation(table)
     for k in (8, 32):
         best = [
-            hpjax.minimize(lambda point: shuffled[point["i"]], values, trials=k, seed=seed).best["loss"]
+            hpjax.minimize(lambda point: shuffled[point["i"]], values, trials=k, seed=seed).best["objective"]
             for seed in range(300)
         ]  # fmt: skip
         chance = (1 - np.arange(1001) / 1000) ** k  # P(all of k are at or above rank i)

@@ -199,7 +199,7 @@ def test_descent_beats_random_search(rule):
     made = functools.partial(gradient, starts=4, rule=rule)
     found = hpjax.minimize(valley, VALLEY, search=made, gradient=valley_slope, trials=160)
     other = hpjax.minimize(valley, VALLEY, search="random", trials=160)
-    assert found.best["loss"] < 0.1 * other.best["loss"]
+    assert found.best["objective"] < 0.1 * other.best["objective"]
 
 
 def test_descents_are_rescued_and_restarted():
@@ -211,9 +211,9 @@ def test_descents_are_rescued_and_restarted():
     notes = [record["note"] for record in found.records if record.get("note")]
     assert any("rescued" in note for note in notes)
     assert any("restarted" in note for note in notes)
-    assert found.best["loss"] < 1e-3
+    assert found.best["objective"] < 1e-3
     again = hpjax.minimize(broken, VALLEY, search=made, gradient=valley_slope, trials=300, seed=2)
-    np.testing.assert_array_equal(found.trials["loss"], again.trials["loss"])
+    np.testing.assert_array_equal(found.trials["objective"], again.trials["objective"])
 
 
 def test_given_starts_descend_too():

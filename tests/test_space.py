@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpjax import assemble, catalogue, search
+from hpjax import catalogue, resolve, search
 from hpjax.search.base import Dim, Parent, active
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 
@@ -117,7 +117,7 @@ def test_toml(tmp_path):
     assert space.constants == {"batch_size": 16, "hidden": 3}
     assert space.dims[2].parent == Parent(0, (1,))
     with pytest.raises(ValueError, match=r"hidden must be a list of widths, got 3"):
-        assemble.as_space(path)
+        resolve.as_space(path)
 
 
 def test_infinities_survive_json_and_bounds_are_kept():
@@ -197,7 +197,7 @@ def test_bad_toml_names_file_and_entry(tmp_path, text, message):
 )
 def test_the_catalogue_refuses(entries, message):
     with pytest.raises(ValueError, match=message):
-        assemble.as_space(entries)
+        resolve.as_space(entries)
 
 
 def test_split_groups_rows_and_fills_in_defaults():

@@ -14,7 +14,8 @@ import pytest
 
 import hpjax
 from hpjax import search, study
-from hpjax.records import Ledger, RunError, encode, read_lines
+from hpjax.records import Ledger, RunError, read_ledger, write_json
+from hpjax.records.ledger import sealed
 from hpjax.schedulers import Order, full, halving, hyperband, ladder, median, pbt
 from hpjax.search.base import Dim, generator
 from hpjax.study import Fulfil, Report, Stop
@@ -73,7 +74,7 @@ def test_halving_follows_its_rungs_and_never_promotes_a_failure():
             assert set(second.trial) <= set(first.trial)
             assert (second.source == second.trial).all()
     reports = [r for r in ledger.records if r["kind"] == "report"]
-    best = np.argsort([np.inf if v is None else v for v in reports[0]["loss"]])[:3]
+    best = np.argsort([np.inf if v is None else v for v in reports[0]["objective"]])[:3]
     assert set(np.array(reports[0]["trial"])[best]) == set(reports[1]["trial"])
     assert not toy.live
 
@@ -96,7 +97,9 @@ def test_ladder_and_refusals():
 def test_small_batches_ask_the_same_random_study_shape():
     ledger, toy = run(full(3), trials=10, batch=4)
     assert [len(o.trial) for o in toy.orders] == [4, 4, 2]
-    assert ledger.records[-1] == {"kind": "stop", "why": "done", "deterministic": True}
+    assert ledger.records[-1] == {
+        "kind": "stop", "why": "done", "deterministic": True, "trials": 10,
+    }  # fmt: skip
 
 
 def test_a_finite_search_exhausts():
@@ -120,7 +123,8 @@ def test_stops(limit, why):
         Stop(trials=1000, **limit),
         batch=2,
     )
-    assert ledger.records[-1] == {"kind": "stop", "why": why, "deterministic": why != "seconds"}
+    end = {"kind": "stop", "why": why, "deterministic": why != "seconds", "trials": 1000}
+    assert ledger.records[-1] == end
     assert sum(r["kind"] == "report" for r in ledger.records) < 20
 
 
@@ -130,12 +134,19 @@ def test_any_prefix_of_a_ledger_resumes_to_the_same_bytes(tmp_path, name):
     ledger.close()
     whole = (tmp_path / "whole" / "ledger.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
-    assert whole == b"".join((encode(json.loads(line)) + "\n").encode() for line in lines)
+    crc, again = 0, b""
+    for line in lines:
+        record = json.loads(line)
+        assert record.pop("crc")
+        sealed_line, crc = sealed(record, crc)
+        again += sealed_line
+    assert whole == again
     for cut in range(len(lines) + 1):
         folder = tmp_path / f"cut{cut}"
         folder.mkdir()
         torn = b"" if cut == len(lines) else lines[cut][: len(lines[cut]) // 2]
         (folder / "ledger.jsonl").write_bytes(b"".join(lines[:cut]) + torn)
+        write_json(folder / "run.json", {})
         again = Ledger(folder, resume=True)
         toy = Toy()
         carried = []
@@ -185,9 +196,14 @@ def test_a_replay_that_differs_is_refused(tmp_path):
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path):
-    (tmp_path / "ledger.jsonl").write_text('{"kind":"ask"}\n{"kind":\n{"kind":"stop"}\n')
+    first, crc = sealed({"kind": "ask"}, 0)
+    last, _ = sealed({"kind": "stop"}, crc)
+    (tmp_path / "ledger.jsonl").write_bytes(first + b'{"kind":\n' + last)
     with pytest.raises(RunError, match="line 2 is not JSON"):
-        read_lines(tmp_path / "ledger.jsonl")
+        read_ledger(tmp_path / "ledger.jsonl")
+    (tmp_path / "ledger.jsonl").write_bytes(last)
+    with pytest.raises(RunError, match="line 1 is not what was written"):
+        read_ledger(tmp_path / "ledger.jsonl")
 
 
 def test_two_processes_on_one_folder(tmp_path):
@@ -210,13 +226,14 @@ def test_a_full_disk_is_a_clear_error_and_the_ledger_still_reads(tmp_path):
     try:
         with pytest.raises(RunError, match=r"cannot write to .*the ledger is whole up to here"):
             ledger.put({"kind": "ask", "unit": list(range(5000))})
-        with pytest.raises(RunError, match=r"cannot write 000000.npz"):
-            ledger.put_curves(0, np.zeros(5000))
+        with pytest.raises(RunError, match=r"cannot write to .*the ledger is whole up to here"):
+            ledger.put_curves(np.zeros((1, 5000, 4)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     ledger.close()
-    assert read_lines(tmp_path / "run" / "ledger.jsonl") == ([{"kind": "plan", "n": 1}], b"")
-    assert not list((tmp_path / "run" / "curves").iterdir())
+    found, torn, _ = read_ledger(tmp_path / "run" / "ledger.jsonl")
+    assert (found, torn) == ([{"kind": "plan", "n": 1}], b"")
+    assert not (tmp_path / "run" / "curves.bin").stat().st_size
 
 
 def test_keys_name_randomness():
@@ -286,7 +303,7 @@ def test_resume_makes_live_networks_again_with_and_without_a_checkpoint(tmp_path
     """Interrupted after every report in turn, with the checkpoint that stood at that moment, or a broken or older one."""
     from hpjax import assemble
 
-    monkeypatch.setattr(assemble, "CHECKPOINT", 0.0)
+    monkeypatch.setattr(assemble, "SAVED", 0.0)
     rungs = halving(((1, 8), (3, 4), (6, 2)))
     hpjax.tune(SPACE, "iris", scheduler=rungs, trials=8, folds=2, out=tmp_path / "whole")
     whole = (tmp_path / "whole" / "ledger.jsonl").read_bytes()

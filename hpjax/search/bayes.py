@@ -124,7 +124,7 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
             asked += 1
             units |= dict(enumerate(points, record["first"]))
         elif record["kind"] == "report":
-            loss = np.array([np.inf if v is None else v for v in record["loss"]], float)
+            loss = np.array([np.inf if v is None else v for v in record["objective"]], float)
             trial = np.array(record["trial"], int)
             unit = snap(np.array([units[t] for t in record["trial"]]), dims)
             told = Told(

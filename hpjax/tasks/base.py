@@ -1,15 +1,23 @@
-"""A task: data and splits. Everything that can be wrong with data is refused here, in one line."""
+"""A task: data and splits. Everything that can be wrong with data is refused here, in one line.
+
+This file is long because everything that can be wrong with data is refused here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-
-class TaskError(ValueError):
-    """Something about the data that the user can put right; the message is one line."""
+from hpjax.tasks.columns import (
+    TaskError,
+    as_features,
+    as_targets,
+    frame_names,
+    guessed,
+    refuse_gaps,
+)
 
 
 class Split(NamedTuple):
@@ -19,7 +27,10 @@ class Split(NamedTuple):
     valid: np.ndarray  # [m] int
 
 
-@dataclasses.dataclass(frozen=True)
+KINDS = ("classes", "numbers")
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Task:
     """Examples, which of them are held out for the test, and what the targets are.
 
@@ -32,6 +43,8 @@ class Task:
         test: [t] rows held out, never trained or validated on.
         standardize: whether features (and numeric targets) are brought to mean 0 and deviation 1 of the training part.
         groups: ready-made folds instead of drawn ones.
+        features: names of the columns of x, () where they have none.
+        doubt: what was doubtful when the kind of the targets was told from them.
     """
 
     name: str
@@ -42,6 +55,8 @@ class Task:
     test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     standardize: bool = True
     groups: tuple[Split, ...] = ()
+    features: tuple[str, ...] = ()
+    doubt: str = ""
 
     def __post_init__(self):
         if self.labels and not self.values:
@@ -119,54 +134,124 @@ class Task:
         """The same task under another name."""
         return dataclasses.replace(self, name=name)
 
+    @property
+    def kind(self) -> str:
+        """Of the targets: "classes" or "numbers"."""
+        return "classes" if self.classes else "numbers"
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}: {len(self.x)} examples of {self.inputs} features, {self.summary()}>"
+
+    def summary(self) -> str:
+        """What is to be learned, in a phrase.
+
+        Example:
+            >>> Task.of([[0.0], [1.0], [2.0], [3.0]], ["a", "b", "a", "b"], test=0).summary()
+            'classification, 2 classes: a, b'
+        """
+        if not self.classes:
+            count = self.targets().shape[1]
+            return "regression" if count == 1 else f"regression, {count} targets"
+        shown = [label if len(label) <= 20 else label[:17] + "..." for label in self.labels[:10]]
+        more = f" and {len(self.labels) - 10} more" if len(self.labels) > 10 else ""
+        return f"classification, {len(self.labels)} classes: {', '.join(shown)}{more}"
+
+    def about(self, folds: int = 1) -> list[str]:
+        """What a run says first, a line each: what is learned, and what of that is doubtful.
+
+        Args:
+            folds: of the study.
+        """
+        lines = [f"{self.name}: {self.summary()}"]
+        if self.doubt:
+            lines.append(f"{self.name}: {self.doubt}")
+        if self.classes:
+            counts = np.bincount(self.y[self.development], minlength=len(self.labels))
+            rare = int(counts.argmin())
+            if counts[rare] < max(2, folds):
+                lines.append(f"{self.name}: class {self.labels[rare]!r} has {counts[rare]} rows to train on, for {folds} fold(s){self.remedy()}")  # fmt: skip
+        return lines
+
+    def remedy(self) -> str:
+        """What a refusal over classes adds where the classes may be quantities; "" where they cannot."""
+        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in self.values):  # fmt: skip
+            return "; if the target is a quantity, give kind='numbers' (--kind numbers)"
+        return ""
+
+    def columns(self, x: Any) -> np.ndarray:
+        """Examples [n F] float64 in this task's order of features; a table's columns are found by name.
+
+        Raises:
+            TaskError: another number of features, columns that the task does not have or that are missing, or no numbers.
+        """
+        names = frame_names(x)
+        if names is not None and self.features:
+            missing = [name for name in self.features if name not in names]
+            unknown = [name for name in names if name not in self.features]
+            if missing or unknown:
+                what = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
+                what += [f"has unknown {', '.join(map(repr, unknown[:5]))}"] if unknown else []
+                raise TaskError(
+                    f"the table {' and '.join(what)}; its columns must be those of {self.name}"
+                )
+            if list(names) != list(self.features):
+                x = x[list(self.features)]
+        array = as_features(x, self.name)
+        if array.ndim != 2 or array.shape[1] != self.inputs:
+            raise TaskError(f"the network takes [N {self.inputs}] features, got {array.shape}")
+        return array
+
     @classmethod
     def of(
         cls,
-        x,
-        y,
+        x: Any,
+        y: Any,
         name: str = "data",
         test: float = 0.2,
         seed: int = 42,
         kind: str | None = None,
-        **options,
+        **options: Any,
     ) -> Task:
-        """A task from arrays.
+        """A task from arrays, or from tables with named columns.
 
         Args:
-            x: [N F] numbers.
-            y: [N] labels (text, booleans or whole numbers: classes) or [N] or [N C] real numbers.
+            x: [N F] numbers; a data frame's columns keep their names.
+            y: [N] labels (text, booleans or at most 20 different whole numbers: classes) or [N] or [N C] numbers.
             name: for tables.
             test: share held out, stratified for classes; 0 for none.
             seed: of the hold-out.
             kind: "classes" or "numbers"; told from the targets where None.
 
         Raises:
-            TaskError: text in the features, mismatched lengths, one class only, values that are not finite.
+            TaskError: text in the features, mismatched lengths, labels that are missing, one class only, values that are not
+                finite.
         """
-        try:
-            x = np.asarray(x, np.float64)
-        except (TypeError, ValueError):
+        if not isinstance(name, str):
             raise TaskError(
-                f"{name}: features must be numbers; encode text columns first"
-            ) from None
-        y = np.asarray(y)
+                "the third part of a task is its name; weights of examples are not supported yet"
+            )
+        if kind is not None and kind not in KINDS:
+            raise TaskError(f"{name}: kind={kind!r} is none of {', '.join(KINDS)}")
+        names = frame_names(x)
+        x = as_features(x, name)
+        y = as_targets(y, name)
         if len(x) != len(y):
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
             )
+        options: dict[str, Any] = {"features": names or ()} | options
         labels: tuple[str, ...] = ()
-        options = dict(options)
         if kind is None:
-            few = y.dtype.kind in "OUSb" or len(np.unique(y)) <= max(20, len(y) // 20)
-            kind = "classes" if y.ndim == 1 and y.dtype.kind in "OUSbiu" and few else "numbers"
+            kind, options["doubt"] = guessed(y)
         if kind == "classes":
-            values, codes = np.unique(
-                y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True
-            )
-            labels, y = tuple(str(value) for value in values), codes
+            if y.ndim != 1:
+                raise TaskError(
+                    f"{name}: classes need one column of labels, got {y.shape}; give them as [N]"
+                )
+            refuse_gaps(y, name)
+            values, y = np.unique(y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True)  # fmt: skip
+            labels = tuple(str(value) for value in values)
             options["values"] = tuple(values.tolist())
-        elif kind != "numbers":
-            raise TaskError(f"{name}: kind={kind!r} is neither 'classes' nor 'numbers'")
         else:
             try:
                 y = y.astype(np.float64)
@@ -195,7 +280,7 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
         train, valid = train_test_split(rows, test_size=share, random_state=seed, stratify=stratify)
     except ValueError as fault:
         raise TaskError(
-            f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}"
+            f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}{task.remedy() if task.classes else ''}"
         ) from None
     return Split(np.sort(train), np.sort(valid))
 
@@ -234,7 +319,7 @@ def splits(
             if counts.min() < folds:
                 rare = task.labels[int(present[counts.argmin()])]
                 raise TaskError(
-                    f"{task.name}: class {rare!r} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}"
+                    f"{task.name}: class {rare!r} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}{task.remedy()}"
                 )
         maker = (StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=seed)
         found = [
@@ -245,7 +330,7 @@ def splits(
             missing = np.setdiff1d(np.unique(task.y[rows]), np.unique(task.y[fold.train]))
             if len(missing):
                 raise TaskError(
-                    f"{task.name}: class {task.labels[int(missing[0])]!r} is missing from fold {number + 1}; use stratified folds"
+                    f"{task.name}: class {task.labels[int(missing[0])]!r} is missing from fold {number + 1}; use stratified folds{task.remedy()}"
                 )
     return tuple(found)
 

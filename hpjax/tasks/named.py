@@ -107,13 +107,19 @@ STORED: dict[str, tuple[Callable[[Path | None], Task], str]] = {
 }  # fmt: skip
 
 
-def load(name: str | Path, data: str | Path | None = None, target: str | None = None) -> Task:
+def load(
+    name: str | Path,
+    data: str | Path | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+) -> Task:
     """A task by name, or from a file.
 
     Args:
         name: one of `NAMES` or `STORED`, or a path.
         data: folder of the stored ones; the variable HPJAX_DATA where None.
         target: column to predict, for files.
+        kind: of a file's targets: "classes" or "numbers"; told from them where None.
 
     Raises:
         TaskError: an unknown name (with the nearest known one), or a missing file.
@@ -125,12 +131,20 @@ def load(name: str | Path, data: str | Path | None = None, target: str | None = 
     """
     text = str(name)
     if text in NAMES and target is None:
-        return NAMES[text][0]()
+        return _of_kind(NAMES[text][0](), kind)
     if text in STORED and target is None:
-        return STORED[text][0](Path(data) if data is not None else None)
+        return _of_kind(STORED[text][0](Path(data) if data is not None else None), kind)
     if Path(text).suffix or os.sep in text:
-        return read(text, target)
+        return read(text, target, kind=kind)
+    if not text:
+        raise TaskError("the task has no name; give one that `hpjax tasks` lists, or a file")
     near = difflib.get_close_matches(text, [*NAMES, *STORED], 1, 0.0)[0]
     raise TaskError(
-        f"no task is called {text!r}; did you mean {near!r}? A file needs its ending, e.g. data.csv"
+        f"no task is called {text!r:.80}; did you mean {near!r}? A file needs its ending, e.g. data.csv"
     )
+
+
+def _of_kind(task: Task, kind: str | None) -> Task:
+    if kind is not None and kind != task.kind:
+        raise TaskError(f"{task.name} has {task.kind} for targets; leave kind={kind!r} out")
+    return task

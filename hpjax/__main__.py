@@ -1,0 +1,5 @@
+"""`python -m hpjax` is `hpjax`."""
+
+from hpjax.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""What searches and schedulers hand over, checked once before it is believed: a user's own cannot write nonsense into a ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hpjax.schedulers.base import Order
+from hpjax.search.base import Dim
+
+
+class Trials:
+    """Every trial of a study, by number: where it stands, how old its network is, and whether it is finished.
+
+    Attributes:
+        count: how many there are.
+        unit: [capacity D] where each stands now.
+        age: [capacity] epochs behind its network; 0 before its first report.
+        reported: [capacity] bool: it was trained.
+        finished: [capacity] bool: its network is gone.
+    """
+
+    def __init__(self, dims: int):
+        self.count = 0
+        self.unit = np.zeros((64, dims))
+        self.age = np.zeros(64, np.int64)
+        self.reported, self.finished = np.zeros(64, bool), np.zeros(64, bool)
+
+    def add(self, unit: np.ndarray) -> np.ndarray:
+        """Takes points [n D] in; returns their numbers [n]."""
+        first, self.count = self.count, self.count + len(unit)
+        if self.count > len(self.age):
+            room = 2 * self.count - len(self.age)
+            self.unit = np.concatenate([self.unit, np.zeros((room, self.unit.shape[1]))])
+            self.age = np.concatenate([self.age, np.zeros(room, np.int64)])
+            self.reported = np.concatenate([self.reported, np.zeros(room, bool)])
+            self.finished = np.concatenate([self.finished, np.zeros(room, bool)])
+        self.unit[first : self.count] = unit
+        return np.arange(first, self.count)
+
+
+def points(unit: Any, wanted: int, dims: tuple[Dim, ...], who: str = "the search") -> np.ndarray:
+    """Points [n D] float64 that a search proposed.
+
+    Raises:
+        ValueError: no real numbers, another width, more than were asked for, or outside the unit cube.
+    """
+    array = np.asarray(unit)
+    if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] != len(dims):
+        raise ValueError(
+            f"{who} proposed an array of {array.dtype} {array.shape}; real numbers [n {len(dims)}] are needed"
+        )
+    if len(array) > wanted:
+        raise ValueError(f"{who} proposed {len(array)} points when asked for at most {wanted}")
+    bad = ~((array >= 0) & (array <= 1))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{who} proposed {array[row, column]!s} in dimension {column}; points lie in [0, 1]"
+        )
+    return array.astype(np.float64)
+
+
+def order(given: Order, trials: Trials, dims: tuple[Dim, ...], fidelity: int) -> Order:
+    """An order that a scheduler gave, as arrays.
+
+    Raises:
+        ValueError: columns of unequal length or wrong kind, a trial that is unknown, finished or twice in it, a source without
+            a network, epochs outside [1, fidelity], or points outside the unit cube.
+    """
+    whole: dict[str, Any] = {}
+    for name in ("trial", "source", "epochs", "seed"):
+        array = np.asarray(getattr(given, name))
+        if array.dtype.kind not in "iu" or array.ndim != 1 or not len(array):
+            raise ValueError(
+                f"the scheduler's order has {name} of {array.dtype} {array.shape}; whole numbers [n] are needed"
+            )
+        whole[name] = array
+    unit = points(given.unit, len(whole["trial"]), dims, "the scheduler")
+    lengths = {name: len(array) for name, array in (whole | {"unit": unit}).items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the scheduler's order has columns of unequal length: {lengths}")
+    trial, source, epochs = whole["trial"], whole["source"], whole["epochs"]
+    _known("trial", trial, trials, trained=False)
+    _known("source", source[source != -1], trials, trained=True)
+    if len(np.unique(trial)) < len(trial):
+        raise ValueError("the scheduler's order has a trial twice")
+    if (epochs < 1).any() or (epochs > fidelity).any():
+        raise ValueError(
+            f"the scheduler's order trains until epoch {epochs[(epochs < 1) | (epochs > fidelity)][0]}, outside 1 to its fidelity {fidelity}"
+        )
+    if (whole["seed"] < 0).any():
+        raise ValueError("the scheduler's order has a negative seed")
+    return given._replace(**whole, unit=unit)
+
+
+def _known(name: str, numbers: np.ndarray, trials: Trials, trained: bool) -> None:
+    for number in numbers[(numbers < 0) | (numbers >= trials.count)]:
+        raise ValueError(f"the scheduler's order names {name} {number}, which was never asked for")
+    lost = trials.finished[numbers] | (trained & ~trials.reported[numbers])
+    for number in numbers[lost]:
+        raise ValueError(
+            f"the scheduler's order names {name} {number}, which is finished or has no network yet"
+        )
+
+
+def finished(done: Any, given: Order, trials: Trials) -> np.ndarray:
+    """The trials [n] that a scheduler ended after a report.
+
+    Raises:
+        ValueError: no whole numbers, or a trial that is unknown or already finished.
+    """
+    array = np.asarray(done)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise ValueError(
+            f"the scheduler finished an array of {array.dtype} {array.shape}; trial numbers [n] are needed"
+        )
+    outside = (array < 0) | (array >= trials.count)
+    if outside.any() or trials.finished[array].any() or len(np.unique(array)) < len(array):
+        raise ValueError(
+            f"the scheduler finished trials {array.tolist()[:5]} after an order of {given.trial.tolist()[:5]}; each ends once"
+        )
+    return array

@@ -1,0 +1,80 @@
+"""Learning curves of a run: one file of float32 numbers, report after report, each with its checksum in the ledger."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from hpjax.records.files import open_own, read_bytes
+
+NAME = "curves.bin"
+COLUMNS = 4  # epoch, training loss, validation loss, validation error
+
+
+def packed(curves: np.ndarray) -> tuple[bytes, int]:
+    """The bytes of a report's curves [n rows 4] and their checksum."""
+    data = np.ascontiguousarray(curves, "<f4").tobytes()
+    return data, zlib.crc32(data)
+
+
+def sizes(records: list[dict]) -> list[int]:
+    """Bytes [reports] that each report's curves take."""
+    rows = next((record.get("rows", 0) for record in records if record["kind"] == "plan"), 0)
+    return [
+        len(record["trial"]) * rows * COLUMNS * 4 if "curves" in record else 0
+        for record in records
+        if record["kind"] == "report"
+    ]
+
+
+class Store:
+    """The curves of a run folder, appended while it runs."""
+
+    def __init__(self, path: Path, records: list[dict]):
+        """Opens the file and cuts off, or leaves as a gap, what does not belong to the records."""
+        self.file = open_own(path, "r+b")
+        self.size = sum(sizes(records))
+        self.file.truncate(self.size)
+
+    def append(self, data: bytes) -> None:
+        """Adds a report's curves; they are on the disk when it returns.
+
+        Raises:
+            OSError: the disk is full or gone; what was half written is cut off again.
+        """
+        try:
+            view, self.at = memoryview(data), self.size
+            self.file.seek(self.size)
+            while view:
+                view = view[self.file.write(view) :]
+            os.fsync(self.file.fileno())
+        except OSError:
+            self.file.truncate(self.size)
+            raise
+        self.size += len(data)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def load(path: Path, records: list[dict]) -> tuple[list[np.ndarray | None], int]:
+    """The curves of every report, each [n rows 4]; None where a report has none or they are not what was written.
+
+    Returns:
+        One entry per report, and how many are missing or damaged.
+    """
+    data = read_bytes(path) if path.is_file() else b""
+    reports = [record for record in records if record["kind"] == "report"]
+    found: list[np.ndarray | None] = []
+    at = lost = 0
+    for record, size in zip(reports, sizes(records)):
+        part = data[at : at + size]
+        at += size
+        sound = size > 0 and zlib.crc32(part) == record["curves"] and len(part) == size
+        shape = (len(record["trial"]), -1, COLUMNS)
+        found.append(np.frombuffer(part, "<f4").reshape(shape) if sound else None)
+        lost += size > 0 and not sound
+    return found, lost

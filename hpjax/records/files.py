@@ -1,0 +1,137 @@
+"""Files of a run, written whole or not at all, and never through a link or over a file that is not ours."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+
+class RunError(Exception):
+    """Something about a run that the user can put right; the message is one line."""
+
+
+# --- JSON with NaN and infinity as null, arrays as lists --------------------------------------------------------------
+def encode(record: Any) -> str:
+    """One line of canonical JSON; a number that is not finite becomes null."""
+    return json.dumps(plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Arrays as lists, tuples as lists, numbers as Python's, and those that are not finite as None."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return plain(value.astype(float).tolist())
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def numbers(values: list, missing: float) -> np.ndarray:
+    """A recorded list as float64, its nulls as `missing`."""
+    return np.array([missing if v is None else v for v in values], np.float64)
+
+
+# --- reading and writing ----------------------------------------------------------------------------------------------
+def reason(fault: Exception) -> str:
+    """What went wrong, in one line."""
+    text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    return " ".join(text.split())
+
+
+def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
+    """Writes a file whole or not at all; a link of that name is replaced, not followed.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
+        with open(number, "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(number)
+            os.fchmod(number, 0o666 & ~_umask())
+        os.replace(part, path)
+    except OSError as fault:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {reason(fault)}") from None
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def open_own(path: Path, mode: str) -> IO[bytes]:
+    """Opens a regular file of ours for "ab" or "r+b", made where it is missing; never follows a link, never empties it.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    number = os.open(path, flags | (os.O_APPEND if mode == "ab" else 0), 0o666)
+    return open(number, mode, buffering=0)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes pretty JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(plain(value), indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
+    """Writes a table of text and numbers."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as fault:
+        raise RunError(f"cannot write {path}: {reason(fault)}") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file of a run.
+
+    Raises:
+        RunError: it is missing or cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise RunError(f"{path} is no file; name a run folder that hpjax made")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"no run in {path.parent}: {path.name} is missing") from None
+    except (OSError, ValueError) as fault:
+        raise RunError(f"cannot read {path}: {reason(fault)}") from None
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        RunError: it is missing, or is no JSON; names the file.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as fault:
+        raise RunError(f"{path} is not JSON: {reason(fault)}") from None

@@ -1,0 +1,78 @@
+"""Where a run was made: versions, machine, git commit; and in what another machine differs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
+
+
+def environment() -> dict:
+    """Versions, machine and git commit of this process. Loads nothing that is not loaded already."""
+    from importlib import metadata
+
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    revision, dirty = commit(Path(__file__))
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "versions": versions,
+        "commit": revision,
+        "dirty": dirty,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+    jax = sys.modules.get("jax")
+    if jax is not None:
+        devices = jax.devices()
+        found |= {
+            "device": devices[0].device_kind,
+            "platform": devices[0].platform,
+            "devices": len(devices),
+        }
+    return found
+
+
+def commit(file: Path) -> tuple[str | None, bool | None]:
+    """The git commit that a source file belongs to and whether its tree is dirty; None, None outside a checkout."""
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(file.parent), *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        ask("ls-files", "--error-unmatch", file.name)
+        return ask("rev-parse", "HEAD"), bool(ask("status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def differences(before: Any, now: dict) -> list[str]:
+    """What may change the last digits of numbers between two environments: versions, devices; a phrase each."""
+    if not isinstance(before, dict):
+        return []
+    found = []
+    for name in ("jaxlib", "numpy"):
+        was, here = (one.get("versions") for one in (before, now))
+        was = was.get(name) if isinstance(was, dict) else None
+        if isinstance(was, str) and here and was != here[name]:
+            found.append(f"{name} was {was}, here is {here[name]}")
+    for name in ("device", "devices"):
+        if name in before and name in now and before[name] != now[name]:
+            found.append(f"{name}: was {before[name]!s:.60}, here {now[name]}")
+    return found

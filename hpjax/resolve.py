@@ -1,0 +1,312 @@
+"""How does what a user writes become a space, a task, a search, a scheduler? The same for every door, with the same defaults.
+
+This file is long because everything that a user may write is resolved, and refused, here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpjax import catalogue, schedulers, tasks
+from hpjax.methods import METHODS
+from hpjax.schedulers import Scheduler
+from hpjax.search import SEARCHES, Searcher, grid, manual
+from hpjax.space import Choice, Range, Space
+from hpjax.study import Stop
+from hpjax.tasks import Task
+from hpjax.train import GRADIENTS
+
+# The space that is searched when none is given.
+SPACE = {
+    "learning_rate": {"log_uniform": [3e-4, 3e-2]},
+    "depth": {"int_uniform": [1, 2]},
+    "width_1": {"log_int_uniform": [16, 256]},
+    "width_2": {"log_int_uniform": [16, 256], "when": {"depth": [2]}},
+    "activation": {"choice": ["relu", "tanh"]},
+    "l2": {"log_uniform": [1e-6, 1e-2]},
+}
+METHOD_NAMES = ("random", "bayes", "tpe", "genetic", "hyperband", "bohb")  # compared when none are
+# combinations of a grid that are looked at before it begins, to count and to plan them
+GRID = 50_000
+TRIALS = 64  # of a study that names no limit
+FIRST_RUNG = 81  # networks of halving's first rung where trials are not named
+MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
+MINIMIZE = ("loss", "error")
+
+
+def as_space(space: Space | Mapping | str | Path | None) -> Space:
+    """A space whose names are all in the catalogue and whose values all lie within its bounds; the default one where None.
+
+    Raises:
+        ValueError: an unknown name (with the nearest known one) or a value out of bounds.
+    """
+    space = SPACE if space is None else space
+    if not isinstance(space, (Space, Mapping, str, Path)):
+        raise ValueError(
+            f"space must be a dict of ranges, a Space, or the path of a TOML file, got {type(space).__name__}"
+        )
+    if not isinstance(space, Space) or not any(dim.structural for dim in space.dims):
+        entries = space.ranges | space.constants if isinstance(space, Space) else space
+        space = Space.load(entries, catalogue.structural)
+    for name, entry in (space.ranges | space.constants).items():
+        if not isinstance(entry, Range):
+            values = [entry]
+        else:
+            values = entry.values if isinstance(entry, Choice) else (entry.low, entry.high)
+        for value in values:
+            catalogue.check(catalogue.known(name), value)
+        if (
+            not catalogue.structural(name)
+            and len({isinstance(value, tuple) for value in values}) > 1
+        ):
+            raise ValueError(
+                f"{name} mixes numbers and one per layer; write every choice per layer"
+            )
+    return space
+
+
+def as_task(
+    task: Task | str | Path | tuple,
+    data: str | Path | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+) -> Task:
+    """A task from its name, a file, or a pair of arrays (x, y).
+
+    Raises:
+        ValueError: something else, or a triple: weights of examples are not supported yet.
+    """
+    if isinstance(task, Task):
+        if kind is not None and kind != task.kind:
+            raise ValueError(
+                f"the task has {task.kind} for targets; make it anew with kind={kind!r}"
+            )
+        return task
+    if isinstance(task, (tuple, list)):
+        if len(task) == 3:
+            raise ValueError(
+                "the task has three parts; weights of examples are not supported yet, give (x, y)"
+            )
+        if len(task) != 2:
+            raise ValueError(f"the task has {len(task)} parts; give (x, y)")
+        return Task.of(*task, kind=kind)
+    if not isinstance(task, (str, Path)):
+        raise ValueError(
+            f"task must be a name, a file, a Task or (x, y), got {type(task).__name__}"
+        )
+    return tasks.load(task, data, target, kind)
+
+
+def fidelity_of(space: Space) -> int:
+    """Epochs of a study without a scheduler: the most that the space allows."""
+    entry = space.ranges.get("epochs", space.constants.get("epochs"))
+    if entry is None:
+        return int(catalogue.TRACED["epochs"].default)
+    if isinstance(entry, Range):
+        entry = max(entry.values) if isinstance(entry, Choice) else entry.high
+    if not 1 <= entry <= MOST:
+        raise ValueError(f"epochs must be a number in [1, {MOST}], got {entry!r}")
+    return int(entry)
+
+
+def check(**options: Any) -> None:
+    """Refuses options that cannot be: counts below 1, unknown words, unknown limits. None is no option.
+
+    Raises:
+        ValueError: in one line, with the remedy.
+    """
+    for name, value in options.items():
+        if name in ("minimize", "gradients"):
+            known = MINIMIZE if name == "minimize" else GRADIENTS
+            if value not in known:
+                raise ValueError(f"{name}={value!r} is none of {', '.join(known)}")
+        elif name in ("folds", "repeats", "score_every"):
+            _count(name, value)
+        elif value is None:
+            continue
+        elif name == "kind":
+            if value not in tasks.KINDS:
+                raise ValueError(f"kind={value!r} is none of {', '.join(tasks.KINDS)}")
+        elif name == "stop":
+            _limits(value)
+        elif name == "seed":
+            if not _whole(value) or not 0 <= value < 2**63:
+                raise ValueError(f"seed must be a whole number of at least 0, got {value!r}")
+        elif name == "levels" and isinstance(value, Mapping):
+            for dimension, levels in value.items():
+                _count(f"levels of {dimension}", levels)
+        elif name in ("say", "watch"):
+            if not callable(value):
+                raise ValueError(f"{name} must be a function, got {value!r:.80}")
+        else:
+            _count(name, value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _count(name: str, value: Any) -> None:
+    if not _whole(value) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r:.80}")
+    if value > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, got {value!r:.80}")
+
+
+def _limits(stop: Any) -> None:
+    if not isinstance(stop, Mapping):
+        raise ValueError(f"stop must be a dict such as {{'seconds': 60}}, got {stop!r:.80}")
+    for name, value in stop.items():
+        if name not in Stop._fields:
+            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
+        if value is None:
+            continue
+        if name != "seconds":
+            if not _whole(value) or value < 1:
+                raise ValueError(
+                    f"stop's {name} must be a whole number of at least 1, got {value!r:.80}"
+                )
+        elif (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.number))
+            or not 0 <= value < math.inf
+        ):
+            raise ValueError(f"stop's seconds must be a number of at least 0, got {value!r:.80}")
+
+
+class ResolvedSearch(NamedTuple):
+    """A search, resolved."""
+
+    make: Callable[..., Searcher]  # dims -> Searcher
+    trials: int | None  # how many it proposes, where it is known
+    points: np.ndarray | None  # [n D] what it proposes, where it is known
+
+
+def as_points(configs: Any, space: Space, what: str = "search") -> np.ndarray:
+    """Configurations (dicts) as points [n D] of the unit cube.
+
+    Raises:
+        ValueError: none given, or a name or value that is not in the space.
+    """
+    if not configs:
+        raise ValueError(f"{what} is an empty list of configurations; give at least one")
+    names = sorted({name for config in configs for name in config})
+    points = space.encode({name: [config.get(name) for config in configs] for name in names})
+    return points if names else np.full((len(configs), len(space.dims)), 0.5)
+
+
+def as_search(search: Any, space: Space, levels: int | Mapping[str, int]) -> ResolvedSearch:
+    """A search from its name, a list of configurations, or a factory of `dims`.
+
+    Raises:
+        ValueError: a name that is not known.
+    """
+    if isinstance(search, (list, tuple)):
+        points = as_points(search, space)
+        return ResolvedSearch(functools.partial(manual, points=points), len(points), points)
+    if search == "grid":
+        axes = space.axes(levels)
+        total = int(np.prod([len(axis) for axis in axes], dtype=float))
+        points = None
+        if total <= GRID:
+            found = grid(space.dims, axes=axes)
+            points, _ = found.ask(found.init(()), (), total, 1)
+        make = functools.partial(grid, axes=axes)
+        return ResolvedSearch(make, total if points is None else len(points), points)
+    if isinstance(search, str):
+        if search in METHODS:
+            return ResolvedSearch(METHODS[search].search, None, None)
+        if search not in SEARCHES:
+            raise ValueError(
+                f"search={search!r} is none of {', '.join(sorted(SEARCHES | METHODS))}, or a list of configurations"
+            )
+        return ResolvedSearch(SEARCHES[search], None, None)
+    if callable(search):
+        return ResolvedSearch(search, None, None)
+    raise ValueError(
+        f"search must be a name, a list of configurations or a factory of dims, got {search!r}"
+    )
+
+
+def as_scheduler(
+    search: Any,
+    scheduler: Scheduler | str | None,
+    space: Space | None = None,
+    *,
+    epochs: int | None = None,
+    trials: int | None = None,
+    eta: int = 3,
+    default: int = 20,
+) -> Scheduler:
+    """The scheduler that is given, by name or made; else the one that belongs to a named method; else `full`.
+
+    Args:
+        search: names of methods bring their scheduler.
+        scheduler: one that was made, or a name: "full", "halving", "hyperband", "median", "pbt".
+        space: tells the epochs, where they are not given.
+        epochs: of a network that lives to the end.
+        trials: of halving's first rung.
+        eta: halving and hyperband keep one in eta.
+        default: epochs where neither is given.
+
+    Raises:
+        ValueError: an unknown name, a method with another scheduler than its own, or epochs beside a scheduler that knows its own.
+    """
+    own = METHODS.get(search) if isinstance(search, str) else None
+    if isinstance(scheduler, Scheduler):
+        if epochs is not None and epochs != scheduler.fidelity:
+            raise ValueError(
+                f"epochs={epochs}, but the scheduler ends at epoch {scheduler.fidelity}; leave epochs out"
+            )
+        made = scheduler
+    else:
+        until = epochs or (default if space is None else fidelity_of(space))
+        if scheduler is None:
+            return schedulers.full(until) if own is None else own.scheduler(until)
+        tenth = max(1, until // 10)
+        makers: dict[str, Callable[[], Scheduler]] = {
+            "full": lambda: schedulers.full(until),
+            "halving": lambda: schedulers.halving(schedulers.ladder(trials or FIRST_RUNG, until, eta)),
+            "hyperband": lambda: schedulers.hyperband(until, eta),
+            "median": lambda: schedulers.median(until, tenth),
+            "pbt": lambda: schedulers.pbt(epochs=until, every=tenth),
+        }  # fmt: skip
+        if not isinstance(scheduler, str) or scheduler not in makers:
+            raise ValueError(
+                f"scheduler={scheduler!r:.80} is none of {', '.join(makers)}; or make one: hpjax.halving(...)"
+            )
+        made = makers[scheduler]()
+    if own is not None:
+        its = own.scheduler(made.fidelity)
+        if made.settings["name"] != its.settings["name"]:
+            raise ValueError(
+                f"{search} is a search with {its.settings['name']}; leave scheduler={made.settings['name']} out, "
+                f"or give that one's arguments: scheduler=hpjax.{its.settings['name']}(...)"
+            )
+    return made
+
+
+def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int | None:
+    """The trials of a study: as asked for, or one where nothing but seeds varies.
+
+    Raises:
+        ValueError: nothing varies, and neither configurations nor repeats say that this is meant.
+    """
+    if space.dims or isinstance(search, (list, tuple)):
+        return trials
+    if repeats > 1 and trials in (None, 1):
+        return 1
+    listed = [name for name, value in space.constants.items() if isinstance(value, tuple)]
+    name = listed[0] if listed else "learning_rate"
+    values = list(space.constants[name]) if listed else [0.1, 0.01]
+    meaning = f"{name} = {values} means one value per layer; " if listed else ""
+    raise ValueError(
+        f"nothing varies in the space, so that all trials would be the same network; {meaning}to try values write {name} = Choice({values}), "
+        f"in TOML {name} = {{ choice = {values} }}; to train one configuration on 8 seeds give repeats=8 and no trials"
+    )

@@ -1,0 +1,115 @@
+"""Features and targets as they are given: tables, arrays, labels, gaps, and what kind of targets they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class TaskError(ValueError):
+    """Something about the data that the user can put right; the message is one line."""
+
+
+def frame_names(x: Any) -> tuple[str, ...] | None:
+    """The names of a data frame's columns; None for arrays.
+
+    Raises:
+        TaskError: a name that stands twice.
+    """
+    if not hasattr(x, "columns") or not hasattr(x, "shape"):
+        return None
+    names = tuple(str(name) for name in x.columns)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TaskError(f"column {twice!r} stands twice in the table; rename one")
+    return names
+
+
+def as_features(x: Any, name: str) -> np.ndarray:
+    """Features [N F] as float64.
+
+    Raises:
+        TaskError: no real numbers; names the column of a data frame.
+    """
+    names = frame_names(x)
+    try:
+        array = np.asarray(x)
+        if array.dtype.kind in "cmMVSU":
+            raise TypeError
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        where = ""
+        if names is not None:
+            wrong = [str(n) for n in x.columns if getattr(x[n].dtype, "kind", "O") not in "fiub"]
+            where = f", column {wrong[0]!r} does not hold them" if wrong else ""
+        raise TaskError(
+            f"{name}: features must be numbers{where}; encode text and dates first"
+        ) from None
+
+
+def as_targets(y: Any, name: str) -> np.ndarray:
+    """Targets as an array of text, booleans or numbers.
+
+    Raises:
+        TaskError: dates, complex or structured values, or no column of values at all.
+    """
+    try:
+        y = np.asarray(y)
+    except ValueError:
+        raise TaskError(f"{name}: targets must be a column of labels or numbers") from None
+    if y.dtype.kind in "cmMV":
+        raise TaskError(
+            f"{name}: targets must be labels or real numbers, got {y.dtype}; convert them first"
+        )
+    if y.ndim == 0 or y.ndim > 2:
+        raise TaskError(f"{name}: targets must be [N] or [N C], got shape {y.shape}")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind == "O" and y.ndim == 1:
+        kinds = {type(value) for value in y.tolist() if not _gap(value)}
+        if kinds and kinds <= {bool}:
+            return y if any(map(_gap, y.tolist())) else y.astype(bool)
+        if kinds and kinds <= {int, float}:
+            return np.array([np.nan if _gap(v) else v for v in y.tolist()])
+    return y
+
+
+GAPS = ("", "nan", "NaN", "None", "<NA>", "NaT")  # how arrays of text spell what is not there
+
+
+def _gap(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and value.strip() in GAPS) or type(value).__name__ in ("NAType", "NaTType")  # fmt: skip
+
+
+def refuse_gaps(y: np.ndarray, name: str) -> None:
+    """Refuses labels that are missing, with the row."""
+    if y.dtype.kind in "OUSf":
+        for row, value in enumerate(y.tolist()):
+            if _gap(value):
+                raise TaskError(
+                    f"{name}: row {row + 1} has no label ({value!r}); fill it, or drop the row"
+                )
+
+
+FEW, SURE = 20, 10  # different whole numbers that are taken for classes, and that raise no doubt
+
+
+def guessed(y: np.ndarray) -> tuple[str, str]:
+    """The kind of targets, and what is doubtful about that, with the remedy; "" where nothing is."""
+    if y.ndim != 1:
+        return "numbers", ""
+    if y.dtype.kind in "OUSb":
+        return "classes", ""
+    distinct = np.unique(y[np.isfinite(y)])
+    count = len(distinct)
+    if y.dtype.kind in "iu":
+        if count > FEW:
+            doubt = f"the target is whole numbers, {count} of them different: taken for a quantity; if they are classes, give kind='classes' (--kind classes)"
+            return "numbers", doubt if count < len(y) // 5 else ""
+        doubt = f"the target is {count} different whole numbers: taken for classes; if it is a quantity, give kind='numbers' (--kind numbers)"
+        return "classes", doubt if count > SURE else ""
+    if count <= SURE and (distinct == np.round(distinct)).all():
+        values = ", ".join(f"{value:g}" for value in distinct[:5])
+        return "numbers", f"the target has only the numbers {values}{', ...' if count > 5 else ''}: taken for a quantity; if they are classes, give kind='classes' (--kind classes)"  # fmt: skip
+    return "numbers", ""

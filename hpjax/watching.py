@@ -1,0 +1,130 @@
+"""How does a user see that work goes on? A bar with trials, rung, networks per second, and the time left.
+
+The time left is what the plan predicts for the rest, times how much slower or faster the blocks so far were than predicted.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hpjax import plan
+
+if TYPE_CHECKING:
+    from hpjax.training import Training
+
+
+class Watching:
+    """What a running study shows; this one shows nothing."""
+
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        return None
+
+    def around(self, watch: Callable[..., None]) -> Callable[..., None]:
+        """A watcher that shows progress, and then calls the user's."""
+        return watch
+
+
+class Bar(Watching):
+    """A bar on standard error, or in a notebook.
+
+    Args:
+        console: of rich.
+        training: tells what is expected, and when programs compile and blocks end.
+        studies: how many are trained together.
+        work: seconds of training that the plan predicts; those of the whole study where None.
+    """
+
+    def __init__(
+        self, console: Any, training: Training, studies: int = 1, work: float | None = None
+    ):
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.expected = max(training.predicted() if work is None else work, 1e-9)
+        self.programs, self.studies = len(training.programs), studies
+        self.done = self.worked = self.compiling = 0.0
+        self.compiled = self.networks = 0
+        self.latest: dict[Any, Any] = {}  # study -> its last progress
+        self.started = time.monotonic()
+        text = ("[bold]{task.description}", "{task.fields[trials]}", "{task.fields[rate]}", "{task.fields[best]}", "{task.fields[left]}")  # fmt: skip
+        columns = [TextColumn(text[0]), BarColumn(24), *(TextColumn(column) for column in text[1:])]
+        self.progress = Progress(*columns, console=console, transient=True)
+        self.task = self.progress.add_task("planning", total=1.0, trials="", rate="", best="", left="")  # fmt: skip
+        training.listen = self.event
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.progress.stop()
+
+    def event(self, what: str, seconds: float = 0.0, work: float = 0.0, networks: int = 0) -> None:
+        """Takes note of what the population does: "compile" (begins), "compiled" or "block" (ends)."""
+        if what == "compile":
+            number = f"program {self.compiled + 1} of {max(self.programs, self.compiled + 1)}"
+            self.progress.update(self.task, description=f"compiling {number}", refresh=True)
+            return
+        if what == "compiled":
+            self.compiled, self.compiling = self.compiled + 1, self.compiling + seconds
+        else:
+            self.done, self.worked = self.done + work, self.worked + seconds
+            self.networks += networks
+        rate = f"{self.networks / self.worked:.0f} networks/s" if self.worked else ""
+        share = min(0.999, self.done / self.expected)
+        self.progress.update(self.task, description="training", completed=share, rate=rate, left=_clock(self.left()))  # fmt: skip
+
+    def left(self) -> float | None:
+        """Seconds that are still to go, as far as one can tell; None before the first block."""
+        if not self.worked:
+            return None
+        each = self.compiling / self.compiled if self.compiled else plan.COMPILE
+        ahead = max(0, self.programs - self.compiled) * each
+        return max(0.0, self.expected - self.done) * self.worked / max(self.done, 1e-9) + ahead
+
+    def around(self, watch: Callable[..., None]) -> Callable[..., None]:
+        def both(*shown: Any) -> None:
+            # of a study: (progress, population); of a comparison: (name, seed, progress, population)
+            self.latest[shown[:-2]] = shown[-2]
+            self._show()
+            watch(*shown)
+
+        return both
+
+    def _show(self) -> None:
+        progresses = list(self.latest.values())
+        finished = sum(progress.finished for progress in progresses)
+        totals = [progress.total for progress in progresses]
+        total = sum(totals) if None not in totals else sum(p.asked for p in progresses)
+        trials = f"{finished}/{total} trials, epoch {max(p.until for p in progresses)}"
+        if self.studies > 1:
+            trials = f"{len(progresses)}/{self.studies} studies, {finished} trials, {sum(p.epochs for p in progresses)} epochs"
+        best = ""
+        if self.studies == 1 and progresses[0].best >= 0:
+            best = f"best {progresses[0].incumbent:.4g} (trial {progresses[0].best})"
+        self.progress.update(self.task, trials=trials, best=best)
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
+
+
+def watching(
+    progress: bool | None, training: Training, studies: int = 1, work: float | None = None
+) -> Watching:
+    """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
+    if progress is False or (progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules):  # fmt: skip
+        return Watching()
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return Bar(console, training, studies, work)
