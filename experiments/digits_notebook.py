@@ -84,7 +84,7 @@ def run(flags: Flags, folder: Path) -> None:
         truth, predicted = task.truth(task.test), network.predict(task.x[task.test])
         trials = result.trials
         write_rows(folder / f"{part}_trials.csv", ["trial", *trials.columns], trials.itertuples())
-        counts = metrics.confusion(truth, predicted)
+        counts = metrics.confusion(truth, predicted, range(10))
         write_rows(
             folder / f"{part}_confusion.csv",
             [f"predicted {label}" for label in task.labels],

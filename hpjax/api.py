@@ -49,7 +49,7 @@ def tune(
     target: str | None = None,
     kind: str | None = None,
     progress: bool | None = None,
-    watch: Watch = lambda progress, trained: None,
+    watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Result | None:
     """Searches hyperparameters of multilayer perceptrons, training whole populations of them at once.
@@ -140,7 +140,7 @@ def resume(
     search: Any = None,
     scheduler: Scheduler | None = None,
     progress: bool | None = None,
-    watch: Watch = lambda progress, trained: None,
+    watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Result:
     """Goes on with a run that was interrupted; its ledger ends as if it had not been. A finished run is only read.
@@ -290,7 +290,7 @@ def _room(ledger: Ledger, settings: dict, trials: int) -> None:
 
 
 def _finish(
-    made: Assembly, ledger: Ledger, watch: Watch, bar: Watching, more: int | None = None
+    made: Assembly, ledger: Ledger, watch: Watch | None, bar: Watching, more: int | None = None
 ) -> Result:
     try:
         if ledger.folder is not None:

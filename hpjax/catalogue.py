@@ -41,6 +41,10 @@ class Traced(NamedTuple):
 
 
 INF = float("inf")
+DEEPEST = 1000  # layers; a program is compiled layer by layer
+LARGEST = 10_000_000  # of a width, a depth or a batch: more is a slip of the keyboard
+ALIASES = {"lr": "learning_rate", "alpha": "l2", "batchsize": "batch_size", "bs": "batch_size", "wd": "weight_decay", "layers": "hidden", "units": "width", "nonlinearity": "activation", "epsilon": "eps", "gamma": "decay_rate", "solver": "optimizer", "dropout_rate": "dropout", "n_layers": "depth", "num_layers": "depth", "max_iter": "epochs", "initializer": "init"}  # fmt: skip
+BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1
 STATIC: dict[str, Static] = {
     "hidden": Static((64,), None, 1, "widths of the hidden layers"),
     "depth": Static(None, None, 0, "number of hidden layers, of widths width_1, width_2, ..."),
@@ -80,8 +84,8 @@ STATIC: dict[str, Static] = {
 TRACED: dict[str, Traced] = {
     "learning_rate": Traced(1e-3, 0.0, INF, "weights", "step size"),
     "momentum": Traced(0.0, 0.0, 1.0, "weights", "of sgd (heavy ball), nesterov, damped"),
-    "beta1": Traced(0.9, 0.0, 1.0, None, "decay of adam's first moment"),
-    "beta2": Traced(0.999, 0.0, 1.0, None, "decay of the second moment (adam, rmsprop)"),
+    "beta1": Traced(0.9, 0.0, BELOW_ONE, None, "decay of adam's first moment"),
+    "beta2": Traced(0.999, 0.0, BELOW_ONE, None, "decay of the second moment (adam, rmsprop)"),
     "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
     "l1": Traced(0.0, 0.0, INF, "weights", "adds l1 * sum |W|"),
     "l2": Traced(0.0, 0.0, INF, "weights", "adds l2/2 * sum W^2"),
@@ -104,7 +108,7 @@ TRACED: dict[str, Traced] = {
     ),
     "decay_rate": Traced(0.1, 0.0, INF, None, "of step, exponential, inverse_time"),
     "decay_time": Traced(
-        1.0, 0.0, INF, None, "fraction of the horizon in which decay_rate applies once"
+        1.0, 1e-6, INF, None, "fraction of the horizon in which decay_rate applies once"
     ),
     "warmup": Traced(0.1, 0.0, 1.0, None, "fraction of the horizon, of warmup_cosine"),
     "hypergradient_rate": Traced(
@@ -120,7 +124,7 @@ TRACED: dict[str, Traced] = {
     "horizon": Traced(
         0.0, 0.0, INF, None, "epochs the schedule runs over; 0 is the study's full fidelity"
     ),
-    "epochs": Traced(20.0, 0.0, INF, None, "caps the epochs of training"),
+    "epochs": Traced(20.0, 1.0, INF, None, "caps the epochs of training"),
     "patience": Traced(
         0.0,
         0.0,
@@ -199,9 +203,18 @@ def known(name: str) -> str:
     """Returns `name` if it is in the catalogue; refuses it with the nearest known one otherwise."""
     root = base(name)
     if root not in STATIC and root not in TRACED:
-        near = difflib.get_close_matches(name, [*STATIC, *TRACED], 1, 0.0)[0]
-        raise ValueError(f"unknown hyperparameter {name!r}; did you mean {near!r}?")
+        near = ALIASES.get(name.lower()) or difflib.get_close_matches(name[:100], [*STATIC, *TRACED], 1, 0.0)[0]  # fmt: skip
+        raise ValueError(f"unknown hyperparameter {name!r:.100}; did you mean {near!r}?")
     return name
+
+
+def layer(name: str) -> tuple[int, str | None] | None:
+    """Which layer a numbered name is of, from 1, and what is counted: "weights" or "hidden" layers; None for other names."""
+    match = NUMBERED.match(name)
+    if match is None:
+        return None
+    root = match.group(1)
+    return int(match.group(2)), TRACED[root].per if root in TRACED else "hidden"
 
 
 def structural(name: str) -> bool:
@@ -215,7 +228,7 @@ def check(name: str, value: Any) -> Any:
     if root in STATIC:
         entry = STATIC[root]
         if root == "hidden":
-            if isinstance(value, str) or not isinstance(value, Sequence):
+            if isinstance(value, str) or not isinstance(value, Sequence) or any(isinstance(width, (str, Sequence)) for width in value):  # fmt: skip
                 raise ValueError(
                     f"hidden must be a list of widths, got {value!r}; write [64] for one layer"
                 )
@@ -235,14 +248,12 @@ def check(name: str, value: Any) -> Any:
                 options = ", ".join(str(c) for c in entry.choices)
                 raise ValueError(f"{name}={value!r} is none of {options}; did you mean {near}?")
             return value
-        if (
-            isinstance(value, (bool, str))
-            or value is None
-            or value != int(value)
-            or value < entry.low
-        ):
+        whole = isinstance(value, (int, float, np.number)) and not isinstance(
+            value, (bool, complex)
+        )
+        if not whole or not entry.low <= value <= LARGEST or value != int(value):
             raise ValueError(
-                f"{name} must be a whole number of at least {entry.low}, got {value!r}"
+                f"{name} must be a whole number of at least {entry.low} and at most {LARGEST}, got {value!r:.80}"
             )
         return int(value)
     return _numbers(name, [value], np.array([0]), TRACED[root].default)[0].tolist()
@@ -335,8 +346,12 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
             )
         hidden = given["hidden"]
     else:
-        numbered = [int(name[6:]) for name in given if name.startswith("width_")]
+        numbered = sorted(int(name[6:]) for name in given if name.startswith("width_"))
+        if depth is None and numbered != list(range(1, len(numbered) + 1)):
+            raise ValueError(f"width_{numbered[-1]} is named, but not all of width_1 to width_{numbered[-1]}; name them, or give depth")  # fmt: skip
         depth = depth if depth is not None else max(numbered, default=1)
+        if depth > DEEPEST:
+            raise ValueError(f"depth must be at most {DEEPEST}, got {depth}")
         width = given.get("width", STATIC["width"].default)
         hidden = tuple(given.get(f"width_{i + 1}", width) for i in range(depth))
     activation = given.get("activation", STATIC["activation"].default)

@@ -245,7 +245,11 @@ def end(result, console: Console, top: int = 10) -> int:
         )
         console.print(f"test ({len(result.task.test)} examples): {metrics}")
     if result.folder is not None:
-        drawn = figures.overview(result, result.folder / "figure")
+        try:
+            drawn = figures.overview(result, result.folder / "figure")
+        except OSError as fault:
+            console.print(f"the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; again: hpjax show {result.folder}")  # fmt: skip
+            return 2
         console.print(
             f"files: {result.folder} (ledger.jsonl, curves/, {drawn[0].name}); again: hpjax show {result.folder}"
         )

@@ -69,7 +69,7 @@ def compare(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
-    watch: Watch = lambda name, seed, progress, trained: None,
+    watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Runs methods against each other, at equal cost, on the same seeds; all networks of a round train together.
@@ -161,7 +161,7 @@ def resume_comparison(
     out: str | Path,
     task: Task | tuple | None = None,
     progress: bool | None = None,
-    watch: Watch = lambda name, seed, progress, trained: None,
+    watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Goes on with a comparison that was interrupted, from what its folder says.
@@ -320,7 +320,7 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
 
 def _train(
     entries: list[Entry], ledgers: list[Ledger], seeds: list[int], space: Space, task: Task, common: dict, progress: bool | None,
-    watch: Watch, say: Callable[[str], None],
+    watch: Watch | None, say: Callable[[str], None],
 ) -> Population:  # fmt: skip
     """Drives all studies to their ends, their orders merged."""
     parts = [entry.part for entry in entries]

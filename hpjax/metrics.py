@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,8 +67,13 @@ def table(truth: np.ndarray, predicted: np.ndarray, classes: bool) -> dict[str, 
     }
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Counts [C C] of true class (row) against predicted class (column)."""
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence) -> np.ndarray:
+    """Counts [C C] of true class (row) against predicted class (column).
+
+    Args:
+        truth, predicted: [N] classes.
+        classes: C of them, in order; one that is in neither has zeros.
+    """
     from sklearn.metrics import confusion_matrix
 
-    return confusion_matrix(truth, predicted)
+    return confusion_matrix(truth, predicted, labels=list(classes))

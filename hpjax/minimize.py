@@ -35,7 +35,7 @@ def minimize(
     levels: int = 5,
     out: str | Path | None = None,
     resume: bool = False,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[Progress], None] | None = None,
     gradient: Objective | None = None,
 ) -> Outcome:
     """Minimises a function of a batch of configurations.
@@ -100,7 +100,7 @@ def minimize(
         carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
         study.run(
             made.searcher, scheduler, space.dims, study.Fulfil(carry_out), ledger, made.stop, seed=seed, batch=width,
-            watch=watch,
+            watch=watch or (lambda progress: None),
         )  # fmt: skip
     finally:
         ledger.close()

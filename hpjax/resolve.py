@@ -36,6 +36,7 @@ METHOD_NAMES = ("random", "bayes", "tpe", "genetic", "hyperband", "bohb")  # com
 GRID = 50_000
 TRIALS = 64  # of a study that names no limit
 FIRST_RUNG = 81  # networks of halving's first rung where trials are not named
+MOST_LEVELS = 100_000  # of a grid, per range
 MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
 MINIMIZE = ("loss", "error")
 
@@ -55,12 +56,11 @@ def as_space(space: Space | Mapping | str | Path | None) -> Space:
         entries = space.ranges | space.constants if isinstance(space, Space) else space
         space = Space.load(entries, catalogue.structural)
     for name, entry in (space.ranges | space.constants).items():
-        if not isinstance(entry, Range):
-            values = [entry]
-        else:
-            values = entry.values if isinstance(entry, Choice) else (entry.low, entry.high)
+        values = _values(entry)
         for value in values:
             catalogue.check(catalogue.known(name), value)
+            if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
+                raise ValueError(f"{name} is {value!r}, which is no number; leave it out for the default")  # fmt: skip
         if (
             not catalogue.structural(name)
             and len({isinstance(value, tuple) for value in values}) > 1
@@ -68,7 +68,32 @@ def as_space(space: Space | Mapping | str | Path | None) -> Space:
             raise ValueError(
                 f"{name} mixes numbers and one per layer; write every choice per layer"
             )
+    _refuse_absent_layers(space.ranges | space.constants)
     return space
+
+
+def _refuse_absent_layers(entries: Mapping[str, Any]) -> None:
+    """Refuses hyperparameters of a layer that no network of a space has."""
+    values = lambda name: _values(entries[name]) if name in entries else []
+    numbered = {name: at for name in entries if (at := catalogue.layer(name)) is not None}
+    depths = [len(widths) for widths in values("hidden")] or [
+        int(depth) for depth in values("depth")
+    ]
+    widths = [at for name, (at, _) in numbered.items() if catalogue.base(name) == "width"]
+    deepest = max(depths or widths or [1])
+    for name, (at, per) in numbered.items():
+        most = deepest + (per == "weights")
+        if at > most:
+            raise ValueError(
+                f"{name} is of layer {at}, but no network of the space has more than {most} {per} layers; drop it"
+            )
+
+
+def _values(entry: Any) -> list:
+    """The values of a constant or a choice, or the ends of a range."""
+    if not isinstance(entry, Range):
+        return [entry]
+    return list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
 
 
 def as_task(
@@ -138,9 +163,10 @@ def check(**options: Any) -> None:
         elif name == "seed":
             if not _whole(value) or not 0 <= value < 2**63:
                 raise ValueError(f"seed must be a whole number of at least 0, got {value!r}")
-        elif name == "levels" and isinstance(value, Mapping):
-            for dimension, levels in value.items():
-                _count(f"levels of {dimension}", levels)
+        elif name == "levels":
+            named = value.items() if isinstance(value, Mapping) else [("", value)]
+            for dimension, levels in named:
+                _count(f"levels of {dimension}" if dimension else "levels", levels, MOST_LEVELS)
         elif name in ("say", "watch"):
             if not callable(value):
                 raise ValueError(f"{name} must be a function, got {value!r:.80}")
@@ -152,11 +178,11 @@ def _whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _count(name: str, value: Any) -> None:
+def _count(name: str, value: Any, most: int = MOST) -> None:
     if not _whole(value) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r:.80}")
-    if value > MOST:
-        raise ValueError(f"{name} must be at most {MOST}, got {value!r:.80}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got {value!r:.80}")
 
 
 def _limits(stop: Any) -> None:

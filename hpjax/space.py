@@ -18,6 +18,9 @@ import numpy as np
 
 from hpjax.search.base import Dim, Parent, active, center, level
 
+LARGEST = 2**53  # whole numbers up to which floats hold each
+HUGE = float("inf")
+
 
 class When(NamedTuple):
     """A condition: active only where another hyperparameter takes one of these values."""
@@ -59,12 +62,18 @@ class Range:
         )
         if (
             not numbers
-            or not (math.isfinite(low) and math.isfinite(high))
+            or not (abs(low) < HUGE and abs(high) < HUGE)
             or not low < high
             or (positive and low <= 0)
         ):
             floor = "0 < " if positive else ""
             raise ValueError(f"{kind} needs {floor}low < high, got low={low!r}, high={high!r}")
+        if whole and max(abs(low), abs(high)) > LARGEST:
+            raise ValueError(
+                f"{kind} needs whole numbers within 2^53, got low={low!r}, high={high!r}"
+            )
+        if not math.isfinite(float(high) - float(low)):
+            raise ValueError(f"{kind} is wider than numbers go, got low={low!r}, high={high!r}")
         if whole and (low != int(low) or high != int(high)):
             raise ValueError(f"{kind} needs whole numbers, got low={low!r}, high={high!r}")
 
@@ -175,9 +184,9 @@ class Choice(_Levels, Range):
     condition: When | None = None
 
     def validate(self):
-        if isinstance(self.values, str) or not isinstance(self.values, Iterable):
-            raise ValueError(f"Choice needs a list of values, got {self.values!r}")
-        object.__setattr__(self, "values", _frozen(self.values))
+        if isinstance(self.values, (str, Mapping, set, frozenset)) or not isinstance(self.values, Iterable):  # fmt: skip
+            raise ValueError(f"Choice needs a list of values, got {self.values!r:.100}")
+        object.__setattr__(self, "values", _frozen(tuple(self.values)))
         if not self.values:
             raise ValueError("Choice needs at least one value, got none")
         if len(set(map(repr, self.values))) < len(self.values):
@@ -306,14 +315,14 @@ class Space:
                 entries = tomllib.loads(Path(source).read_text())
             except FileNotFoundError:
                 raise ValueError(f"no space file {where}; give the path of a TOML file") from None
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-                raise ValueError(f"cannot read the space {where}: {fault}") from None
+            except (OSError, ValueError, RecursionError) as fault:
+                raise ValueError(f"cannot read the space {where[:200]}: {' '.join(str(fault).split())[:200]}") from None  # fmt: skip
         parsed = {}
         for name, entry in entries.items():
             try:
                 parsed[name] = _parse(entry)
-            except ValueError as fault:
-                raise ValueError(f"{where}: {name}: {fault}") from None
+            except (ValueError, TypeError, RecursionError, OverflowError) as fault:
+                raise ValueError(f"{where}: {name}: {' '.join(str(fault).split())[:300]}") from None
         return cls(parsed, structural)
 
     # --- to and from the unit cube ---
@@ -452,6 +461,8 @@ def _parse(entry: Any) -> Any:
         return _unspelled(entry)
     entry = dict(entry)
     condition = entry.pop("when", None)
+    if not all(isinstance(key, str) for key in entry):
+        raise ValueError(f"holds names that are no text, got {entry!r:.100}")
     if len(entry) != 1 or next(iter(entry)) not in KINDS:
         raise ValueError(
             f"is none of {', '.join(KINDS)}; write e.g. {{ uniform = [0, 1] }}, got {entry!r}"

@@ -23,6 +23,7 @@ from hpjax.net import Array, Batch
 from hpjax.tasks import Split, Task
 
 GRADIENTS = ("explicit", "autodiff")
+MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
@@ -326,6 +327,12 @@ def prepare(
     """
     dtype = np.dtype(spec.dtype)
     longest = max(len(train) for train, _ in examples.folds)
+    numbers = len(examples.folds) * repeats * longest * (epochs if spec.batch_size else 1)
+    if 4 * numbers > MOST_ORDERS:
+        raise ValueError(
+            f"the order of minibatches of {epochs} epochs, {len(examples.folds)} folds and {repeats} repeats takes {4 * numbers / 2**30:.0f} GiB; "
+            "give fewer epochs, folds or repeats, or batch_size=0"
+        )
     shortest = min(len(train) for train, _ in examples.folds)
     if spec.batch_size > shortest:
         raise ValueError(

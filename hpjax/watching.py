@@ -25,9 +25,9 @@ class Watching:
     def __exit__(self, *fault: object) -> None:
         return None
 
-    def around(self, watch: Callable[..., None]) -> Callable[..., None]:
+    def around(self, watch: Callable[..., None] | None) -> Callable[..., None]:
         """A watcher that shows progress, and then calls the user's."""
-        return watch
+        return watch or (lambda *shown: None)
 
 
 class Bar(Watching):
@@ -87,12 +87,13 @@ class Bar(Watching):
         ahead = max(0, self.programs - self.compiled) * each
         return max(0.0, self.expected - self.done) * self.worked / max(self.done, 1e-9) + ahead
 
-    def around(self, watch: Callable[..., None]) -> Callable[..., None]:
+    def around(self, watch: Callable[..., None] | None) -> Callable[..., None]:
         def both(*shown: Any) -> None:
             # of a study: (progress, population); of a comparison: (name, seed, progress, population)
             self.latest[shown[:-2]] = shown[-2]
             self._show()
-            watch(*shown)
+            if watch is not None:
+                watch(*shown)
 
         return both
 

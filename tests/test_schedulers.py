@@ -168,10 +168,10 @@ def test_settings_make_every_scheduler_again():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: hyperband(0), "epochs >= 1"),
+        (lambda: hyperband(0), "epochs of at least 1"),
         (lambda: hyperband(9, promote="dead"), "promote='dead' is none of live, fresh"),
-        (lambda: median(0), "epochs >= 1"),
-        (lambda: pbt(1), "population >= 2"),
+        (lambda: median(0), "epochs of at least 1"),
+        (lambda: pbt(1), "population of at least 2"),
         (lambda: pbt(quantile=0.7), "quantile must be above 0 and at most 0.5, got 0.7"),
         (lambda: pbt(jump=-1), "jump must lie in"),
         (lambda: replay(()), "epochs rising"),

@@ -96,6 +96,13 @@ def save(made: Figure, path: str | Path) -> list[Path]:
     matplotlib.rcParams.update(STYLE)
     settle(made)
     files = [path.with_suffix(".png"), path.with_suffix(".svg")]
-    made.savefig(files[0], metadata={"Software": None})
-    made.savefig(files[1], metadata={"Date": None, "Creator": None})
+    for file, metadata in zip(files, ({"Software": None}, {"Date": None, "Creator": None})):
+        part = file.with_name(f".{file.stem}.part{file.suffix}")
+        part.unlink(missing_ok=True)  # never through a link of that name
+        try:
+            made.savefig(part, metadata=metadata)
+            part.replace(file)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
     return files

@@ -14,8 +14,18 @@ SCHEDULERS = {
 
 
 def from_settings(settings: dict) -> Scheduler:
-    """The scheduler that has these settings."""
-    return SCHEDULERS[settings["name"]](**{k: v for k, v in settings.items() if k != "name"})
+    """The scheduler that has these settings.
+
+    Raises:
+        ValueError: an unknown name, or arguments that it does not have.
+    """
+    name, arguments = settings.get("name"), {k: v for k, v in settings.items() if k != "name"}
+    if name not in SCHEDULERS:
+        raise ValueError(f"scheduler={name!r:.80} is none of {', '.join(SCHEDULERS)}")
+    try:
+        return SCHEDULERS[name](**arguments)
+    except TypeError as fault:
+        raise ValueError(f"scheduler {name}: {fault!s:.200}") from None
 
 
 __all__ = [

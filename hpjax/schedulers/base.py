@@ -65,6 +65,18 @@ class Scheduler(NamedTuple):
         return spent / (self.trials or len(self.brackets))
 
 
+def check_whole(who: str, **numbers: tuple[Any, int]) -> None:
+    """Refuses arguments that are no whole numbers, or too small; each is (value, least).
+
+    Raises:
+        ValueError: in one line.
+    """
+    for name, (value, least) in numbers.items():
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or not least <= value < UNBOUNDED:
+            raise ValueError(f"{who} needs {name} of at least {least}, a whole number, got {value!r:.60}")  # fmt: skip
+
+
 def order(trial: Array, unit: Array, epochs: int, fresh: bool) -> Order:
     """The common order: these trials, from their own weights or from the start, until one epoch."""
     trial = np.asarray(trial)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import UNBOUNDED, Scheduler, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, joined, order
 
 
 class Waiting(NamedTuple):
@@ -30,8 +30,7 @@ def full(epochs: int = 20, renew: bool = False) -> Scheduler:
     Raises:
         ValueError: epochs below 1.
     """
-    if epochs < 1:
-        raise ValueError(f"full needs epochs of at least 1, got {epochs}")
+    check_whole("full", epochs=(epochs, 1))
     empty = Waiting(np.zeros(0, np.int64), None, 0)
 
     def admit(state, trial, unit):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import Rungs, Scheduler, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Rungs, Scheduler, check_whole, joined, order
 
 
 class Bracket(NamedTuple):
@@ -30,10 +30,7 @@ def ladder(networks: int, epochs: int, eta: int = 3) -> Rungs:
         >>> ladder(27, 27)
         ((1, 27), (3, 9), (9, 3), (27, 1))
     """
-    if networks < 1 or epochs < 1 or eta < 2:
-        raise ValueError(
-            f"ladder needs networks >= 1, epochs >= 1, eta >= 2, got {networks}, {epochs}, {eta}"
-        )
+    check_whole("ladder", networks=(networks, 1), epochs=(epochs, 1), eta=(eta, 2))
     steps = 0
     while networks >= eta ** (steps + 1) and epochs >= eta ** (steps + 1):
         steps += 1
@@ -54,12 +51,24 @@ def halving(rungs: Rungs = ((2, 54), (6, 18), (18, 6))) -> Scheduler:
     Raises:
         ValueError: rungs that do not climb.
     """
-    rungs = tuple((int(epochs), int(networks)) for epochs, networks in rungs)
-    climbing = all(a[0] < b[0] and a[1] >= b[1] for a, b in pairwise(rungs))
-    if not rungs or not climbing or rungs[0][0] < 1 or rungs[-1][1] < 1:
-        raise ValueError(
-            f"rungs must be (epochs, networks) with epochs rising and networks not, got {rungs}"
-        )
+    refusal = (
+        f"rungs must be (epochs, networks) with epochs rising and networks not, got {rungs!r:.200}"
+    )
+    try:
+        pairs = [(int(epochs), int(networks)) for epochs, networks in rungs]
+        exact = all(pair == tuple(rung) for pair, rung in zip(pairs, rungs))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(refusal) from None
+    rungs = tuple(pairs)
+    climbing = exact and all(a[0] < b[0] and a[1] >= b[1] for a, b in pairwise(rungs))
+    if (
+        not rungs
+        or not climbing
+        or rungs[0][0] < 1
+        or rungs[-1][1] < 1
+        or rungs[-1][0] >= UNBOUNDED
+    ):
+        raise ValueError(refusal)
     return climb({"name": "halving", "rungs": rungs}, (rungs,))
 
 

@@ -6,7 +6,7 @@ Optimization, JMLR 18, algorithm 1. Breeding afresh at every rung: Awad, Mallik 
 
 from __future__ import annotations
 
-from hpjax.schedulers.base import Rungs, Scheduler
+from hpjax.schedulers.base import Rungs, Scheduler, check_whole
 from hpjax.schedulers.halving import climb
 
 PROMOTE = ("live", "fresh")
@@ -19,8 +19,7 @@ def brackets(epochs: int, eta: int = 3) -> tuple[Rungs, ...]:
         >>> [[networks for _, networks in rungs] for rungs in brackets(81)]
         [[81, 27, 9, 3, 1], [34, 11, 3, 1], [15, 5, 1], [8, 2], [5]]
     """
-    if epochs < 1 or eta < 2:
-        raise ValueError(f"hyperband needs epochs >= 1 and eta >= 2, got {epochs}, {eta}")
+    check_whole("hyperband", epochs=(epochs, 1), eta=(eta, 2))
     most = 0
     while eta ** (most + 1) <= epochs:
         most += 1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import UNBOUNDED, Scheduler, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, joined, order
 
 
 class Field(NamedTuple):
@@ -39,10 +39,7 @@ def median(epochs: int = 20, every: int = 2, grace: int = 0) -> Scheduler:
     Raises:
         ValueError: epochs or every below 1, or grace below 0.
     """
-    if epochs < 1 or every < 1 or grace < 0:
-        raise ValueError(
-            f"median needs epochs >= 1, every >= 1, grace >= 0, got {epochs}, {every}, {grace}"
-        )
+    check_whole("median", epochs=(epochs, 1), every=(every, 1), grace=(grace, 0))
     steps = [*range(every, epochs, every), epochs]
     nobody = Field(0, np.zeros(0, np.int64), None, np.zeros(0), np.zeros(0), ())
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import Order, Scheduler, joined
+from hpjax.schedulers.base import Order, Scheduler, check_whole, joined
 from hpjax.search.base import Dim, active, center, generator, level
 
 
@@ -79,10 +79,10 @@ def pbt(
     Raises:
         ValueError: an argument out of bounds.
     """
-    if population < 2 or epochs < 1 or every < 1:
-        raise ValueError(f"pbt needs population >= 2, epochs >= 1, every >= 1, got {population}, {epochs}, {every}")  # fmt: skip
+    check_whole("pbt", population=(population, 2), epochs=(epochs, 1), every=(every, 1))
     for name, value, most in (("quantile", quantile, 0.5), ("resample", resample, 1), ("jump", jump, 1)):  # fmt: skip
-        if not 0 <= value <= most or (name == "quantile" and value == 0):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= most or (name == "quantile" and value == 0):
             raise ValueError(
                 f"{name} must be above 0 and at most {most}, got {value}"
                 if name == "quantile"

@@ -31,7 +31,13 @@ def replay(segments: Sequence[tuple[int, Sequence[float]]]) -> Scheduler:
     Raises:
         ValueError: no segments, or epochs that do not rise.
     """
-    segments = tuple((int(until), tuple(map(float, point))) for until, point in segments)
+    try:
+        segments = tuple((int(until), tuple(map(float, point))) for until, point in segments)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"segments must be (until epoch, point), got {segments!r:.200}") from None
+    inside = all(0 <= place <= 1 for _, point in segments for place in point)
+    if not inside or len({len(point) for _, point in segments}) > 1:
+        raise ValueError("the points of segments must lie in the unit cube, and be of one length")
     if not segments or segments[0][0] < 1 or any(b[0] <= a[0] for a, b in pairwise(segments)):
         raise ValueError(
             f"segments must be (until epoch, point) with epochs rising, got {segments}"

@@ -28,6 +28,7 @@ class Split(NamedTuple):
 
 
 KINDS = ("classes", "numbers")
+LARGEST = 1e30  # of a feature: its square is still far from where float64 ends, and it from where float32 does
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -76,10 +77,20 @@ class Task:
                 raise TaskError(
                     f"{self.name}: row {row + 1} has no finite {what} in column {column + 1}; fill or drop it"
                 )
+        huge = np.argwhere(np.abs(self.x) > LARGEST)
+        if len(huge):
+            row, column = huge[0]
+            raise TaskError(
+                f"{self.name}: row {row + 1} has {self.x[row, column]:g} in column {self.column(column)}; no network can use numbers beyond {LARGEST:g}, rescale or drop it"
+            )
         if self.labels and len(np.unique(self.y)) < 2:
             raise TaskError(
                 f"{self.name}: every example has class {self.labels[int(self.y[0])]!r}; two are needed"
             )
+
+    def column(self, number: int) -> str:
+        """A feature's name, or its number from 1 where it has none."""
+        return repr(self.features[number]) if self.features else str(number + 1)
 
     @property
     def classes(self) -> bool:
