@@ -101,7 +101,7 @@ def tune(
         (['hidden', 'learning_rate'], 4)
     """
     check(
-        epochs=epochs, eta=eta, trials=trials, seed=seed, folds=folds, repeats=repeats, minimize=minimize, stop=stop, levels=levels,
+        start=start, epochs=epochs, eta=eta, trials=trials, seed=seed, folds=folds, repeats=repeats, minimize=minimize, stop=stop, levels=levels,
         batch=batch, score_every=score_every, gradients=gradients, kind=kind, watch=watch, say=say,
     )  # fmt: skip
     say = say or devices.warn
@@ -251,11 +251,11 @@ def _current(settings: dict, out: Path) -> None:
         )
     if settings.get("comparison"):
         raise RunError(
-            f"{out} is part of a comparison; go on with that: hpjax.resume_comparison({str(out.parent.parent)!r})"
+            f"{out} is part of a comparison; go on with that: hpjax.resume_comparison({str(out.parent.parent)!r:.80})"
         )
     if "folds" not in settings:
         raise RunError(
-            f"{out} is a run of hpjax.minimize; go on with that: minimize(..., out={str(out)!r}, resume=True)"
+            f"{out} is a run of hpjax.minimize; go on with that: minimize(..., out={str(out)!r:.80}, resume=True)"
         )
 
 

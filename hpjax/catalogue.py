@@ -204,7 +204,7 @@ def known(name: str) -> str:
     root = base(name)
     if root not in STATIC and root not in TRACED:
         near = ALIASES.get(name.lower()) or difflib.get_close_matches(name[:100], [*STATIC, *TRACED], 1, 0.0)[0]  # fmt: skip
-        raise ValueError(f"unknown hyperparameter {name!r:.100}; did you mean {near!r}?")
+        raise ValueError(f"unknown hyperparameter {name!r:.100}; did you mean {near!r:.80}?")
     return name
 
 
@@ -230,7 +230,7 @@ def check(name: str, value: Any) -> Any:
         if root == "hidden":
             if isinstance(value, str) or not isinstance(value, Sequence) or any(isinstance(width, (str, Sequence)) for width in value):  # fmt: skip
                 raise ValueError(
-                    f"hidden must be a list of widths, got {value!r}; write [64] for one layer"
+                    f"hidden must be a list of widths, got {value!r:.80}; write [64] for one layer"
                 )
             return tuple(check("width", width) for width in value)
         if root == "activation" and isinstance(value, (list, tuple)):
@@ -246,7 +246,7 @@ def check(name: str, value: Any) -> Any:
                     str(value), [str(c) for c in entry.choices], 1, 0.0
                 )[0]
                 options = ", ".join(str(c) for c in entry.choices)
-                raise ValueError(f"{name}={value!r} is none of {options}; did you mean {near}?")
+                raise ValueError(f"{name}={value!r:.80} is none of {options}; did you mean {near}?")
             return value
         whole = isinstance(value, (int, float, np.number)) and not isinstance(
             value, (bool, complex)
@@ -365,7 +365,7 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
     loss = given.get("loss") or target.loss
     if target.loss == "mse" and loss != "mse":
         raise ValueError(
-            f"loss={loss!r} needs classes, but the task's targets are numbers; use loss='mse'"
+            f"loss={loss!r:.80} needs classes, but the task's targets are numbers; use loss='mse'"
         )
     if loss == "cross_entropy" and target.outputs == 1:
         raise ValueError(
@@ -374,7 +374,7 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
     output = given.get("output") or "identity"
     if loss != "mse" and output != "identity":
         raise ValueError(
-            f"output={output!r} has no effect: loss={loss!r} fixes the output activation; drop it"
+            f"output={output!r:.80} has no effect: loss={loss!r:.80} fixes the output activation; drop it"
         )
     if output == "prelu":
         raise ValueError("output='prelu' is for hidden layers; use 'leaky_relu'")
@@ -439,7 +439,7 @@ def _numbers(name: str, column: Sequence | np.ndarray, rows: np.ndarray, default
         )
     except TypeError:
         raise ValueError(
-            f"{name} must be a number in [{entry.low:g}, {entry.high:g}], got {picked[0]!r}"
+            f"{name} must be a number in [{entry.low:g}, {entry.high:g}], got {picked[0]!r:.80}"
         ) from None
     bad = (leaf < entry.low) | (leaf > entry.high)
     if bad.any():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -184,7 +184,7 @@ def resume_comparison(
         said = records.read_settings(Path(out) / name / f"seed{settings['seeds'][0]}" / "run.json")
         if said["search"] is None:
             raise RunError(
-                f"the search of {name} is no name; give the methods again: compare(..., out={str(out)!r}, resume=True)"
+                f"the search of {name} is no name; give the methods again: compare(..., out={str(out)!r:.80}, resume=True)"
             )
         methods[name] = {
             "search": said["search"], "scheduler": from_settings(said["scheduler"]), "trials": said["stop"]["trials"],
@@ -226,7 +226,9 @@ def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
     said = dict(method) if isinstance(method, Mapping) else {"search": method}
     for key in said:
         if key not in METHOD:
-            raise ValueError(f"method {name!r} has no {key!r}; it may have {', '.join(METHOD)}")
+            raise ValueError(
+                f"method {name!r:.80} has no {key!r:.80}; it may have {', '.join(METHOD)}"
+            )
     search = said.get("search", "random")
     check(trials=said.get("trials"), batch=said.get("batch"))
     scheduler = as_scheduler(search, said.get("scheduler"), default=fidelity, trials=said.get("trials"))  # fmt: skip
@@ -293,9 +295,11 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     Raises:
         ValueError: none, one twice, or what is no seed.
     """
-    if isinstance(seeds, int):
+    if isinstance(seeds, (int, np.integer)):
         check(seeds=seeds)
-        return list(range(seeds))
+        return list(range(int(seeds)))
+    if not isinstance(seeds, Iterable) or isinstance(seeds, (str, bytes, Mapping, type)):
+        raise ValueError(f"seeds must be a number of studies or a list of seeds, got {seeds!r:.80}")
     numbers = list(seeds)
     for seed in numbers:
         check(seed=seed)
@@ -310,8 +314,8 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: none, or one twice.
     """
-    if isinstance(methods, str):
-        raise ValueError(f"methods must be a list of names or a dict, got {methods!r}; write [{methods!r}]")  # fmt: skip
+    if not isinstance(methods, Iterable) or isinstance(methods, (str, bytes, type)):
+        raise ValueError(f"methods must be a list of names or a dict, got {methods!r:.80}; write [{methods!r:.80}]")  # fmt: skip
     pairs = list(methods.items()) if isinstance(methods, Mapping) else [(str(name), name) for name in methods]  # fmt: skip
     if not pairs or len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("compare needs at least one method, and each once")

@@ -12,7 +12,7 @@ import numpy as np
 from hpjax import records, study
 from hpjax.assemble import part, plan_record
 from hpjax.records import Ledger
-from hpjax.resolve import as_scheduler, check
+from hpjax.resolve import as_scheduler, check, takes
 from hpjax.result import Outcome
 from hpjax.schedulers import Scheduler
 from hpjax.space import Space
@@ -71,8 +71,8 @@ def minimize(
         >>> found.best["objective"] < 1e-3
         True
     """
-    check(trials=trials, batch=batch, levels=levels, stop=stop, seed=seed, watch=watch)
-    if not callable(objective):
+    check(start=start, trials=trials, batch=batch, levels=levels, stop=stop, seed=seed, watch=watch)
+    if not takes(objective, {}):
         raise ValueError(f"objective must be a function of a batch of configurations, got {objective!r:.80}")  # fmt: skip
     space = space if isinstance(space, Space) else Space.load(space)
     if not space.dims and trials is None and not isinstance(search, (list, tuple)):

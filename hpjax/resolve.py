@@ -6,6 +6,7 @@ This file is long because everything that a user may write is resolved, and refu
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,7 +61,7 @@ def as_space(space: Space | Mapping | str | Path | None) -> Space:
         for value in values:
             catalogue.check(catalogue.known(name), value)
             if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
-                raise ValueError(f"{name} is {value!r}, which is no number; leave it out for the default")  # fmt: skip
+                raise ValueError(f"{name} is {value!r:.80}, which is no number; leave it out for the default")  # fmt: skip
         if (
             not catalogue.structural(name)
             and len({isinstance(value, tuple) for value in values}) > 1
@@ -110,7 +111,7 @@ def as_task(
     if isinstance(task, Task):
         if kind is not None and kind != task.kind:
             raise ValueError(
-                f"the task has {task.kind} for targets; make it anew with kind={kind!r}"
+                f"the task has {task.kind} for targets; make it anew with kind={kind!r:.80}"
             )
         return task
     if isinstance(task, (tuple, list)):
@@ -136,7 +137,7 @@ def fidelity_of(space: Space) -> int:
     if isinstance(entry, Range):
         entry = max(entry.values) if isinstance(entry, Choice) else entry.high
     if not 1 <= entry <= MOST:
-        raise ValueError(f"epochs must be a number in [1, {MOST}], got {entry!r}")
+        raise ValueError(f"epochs must be a number in [1, {MOST}], got {entry!r:.80}")
     return int(entry)
 
 
@@ -150,25 +151,30 @@ def check(**options: Any) -> None:
         if name in ("minimize", "gradients"):
             known = MINIMIZE if name == "minimize" else GRADIENTS
             if value not in known:
-                raise ValueError(f"{name}={value!r} is none of {', '.join(known)}")
+                raise ValueError(f"{name}={value!r:.80} is none of {', '.join(known)}")
+        elif name == "start":
+            if not isinstance(value, (list, tuple)) or not all(isinstance(one, Mapping) for one in value):  # fmt: skip
+                raise ValueError(
+                    f"start must be a list of configurations (dicts), got {value!r:.80}"
+                )
+        elif name == "seed":
+            if not _whole(value) or not 0 <= value < 2**63:
+                raise ValueError(f"seed must be a whole number of at least 0, got {value!r:.80}")
         elif name in ("folds", "repeats", "score_every"):
             _count(name, value)
         elif value is None:
             continue
         elif name == "kind":
             if value not in tasks.KINDS:
-                raise ValueError(f"kind={value!r} is none of {', '.join(tasks.KINDS)}")
+                raise ValueError(f"kind={value!r:.80} is none of {', '.join(tasks.KINDS)}")
         elif name == "stop":
             _limits(value)
-        elif name == "seed":
-            if not _whole(value) or not 0 <= value < 2**63:
-                raise ValueError(f"seed must be a whole number of at least 0, got {value!r}")
         elif name == "levels":
             named = value.items() if isinstance(value, Mapping) else [("", value)]
             for dimension, levels in named:
                 _count(f"levels of {dimension}" if dimension else "levels", levels, MOST_LEVELS)
         elif name in ("say", "watch"):
-            if not callable(value):
+            if not callable(value) or isinstance(value, type):
                 raise ValueError(f"{name} must be a function, got {value!r:.80}")
         else:
             _count(name, value)
@@ -190,7 +196,9 @@ def _limits(stop: Any) -> None:
         raise ValueError(f"stop must be a dict such as {{'seconds': 60}}, got {stop!r:.80}")
     for name, value in stop.items():
         if name not in Stop._fields:
-            raise ValueError(f"stop has no limit called {name!r}; it has {', '.join(Stop._fields)}")
+            raise ValueError(
+                f"stop has no limit called {name!r:.80}; it has {', '.join(Stop._fields)}"
+            )
         if value is None:
             continue
         if name != "seconds":
@@ -220,6 +228,8 @@ def as_points(configs: Any, space: Space, what: str = "search") -> np.ndarray:
     Raises:
         ValueError: none given, or a name or value that is not in the space.
     """
+    if not all(isinstance(config, Mapping) for config in configs):
+        raise ValueError(f"{what} must hold configurations (dicts), got {configs!r:.80}")
     if not configs:
         raise ValueError(f"{what} is an empty list of configurations; give at least one")
     names = sorted({name for config in configs for name in config})
@@ -250,14 +260,31 @@ def as_search(search: Any, space: Space, levels: int | Mapping[str, int]) -> Res
             return ResolvedSearch(METHODS[search].search, None, None)
         if search not in SEARCHES:
             raise ValueError(
-                f"search={search!r} is none of {', '.join(sorted(SEARCHES | METHODS))}, or a list of configurations"
+                f"search={search!r:.80} is none of {', '.join(sorted(SEARCHES | METHODS))}, or a list of configurations"
             )
         return ResolvedSearch(SEARCHES[search], None, None)
-    if callable(search):
-        return ResolvedSearch(search, None, None)
+    if takes(search, ()):
+        return ResolvedSearch(functools.partial(_made, search), None, None)
     raise ValueError(
-        f"search must be a name, a list of configurations or a factory of dims, got {search!r}"
+        f"search must be a name, a list of configurations or a factory of dims, got {search!r:.80}"
     )
+
+
+def takes(function: Any, *arguments: Any) -> bool:
+    """Whether something may be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _made(factory: Callable[..., Any], dims: Any) -> Searcher:
+    """What a user's factory makes, if it is a search."""
+    made = factory(dims)
+    if not isinstance(made, Searcher):
+        raise ValueError(f"search must make a hpjax.search.Searcher, got {made!r:.80}")
+    return made
 
 
 def as_scheduler(

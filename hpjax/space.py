@@ -50,7 +50,9 @@ class Range:
             When(name='optimizer', values=('sgd', 'nesterov'))
         """
         if not values:
-            raise ValueError(f"when({name!r}) needs at least one value, e.g. .when({name!r}, 2, 3)")
+            raise ValueError(
+                f"when({name!r:.80}) needs at least one value, e.g. .when({name!r:.80}, 2, 3)"
+            )
         made: Any = self
         return dataclasses.replace(made, condition=When(name, _frozen(values)))
 
@@ -67,15 +69,19 @@ class Range:
             or (positive and low <= 0)
         ):
             floor = "0 < " if positive else ""
-            raise ValueError(f"{kind} needs {floor}low < high, got low={low!r}, high={high!r}")
+            raise ValueError(
+                f"{kind} needs {floor}low < high, got low={low!r:.80}, high={high!r:.80}"
+            )
         if whole and max(abs(low), abs(high)) > LARGEST:
             raise ValueError(
-                f"{kind} needs whole numbers within 2^53, got low={low!r}, high={high!r}"
+                f"{kind} needs whole numbers within 2^53, got low={low!r:.80}, high={high!r:.80}"
             )
         if not math.isfinite(float(high) - float(low)):
-            raise ValueError(f"{kind} is wider than numbers go, got low={low!r}, high={high!r}")
+            raise ValueError(
+                f"{kind} is wider than numbers go, got low={low!r:.80}, high={high!r:.80}"
+            )
         if whole and (low != int(low) or high != int(high)):
-            raise ValueError(f"{kind} needs whole numbers, got low={low!r}, high={high!r}")
+            raise ValueError(f"{kind} needs whole numbers, got low={low!r:.80}, high={high!r:.80}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,10 +193,13 @@ class Choice(_Levels, Range):
         if isinstance(self.values, (str, Mapping, set, frozenset)) or not isinstance(self.values, Iterable):  # fmt: skip
             raise ValueError(f"Choice needs a list of values, got {self.values!r:.100}")
         object.__setattr__(self, "values", _frozen(tuple(self.values)))
+        for value in _flat(self.values):
+            if not isinstance(value, (str, bool, int, float, type(None))):
+                raise ValueError(f"Choice needs numbers and text, got {value!r:.80}")
         if not self.values:
             raise ValueError("Choice needs at least one value, got none")
         if len(set(map(repr, self.values))) < len(self.values):
-            raise ValueError(f"Choice has a value twice: {self.values!r}")
+            raise ValueError(f"Choice has a value twice: {self.values!r:.80}")
 
     @property
     def levels(self) -> int:
@@ -229,6 +238,12 @@ class Space:
     def __init__(self, entries: Mapping[str, Any], structural=lambda name: False):
         self.ranges = {n: entries[n] for n in sorted(entries) if isinstance(entries[n], Range)}
         self.constants = {n: _frozen(entries[n]) for n in sorted(entries) if n not in self.ranges}
+        for name, value in self.constants.items():
+            for leaf in _flat(value):
+                if not isinstance(leaf, (str, bool, int, float, type(None))):
+                    raise ValueError(
+                        f"{name} must be a range, a number, text or a list of them, got {leaf!r:.80}"
+                    )
         self.dropped: dict[str, Any] = {}  # never active: a constant parent does not match
         self._settle()
         self.names = tuple(self.ranges)
@@ -271,16 +286,16 @@ class Space:
             return None
         if condition.name not in self.ranges:
             raise ValueError(
-                f"{name} is conditional on {condition.name!r}, which is not in the space; add it"
+                f"{name} is conditional on {condition.name!r:.80}, which is not in the space; add it"
             )
         parent = self.ranges[condition.name]
         if isinstance(parent, (Uniform, LogUniform)):
             raise ValueError(
-                f"{name} is conditional on {condition.name!r}, a continuous range; use a Choice or integers"
+                f"{name} is conditional on {condition.name!r:.80}, a continuous range; use a Choice or integers"
             )
         if isinstance(parent, LogIntUniform):
             raise ValueError(
-                f"{name} is conditional on {condition.name!r}; make that an IntUniform or a Choice"
+                f"{name} is conditional on {condition.name!r:.80}; make that an IntUniform or a Choice"
             )
         possible = (
             list(parent.values)
@@ -290,7 +305,7 @@ class Space:
         unknown = [value for value in condition.values if value not in possible]
         if unknown:
             raise ValueError(
-                f"{name} is conditional on {condition.name}={unknown[0]!r}, which it never takes"
+                f"{name} is conditional on {condition.name}={unknown[0]!r:.80}, which it never takes"
             )
         return Parent(
             self.names.index(condition.name), tuple(possible.index(v) for v in condition.values)
@@ -369,13 +384,15 @@ class Space:
                 wrong = [v for v in values if _frozen(v) != self.constants[name]]
                 if wrong:
                     raise ValueError(
-                        f"{name}={wrong[0]!r}, but the space fixes it at {self.constants[name]!r}"
+                        f"{name}={wrong[0]!r:.80}, but the space fixes it at {self.constants[name]!r:.80}"
                     )
                 continue
             if name in self.dropped and all(value is None for value in values):
                 continue
             if name not in self.ranges:
-                raise ValueError(f"{name!r} is not in the space; it has {', '.join(self.names)}")
+                raise ValueError(
+                    f"{name!r:.80} is not in the space; it has {', '.join(self.names)}"
+                )
             entry, i = self.ranges[name], self.names.index(name)
             here = [
                 row
@@ -390,7 +407,7 @@ class Space:
                     else entry.low <= value <= entry.high
                 )
                 if not inside:
-                    raise ValueError(f"{name}={value!r} is outside the space's {entry}")
+                    raise ValueError(f"{name}={value!r:.80} is outside the space's {entry}")
             if given:
                 unit[here, i] = entry.encode(
                     given if isinstance(entry, Choice) else np.asarray(given)
@@ -465,20 +482,20 @@ def _parse(entry: Any) -> Any:
         raise ValueError(f"holds names that are no text, got {entry!r:.100}")
     if len(entry) != 1 or next(iter(entry)) not in KINDS:
         raise ValueError(
-            f"is none of {', '.join(KINDS)}; write e.g. {{ uniform = [0, 1] }}, got {entry!r}"
+            f"is none of {', '.join(KINDS)}; write e.g. {{ uniform = [0, 1] }}, got {entry!r:.80}"
         )
     kind, values = next(iter(entry.items()))
     if kind == "choice":
         result = Choice(_unspelled(values))
     elif not isinstance(values, Sequence) or len(values) != 2:
-        raise ValueError(f"{kind} needs [low, high], got {values!r}")
+        raise ValueError(f"{kind} needs [low, high], got {values!r:.80}")
     else:
         result = KINDS[kind](*values)
     if condition is None:
         return result
     if not isinstance(condition, Mapping) or len(condition) != 1:
         raise ValueError(
-            f"when needs one parent, e.g. when = {{ depth = [2, 3] }}, got {condition!r}"
+            f"when needs one parent, e.g. when = {{ depth = [2, 3] }}, got {condition!r:.80}"
         )
     parent, allowed = next(iter(condition.items()))
     return result.when(parent, *(allowed if isinstance(allowed, (list, tuple)) else [allowed]))
@@ -491,6 +508,11 @@ def _clipped(value: Any, entry: Any) -> Any:
         if isinstance(value, (np.ndarray, np.generic, float))
         else value
     )
+
+
+def _flat(value: Any) -> list:
+    """The leaves of nested tuples."""
+    return [leaf for one in value for leaf in _flat(one)] if isinstance(value, tuple) else [value]
 
 
 def _spelled(value: Any) -> Any:
@@ -519,4 +541,4 @@ def _frozen(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"a space holds numbers, text and lists of them, got {value!r}")
+    raise TypeError(f"a space holds numbers, text and lists of them, got {value!r:.80}")

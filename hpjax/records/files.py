@@ -122,7 +122,7 @@ def read_bytes(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"no run in {path.parent}: {path.name} is missing") from None
     except (OSError, ValueError) as fault:
-        raise RunError(f"cannot read {path}: {reason(fault)}") from None
+        raise RunError(f"cannot read {str(path)[:300]}: {reason(fault)}") from None
 
 
 def read_json(path: Path) -> Any:

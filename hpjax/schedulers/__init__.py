@@ -20,7 +20,7 @@ def from_settings(settings: dict) -> Scheduler:
         ValueError: an unknown name, or arguments that it does not have.
     """
     name, arguments = settings.get("name"), {k: v for k, v in settings.items() if k != "name"}
-    if name not in SCHEDULERS:
+    if not isinstance(name, str) or name not in SCHEDULERS:
         raise ValueError(f"scheduler={name!r:.80} is none of {', '.join(SCHEDULERS)}")
     try:
         return SCHEDULERS[name](**arguments)

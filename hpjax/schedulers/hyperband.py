@@ -48,6 +48,6 @@ def hyperband(epochs: int = 81, eta: int = 3, promote: str = "live") -> Schedule
         ValueError: epochs, eta or promote out of bounds.
     """
     if promote not in PROMOTE:
-        raise ValueError(f"promote={promote!r} is none of {', '.join(PROMOTE)}")
+        raise ValueError(f"promote={promote!r:.80} is none of {', '.join(PROMOTE)}")
     settings = {"name": "hyperband", "epochs": epochs, "eta": eta, "promote": promote}
     return climb(settings, brackets(epochs, eta), fresh=promote == "fresh")

@@ -84,9 +84,9 @@ def pbt(
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not 0 <= value <= most or (name == "quantile" and value == 0):
             raise ValueError(
-                f"{name} must be above 0 and at most {most}, got {value}"
+                f"{name} must be above 0 and at most {most}, got {value!r:.80}"
                 if name == "quantile"
-                else f"{name} must lie in [0, {most}], got {value}"
+                else f"{name} must lie in [0, {most}], got {value!r:.80}"
             )
     steps = [*range(every, epochs, every), epochs]
 

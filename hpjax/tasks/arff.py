@@ -26,7 +26,7 @@ def read_arff(path: Path, target: str | None, options: dict) -> Task:
             if line.lower().startswith("@attribute"):
                 name, classes = _attribute(path, number, line)
                 if name in attributes:
-                    raise TaskError(f"{path}: row {number}: attribute {name!r} stands twice; rename one")  # fmt: skip
+                    raise TaskError(f"{path}: row {number}: attribute {name!r:.80} stands twice; rename one")  # fmt: skip
                 attributes[name] = classes
             data = line.lower().startswith("@data")
             continue
@@ -55,11 +55,11 @@ def _attribute(path: Path, number: int, line: str) -> tuple[str, list[str] | Non
     name = next(part for part in match.groups() if part is not None)
     kind = rest[match.end() :].strip()
     if not kind:
-        raise TaskError(f"{path}: row {number}: attribute {name!r} has no type; write numeric, string or {{a, b}}")  # fmt: skip
+        raise TaskError(f"{path}: row {number}: attribute {name!r:.80} has no type; write numeric, string or {{a, b}}")  # fmt: skip
     if not kind.startswith("{"):
         return name, None
     if not kind.endswith("}"):
-        raise TaskError(f"{path}: row {number}: the classes of {name!r} have no end; close them with }}")  # fmt: skip
+        raise TaskError(f"{path}: row {number}: the classes of {name!r:.80} have no end; close them with }}")  # fmt: skip
     return name, [cell for cell, _ in _tokens(kind[1:-1])]
 
 
@@ -100,7 +100,7 @@ def _cells(
             cells.append(None)
         elif classes is not None and cell not in classes:
             raise TaskError(
-                f"{path}: row {number}, column {name!r}: {cell!r:.60} is none of the attribute's classes; add it to the header, or mend the row"
+                f"{path}: row {number}, column {name!r:.80}: {cell!r:.60} is none of the attribute's classes; add it to the header, or mend the row"
             )
         else:
             cells.append(cell)

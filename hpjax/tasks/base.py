@@ -85,7 +85,7 @@ class Task:
             )
         if self.labels and len(np.unique(self.y)) < 2:
             raise TaskError(
-                f"{self.name}: every example has class {self.labels[int(self.y[0])]!r}; two are needed"
+                f"{self.name}: every example has class {self.labels[int(self.y[0])]!r:.80}; two are needed"
             )
 
     def column(self, number: int) -> str:
@@ -180,7 +180,7 @@ class Task:
             counts = np.bincount(self.y[self.development], minlength=len(self.labels))
             rare = int(counts.argmin())
             if counts[rare] < max(2, folds):
-                lines.append(f"{self.name}: class {self.labels[rare]!r} has {counts[rare]} rows to train on, for {folds} fold(s){self.remedy()}")  # fmt: skip
+                lines.append(f"{self.name}: class {self.labels[rare]!r:.80} has {counts[rare]} rows to train on, for {folds} fold(s){self.remedy()}")  # fmt: skip
         return lines
 
     def remedy(self) -> str:
@@ -242,10 +242,12 @@ class Task:
                 "the third part of a task is its name; weights of examples are not supported yet"
             )
         if kind is not None and kind not in KINDS:
-            raise TaskError(f"{name}: kind={kind!r} is none of {', '.join(KINDS)}")
+            raise TaskError(f"{name}: kind={kind!r:.80} is none of {', '.join(KINDS)}")
         names = frame_names(x)
         x = as_features(x, name)
         y = as_targets(y, name)
+        if x.ndim == 0:
+            raise TaskError(f"{name}: features must be a table of rows, got a single value")
         if len(x) != len(y):
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
@@ -330,7 +332,7 @@ def splits(
             if counts.min() < folds:
                 rare = task.labels[int(present[counts.argmin()])]
                 raise TaskError(
-                    f"{task.name}: class {rare!r} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}{task.remedy()}"
+                    f"{task.name}: class {rare!r:.80} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}{task.remedy()}"
                 )
         maker = (StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=seed)
         found = [
@@ -341,7 +343,7 @@ def splits(
             missing = np.setdiff1d(np.unique(task.y[rows]), np.unique(task.y[fold.train]))
             if len(missing):
                 raise TaskError(
-                    f"{task.name}: class {task.labels[int(missing[0])]!r} is missing from fold {number + 1}; use stratified folds{task.remedy()}"
+                    f"{task.name}: class {task.labels[int(missing[0])]!r:.80} is missing from fold {number + 1}; use stratified folds{task.remedy()}"
                 )
     return tuple(found)
 

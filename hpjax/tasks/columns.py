@@ -22,7 +22,7 @@ def frame_names(x: Any) -> tuple[str, ...] | None:
     names = tuple(str(name) for name in x.columns)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise TaskError(f"column {twice!r} stands twice in the table; rename one")
+        raise TaskError(f"column {twice!r:.80} stands twice in the table; rename one")
     return names
 
 
@@ -42,7 +42,7 @@ def as_features(x: Any, name: str) -> np.ndarray:
         where = ""
         if names is not None:
             wrong = [str(n) for n in x.columns if getattr(x[n].dtype, "kind", "O") not in "fiub"]
-            where = f", column {wrong[0]!r} does not hold them" if wrong else ""
+            where = f", column {wrong[0]!r:.80} does not hold them" if wrong else ""
         raise TaskError(
             f"{name}: features must be numbers{where}; encode text and dates first"
         ) from None
@@ -88,7 +88,7 @@ def refuse_gaps(y: np.ndarray, name: str) -> None:
         for row, value in enumerate(y.tolist()):
             if _gap(value):
                 raise TaskError(
-                    f"{name}: row {row + 1} has no label ({value!r}); fill it, or drop the row"
+                    f"{name}: row {row + 1} has no label ({value!r:.80}); fill it, or drop the row"
                 )
 
 

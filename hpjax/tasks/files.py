@@ -61,19 +61,21 @@ def read(
             return readers[ending](path, target, dict(test=test, seed=seed, kind=kind))
         if "idx" in name:
             if target is not None:
-                raise TaskError(f"{path}: the target of an IDX file is its labels' file; leave the target column {target!r} out")  # fmt: skip
+                raise TaskError(f"{path}: the target of an IDX file is its labels' file; leave the target column {target!r:.80} out")  # fmt: skip
             return _idx_pair(path, dict(test=test, seed=seed, kind=kind or "classes"))
     except TaskError:
         raise
     except FAULTS as fault:
         raise TaskError(f"cannot read {path}: {' '.join(str(fault).split())[:200]}") from None
-    raise TaskError(f"{path}: unknown ending {ending!r}; use csv, npz, arff, parquet or idx(.gz)")
+    raise TaskError(
+        f"{path}: unknown ending {ending!r:.80}; use csv, npz, arff, parquet or idx(.gz)"
+    )
 
 
 def _npz(path: Path, target: str | None, options: dict) -> Task:
     if target is not None:
         raise TaskError(
-            f"{path}: an NPZ's target is its array y; leave the target column {target!r} out"
+            f"{path}: an NPZ's target is its array y; leave the target column {target!r:.80} out"
         )
     try:
         arrays = read_arrays(path)

@@ -140,11 +140,11 @@ def load(
         raise TaskError("the task has no name; give one that `hpjax tasks` lists, or a file")
     near = difflib.get_close_matches(text, [*NAMES, *STORED], 1, 0.0)[0]
     raise TaskError(
-        f"no task is called {text!r:.80}; did you mean {near!r}? A file needs its ending, e.g. data.csv"
+        f"no task is called {text!r:.80}; did you mean {near!r:.80}? A file needs its ending, e.g. data.csv"
     )
 
 
 def _of_kind(task: Task, kind: str | None) -> Task:
     if kind is not None and kind != task.kind:
-        raise TaskError(f"{task.name} has {task.kind} for targets; leave kind={kind!r} out")
+        raise TaskError(f"{task.name} has {task.kind} for targets; leave kind={kind!r:.80} out")
     return task

@@ -47,10 +47,10 @@ def task_of(
         raise TaskError(f"{path}: no columns; a target and at least one feature are needed")
     target = names[-1] if target is None else target
     if target not in names:
-        raise TaskError(f"{path}: no column {target!r}; it has {_some(names)}")
+        raise TaskError(f"{path}: no column {target!r:.80}; it has {_some(names)}")
     if len(names) < 2:
         raise TaskError(
-            f"{path}: only column {names[0]!r}; a target and at least one feature are needed"
+            f"{path}: only column {names[0]!r:.80}; a target and at least one feature are needed"
         )
     if not len(frame):
         raise TaskError(f"{path}: no rows below the header")
@@ -62,13 +62,13 @@ def task_of(
     if len(bad):
         row, at = bad[0]
         line, cell = place(int(row), names.index(features[at]))
-        raise TaskError(f"{path}: row {line}, column {features[at]!r}: {_fault(cell)}")
+        raise TaskError(f"{path}: row {line}, column {features[at]!r:.80}: {_fault(cell)}")
     column = frame[target]
     gaps = np.flatnonzero(column.isna().to_numpy())
     if len(gaps):
         line, _ = place(int(gaps[0]), names.index(target))
         raise TaskError(
-            f"{path}: row {line} has no target in column {target!r}; fill or drop the row"
+            f"{path}: row {line} has no target in column {target!r:.80}; fill or drop the row"
         )
     return Task.of(x, _target(column), path.stem, features=tuple(features), **options)
 
@@ -83,8 +83,8 @@ def _fault(cell: str) -> str:
         float(cell)
     except ValueError:
         remedy = "fill it, or drop the row" if cell.strip().lower() in MISSING else "encode or drop the column"  # fmt: skip
-        return f"{cell[:60]!r} is no number; {remedy}"
-    return f"{cell!r} is not finite; fill or drop the row"
+        return f"{cell[:60]!r:.80} is no number; {remedy}"
+    return f"{cell!r:.80} is not finite; fill or drop the row"
 
 
 def _numbers(column: pandas.Series) -> np.ndarray:
@@ -125,7 +125,7 @@ def read_csv(path: Path, target: str | None, options: dict) -> Task:
     named = header in numbered or _is_header(header, first[1:], text, dialect, path)
     if named and len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
-        raise TaskError(f"{path}: column {twice!r} stands twice in the header; rename one")
+        raise TaskError(f"{path}: column {twice!r:.80} stands twice in the header; rename one")
     # pandas 3 reads every digit anyway
     exact: Any = {"float_precision": "round_trip"} if pandas.__version__ < "3" else {}
     try:
@@ -270,7 +270,7 @@ def read_parquet(path: Path, target: str | None, options: dict) -> Task:
         names = table.column_names
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise TaskError(f"{path}: column {twice!r} stands twice in the table; rename one")
+            raise TaskError(f"{path}: column {twice!r:.80} stands twice in the table; rename one")
         frame = table.to_pandas()
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as fault:
         if isinstance(fault, TaskError):
