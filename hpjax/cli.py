@@ -333,6 +333,9 @@ Command = (
 def main(arguments: list[str] | None = None) -> None:
     """The entry point; a fault that the user can put right is one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for name in ("stdout", "stderr"):  # closed by whoever called us
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if arguments == ["--version"]:
         from hpjax import __version__
 

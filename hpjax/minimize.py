@@ -72,8 +72,6 @@ def minimize(
         True
     """
     check(start=start, trials=trials, batch=batch, levels=levels, stop=stop, seed=seed, watch=watch)
-    if not takes(objective, {}):
-        raise ValueError(f"objective must be a function of a batch of configurations, got {objective!r:.80}")  # fmt: skip
     space = space if isinstance(space, Space) else Space.load(space)
     if not space.dims and trials is None and not isinstance(search, (list, tuple)):
         raise ValueError(
@@ -82,6 +80,9 @@ def minimize(
     scheduled = scheduler is not None
     scheduler = as_scheduler(search, scheduler, trials=trials, default=81)
     fidelities = scheduled or scheduler.settings["name"] != "full"
+    given = "(configurations, epochs)" if fidelities else "(configurations)"
+    if not takes(objective, *((None,) * (1 + fidelities))):
+        raise ValueError(f"objective must be a function of {given}, got {objective!r:.80}")
     limits = dict(stop or {})
     settings = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,

@@ -134,7 +134,7 @@ class Ledger:
                 raise RunError(
                     f"cannot write to {self.folder}: {reason(fault)}; choose another --out"
                 ) from None
-            except RunError:
+            except BaseException:
                 self.close()
                 raise
 
