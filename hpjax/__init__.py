@@ -1,6 +1,20 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
+import os
+import signal
+import sys
 from importlib import metadata
+from types import FrameType
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """Ends the command line in one line while its modules load, where an exception would be lost or a traceback."""
+    os.write(2, b"hpjax: interrupted; nothing was begun\n")
+    os._exit(130)
+
+
+if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]:
+    signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
 
 from hpjax import hypergrad
 from hpjax.api import open_run, resume, tune

@@ -172,10 +172,9 @@ def resume(
             ledger.close()
             return open_run(out, task, say)
         made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
-        if trials is not None:
-            settings["stop"]["trials"] = trials
-            records.write_json(out / "run.json", settings)
-            made.settings = settings
+        known = made.part.known
+        if trials is not None and known is not None and trials > known:
+            raise RunError(f"the search has no more than {known} trials, so that it cannot go on to have {trials}")  # fmt: skip
     except BaseException:
         ledger.close()
         raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from hpjax import plan, study
 from hpjax.population import Population
-from hpjax.records import CHECKPOINT, SCHEMA, Ledger, fingerprints
+from hpjax.records import CHECKPOINT, SCHEMA, Ledger, fingerprints, write_json
 from hpjax.resolve import TRIALS, as_points, as_search
 from hpjax.schedulers import Scheduler
 from hpjax.search import Searcher, chain
@@ -33,6 +33,7 @@ class Part(NamedTuple):
     scheduler: Scheduler
     stop: Stop
     points: np.ndarray | None  # [n D] what it proposes, where it is known
+    known: int | None = None  # how many it proposes, where it is known
 
 
 def part(settings: dict, space: Space, search: Any, scheduler: Scheduler) -> Part:
@@ -59,7 +60,7 @@ def part(settings: dict, space: Space, search: Any, scheduler: Scheduler) -> Par
     trials = stop.trials if known is None else min(known, stop.trials or known)
     if all(limit is None for limit in stop._replace(trials=trials)):
         trials = scheduler.trials or TRIALS
-    return Part(settings, make(space.dims), scheduler, stop._replace(trials=trials), points)
+    return Part(settings, make(space.dims), scheduler, stop._replace(trials=trials), points, known)
 
 
 def _tupled(config: Mapping) -> dict:
@@ -141,7 +142,13 @@ class Assembly:
         ledger.put(
             plan_record(self.settings, self.batch, self.scheduler, self.training.settle(trained, recorded))
         )  # fmt: skip
-        fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save)
+
+        def extended(trials: int) -> None:
+            self.settings["stop"]["trials"] = trials
+            if ledger.folder is not None:
+                write_json(ledger.folder / "run.json", self.settings)
+
+        fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save, extended)
         try:
             study.run(
                 self.part.searcher, self.scheduler, self.space.dims, fulfil, ledger, self.part.stop,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -136,7 +137,8 @@ _current: list[Path] = []  # folders that are worked on, for the hint after an i
 
 
 def _folder(out: Path | None, name: str) -> Path:
-    """The run folder that is named, or a new one below runs/."""
+    """The run folder that is named, or a new one below runs/; from here on an interrupt may be answered as usual."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if out is None:
         return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if not out.name:

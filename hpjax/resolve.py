@@ -355,7 +355,7 @@ def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int 
         return trials
     if repeats > 1 and trials in (None, 1):
         return 1
-    listed = [name for name, value in space.constants.items() if isinstance(value, tuple)]
+    listed = [name for name, value in space.constants.items() if isinstance(value, tuple) and not catalogue.structural(name)]  # fmt: skip
     name = listed[0] if listed else "learning_rate"
     values = list(space.constants[name]) if listed else [0.1, 0.01]
     meaning = f"{name} = {values} means one value per layer; " if listed else ""

@@ -42,6 +42,10 @@ class Outcome:
         ends = [record for record in kept if record["kind"] == "stop"]
         self.stopped = ends[-1]["why"] if ends else "interrupted"
 
+    def __repr__(self) -> str:
+        best = "none finished" if self.best["trial"] is None else f"best {self.best['objective']:.4g} (trial {self.best['trial']})"  # fmt: skip
+        return f"<{type(self).__name__}: {len(self.table['objective'])} trials, {best}, ended: {self.stopped}>"
+
     @property
     def columns(self) -> tuple[str, ...]:
         """What the table of trials says of each, beside its hyperparameters."""
@@ -116,6 +120,9 @@ class Schedule:
         self.space = space
         self.members = [member for member, _, _ in lineage]
         self.segments = [(until, point) for _, until, point in lineage]
+
+    def __repr__(self) -> str:
+        return f"<Schedule of {len(self.stretches)} stretches until epoch {self.segments[-1][0]}>"
 
     @property
     def stretches(self) -> list[tuple[int, np.ndarray]]:

@@ -251,6 +251,10 @@ class Space:
         active(np.zeros((1, len(dims))), dims)  # refuses conditions that go round in a circle
         self.dims = _shaping(dims)
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.names[:6]) + (", ..." if len(self.names) > 6 else "")
+        return f"<Space of {len(self.names)} ranges ({names}) and {len(self.constants)} constants>"
+
     def _settle(self) -> None:
         """Takes out ranges whose condition a constant decides against, and those that are conditional on them."""
         while True:

@@ -71,6 +71,7 @@ class Fulfil(NamedTuple):
     recall: Callable[[Order], None] = lambda order: None
     release: Callable[[np.ndarray], None] = lambda trials: None  # these trials are finished
     save: Callable[[], None] = lambda: None  # a moment to write a checkpoint
+    extended: Callable[[int], None] = lambda trials: None  # the study goes on to have so many
 
 
 class Setting(NamedTuple):
@@ -96,7 +97,6 @@ class State:
     spent: int = 0  # epochs
     finished: int = 0
     started: int = 0  # trials that were ever in an order
-    orders: int = 0  # asked of the scheduler
     reports: int = 0
     charge: int = (
         0  # most epochs that a trial was charged at once, where that is not what it trained
@@ -156,6 +156,7 @@ def play(
             if more is None or state.why != "done" or more <= state.limit:
                 break
             _extend(setting, state, more, say)
+            fulfil.extended(more)
             continue
         known = ledger.recorded("report")
         if known is not None:
@@ -242,9 +243,8 @@ def _next(setting: Setting, state: State) -> Order | None:
             state.cut = state.cut or wanted < natural
             came = _propose(setting, state, wanted, fidelity)
         order, state.scheduling = setting.scheduler.ask(
-            state.scheduling, (setting.seed, SCHEDULE, state.orders)
+            state.scheduling, (setting.seed, SCHEDULE, state.reports)
         )
-        state.orders += 1
         if order is not None:
             limited = state.closed and wanted <= 0 < natural
             state.cut, state.closed = state.cut or limited, False
@@ -262,11 +262,7 @@ def _next(setting: Setting, state: State) -> Order | None:
 
 def _extend(setting: Setting, state: State, more: int, say: Callable[[str], None]) -> None:
     """Raises the limit of trials of a study that reached it."""
-    before, asked = int(state.limit), state.trials.count
-    if asked < before:
-        raise RunError(
-            f"the search has no more than {asked} trials; it cannot go on to have {more}"
-        )
+    before = int(state.limit)
     record = {"kind": "more", "before": before, "trials": more} if state.cut else None
     if state.cut:
         say(

@@ -125,7 +125,10 @@ def watching(
     """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
     if progress is False or (progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules):  # fmt: skip
         return Watching()
+    return Bar(_console(), training, studies, work)
+
+
+def _console() -> Any:
     from rich.console import Console
 
-    console = Console(stderr=True)
-    return Bar(console, training, studies, work)
+    return Console(stderr=True)

@@ -26,7 +26,9 @@ def test_points_that_cannot_be_are_refused_and_not_recorded(tmp_path, name):
     proposed, message = PROPOSED[name]
 
     def made(dims):
-        return search.random(dims)._replace(ask=lambda state, key, n, fidelity: (proposed(n), state))
+        return search.random(dims)._replace(
+            ask=lambda state, key, n, fidelity: (proposed(n), state)
+        )
 
     with pytest.raises(ValueError, match=message):
         hpjax.minimize(lambda p: p["x"], SPACE, search=made, trials=4, out=tmp_path / "run")

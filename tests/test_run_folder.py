@@ -239,7 +239,9 @@ def test_a_point_that_was_edited_does_not_come_out_again(tmp_path):
     space = {"x": hpjax.Uniform(0, 1), "y": hpjax.Uniform(0, 1)}
     hpjax.minimize(objective, space, out=tmp_path, **options)
     kept, _, _ = records.read_ledger(tmp_path / "ledger.jsonl")
-    moved = next(i for i, record in enumerate(kept) if "unit" in record and record["kind"] == "report")
+    moved = next(
+        i for i, record in enumerate(kept) if "unit" in record and record["kind"] == "report"
+    )
     asked = next(i for i, record in enumerate(kept) if record["kind"] == "ask")
 
     def rewritten(at, change):
@@ -262,8 +264,8 @@ def test_a_point_that_was_edited_does_not_come_out_again(tmp_path):
         rewritten(at, change)
         with pytest.raises(hpjax.RunError, match=rf"did not come out again: .*{field}"):
             hpjax.minimize(objective, space, out=tmp_path, resume=True, **options)
+    rewritten(-9, {})
     with pytest.raises(hpjax.RunError, match=r"run.json: scheduler changed"):
-        rewritten(-9, {})
         hpjax.minimize(objective, space, out=tmp_path, resume=True, scheduler=hpjax.pbt(5, 4, 1, jump=0.2), trials=5, seed=1)  # fmt: skip
 
 

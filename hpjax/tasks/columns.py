@@ -79,7 +79,10 @@ GAPS = ("", "nan", "NaN", "None", "<NA>", "NaT")  # how arrays of text spell wha
 
 
 def _gap(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and value.strip() in GAPS) or type(value).__name__ in ("NAType", "NaTType")  # fmt: skip
+    """Whether a label is missing: None, NaN, pandas' marks, or their names as text."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return value.strip() in GAPS if isinstance(value, str) else bool(value != value)
 
 
 def refuse_gaps(y: np.ndarray, name: str) -> None:
@@ -106,7 +109,7 @@ def guessed(y: np.ndarray) -> tuple[str, str]:
     if y.dtype.kind in "iu":
         if count > FEW:
             doubt = f"the target is whole numbers, {count} of them different: taken for a quantity; if they are classes, give kind='classes' (--kind classes)"
-            return "numbers", doubt if count < len(y) // 5 else ""
+            return "numbers", doubt if count < min(200, len(y) // 2) else ""
         doubt = f"the target is {count} different whole numbers: taken for classes; if it is a quantity, give kind='numbers' (--kind numbers)"
         return "classes", doubt if count > SURE else ""
     if count <= SURE and (distinct == np.round(distinct)).all():
