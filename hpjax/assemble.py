@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax import plan, study
+from hpjax import study
 from hpjax.population import Population
 from hpjax.records import CHECKPOINT, SCHEMA, Ledger, fingerprints, write_json
 from hpjax.resolve import TRIALS, as_points, as_search
@@ -136,9 +136,10 @@ class Assembly:
                 saved[0] = time.monotonic()
 
         if more is not None and recorded is not None:
-            planned = [plan.written(program) for program in self.training.programs]
-            if planned != recorded["programs"]:
-                self.say(f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once")  # fmt: skip
+            if self.training.planned_for(more) != recorded["programs"]:
+                self.say(
+                    f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once"
+                )
         ledger.put(
             plan_record(self.settings, self.batch, self.scheduler, self.training.settle(trained, recorded))
         )  # fmt: skip

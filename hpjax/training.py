@@ -14,6 +14,7 @@ import numpy as np
 from hpjax import catalogue, devices, plan, population, slopes, tasks
 from hpjax.catalogue import Target
 from hpjax.population import Population
+from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
 from hpjax.tasks import Task
@@ -127,6 +128,12 @@ class Training:
                 plan.program(program.spec, share, self.load, len(self.found))
                 for program in self.programs
             )
+
+    def planned_for(self, trials: int) -> list[dict]:
+        """The programs that a study of so many trials would have, as the ledger keeps them."""
+        load = self.load._replace(trials=trials)
+        programs = plan.make(self.shapes, self.shares, load, len(self.found))
+        return plain([plan.written(program) for program in programs])
 
     @property
     def widest(self) -> int:
