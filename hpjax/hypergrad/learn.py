@@ -77,10 +77,11 @@ class Learned:
         recent = self.history.loss[-RECENT:]
         return int(np.argmin(np.where(np.isfinite(recent), recent, np.inf).mean(0)))
 
-    def values(self, start: int | None = None, begun: bool = False) -> dict[str, np.ndarray]:
-        """What one start learned, or began with; the best start where None."""
+    def values(self, start: int | None = None, begun: bool = False) -> dict[str, Any]:
+        """What one start learned, or began with: numbers, or arrays of them; the best start where None."""
         start = self.best if start is None else start
-        return {n: v[start] for n, v in (self.begun if begun else self.learned).items()}
+        chosen = {n: v[start] for n, v in (self.begun if begun else self.learned).items()}
+        return {n: v if np.ndim(v) else float(v) for n, v in chosen.items()}
 
     def at_steps(self, name: str, start: int | None = None, begun: bool = False) -> np.ndarray:
         """A hyperparameter at every step, [T] or [T L+1]."""
@@ -225,7 +226,7 @@ def learn(
         >>> task = hpjax.tasks.load("iris")
         >>> spec, config = hypergrad.configure(task, hidden=(8,), optimizer="sgd", learning_rate=0.01, batch_size=0)
         >>> found = learn(task, spec, config, "learning_rate", steps=20, iterations=8, rate=0.3)
-        >>> float(found.values()["learning_rate"]) > 0.02
+        >>> found.values()["learning_rate"] > 0.02
         True
 
     References:

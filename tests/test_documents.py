@@ -1,0 +1,100 @@
+"""Everything written down is run: each block of README, in its order, as it stands, in an empty folder."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What a default run leaves to `-m slow`, by what its commands begin with: they train for more than a few seconds.
+LONG = ("hpjax tune digits", "hpjax compare", "hpjax confirm", "hpjax resume", "hpjax show runs/first --all")  # fmt: skip
+INSTALLS = ("pip install",)  # .ci/run types these, in a fresh environment
+
+
+def blocks(document: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a document: (language, text)."""
+    path = ROOT / document
+    if not path.exists():
+        pytest.skip(f"{document} is not beside the tests; run them in a checkout")
+    return BLOCK.findall(path.read_text())
+
+
+def commands(document: str) -> list[str]:
+    """Every line of the shell blocks, in order."""
+    return [line for kind, text in blocks(document) if kind == "" for line in text.splitlines()]
+
+
+def environment() -> dict[str, str]:
+    """That of a user whose shell finds this Python's commands, with a terminal's width and no colours."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {name: value for name, value in os.environ.items() if name != "HPJAX_DATA"} | {"PATH": path}  # fmt: skip
+
+
+def shell(line: str, folder: Path) -> str:
+    done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def files_of(document: str, folder: Path) -> None:
+    """Writes the files that a document shows: its space as TOML."""
+    for kind, text in blocks(document):
+        if kind == "toml":
+            (folder / "space.toml").write_text(text)
+
+
+def python(texts: list[str], folder: Path) -> str:
+    (folder / "snippets.py").write_text("\n".join(texts))
+    done = subprocess.run([sys.executable, "snippets.py"], cwd=folder, env=environment(), capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "np.float64(" not in done.stdout
+    return done.stdout
+
+
+def test_the_readme_is_made_of_blocks_that_are_run():
+    kinds = {kind for kind, _ in blocks("README.md")}
+    assert kinds == {"", "python", "toml"}
+    assert len(commands("README.md")) > 8
+    for line in commands("README.md"):
+        assert line.startswith(("pip install", "python -c", "hpjax ")), line
+
+
+def test_the_quick_commands_of_the_readme(tmp_path):
+    files_of("README.md", tmp_path)
+    ran = 0
+    for line in commands("README.md"):
+        if not line.startswith((*LONG, *INSTALLS)):
+            shell(line, tmp_path)
+            ran += 1
+    assert ran >= 4
+    assert (tmp_path / "runs" / "first" / "figure.png").stat().st_size > 5000
+
+
+def test_the_quick_snippets_of_the_readme(tmp_path):
+    """Those that need nothing before them and train little."""
+    texts = [text for kind, text in blocks("README.md") if kind == "python"]
+    quick = [text for text in texts if "minimize(\n" in text or "hypergrad" in text]
+    assert len(quick) == 2
+    assert "learning_rate" in python(["import hpjax", *quick], tmp_path)
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_in_its_order(tmp_path):
+    files_of("README.md", tmp_path)
+    for line in commands("README.md"):
+        if not line.startswith(INSTALLS):
+            shell(line, tmp_path)
+
+
+@pytest.mark.slow
+def test_every_snippet_of_the_readme_in_its_order(tmp_path):
+    texts = [text for kind, text in blocks("README.md") if kind == "python"]
+    said = python(texts, tmp_path)
+    for words in ("mean rank", "searched", "learning_rate", "accuracy"):
+        assert words in said
