@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +24,14 @@ class Flags:
     )
     only: str | None = None  # one part of the experiment
     seeds: int | None = None  # how many; the preset's where absent
-    out: Path | None = None  # folder for figures and numbers; results/NAME where absent
+    out: Path | None = (
+        None  # folder for figures and numbers; runs/NAME where absent: results/NAME changes only when it is named
+    )
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     plot: Path | None = None  # only draw again what this folder holds
-    check: bool = False  # exit 1 when the claim does not hold
+    check: bool = (
+        False  # exit 1 when the claim does not hold; not for the smoke preset, which is not judged
+    )
 
 
 class Criterion(dict):
@@ -79,25 +83,58 @@ def write_rows(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> N
     records.write_csv(path, list(header), rows)
 
 
+def refuse_unused(flags: Flags, parts: Sequence[str], uses: Sequence[str]) -> None:
+    """Refuses flags that an experiment would ignore.
+
+    Raises:
+        ValueError: names the flag, and what may be given.
+    """
+    if flags.only is not None and flags.only not in parts:
+        known = f"none of {', '.join(parts)}" if parts else "a part: this experiment has none"
+        raise ValueError(f"--only {flags.only!r} is {known}")
+    for name in ("seeds", "data"):
+        if getattr(flags, name) is not None and name not in uses:
+            raise ValueError(f"--{name} changes nothing in this experiment; leave it out")
+    if flags.seeds is not None and flags.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {flags.seeds}")
+    given = [name for name in ("only", "seeds", "out", "data") if getattr(flags, name) is not None]
+    if flags.plot is not None and given:
+        raise ValueError(f"--plot only draws again what is there; leave --{given[0]} out")
+
+
+def judged_by(folder: Path, flags: Flags) -> str:
+    """The preset that a folder's numbers come from."""
+    kept = folder / "run.json"
+    if flags.plot is None or not kept.exists():
+        return flags.preset
+    return str(read(kept).get("preset", flags.preset))
+
+
 def main(
     name: str,
     run: Callable[[Flags, Path], None],
     draw: Callable[[Path], list[dict]],
     arguments: list[str] | None = None,
+    *,
+    parts: Sequence[str] = (),
+    uses: Sequence[str] = (),
 ) -> None:
-    """Runs, draws and judges an experiment.
+    """Runs, draws and judges an experiment. A smoke run is drawn, and not judged.
 
     Args:
-        name: of the experiment; its results live in results/NAME.
+        name: of the experiment; its committed results live in results/NAME.
         run: (flags, folder) -> None; computes, and saves numbers in the folder.
         draw: folder -> criteria; draws from saved numbers only.
         arguments: the command line where None.
+        parts: that --only may name.
+        uses: which of the flags "seeds" and "data" it heeds; the others are refused.
     """
     from hpjax import records
 
     flags = tyro.cli(Flags, prog=f"python -m experiments.{name}", args=arguments)
-    folder = flags.plot or flags.out or Path("results") / name
+    folder = flags.plot or flags.out or Path("runs") / (f"{name}-smoke" if flags.preset == "smoke" else name)  # fmt: skip
     try:
+        refuse_unused(flags, parts, uses)
         if flags.plot is None:
             started, (_, dirty) = time.perf_counter(), records.commit(Path(__file__))
             run(flags, folder)
@@ -118,9 +155,15 @@ def main(
                 said = whole | {"parts": whole.get("parts", {}) | {flags.only: said}}
             write(folder / "run.json", said)
         criteria = draw(folder)
+        smoke = judged_by(folder, flags) == "smoke"
+        if smoke and flags.check:
+            raise ValueError("a smoke run is too small to be judged; leave --check out, or use --preset small")  # fmt: skip
     except ValueError as fault:
         print(f"experiments.{name}: {fault}", file=sys.stderr)
         sys.exit(2)
+    if smoke:
+        print(f"{folder}: drawn; a smoke run shows that the experiment runs, its criteria are not judged")  # fmt: skip
+        return
     write(folder / "criteria.json", criteria)
     for criterion in criteria:
         verdict = "holds" if criterion["pass"] else "FAILS"

@@ -194,4 +194,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("activation_effect", run, draw)
+    main("activation_effect", run, draw, uses=("seeds",))

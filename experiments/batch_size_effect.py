@@ -241,4 +241,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("batch_size_effect", run, draw)
+    main(
+        "batch_size_effect",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

@@ -119,4 +119,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("bohb_dehb", run, draw)
+    main(
+        "bohb_dehb",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

@@ -118,4 +118,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("capacity_effect", run, draw)
+    main("capacity_effect", run, draw, uses=("seeds",))

@@ -105,4 +105,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("double_descent", run, draw)
+    main(
+        "double_descent",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

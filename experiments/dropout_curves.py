@@ -176,4 +176,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("dropout_curves", run, draw)
+    main(
+        "dropout_curves",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

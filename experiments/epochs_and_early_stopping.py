@@ -138,4 +138,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("epochs_and_early_stopping", run, draw)
+    main(
+        "epochs_and_early_stopping",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

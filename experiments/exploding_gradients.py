@@ -180,4 +180,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("exploding_gradients", run, draw)
+    main("exploding_gradients", run, draw, uses=("seeds",))

@@ -52,8 +52,6 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
     from hpjax.search import gradient, random
 
-    if flags.only is not None and flags.only not in PARTS:
-        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
     smoke = flags.preset == "smoke"
     for part in [flags.only] if flags.only else PARTS:
         epochs = 3 if smoke else EPOCHS.get(part, EPOCHS["digits"])
@@ -121,4 +119,13 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("gradient_versus_search", run, draw)
+    main(
+        "gradient_versus_search",
+        run,
+        draw,
+        parts=PARTS,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

@@ -102,4 +102,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("hyperband_compared", run, draw)
+    main(
+        "hyperband_compared",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

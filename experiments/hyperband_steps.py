@@ -129,4 +129,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("hyperband_steps", run, draw)
+    main("hyperband_steps", run, draw, uses=("seeds",))

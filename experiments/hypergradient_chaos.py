@@ -54,8 +54,6 @@ def take(setup, rates, steps: int, mode: str, key: int = 0, **options):
 
 def run(flags: Flags, folder: Path) -> None:
     """Gradients at every rate; then at a few, over horizons and seeds."""
-    if flags.only is not None and flags.only not in PARTS:
-        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
     smoke = flags.preset == "smoke"
     setup = setting(flags.data)
     logs = np.linspace(LOW, HIGH, 21 if smoke else 1000)
@@ -194,4 +192,13 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("hypergradient_chaos", run, draw)
+    main(
+        "hypergradient_chaos",
+        run,
+        draw,
+        parts=PARTS,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

@@ -165,4 +165,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("initialisation", run, draw)
+    main("initialisation", run, draw, uses=("seeds",))

@@ -104,8 +104,6 @@ def initial(made, split, spec, config, seeds: int) -> dict:
 
 def run(flags: Flags, folder: Path) -> None:
     """Learns, replays, and saves numbers and the learned schedules."""
-    if flags.only is not None and flags.only not in PARTS:
-        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
     smoke = flags.preset == "smoke"
     for part in [flags.only] if flags.only else PARTS:
         made, split = task(flags.data, part != "plain")
@@ -199,4 +197,13 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("learned_schedule", run, draw)
+    main(
+        "learned_schedule",
+        run,
+        draw,
+        parts=PARTS,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

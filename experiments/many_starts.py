@@ -64,8 +64,6 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
     from hpjax import hypergrad
 
-    if flags.only is not None and flags.only not in PARTS:
-        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
     smoke = flags.preset == "smoke"
     made, spec, config, steps = setting(flags)
     side = {"smoke": 3, "small": 24, "paper": 40}[flags.preset]
@@ -178,4 +176,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("many_starts", run, draw)
+    main("many_starts", run, draw, parts=PARTS, uses=("data",))

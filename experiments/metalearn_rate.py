@@ -81,4 +81,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("metalearn_rate", run, draw)
+    main(
+        "metalearn_rate",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

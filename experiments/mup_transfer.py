@@ -82,4 +82,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("mup_transfer", run, draw)
+    main("mup_transfer", run, draw, uses=("data",))

@@ -201,4 +201,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("optimizers_compared", run, draw)
+    main("optimizers_compared", run, draw, uses=("seeds",))

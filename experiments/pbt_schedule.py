@@ -145,4 +145,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("pbt_schedule", run, draw)
+    main("pbt_schedule", run, draw, uses=("seeds",))

@@ -102,4 +102,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("pbt_toy", run, draw)
+    main("pbt_toy", run, draw, uses=("seeds",))

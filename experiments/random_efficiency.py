@@ -169,4 +169,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("random_efficiency", run, draw)
+    main("random_efficiency", run, draw, uses=("data",))

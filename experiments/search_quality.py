@@ -102,8 +102,6 @@ def rounded(values: np.ndarray) -> list:
 
 def run(flags: Flags, folder: Path) -> None:
     """Runs the parts, and saves each in a file of its own."""
-    if flags.only is not None and flags.only not in PARTS:
-        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
     seeds = flags.seeds or SEEDS[flags.preset]
     smoke = flags.preset == "smoke"
     problems = synthetic()
@@ -541,4 +539,13 @@ def draw_overhead(folder: Path, found: dict) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("search_quality", run, draw)
+    main(
+        "search_quality",
+        run,
+        draw,
+        parts=PARTS,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

@@ -67,8 +67,6 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
     from hpjax import report
 
-    if flags.only is not None and flags.only not in PARTS:
-        raise ValueError(f"--only {flags.only!r} is none of {', '.join(PARTS)}")
     smoke = flags.preset == "smoke"
     seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 50}[flags.preset]
     if flags.only in (None, "race"):
@@ -178,4 +176,4 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("techniques_compared", run, draw)
+    main("techniques_compared", run, draw, parts=PARTS, uses=("seeds",))

@@ -133,4 +133,12 @@ def draw(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main("vanishing_gradients", run, draw)
+    main(
+        "vanishing_gradients",
+        run,
+        draw,
+        uses=(
+            "seeds",
+            "data",
+        ),
+    )

@@ -135,11 +135,11 @@ class Assembly:
                 ledger.save(cache, **trained.saved())
                 saved[0] = time.monotonic()
 
-        if more is not None and recorded is not None:
-            if self.training.planned_for(more) != recorded["programs"]:
-                self.say(
-                    f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once"
-                )
+        known = None if recorded is None else recorded["programs"]
+        if more is not None and known is not None and self.training.planned_for(more) != known:
+            self.say(
+                f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once"
+            )
         ledger.put(
             plan_record(self.settings, self.batch, self.scheduler, self.training.settle(trained, recorded))
         )  # fmt: skip

@@ -46,7 +46,9 @@ def learned(found: Learned, path: Path) -> list[Path]:
             values = found.at_steps(name)
             plots.by_layer(ax, np.arange(1, found.steps + 1), values, "step", label, log)
         elif name in found.path:
-            values = np.concatenate([found.path[name][:, best], np.array(found.values()[name])[None]])
+            values = np.concatenate(
+                [found.path[name][:, best], np.array(found.values()[name])[None]]
+            )
             plots.by_layer(ax, np.arange(len(values)), values, "meta-iteration", label, log)
         else:
             values = np.sort(found.values()[name], axis=None)

@@ -41,9 +41,9 @@ def test_digits_notebook(tmp_path):
         (tmp_path / "confusion.svg").read_bytes(),
         (tmp_path / "confusion.png").read_bytes(),
     ) == first
-    assert (
-        experiment("digits_notebook", "--plot", tmp_path, "--check").returncode == 1
-    )  # two epochs are too few
+    done = experiment("digits_notebook", "--plot", tmp_path, "--check")
+    assert done.returncode == 2
+    assert "a smoke run is too small to be judged" in done.stderr
 
 
 @pytest.mark.slow
@@ -84,6 +84,54 @@ def test_techniques_compared(tmp_path):
     assert (tmp_path / "anytime.svg").read_bytes() == drawn
 
 
+def main_of(name):
+    """The call of `main` that an experiment ends with, as text."""
+    text = (ROOT / "experiments" / f"{name}.py").read_text()
+    return text[text.rindex("main(") :], text
+
+
+def test_every_experiment_declares_the_flags_that_it_heeds():
+    """An undeclared flag is refused; one that is declared is read."""
+    for path in sorted((ROOT / "experiments").glob("[a-z]*.py")):
+        call, text = main_of(path.stem)
+        assert ("parts=" in call) == ("flags.only" in text), path.stem
+        for flag in ("seeds", "data"):
+            assert (f'"{flag}"' in call) == (f"flags.{flag}" in text), path.stem
+
+
+def test_flags_that_change_nothing_are_refused_and_results_stay(tmp_path, capsys, monkeypatch):
+    from experiments import _common
+
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    call = lambda *words, **more: _common.main(
+        "toy", lambda flags, folder: (ran.append(folder), folder.mkdir(parents=True)), lambda folder: [_common.Criterion("c", 1, 2)],
+        list(words), **more,
+    )  # fmt: skip
+    for words, message in (
+        (["--only", "x"], "this experiment has none"),
+        (["--seeds", "3"], "--seeds changes nothing"),
+        (["--data", "x"], "--data changes nothing"),
+        (["--plot", "x", "--seeds", "3"], "leave --seeds out"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            call(*words, uses=("seeds",) if "--plot" in words else ())
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        call("--seeds", "0", uses=("seeds",))
+    assert not ran
+    call("--preset", "smoke")
+    assert "not judged" in capsys.readouterr().out
+    call()
+    assert "FAILS: c = 1 (>= 2)" in capsys.readouterr().out
+    assert [str(folder) for folder in ran] == ["runs/toy-smoke", "runs/toy"]
+    assert not (tmp_path / "results").exists()
+    with pytest.raises(SystemExit) as caught:
+        call("--plot", "runs/toy-smoke", "--check")
+    assert caught.value.code == 2
+
+
 @pytest.mark.slow
 def test_refusals_and_the_list(tmp_path):
     done = experiment("digits_notebook", "--only", "tpe", "--out", tmp_path)
@@ -102,10 +150,12 @@ def test_refusals_and_the_list(tmp_path):
 
 
 def smoke(name, figure, tmp_path):
-    """Runs at the smallest preset, says what it criticises, and draws the same bytes again."""
+    """Runs at the smallest preset, is not judged, draws no empty panel, and draws the same bytes again."""
     done = experiment(name, "--preset", "smoke", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "criteria.json").exists()
+    assert "criteria are not judged" in done.stdout
+    assert "FAILS" not in done.stdout
+    assert not (tmp_path / "criteria.json").exists()
     drawn = (tmp_path / f"{figure}.svg").read_bytes(), (tmp_path / f"{figure}.png").read_bytes()
     done = experiment(name, "--plot", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
@@ -77,6 +78,12 @@ def tidy(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def empty(axes) -> bool:
+    """Whether Axes show nothing: no finite point of a line, no bar, dot, surface, picture or text."""
+    drawn = [line for line in axes.lines if np.isfinite(np.asarray(line.get_ydata(), float)).any()]
+    return axes.axison and not (drawn or axes.collections or axes.patches or axes.images or axes.texts or axes.child_axes)  # fmt: skip
+
+
 def settle(made: Figure) -> None:
     """Lays the figure out and rounds where its Axes stand: the solver's last bits differ from process to process."""
     made.draw_without_rendering()
@@ -87,8 +94,10 @@ def settle(made: Figure) -> None:
 
 
 def save(made: Figure, path: str | Path) -> list[Path]:
-    """Writes PNG and SVG without dates, so that equal data give equal bytes."""
+    """Writes PNG and SVG without dates, so that equal data give equal bytes; a panel without data is left out."""
     for axes in made.axes:
+        if empty(axes):
+            axes.set_visible(False)
         tidy(axes.xaxis)
         tidy(axes.yaxis)
     path = Path(path)
