@@ -84,7 +84,7 @@ def order(given: Order, trials: Trials, dims: tuple[Dim, ...], fidelity: int) ->
     trial, source, epochs = whole["trial"], whole["source"], whole["epochs"]
     _known("trial", trial, trials, trained=False)
     _known("source", source[source != -1], trials, trained=True)
-    if len(np.unique(trial)) < len(trial):
+    if len(trial) > 1 and len(np.unique(trial)) < len(trial):
         raise ValueError("the scheduler's order has a trial twice")
     if (epochs < 1).any() or (epochs > fidelity).any():
         raise ValueError(
@@ -96,12 +96,16 @@ def order(given: Order, trials: Trials, dims: tuple[Dim, ...], fidelity: int) ->
 
 
 def _known(name: str, numbers: np.ndarray, trials: Trials, trained: bool) -> None:
-    for number in numbers[(numbers < 0) | (numbers >= trials.count)]:
-        raise ValueError(f"the scheduler's order names {name} {number}, which was never asked for")
-    lost = trials.finished[numbers] | (trained & ~trials.reported[numbers])
-    for number in numbers[lost]:
+    if not len(numbers):
+        return
+    outside = (numbers < 0) | (numbers >= trials.count)
+    if outside.any():
+        raise ValueError(f"the scheduler's order names {name} {numbers[outside][0]}, which was never asked for")  # fmt: skip
+    lost = trials.finished[numbers]
+    lost = lost | ~trials.reported[numbers] if trained else lost
+    if lost.any():
         raise ValueError(
-            f"the scheduler's order names {name} {number}, which is finished or has no network yet"
+            f"the scheduler's order names {name} {numbers[lost][0]}, which is finished or has no network yet"
         )
 
 
@@ -119,7 +123,7 @@ def finished(done: Any, given: Order, trials: Trials) -> np.ndarray:
             f"the scheduler finished an array of {array.dtype} {array.shape}; trial numbers [n] are needed"
         )
     outside = (array < 0) | (array >= trials.count)
-    if outside.any() or trials.finished[array].any() or len(np.unique(array)) < len(array):
+    if outside.any() or trials.finished[array].any() or len(set(array.tolist())) < len(array):
         raise ValueError(
             f"the scheduler finished trials {array.tolist()[:5]} after an order of {given.trial.tolist()[:5]}; each ends once"
         )

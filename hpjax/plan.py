@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -69,6 +70,16 @@ def read(entry: Mapping, made: int, devices: int) -> Program:
     }
     chunks = -(-entry["chunks"] * made // devices)
     return Program(Spec(**shape), entry["chunk"], chunks, devices)
+
+
+def packed(program: Program) -> np.ndarray:
+    """A program as bytes [n] uint8, for archives of arrays."""
+    return np.frombuffer(json.dumps(written(program), sort_keys=True).encode(), np.uint8)
+
+
+def unpacked(data: np.ndarray, devices: int) -> Program:
+    """What `packed` made, for so many devices."""
+    return read(json.loads(data.tobytes()), devices, devices)
 
 
 class Load(NamedTuple):

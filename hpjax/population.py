@@ -203,8 +203,6 @@ class Population:
 
     def recall(self, order: Order) -> None:
         """Takes note of an order that was carried out before a resume."""
-        for group in catalogue.split(self.space.decode(order.unit), self.target):
-            self._program_of(group.spec)
         self.history.append(order)
         self._recalled = True
 
@@ -262,17 +260,18 @@ class Population:
                 f"hpjax: {self.cache.name} does not belong to this ledger; its networks are trained again"
             )
             return 0
-        for name in [name for name in arrays if name.endswith("_trials")]:
-            number = int(name[1:].split("_")[0])
-            count = sum(other.startswith(f"p{number}_") for other in arrays) - 2
-            leaves = [arrays[f"p{number}_{i}"] for i in range(count)]
+        for name in sorted(name for name in arrays if name.endswith("_trials")):
+            saved = name.removesuffix("_trials")
+            count = sum(other.startswith(f"{saved}_") for other in arrays) - 3
+            leaves = [arrays[f"{saved}_{i}"] for i in range(count)]
+            number = self._numbered(plan.unpacked(arrays[f"{saved}_program"], len(self.found)))
             shapes = [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in leaves]
             self.pools[number] = pool = Pool(shapes, self.groups)
             slots = pool.reserve(arrays[name].tolist())
             for kept, leaf in zip(pool.leaves, leaves):
                 kept[slots] = leaf
             self.home |= dict.fromkeys(arrays[name].tolist(), number)
-            self.age |= dict(zip(arrays[name].tolist(), arrays[f"p{number}_ages"].tolist()))
+            self.age |= dict(zip(arrays[name].tolist(), arrays[f"{saved}_ages"].tolist()))
         return orders
 
     # --- programs ---
@@ -281,8 +280,11 @@ class Population:
         at = plan.assign(self.programs[: self.planned], spec)
         if at is not None:
             return at
-        added = plan.unforeseen(self.planned, spec, self.load, len(self.found))
-        for number in range(self.planned, len(self.programs)):
+        return self._numbered(plan.unforeseen(self.planned, spec, self.load, len(self.found)))
+
+    def _numbered(self, added: Program) -> int:
+        """The number of a program, which is added where it is new."""
+        for number in range(len(self.programs)):
             if self.programs[number].spec == added.spec:
                 return number
         self.programs.append(added)
@@ -667,6 +669,7 @@ class Population:
         arrays = {"orders": np.array(orders), "behind": self._behind(orders)}
         for number, pool in self.pools.items():
             if pool.slot:
+                arrays[f"p{number}_program"] = plan.packed(self.programs[number])
                 trials = sorted(pool.slot)
                 slots = np.array([pool.slot[trial] for trial in trials])
                 arrays[f"p{number}_trials"] = np.array(trials)

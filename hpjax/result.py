@@ -224,19 +224,17 @@ class Result(Outcome):
         """A row per trial and scored epoch; the mean over folds and repeats."""
         import pandas
 
-        parts = []
-        for number, record in records.reports(self.records):
-            curve = self._curves[number]
-            if curve is not None:
-                trial = np.repeat(np.array(record["trial"], int), curve.shape[1])
-                flat = curve.reshape(-1, 4)
-                seen = np.isfinite(flat[:, 0])
-                parts.append(np.column_stack([trial[seen], flat[seen]]))
-        rows = np.concatenate(parts) if parts else np.zeros((0, 5))
-        table = pandas.DataFrame(rows, columns=["trial", "epoch", "train", "loss", "error"])
-        table = table.astype({"trial": int, "epoch": int}).drop_duplicates(
-            ["trial", "epoch"], keep="last"
+        there = [(record["trial"], self._curves[i]) for i, record in records.reports(self.records) if self._curves[i] is not None]  # fmt: skip
+        curves = [curve for _, curve in there if curve is not None]
+        flat = np.concatenate([curve.reshape(-1, 4) for curve in curves]) if curves else np.zeros((0, 4))  # fmt: skip
+        rows = [curve.shape[1] for curve in curves for _ in range(len(curve))]
+        trial = np.repeat([trial for trials, _ in there for trial in trials], rows)
+        seen = np.isfinite(flat[:, 0])
+        table = pandas.DataFrame(
+            flat[seen].astype(float), columns=["epoch", "train", "loss", "error"]
         )
+        table.insert(0, "trial", trial[seen].astype(int))
+        table = table.astype({"epoch": int}).drop_duplicates(["trial", "epoch"], keep="last")
         table.insert(2, "objective", table[self.settings["minimize"]])
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
 

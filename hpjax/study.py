@@ -8,6 +8,7 @@ This file is long because one study and several at once share the loop.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 
 from hpjax import contracts
 from hpjax.contracts import Trials
-from hpjax.records import Ledger, RunError, numbers
+from hpjax.records import Ledger, RunError, numbers, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Searcher, Told
 
@@ -144,6 +145,18 @@ def play(
     """
     begun = time.monotonic()
     setting = Setting(search, scheduler, dims, ledger, stop, seed, batch)
+    with contextlib.ExitStack() as replay:
+        if ledger.replaying:
+            replay.enter_context(uncollected())
+        yield from _steps(setting, fulfil, more, watch, say, begun, replay.close)
+
+
+def _steps(
+    setting: Setting, fulfil: Fulfil, more: int | None, watch: Callable[[Progress], None], say: Callable[[str], None],
+    begun: float, replayed: Callable[[], None],
+) -> Generator[Order, Report, None]:  # fmt: skip
+    """The steps of `play`; `replayed` is called when nothing recorded is left to go through."""
+    search, scheduler, dims, ledger, stop, seed, _ = setting
     state = State(
         search.init((seed, SEARCH)), scheduler.init(dims), Trials(len(dims)), _limit(ledger, stop)
     )
@@ -159,10 +172,13 @@ def play(
             fulfil.extended(more)
             continue
         known = ledger.recorded("report")
-        if known is not None:
+        if known is not None:  # it was checked when it was recorded
+            order = _arrays(order)
             report = _recorded(setting, state, known, order)
             fulfil.recall(order)
         else:
+            replayed()
+            order = contracts.order(order, state.trials, dims, scheduler.fidelity)
             sent = time.monotonic()
             report = yield order
             each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
@@ -224,7 +240,7 @@ def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
     unit, state.searching = search.ask(
         state.searching, (setting.seed, SEARCH, first), wanted, fidelity
     )
-    unit = contracts.points(unit, wanted, setting.dims)
+    unit = contracts.points(unit, wanted, setting.dims) if known is None else np.asarray(unit)
     if not len(unit):
         return 0
     note = search.note(state.searching)
@@ -248,7 +264,6 @@ def _next(setting: Setting, state: State) -> Order | None:
         if order is not None:
             limited = state.closed and wanted <= 0 < natural
             state.cut, state.closed = state.cut or limited, False
-            order = contracts.order(order, state.trials, setting.dims, setting.scheduler.fidelity)
             return order._replace(grad=setting.search.wants_grad)
         if came:  # the scheduler waits for more
             continue
@@ -273,27 +288,32 @@ def _extend(setting: Setting, state: State, more: int, say: Callable[[str], None
         state.limit, state.closed = more, False
 
 
+def _arrays(order: Order) -> Order:
+    """An order whose columns may be lists, as arrays."""
+    trial, unit, source, epochs, seed = map(np.asarray, order[:5])
+    return Order(trial, unit, source, epochs, seed, order.grad)
+
+
 def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Report:
     """The recorded report of an order, after making sure that it is the recorded order."""
-    moved = not np.array_equal(state.trials.unit[order.trial], order.unit)
-    again = _ordered(order, moved)
-    setting.ledger.same({name: known[name] for name in ORDERED if name in known}, again, past=1)
-    columns = {
-        name: numbers(values, np.nan)
-        for name, values in known.items()
-        if name in ("reached", "cost") and values is not None
-    }
+    moved = not (state.trials.unit[order.trial] == order.unit).all()
+    setting.ledger.same(
+        {name: known[name] for name in ORDERED if name in known}, _ordered(order, moved), past=1
+    )
+    columns = {name: np.array(known[name]) for name in ("reached", "cost") if name in known}
     grad = np.asarray(known["grad"], np.float64) if "grad" in known else None
     return Report(numbers(known["objective"], np.inf), columns, grad=grad)
 
 
 def _ordered(order: Order, moved: bool) -> dict:
     """What a report's record says of its order."""
-    record = {"kind": "report", "trial": order.trial, "source": order.source, "epochs": order.epochs}  # fmt: skip
-    if np.any(order.seed):
-        record["seed"] = order.seed
+    record = {
+        "kind": "report", "trial": order.trial.tolist(), "source": order.source.tolist(), "epochs": order.epochs.tolist(),
+    }  # fmt: skip
+    if order.seed.any():
+        record["seed"] = order.seed.tolist()
     if moved:  # by the scheduler
-        record["unit"] = order.unit
+        record["unit"] = order.unit.tolist()
     return record
 
 
@@ -306,9 +326,9 @@ def _absorb(
     # the one place where failure becomes +inf
     objective = np.where(np.isfinite(value), value, np.inf)
     state.scheduling, done = scheduler.tell(state.scheduling, order, objective)
-    done = contracts.finished(done, order, trials)
     if known is None:
-        moved = not np.array_equal(trials.unit[order.trial], order.unit)
+        done = contracts.finished(done, order, trials)
+        moved = not (trials.unit[order.trial] == order.unit).all()
         record = _ordered(order, moved) | report.columns
         record |= {"objective": objective, "finished": np.sort(done)}
         if report.grad is not None:
@@ -317,10 +337,12 @@ def _absorb(
             record["curves"] = ledger.put_curves(report.curves)
         ledger.put(record)
     else:
-        again = {"kind": "report", "finished": np.sort(done)}
-        ledger.same({name: known[name] for name in again}, again, past=1)
+        done = np.asarray(done, np.int64)
+        again = {"kind": "report", "finished": np.sort(done).tolist()}
+        ledger.same({"kind": "report", "finished": known["finished"]}, again, past=1)
+    trials.finished[done] = True
     told = Told(
-        order.trial, order.unit, objective, order.epochs, np.isin(order.trial, done), report.grad
+        order.trial, order.unit, objective, order.epochs, trials.finished[order.trial], report.grad
     )
     state.searching = setting.search.tell(state.searching, told)
     reached = np.asarray(report.columns.get("reached", order.epochs)).astype(np.int64)
@@ -330,7 +352,7 @@ def _absorb(
     if "cost" in report.columns:
         state.charge = int(np.max(charged))
     trials.age[order.trial], trials.unit[order.trial] = reached, order.unit
-    trials.reported[order.trial], trials.finished[done] = True, True
+    trials.reported[order.trial] = True
     state.started = max(state.started, int(order.trial.max()) + 1)
     state.finished += len(done)
     state.reports += 1

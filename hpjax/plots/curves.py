@@ -21,18 +21,17 @@ def learning_curves(
     """
     from matplotlib.collections import LineCollection
 
-    lines, dots = [], []
-    for trial, part in curves.groupby("trial"):
-        part = part[np.isfinite(part[value])]
-        points = part[["epoch", value]].to_numpy()
-        if len(points) and trial != best:
-            lines.append(points)
-            dots.append(points[-1])
+    by_trial = by_trials(curves, value)
+    others = [trial for trial in by_trial if trial != best]
+    chosen = sampled(others)
+    lines = [by_trial[trial] for trial in chosen]
+    name = "trials" if len(chosen) == len(others) else f"{len(chosen)} of {len(others):,} trials"
     axes.add_collection(
-        LineCollection(lines, colors="#999999", linewidths=0.5, alpha=0.5, label="trials")
+        LineCollection(lines, colors="#999999", linewidths=0.5, alpha=0.5, label=name)
     )
-    if dots:
-        axes.plot(*np.array(dots).T, ".", color="#777777", markersize=2, label="last score")
+    if lines:
+        dots = np.array([points[-1] for points in lines])
+        axes.plot(*dots.T, ".", color="#777777", markersize=2, label="last score")
     part = curves[(curves["trial"] == best) & np.isfinite(curves[value])]
     if len(part):
         axes.plot(part["epoch"], part[value], color=COLORS[0], linewidth=1.5, label="best trial")
@@ -44,6 +43,29 @@ def learning_curves(
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.legend(loc="upper right")
+
+
+DRAWN = (
+    1000  # lines of a figure; of more trials, so many are drawn, evenly spread over their numbers
+)
+
+
+def by_trials(curves, value: str) -> dict[int, np.ndarray]:
+    """Trial -> its finite points [k 2] of (epoch, value), from a table sorted by trial and epoch."""
+    trial, column = curves["trial"].to_numpy(), curves[value].to_numpy(float)
+    kept = np.isfinite(column)
+    trial = trial[kept]
+    points = np.column_stack([curves["epoch"].to_numpy(float)[kept], column[kept]])
+    starts = np.flatnonzero(np.diff(trial, prepend=-1))
+    parts = np.split(points, starts[1:]) if len(trial) else []
+    return dict(zip(trial[starts].tolist(), parts))
+
+
+def sampled(items: list) -> list:
+    """The items, or `DRAWN` of them, evenly spread."""
+    if len(items) <= DRAWN:
+        return items
+    return [items[at] for at in np.linspace(0, len(items) - 1, DRAWN).round().astype(int)]
 
 
 def rungs(axes, curves, reached, value: str = "loss", label: str = "validation loss") -> None:
@@ -61,14 +83,13 @@ def rungs(axes, curves, reached, value: str = "loss", label: str = "validation l
 
     ends = sorted(set(reached.values()))
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.08, 1, len(ends)))
-    parts = {trial: part for trial, part in curves.groupby("trial")}
+    parts = by_trials(curves, value)
     for end, shade in zip(ends, shades):
         trials = [trial for trial, last in reached.items() if last == end and trial in parts]
-        lines = [parts[trial][["epoch", value]].to_numpy() for trial in trials]
-        lines = [line[np.isfinite(line[:, 1])] for line in lines]
+        lines = [parts[trial] for trial in sampled(trials)]
         name = f"until epoch {end}: {len(trials)}"
         axes.add_collection(LineCollection(lines, colors=[shade], linewidths=0.6, label=name))
-        dots = np.array([line[-1] for line in lines if len(line)]).reshape(-1, 2)
+        dots = np.array([line[-1] for line in lines]).reshape(-1, 2)
         axes.plot(*dots.T, ".", color=shade, markersize=2)
     axes.autoscale()
     axes.set_xscale("log")
@@ -95,9 +116,12 @@ def incumbent(axes, cost, low, full, label: str = "best validation loss") -> Non
         (low, "#777777", "--", "at any epoch"),
         (full, COLORS[0], "-", "fully trained"),
     ):
-        seen = np.isfinite(value)
+        at = np.asarray(value)
+        seen = np.isfinite(at)
+        if len(at) > DRAWN:  # a step is drawn by the places where it changes, and its end
+            seen &= np.append(True, np.diff(at) != 0) | (np.arange(len(at)) == len(at) - 1)
         axes.plot(
-            np.asarray(cost)[seen], np.asarray(value)[seen], style, color=color, label=name,
+            np.asarray(cost)[seen], at[seen], style, color=color, label=name,
             drawstyle="steps-post", marker="o" if seen.sum() < 30 else None, markersize=3,
         )  # fmt: skip
     finite = np.asarray(low)[np.isfinite(low)]

@@ -26,6 +26,7 @@ from hpjax.records.files import (
     plain,
     read_bytes,
     reason,
+    uncollected,
     write_bytes,
     write_json,
 )
@@ -50,6 +51,7 @@ def sealed(record: dict, before: int) -> tuple[bytes, int]:
     return body[:-1] + SEAL % crc, crc
 
 
+@uncollected()
 def read_ledger(path: Path) -> tuple[list[dict], bytes, int]:
     """The records of a ledger, the bytes of a torn last line, and the checksum of what is whole.
 
@@ -89,6 +91,7 @@ def _parsed(line: bytes) -> dict | None:
     return record if isinstance(record, dict) else None
 
 
+@uncollected()
 def read_times(folder: Path) -> list[dict]:
     """What times.jsonl holds; lines that are torn or damaged are left out, as nothing depends on them."""
     path = folder / TIMES
@@ -186,7 +189,7 @@ class Ledger:
     def put(self, record: dict) -> None:
         """Appends a record; while replaying, requires that it is the recorded one."""
         if self.replaying:
-            self.same(self.records[self._at], record)
+            self.same(self.records[self._at], plain(record))
             self._at += 1
             return
         line, self._crc = sealed(record, self._crc)
@@ -201,6 +204,8 @@ class Ledger:
         Raises:
             RunError: it is another; names what differs.
         """
+        if known == again:
+            return
         again = plain(again)
         if known == again:
             return

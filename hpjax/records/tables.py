@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -24,22 +25,22 @@ def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarra
         Epochs spent over all trials after each trial of each report [n]; the best value by then at any fidelity [n], and among
         trials at full fidelity [n] (infinite before the first).
     """
+    answers = [record for record in records if record["kind"] == "report"]
     age: dict[int, int] = {}
-    costs, losses, fully = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, bool)]
-    for _, record in reports(records):
+    costs: list[float] = []
+    for record in answers:
         reached = record.get("reached", record["epochs"])
         before = [age.get(source, 0) if source >= 0 else 0 for source in record["source"]]
-        costs.append(record.get("cost", np.maximum(0, np.subtract(reached, before))))
-        losses.append(numbers(record["objective"], np.inf))
-        fully.append(np.array(record["epochs"]) >= fidelity)
+        costs += record.get("cost") or [max(0, r - b) for r, b in zip(reached, before)]
         age |= dict(zip(record["trial"], reached))
-    loss, full = np.concatenate(losses), np.concatenate(fully)
-    best = np.minimum.accumulate(loss)
-    return (
-        np.cumsum(np.concatenate(costs)),
-        best,
-        np.minimum.accumulate(np.where(full, loss, np.inf)),
-    )
+    value = _column(answers, "objective", np.inf)
+    full = np.where(_column(answers, "epochs") >= fidelity, value, np.inf)
+    return np.cumsum(costs), np.minimum.accumulate(value), np.minimum.accumulate(full)
+
+
+def _column(records: list[dict], name: str, missing: float = np.nan) -> np.ndarray:
+    """A column of several reports, one after another [n], its nulls as `missing`."""
+    return numbers(list(chain.from_iterable(record[name] for record in records)), missing)
 
 
 def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.ndarray]:
@@ -54,27 +55,28 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
         Columns by trial number: unit [n D], objective (what was minimised), loss, error, train, kept, epochs, diverged [n] (epoch, 0
         if not) and status: OK, PRUNED, DIVERGED, FAILED, RUNNING or NEW.
     """
-    count = sum(len(record["unit"]) for record in records if record["kind"] == "ask")
-    unit = np.full((count, dims), np.nan)
-    table = {name: np.full(count, np.nan) for name in COLUMNS}
+    asks = [record for record in records if record["kind"] == "ask"]
+    answers = [record for record in records if record["kind"] == "report"]
+    count = sum(len(record["unit"]) for record in asks)
+    unit = np.array(list(chain.from_iterable(record["unit"] for record in asks)), np.float64)
+    unit = unit.reshape(count, dims)
+    trial = _column(answers, "trial").astype(np.int64)
+    table = {}
+    for name, missing in COLUMNS.items():  # a trial's last report is assigned last
+        table[name] = np.full(count, np.nan)
+        having = [record for record in answers if name in record]
+        table[name][_column(having, "trial").astype(np.int64)] = _column(having, name, missing)
     asked, epochs, diverged = (np.zeros(count, np.int64) for _ in range(3))
     finished, failed = np.zeros(count, bool), np.zeros(count, bool)
-    for record in records:
-        if record["kind"] == "ask":
-            rows = slice(record["first"], record["first"] + len(record["unit"]))
-            unit[rows] = np.reshape(record["unit"], (len(record["unit"]), dims))
-        elif record["kind"] == "report":
-            trial = np.array(record["trial"], int)
-            for name, missing in COLUMNS.items():
-                if name in record:
-                    table[name][trial] = numbers(record[name], missing)
-            asked[trial] = record["epochs"]
-            epochs[trial] = record.get("reached", record["epochs"])
-            diverged[trial] = record.get("diverged", 0)
-            failed[trial] = record.get("failed", False)
-            finished[np.array(record["finished"], int)] = True
-            if "unit" in record:
-                unit[trial] = np.reshape(record["unit"], (len(record["unit"]), dims))
+    asked[trial] = _column(answers, "epochs")
+    epochs[trial] = _column([{"reached": r["epochs"]} | r for r in answers], "reached")
+    for name, column in (("diverged", diverged), ("failed", failed)):
+        having = [record for record in answers if name in record]
+        column[_column(having, "trial").astype(np.int64)] = _column(having, name)
+    finished[_column(answers, "finished").astype(np.int64)] = True
+    for record in answers:
+        if "unit" in record:
+            unit[record["trial"]] = np.reshape(record["unit"], (len(record["unit"]), dims))
     status = np.full(count, "NEW", dtype="<U8")
     status[asked > 0] = "RUNNING"
     status[finished & (asked < fidelity)] = "PRUNED"
@@ -113,9 +115,11 @@ def lineage(records: list[dict], trial: int) -> list[tuple[int, int, np.ndarray]
 def seconds(records: list[dict], times: list[dict], count: int) -> np.ndarray:
     """Seconds of the devices that each trial took [count]; NaN where no process wrote them down."""
     each = {entry["report"]: entry["each"] for entry in times if "each" in entry}
-    total = np.full(count, np.nan)
-    for number, record in reports(records):
-        if number in each:
-            trial = np.array(record["trial"], int)
-            total[trial] = np.nan_to_num(total[trial]) + np.asarray(each[number])
+    timed = [
+        (record["trial"], each[number]) for number, record in reports(records) if number in each
+    ]
+    trial = np.array(list(chain.from_iterable(trials for trials, _ in timed)), np.int64)
+    taken = np.array(list(chain.from_iterable(shares for _, shares in timed)), np.float64)
+    total = np.bincount(trial, taken, count).astype(np.float64)
+    total[np.bincount(trial, minlength=count) == 0] = np.nan
     return total

@@ -5,11 +5,14 @@ Bergstra & Bengio 2012, Random Search for Hyper-Parameter Optimization, JMLR 13.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from hpjax.search.base import Dim, Key, Searcher
+
+ROWS = 1024  # of the table, drawn together; a multiple of four
 
 
 class Next(NamedTuple):
@@ -27,10 +30,24 @@ def drawn(key: Key, first: int, count: int, width: int) -> np.ndarray:
         >>> bool((drawn((0,), 2, 5, 3) == whole[2:]).all())
         True
     """
+    parts, end = [], first + count
+    block, row = divmod(first, ROWS)
+    if row + count <= ROWS:
+        return _block(key, block, width)[row : row + count].copy()
+    while first < end:
+        block = first // ROWS
+        stop = min(end, (block + 1) * ROWS)
+        parts.append(_block(key, block, width)[first - block * ROWS : stop - block * ROWS])
+        first = stop
+    return np.concatenate(parts) if parts else np.zeros((0, width))
+
+
+@functools.lru_cache(maxsize=64)
+def _block(key: Key, block: int, width: int) -> np.ndarray:
+    """`ROWS` rows of the table."""
     bits = np.random.Philox(np.random.SeedSequence(key))
-    skip, rest = divmod(first * width, 4)  # Philox makes four numbers at a time
-    bits.advance(skip)
-    return np.random.Generator(bits).random(rest + count * width)[rest:].reshape(count, width)
+    bits.advance(block * ROWS * width // 4)  # Philox makes four numbers at a time
+    return np.random.Generator(bits).random((ROWS, width))
 
 
 def random(dims: tuple[Dim, ...]) -> Searcher:
