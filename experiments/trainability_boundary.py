@@ -187,7 +187,8 @@ def circle(side: int, radius: float) -> np.ndarray:
 
 
 def stretched(value: np.ndarray) -> np.ndarray:
-    """Ranks of each sign, from -1 to -0.25 where training diverged and from 0.25 to 1 where it converged."""
+    """Ranks of each sign, to be coloured: from -1 (slowly) to -0.25 (at once) where training diverged, from 0.25 (fast) to 1 (slowly) where it
+    converged."""
     shown = np.zeros(value.shape)
     for mask, low, high in ((value < 0, -1.0, -0.25), (value >= 0, 0.25, 1.0)):
         order = value[mask].argsort().argsort()
@@ -203,11 +204,11 @@ def draw(folder: Path) -> list[dict]:
     parts = {
         view: (read(folder / f"{view}{fine}.json"), load(folder, view + fine)) for view in VIEWS
     }
-    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.0)
+    made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.3)
     rows, nearer = [], 1
     for number, (ax, (entry, value)) in enumerate(zip(axes, parts.values())):
         left, right, bottom, top = entry["window"]
-        ax.imshow(stretched(value), cmap="Spectral", vmin=-1, vmax=1, origin="lower", interpolation="nearest", extent=(left, right, bottom, top))  # fmt: skip
+        shown = ax.imshow(stretched(value), cmap="Spectral", vmin=-1, vmax=1, origin="lower", interpolation="nearest", extent=(left, right, bottom, top))  # fmt: skip
         ax.set(xlabel="log10 rate, input layer", xticks=[left, right], yticks=[bottom, top])
         ax.set_title("all rates" if nearer == 1 else f"{nearer} times closer")
         ax.set_xticklabels([f"{v:.{number}f}" for v in (left, right)])
@@ -216,6 +217,9 @@ def draw(folder: Path) -> list[dict]:
             axes[number - 1].plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color="k", lw=0.8)  # fmt: skip
         nearer *= ZOOM
     axes[0].set_ylabel("log10 rate, output layer")
+    key = made.colorbar(shown, ax=list(axes[:3]), orientation="horizontal", aspect=50, shrink=0.8, pad=0.03)  # fmt: skip
+    key.set_ticks([-1, -0.25, 0.25, 1], labels=["diverged slowly", "at once", "converged fast", "slowly"])  # fmt: skip
+    key.ax.tick_params(length=0, labelsize=6)
     sets = known(CALIBRATION)
     edges = {view: boundary(value) for view, (_, value) in parts.items()}
     found = {name: dimension(edge) for name, edge in (edges | {n: e for n, (e, _) in sets.items()}).items()}  # fmt: skip

@@ -19,6 +19,7 @@ from hpjax.search.bayes import step
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 
 MODELLED = 10  # trials below which nothing is said about hyperparameters
+TRUSTED = 20  # trials for each hyperparameter below which importance is said to be a hint
 
 
 def overview(result: Result, path: Path) -> list[Path]:
@@ -117,8 +118,13 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
         return []
     made = []
     figure, ax = plots.figure(1, 1, width=plots.WIDE, height=2.4)
-    lines = plots.parallel_coordinates(ax, values, kinds, told, label)
+    full = result.table["epochs"] >= result.fidelity
+    full = full if result.fidelities and full[finite].any() else np.ones(len(told), bool)
+    lines = plots.parallel_coordinates(ax, values, kinds, told, label, full)
     figure.colorbar(lines, ax=ax, label=label, pad=0.01)
+    early = int((~full[finite]).sum())
+    grey = f"grey: {early} trials that were stopped before epoch {result.fidelity}" if early else ""
+    ax.set_title(grey, fontsize=6, loc="left")
     made += plots.save(figure, folder / "parallel")[:1]
 
     columns = min(4, len(kinds))
@@ -126,10 +132,12 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     figure, axes = plots.figure(rows, columns, width=plots.WIDE, height=1.7 * rows, squeeze=False)
     first = {id(ax) for ax in axes[:, 0]}
     drawn = [
-        plots.slice_(ax, values[kind.name], told, np.arange(len(told)), kind, label if id(ax) in first else "")
+        plots.slice_(ax, values[kind.name], told, np.arange(len(told)), kind, label if id(ax) in first else "", full)
         for ax, kind in zip(axes.ravel(), kinds)
     ]  # fmt: skip
     figure.colorbar(drawn[0], ax=axes, label="trial", pad=0.01)
+    if early:
+        figure.suptitle(grey.replace("grey", "grey crosses"), fontsize=6)
     for ax in axes.ravel()[len(kinds) :]:
         ax.set_axis_off()
     made += plots.save(figure, folder / "slices")[:1]
@@ -146,11 +154,16 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     levels = [dim.levels for dim in space.dims]
     good = analysis.ped_anova(points, value, levels, better=max(0.1, 4 / len(kept)))
     figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=0.6 + 0.3 * len(kinds))
+    few = len(kept) < TRUSTED * len(kinds)
     among = f"{len(kept)} trials"
     if isinstance(result, Result):
         among += f" of at least {level} epochs"
     plots.importance(left, space.names, shares.single, shares.deviation, f"share of the variance of log loss\n(fANOVA, {among})")  # fmt: skip
     plots.importance(right, space.names, good, None, "share in being among the best tenth\n(PED-ANOVA)")  # fmt: skip
+    if few:
+        figure.suptitle(
+            f"{len(kept)} trials are too few for {len(kinds)} hyperparameters: a hint at best, {TRUSTED * len(kinds)} would say more", fontsize=7, color="#AA3377",
+        )  # fmt: skip
     made += plots.save(figure, folder / "importance")[:1]
 
     top = np.argsort(-shares.single)[:2]
@@ -162,6 +175,9 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
         plots.partial_dependence(
             ax, _drawn(space, int(i), x), mean, spread, kinds[i], f"log10 {label}"
         )
+    spans = [ax.get_ylim() for ax in axes[: len(top)]]
+    for ax in axes[: len(top)]:  # one scale, so that effects can be compared
+        ax.set_ylim(min(low for low, _ in spans), max(high for _, high in spans))
     numbers = [int(i) for i in np.argsort(-shares.single) if not kinds[i].labels][:2]
     if len(numbers) > 1:
         a, b = numbers

@@ -207,7 +207,14 @@ def pareto(axes, cost, value, front: np.ndarray, xlabel: str, ylabel: str) -> No
     """
     cost, value = np.asarray(cost, float), np.asarray(value, float)
     rest = np.isfinite(value)
-    axes.plot(cost[rest], value[rest], ".", color="#BBBBBB", markersize=3, label="trials")
+    axes.plot(
+        cost[rest],
+        value[rest],
+        ".",
+        color="#BBBBBB",
+        markersize=3,
+        label=f"{rest.sum()} fully trained",
+    )
     axes.plot(
         cost[front],
         value[front],
@@ -219,6 +226,8 @@ def pareto(axes, cost, value, front: np.ndarray, xlabel: str, ylabel: str) -> No
     )
     if cost.max() > 10 * max(cost.min(), 1e-12):
         axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=3)
     if value[rest].min() > 0:
         axes.set_yscale("log")
     axes.set_xlabel(xlabel)

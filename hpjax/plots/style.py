@@ -62,8 +62,15 @@ def figure(
     return made, made.subplots(rows, columns, **options)
 
 
+PLAIN = (
+    0.9e-4,
+    1.1e5,
+)  # logarithmic axes within these are labelled 0.001, 0.1, 10; wider ones by powers of ten
+
+
 def tidy(axis) -> None:
-    """A logarithmic axis with labels that fit: a few within less than a decade, at 1, 2 and 5 where it spans few, else at decades."""
+    """A logarithmic axis with labels that fit: a few within less than a decade, at 1, 2 and 5 where it spans few, else at decades;
+    written as numbers, or all as powers of ten where they are very small or large."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if axis.get_scale() != "log":
@@ -74,6 +81,7 @@ def tidy(axis) -> None:
         axis.set_major_locator(
             MaxNLocator(4, steps=[1, 2, 5, 10]) if high / low < 3 else LogLocator(subs=subs)
         )
+    if low >= PLAIN[0] and high <= PLAIN[1]:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -28,8 +28,8 @@ def _dress(axis, scale: Scale) -> None:
     axis.set_label_text(scale.name)
 
 
-def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation loss"):
-    """Loss over one hyperparameter, a dot per trial, later trials darker.
+def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation loss", full=None):
+    """Loss over one hyperparameter, a dot per trial, later trials darker; those that were stopped early as grey crosses.
 
     Args:
         axes: to draw on.
@@ -38,14 +38,21 @@ def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation l
         number: [n] trial numbers.
         scale: of the hyperparameter.
         ylabel: of the loss.
+        full: [n] bool, which trials were trained to the end; all where None. Losses after fewer epochs are another quantity.
 
     Returns:
         The dots, for a colour bar.
     """
     values, loss = np.asarray(values, float), np.asarray(loss, float)
-    there = np.isfinite(values) & np.isfinite(loss)
+    full = np.ones(len(loss), bool) if full is None else np.asarray(full)
+    early = np.isfinite(values) & np.isfinite(loss) & ~full
+    there = np.isfinite(values) & np.isfinite(loss) & full
     if scale.labels:  # spread a little, so that equal choices do not hide each other
         values = values + 0.25 * (np.mod(np.asarray(number) * 0.618034, 1) - 0.5)
+    if early.any():
+        axes.plot(
+            values[early], loss[early], "x", color="#BBBBBB", markersize=2.5, markeredgewidth=0.6, zorder=0
+        )  # fmt: skip
     dots = axes.scatter(
         values[there],
         loss[there],
@@ -55,7 +62,7 @@ def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation l
         edgecolors="#555555",
         linewidths=0.2,
     )
-    off = ~np.isfinite(values) & np.isfinite(loss)
+    off = ~np.isfinite(values) & np.isfinite(loss) & full
     if off.any():
         edge = np.full(off.sum(), 0.015)
         axes.scatter(
@@ -70,7 +77,8 @@ def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation l
         )
         axes.legend(loc="upper right")
     _dress(axes.xaxis, scale)
-    if there.any() and loss[there].min() > 0 and loss[there].max() > 3 * loss[there].min():
+    seen = there | early
+    if seen.any() and loss[seen].min() > 0 and loss[seen].max() > 3 * loss[seen].min():
         axes.set_yscale("log")
     axes.set_ylabel(ylabel)
     return dots
@@ -82,8 +90,10 @@ def parallel_coordinates(
     scales: Sequence[Scale],
     loss,
     label: str = "validation loss",
+    full=None,
 ):
-    """A line per trial across one axis per hyperparameter, the loss first; good trials dark and on top.
+    """A line per trial across one axis per hyperparameter, the loss first; good trials dark and on top, those that were stopped
+    early grey and without a colour: their losses are after fewer epochs.
 
     Args:
         axes: to draw on.
@@ -91,6 +101,7 @@ def parallel_coordinates(
         scales: of the hyperparameters, in order.
         loss: [n].
         label: of the loss.
+        full: [n] bool, which trials were trained to the end; all where None.
 
     Returns:
         The lines, for a colour bar.
@@ -118,10 +129,17 @@ def parallel_coordinates(
         ],
         -1,
     ).transpose(1, 0, 2)
-    order = np.argsort(-loss[kept])
-    norm = LogNorm(loss[kept].min(), loss[kept].max()) if log_loss else Normalize()
-    drawn = LineCollection(list(lines[order]), cmap="Blues_r", norm=norm, linewidths=0.6, alpha=0.7)
-    drawn.set_array(loss[kept][order])
+    whole = np.ones(len(kept), bool) if full is None else np.asarray(full)[kept]
+    whole = whole if whole.any() else np.ones(len(kept), bool)
+    if not whole.all():
+        axes.add_collection(LineCollection(list(lines[~whole]), colors="#DDDDDD", linewidths=0.4))
+    shown = loss[kept][whole]
+    order = np.argsort(-shown)
+    norm = LogNorm(shown.min(), shown.max()) if log_loss else Normalize()
+    drawn = LineCollection(
+        list(lines[whole][order]), cmap="Blues_r", norm=norm, linewidths=0.6, alpha=0.7
+    )
+    drawn.set_array(shown[order])
     axes.add_collection(drawn)
     axes.set_xlim(-0.05, len(heights) - 0.95)
     axes.set_ylim(-0.12, 1.12)
