@@ -176,45 +176,117 @@ def forest(unit: np.ndarray, value: np.ndarray, trees: int = 64, seed: int = 0):
     ).fit(unit, value)
 
 
-def fanova(unit: np.ndarray, value: np.ndarray, pairs: bool = False, trees: int = 64, seed: int = 0) -> Importance:  # fmt: skip
-    """Functional analysis of variance on a random forest over the unit cube.
+class Steps(NamedTuple):
+    """A piecewise constant function of one dimension of the unit cube."""
 
-    A tree is constant on boxes, so that its marginals are sums over boxes, exact for the tree.
+    cuts: np.ndarray  # [s + 1] from 0 to 1
+    height: np.ndarray  # [s]
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """Its values at places [n]."""
+        return self.height[
+            np.clip(np.searchsorted(self.cuts, x, "right") - 1, 0, len(self.height) - 1)
+        ]
+
+
+def additive(unit: np.ndarray, value: np.ndarray, seed: int) -> list[Steps]:
+    """A sum of functions of one dimension each [D], boosted from stumps, and centred: what single hyperparameters do by themselves.
+
+    References:
+        Lou, Caruana, Gehrke & Hooker 2013, Accurate Intelligible Models with Pairwise Interactions: main effects first.
+    """
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    boosted = GradientBoostingRegressor(
+        n_estimators=150, learning_rate=RATE, max_depth=1, random_state=seed
+    )
+    boosted.fit(unit, value)
+    stumps = [tree.tree_ for (tree,) in boosted.estimators_ if tree.tree_.feature[0] >= 0]
+    found = []
+    for dim in range(unit.shape[1]):
+        mine = [tree for tree in stumps if tree.feature[0] == dim]
+        inner = sorted({float(tree.threshold[0]) for tree in mine if 0 < tree.threshold[0] < 1})
+        cuts = np.array([0.0, *inner, 1.0])
+        middle = (cuts[:-1] + cuts[1:]) / 2
+        height = np.zeros(len(middle))
+        for tree in mine:
+            left, right = tree.value[1].item(), tree.value[2].item()
+            height += RATE * np.where(middle <= tree.threshold[0], left, right)
+        found.append(Steps(cuts, height - height @ np.diff(cuts)))
+    return found
+
+
+RATE = 0.1  # of boosting
+BAGS = 8  # samples of the trials that models are fitted to
+
+
+def fanova(unit: np.ndarray, value: np.ndarray, pairs: bool = False, trees: int = 64, seed: int = 0) -> Importance:  # fmt: skip
+    """Functional analysis of variance over the unit cube, of main effects boosted first and of random trees on what they leave.
+
+    A tree is constant on boxes, so that its marginals are sums over boxes, exact for the tree. Trees alone, which split where the variance
+    falls at once, are blind to an interaction without main effects; with the main effects gone, trees whose cuts are drawn at random find it.
 
     Args:
         unit: [n D] points, levels at their centers.
         value: [n] losses (their logarithms or ranks, where they have long tails); finite.
         pairs: also the interactions of two.
-        trees: of the forest.
-        seed: of the forest.
+        trees: of the forests, over all samples of the trials.
+        seed: of the samples.
 
     References:
         Hutter, Hoos & Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance, algorithm 2.
     """
-    width = unit.shape[1]
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    width, rng = unit.shape[1], np.random.default_rng(seed)
     shares, joint = [], {pair: [] for pair in combinations(range(width), 2)} if pairs else {}
-    for tree in forest(unit, value, trees, seed).estimators_:
-        low, high, leaf = _boxes(tree.tree_, width)
-        side = high - low
-        volume = side.prod(1)
-        mean = float(volume @ leaf)
-        variance = float(volume @ (leaf - mean) ** 2)
-        if variance <= 1e-15:
-            continue
-        single = {}
-        for i in range(width):
-            cuts, overlap = _strips(low[:, i], high[:, i])
-            weight = volume / side[:, i]
-            effect = overlap @ (weight * leaf) - mean  # [strips]
-            single[i] = (effect, overlap, np.diff(cuts))
-        shares.append([float(single[i][2] @ single[i][0] ** 2) / variance for i in range(width)])
-        for i, j in joint:
-            (a, over_a, wide_a), (b, over_b, wide_b) = single[i], single[j]
-            weight = volume / (side[:, i] * side[:, j]) * leaf
-            cell = (over_a * weight) @ over_b.T - mean - a[:, None] - b
-            joint[i, j].append(float(wide_a @ cell**2 @ wide_b) / variance)
+    for bag in range(BAGS):
+        rows = rng.integers(len(unit), size=len(unit))
+        main = additive(unit[rows], value[rows], seed + bag)
+        explained = sum(steps.at(unit[rows, i]) for i, steps in enumerate(main))
+        rest = ExtraTreesRegressor(
+            max(1, trees // BAGS), min_samples_leaf=2, random_state=seed + bag
+        )
+        rest.fit(unit[rows], value[rows] - explained)
+        for tree in rest.estimators_:
+            single, both = _decomposed(main, tree.tree_, list(joint))
+            if single is not None:
+                shares.append(single)
+                for pair, share in zip(joint, both):
+                    joint[pair].append(share)
     table = np.array(shares) if shares else np.zeros((1, width))
     return Importance(table.mean(0), table.std(0), {pair: float(np.mean(v)) if v else 0.0 for pair, v in joint.items()})  # fmt: skip
+
+
+def _decomposed(main: list[Steps], tree, pairs: list[tuple[int, int]]):
+    """Shares [D] of the variance of main effects plus a tree, and of pairs; None, [] where nothing varies."""
+    width = len(main)
+    low, high, leaf = _boxes(tree, width)
+    side = high - low
+    volume = side.prod(1)
+    mean = float(volume @ leaf)
+    left = float(
+        volume @ (leaf - mean) ** 2
+    )  # variance of the tree that no single dimension explains
+    own, variance = [], []
+    for i, steps in enumerate(main):
+        cuts, overlap = _strips(low[:, i], high[:, i])
+        effect = Steps(cuts, overlap @ (volume / side[:, i] * leaf) - mean)
+        left -= float(np.diff(cuts) @ effect.height**2)
+        together = np.union1d(steps.cuts, cuts)
+        middle = (together[:-1] + together[1:]) / 2
+        variance.append(float(np.diff(together) @ (steps.at(middle) + effect.at(middle)) ** 2))
+        own.append((effect.height, overlap, np.diff(cuts)))
+    total = sum(variance) + max(left, 0.0)
+    if total <= 1e-15:
+        return None, []
+    both = []
+    for i, j in pairs:
+        (a, over_a, wide_a), (b, over_b, wide_b) = own[i], own[j]
+        weight = volume / (side[:, i] * side[:, j]) * leaf
+        cell = (over_a * weight) @ over_b.T - mean - a[:, None] - b
+        both.append(float(wide_a @ cell**2 @ wide_b) / total)
+    return np.array(variance) / total, both
 
 
 def _boxes(tree, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
