@@ -16,7 +16,7 @@ from hpjax.records import Ledger, RunError
 from hpjax.resolve import as_scheduler, as_search, as_space, as_task, check, varying
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
-from hpjax.space import Space
+from hpjax.space import Space, spelled
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
 from hpjax.watching import Watching, watching
@@ -110,15 +110,15 @@ def tune(
     rung = as_search("grid", resolved, levels).trials if search == "grid" and trials is None else trials  # fmt: skip
     scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
     found = as_task(task, data, target, kind)
-    settings = {
+    settings = records.settled({
         "schema": records.SCHEMA, "space": resolved.to_dict(), "space_hash": resolved.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
-        "target": target, "kind": kind, "search": search if isinstance(search, (str, list, tuple)) else None,
-        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": int(seed), "folds": folds,
+        "target": target, "kind": kind, "search": spelled(search) if isinstance(search, (str, list, tuple)) else None,
+        "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed), "folds": folds,
         "repeats": repeats, "minimize": minimize, "levels": levels, "batch": batch, "score_every": score_every,
         "gradients": gradients, "comparison": False,
         "stop": dict.fromkeys(Stop._fields) | dict(stop or {}) | ({} if trials is None else {"trials": trials}),
-    }  # fmt: skip
+    })  # fmt: skip
     made = Assembly(settings, resolved, found, search, scheduler, say)
     for line in found.about(folds):
         say(f"hpjax: {line}")
@@ -166,15 +166,12 @@ def resume(
             records.unchanged(settings, ledger.plan, out / "run.json")
         for note in ledger.notes:
             say(f"hpjax: {note}")
-        if trials is not None:
-            _room(ledger, settings, trials)
-        elif ledger.ended:
+        if trials is None and ledger.ended:
             ledger.close()
             return open_run(out, task, say)
         made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
-        known = made.part.known
-        if trials is not None and known is not None and trials > known:
-            raise RunError(f"the search has no more than {known} trials, so that it cannot go on to have {trials}")  # fmt: skip
+        if trials is not None:
+            _room(ledger, made, trials)
     except BaseException:
         ledger.close()
         raise
@@ -201,6 +198,10 @@ def open_run(
     folder = records.open_folder(out)
     for note in folder.notes:
         say(f"hpjax: {note}")
+    if "folds" not in folder.settings:
+        raise RunError(
+            f"{out} is a run of hpjax.minimize; read it by minimize(..., out={str(out)!r}, resume=True)"
+        )
     plan = folder.records[0] if folder.records else {}
 
     def loaded() -> Task:
@@ -274,18 +275,23 @@ def _task(settings: dict, task: Task | tuple | None) -> Task:
     return as_task(source, settings["data"], settings["target"], settings["kind"])
 
 
-def _room(ledger: Ledger, settings: dict, trials: int) -> None:
+def _room(ledger: Ledger, made: Assembly, trials: int) -> None:
     """Refuses to go on to so many trials where that means nothing."""
     asked = sum(len(record["unit"]) for record in ledger.records if record["kind"] == "ask")
-    before = settings["stop"]["trials"] or asked
+    known, limit = made.part.known, made.part.stop.trials
+    if known is not None and trials > known:
+        raise RunError(
+            f"the search has no more than {known} trials, so that it cannot go on to have {trials}"
+        )
     if ledger.ended and ledger.records[-1]["why"] != "done":
         raise RunError(
             f"the run ended at its limit of {ledger.records[-1]['why']}, not of trials; start another with a higher limit"
         )
-    if trials <= max(asked, before if not ledger.ended else 0):
-        raise ValueError(
-            f"trials={trials}, but the run has {max(asked, before)} already; give more"
-        )
+    if limit is None:
+        raise ValueError("the run has no limit of trials; it goes on without trials=")
+    most = max(asked, 0 if ledger.ended else limit)
+    if trials <= most:
+        raise ValueError(f"trials={trials}, but the run has {most} already; give more")
 
 
 def _finish(

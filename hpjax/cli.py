@@ -137,8 +137,7 @@ _current: list[Path] = []  # folders that are worked on, for the hint after an i
 
 
 def _folder(out: Path | None, name: str) -> Path:
-    """The run folder that is named, or a new one below runs/; from here on an interrupt may be answered as usual."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """The run folder that is named, or a new one below runs/."""
     if out is None:
         return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if not out.name:
@@ -253,7 +252,7 @@ def end(result, console: Console, top: int = 10) -> int:
             console.print(f"the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; again: hpjax show {result.folder}")  # fmt: skip
             return 2
         console.print(
-            f"files: {result.folder} (ledger.jsonl, curves/, {drawn[0].name}); again: hpjax show {result.folder}"
+            f"files: {result.folder} (ledger.jsonl, curves.bin, {drawn[0].name}); again: hpjax show {result.folder}"
         )
     return 0
 
@@ -347,7 +346,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        where = f"`hpjax resume {_current[-1]}` goes on with the run" if _current and (_current[-1] / "run.json").exists() else "nothing was begun"  # fmt: skip
+        where = f"`hpjax resume {_current[-1]}` goes on with the run" if _current and any((_current[-1] / name).exists() for name in ("run.json", "compare.json")) else "nothing was begun"  # fmt: skip
         print(f"hpjax: interrupted; {where}", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # whoever read our output has gone
@@ -366,6 +365,7 @@ def _run(arguments: list[str]) -> int:
     console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
     from hpjax.records import RunError
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # modules are loaded
     try:
         match options:
             case Tune():

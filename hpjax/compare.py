@@ -21,7 +21,7 @@ from hpjax.resolve import METHOD_NAMES, as_scheduler, as_space, as_task, check, 
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
 from hpjax.search import grid
-from hpjax.space import Choice, Space
+from hpjax.space import Choice, Space, spelled
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
 from hpjax.training import SAMPLES, STRIDE, Training, report_of
@@ -139,7 +139,14 @@ def compare(
         say(f"hpjax: {line}")
     folder = Path(out) if out is not None else None
     if folder is not None:
-        _begin(folder, common | {"seeds": numbers, "stop": limits, "methods": list(named)}, resume)
+        studies = {entry.name: _said(entry.part.settings) for entry in reversed(entries)}
+        asked = common | {
+            "seeds": numbers,
+            "stop": limits,
+            "methods": list(named),
+            "studies": studies,
+        }
+        _begin(folder, records.settled(asked), resume)
     ledgers: list[Ledger] = []
     try:
         for entry in entries:
@@ -181,13 +188,13 @@ def resume_comparison(
         )
     methods = {}
     for name in settings["methods"]:
-        said = records.read_settings(Path(out) / name / f"seed{settings['seeds'][0]}" / "run.json")
+        said = settings["studies"].get(name, {"search": None})
         if said["search"] is None:
             raise RunError(
                 f"the search of {name} is no name; give the methods again: compare(..., out={str(out)!r:.80}, resume=True)"
             )
         methods[name] = {
-            "search": said["search"], "scheduler": from_settings(said["scheduler"]), "trials": said["stop"]["trials"],
+            "search": said["search"], "scheduler": from_settings(said["scheduler"]), "trials": said["trials"],
             "batch": said["batch"], "start": said["start"], "levels": said["levels"],
         }  # fmt: skip
     if task is None and settings["task"] is None:
@@ -237,11 +244,11 @@ def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
         stop["trials"] = said["trials"]
     if search == "grid" and "levels" not in said and limits.get("epochs"):
         levels = _levels(space, limits["epochs"] // scheduler.fidelity)
-    settings = common | {
-        "search": search if isinstance(search, (str, list, tuple)) else None, "seed": seed,
-        "start": [dict(config) for config in said.get("start", ())], "scheduler": scheduler.settings,
+    settings = records.settled(common | {
+        "search": spelled(search) if isinstance(search, (str, list, tuple)) else None, "seed": seed,
+        "start": spelled(list(said.get("start", ()))), "scheduler": scheduler.settings,
         "levels": said.get("levels", levels), "batch": said.get("batch"), "stop": stop,
-    }  # fmt: skip
+    })  # fmt: skip
     return part(settings, space, search, scheduler)
 
 
@@ -275,11 +282,20 @@ def _ledger(folder: Path | None, entry: Entry, resume: bool) -> Ledger:
     return ledger
 
 
+def _said(settings: dict) -> dict:
+    """What a method says of its studies, whatever their seed."""
+    kept = {name: settings[name] for name in ("search", "scheduler", "batch", "start", "levels")}
+    return kept | {"trials": settings["stop"]["trials"]}
+
+
 def _begin(folder: Path, settings: dict, resume: bool) -> None:
     """Writes compare.json before anything else, or requires that it is there."""
     path = folder / "compare.json"
     if resume:
-        records.read_settings(path)
+        known = records.read_settings(path)
+        changed = [name for name in sorted(settings) if known.get(name) != settings[name]]
+        if changed:
+            raise RunError(f"{path}: {', '.join(changed)} was another when the comparison began; give the same arguments again")  # fmt: skip
         return
     if path.exists():
         raise RunError(
@@ -399,6 +415,10 @@ class Comparison:
     @functools.cached_property
     def budget(self) -> float:
         """Epochs at which studies are compared: their limit, or what the cheapest of them spent."""
+        if not all(len(costs) for curves in self._incumbents.values() for costs, _ in curves):
+            raise RunError(
+                "a study of the comparison has not reported yet; go on with it first: hpjax resume"
+            )
         limit = self.settings["stop"]["epochs"]
         spent = [self._incumbents[name][seed][0][-1] for name in self.names for seed in range(len(self.seeds))]  # fmt: skip
         return float(limit) if limit is not None else float(min(spent))

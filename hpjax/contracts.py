@@ -76,7 +76,7 @@ def order(given: Order, trials: Trials, dims: tuple[Dim, ...], fidelity: int) ->
             raise ValueError(
                 f"the scheduler's order has {name} of {array.dtype} {array.shape}; whole numbers [n] are needed"
             )
-        whole[name] = array
+        whole[name] = array.astype(np.int64)
     unit = points(given.unit, len(whole["trial"]), dims, "the scheduler")
     lengths = {name: len(array) for name, array in (whole | {"unit": unit}).items()}
     if len(set(lengths.values())) > 1:
@@ -90,8 +90,12 @@ def order(given: Order, trials: Trials, dims: tuple[Dim, ...], fidelity: int) ->
         raise ValueError(
             f"the scheduler's order trains until epoch {epochs[(epochs < 1) | (epochs > fidelity)][0]}, outside 1 to its fidelity {fidelity}"
         )
-    if (whole["seed"] < 0).any():
-        raise ValueError("the scheduler's order has a negative seed")
+    if (whole["seed"] < 0).any() or (whole["seed"] >= 2**32).any():
+        raise ValueError("the scheduler's order has a negative seed, or one beyond 2^32")
+    begun = np.where(source >= 0, trials.age[np.maximum(source, 0)], 0)
+    if (epochs <= begun).any():
+        at = int(np.argmax(epochs <= begun))
+        raise ValueError(f"the scheduler's order trains trial {trial[at]} until epoch {epochs[at]}, where its network is at epoch {begun[at]} already")  # fmt: skip
     return given._replace(**whole, unit=unit)
 
 

@@ -15,7 +15,7 @@ from hpjax.records import Ledger
 from hpjax.resolve import as_scheduler, check, takes
 from hpjax.result import Outcome
 from hpjax.schedulers import Scheduler
-from hpjax.space import Space
+from hpjax.space import Space, spelled
 from hpjax.study import Progress, Report, Stop
 
 Objective = Callable[..., Any]
@@ -54,7 +54,7 @@ def minimize(
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         levels: values of a grid per range.
         out: run folder; nothing is written where None.
-        resume: go on with the run in `out`; give the same arguments again.
+        resume: go on with the run in `out`; give the same arguments again, or more trials.
         watch: shown progress after every report.
         gradient: {name: values [P]} -> {name: d loss / d value [P]} of the continuous ranges, for searches that want it.
 
@@ -84,24 +84,38 @@ def minimize(
     if not takes(objective, *((None,) * (1 + fidelities))):
         raise ValueError(f"objective must be a function of {given}, got {objective!r:.80}")
     limits = dict(stop or {})
-    settings = {
+    settings = records.settled({
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,
-        "search": search if isinstance(search, (str, list, tuple)) else None,
-        "start": [dict(config) for config in start], "scheduler": scheduler.settings, "seed": int(seed),
+        "search": spelled(search) if isinstance(search, (str, list, tuple)) else None,
+        "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed),
         "minimize": "objective", "fidelities": fidelities, "levels": levels, "batch": batch,
         "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
-    }  # fmt: skip
+    })  # fmt: skip
     made = part(settings, space, search, scheduler)
     width = batch or made.searcher.batch or 2**20
     ledger = Ledger(out, resume=resume, settings=settings)
     try:
+        more = None
         if resume and ledger.plan is not None and ledger.folder is not None:
-            records.unchanged(settings, ledger.plan, ledger.folder / "run.json")
+            path = ledger.folder / "run.json"
+            records.unchanged(settings, ledger.plan, path)
+            before = records.read_settings(path)["stop"]["trials"]
+            if before != settings["stop"]["trials"]:
+                if before is None or trials is None or trials < before:
+                    raise ValueError(f"the run was asked for {before} trials, now it is {trials}; give as many, or more")  # fmt: skip
+                more, settings["stop"]["trials"] = trials, before
+                made = part(settings, space, search, scheduler)
+
+        def extended(trials: int) -> None:
+            settings["stop"]["trials"] = trials
+            if ledger.folder is not None:
+                records.write_json(ledger.folder / "run.json", settings)
+
         ledger.put(plan_record(settings, width, scheduler, {}))
         carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
         study.run(
-            made.searcher, scheduler, space.dims, study.Fulfil(carry_out), ledger, made.stop, seed=seed, batch=width,
-            watch=watch or (lambda progress: None),
+            made.searcher, scheduler, space.dims, study.Fulfil(carry_out, extended=extended), ledger, made.stop, seed=seed, batch=width,
+            more=more, watch=watch or (lambda progress: None),
         )  # fmt: skip
     finally:
         ledger.close()

@@ -27,6 +27,7 @@ BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
 WIDEST_CHUNK = 256
+SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not foresee
 ROW_BYTES = (
     2**17
 )  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
@@ -298,10 +299,10 @@ def assign(programs: Sequence[Program], spec: Spec) -> int | None:
 def unforeseen(planned: int, spec: Spec, load: Load, devices: int) -> Program:
     """The program of a shape that none of the `planned` programs covers.
 
-    It depends on the plan and the shape alone, never on what was trained before: a network stays in one program for its
+    It depends on the plan and the shape alone, never on what was trained before, nor on how many trials there are to be: a network stays in one program for its
     whole life, and a resumed study or a comparison meets its shapes in another order but trains them in the same programs.
     """
-    return program(laddered(spec), 1 / (planned + 1), load, devices)
+    return program(laddered(spec), 1 / (planned + 1), load._replace(trials=SEEN_LATE), devices)
 
 
 def waste(programs: Sequence[Program], specs: Sequence[Spec], shares: Sequence[float]) -> float:

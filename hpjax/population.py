@@ -165,13 +165,13 @@ class Population:
         listen: Callable[..., None] = lambda what, **facts: None,
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
-        self.adopt(programs)
         self.repeats, self.seeds, self.cohort = repeats, seeds, cohort
         self.score_every, self.gradients = score_every, gradients
         self.folds = len(examples.folds) // len(seeds)
         self.groups = self.folds * repeats  # G of one seed
         self.rows = -(-target.fidelity // score_every)
         self.found = devices(say) if found is None else found
+        self.adopt(programs)
         self.mesh = Mesh(np.array(self.found), ("device",), axis_types=(AxisType.Auto,))
         self.say, self.listen = say, listen
         self.compiled: dict[int, Compiled] = {}
@@ -188,9 +188,15 @@ class Population:
         self.probed: dict[int, int] = {}  # program -> chunk found on an accelerator
         self.normals: dict[tuple, np.ndarray] = {}  # (group of all seeds, fresh seed) -> flat draw
 
-    def adopt(self, programs: Sequence[Program]) -> None:
-        """Takes a plan's programs; shapes that they do not cover get programs of their own, behind these."""
+    def adopt(self, programs: Sequence[Program], devices: int | None = None) -> None:
+        """Takes a plan's programs; shapes that they do not cover get programs of their own, behind these.
+
+        Args:
+            programs: of the plan.
+            devices: that it was made for; those that are here where None.
+        """
         self.programs, self.planned = list(programs), len(programs)
+        self.planned_devices = devices or len(self.found)
 
     # --- orders ---
     def carry_out(self, order: Order) -> Results:
@@ -280,7 +286,8 @@ class Population:
         at = plan.assign(self.programs[: self.planned], spec)
         if at is not None:
             return at
-        return self._numbered(plan.unforeseen(self.planned, spec, self.load, len(self.found)))
+        made = plan.unforeseen(self.planned, spec, self.load, self.planned_devices)
+        return self._numbered(plan.read(plan.written(made), self.planned_devices, len(self.found)))
 
     def _numbered(self, added: Program) -> int:
         """The number of a program, which is added where it is new."""

@@ -118,7 +118,7 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
         return []
     made = []
     figure, ax = plots.figure(1, 1, width=plots.WIDE, height=2.4)
-    full = result.table["epochs"] >= result.fidelity
+    full = result.table["status"] == "OK"
     full = full if result.fidelities and full[finite].any() else np.ones(len(told), bool)
     lines = plots.parallel_coordinates(ax, values, kinds, told, label, full)
     figure.colorbar(lines, ax=ax, label=label, pad=0.01)

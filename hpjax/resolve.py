@@ -18,7 +18,7 @@ from hpjax import catalogue, schedulers, tasks
 from hpjax.methods import METHODS
 from hpjax.schedulers import Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
-from hpjax.space import Choice, Range, Space
+from hpjax.space import Choice, Range, Space, unspelled
 from hpjax.study import Stop
 from hpjax.tasks import Task
 from hpjax.train import GRADIENTS
@@ -233,7 +233,7 @@ def as_points(configs: Any, space: Space, what: str = "search") -> np.ndarray:
     if not configs:
         raise ValueError(f"{what} is an empty list of configurations; give at least one")
     names = sorted({name for config in configs for name in config})
-    points = space.encode({name: [config.get(name) for config in configs] for name in names})
+    points = space.encode({n: [unspelled(config.get(n)) for config in configs] for n in names})
     return points if names else np.full((len(configs), len(space.dims)), 0.5)
 
 

@@ -427,7 +427,7 @@ class Space:
         """
         result, wanted = [], levels
         for name, entry in self.ranges.items():
-            levels = wanted if isinstance(wanted, int) else wanted.get(name, 1)
+            levels = wanted.get(name, 1) if isinstance(wanted, Mapping) else int(wanted)
             if isinstance(entry, Choice):
                 values = (np.arange(entry.levels) + 0.5) / entry.levels
             elif isinstance(entry, (Uniform, LogUniform)):
@@ -445,11 +445,9 @@ class Space:
     def to_dict(self) -> dict:
         """The mapping that a TOML file of this space would hold."""
         inverse = {kind: name for name, kind in KINDS.items()}
-        result: dict[str, Any] = {name: _spelled(value) for name, value in self.constants.items()}
+        result: dict[str, Any] = {name: spelled(value) for name, value in self.constants.items()}
         for name, entry in (self.ranges | self.dropped).items():
-            values = (
-                _spelled(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
-            )
+            values = spelled(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
             result[name] = {inverse[type(entry)]: values}
             if entry.condition is not None:
                 result[name]["when"] = {entry.condition.name: list(entry.condition.values)}
@@ -479,7 +477,7 @@ def _parse(entry: Any) -> Any:
     if isinstance(entry, Range):
         return entry
     if not isinstance(entry, Mapping):
-        return _unspelled(entry)
+        return unspelled(entry)
     entry = dict(entry)
     condition = entry.pop("when", None)
     if not all(isinstance(key, str) for key in entry):
@@ -490,7 +488,7 @@ def _parse(entry: Any) -> Any:
         )
     kind, values = next(iter(entry.items()))
     if kind == "choice":
-        result = Choice(_unspelled(values))
+        result = Choice(unspelled(values))
     elif not isinstance(values, Sequence) or len(values) != 2:
         raise ValueError(f"{kind} needs [low, high], got {values!r:.80}")
     else:
@@ -519,17 +517,19 @@ def _flat(value: Any) -> list:
     return [leaf for one in value for leaf in _flat(one)] if isinstance(value, tuple) else [value]
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
     """Infinities as text, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {name: spelled(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_spelled(v) for v in value]
+        return [spelled(v) for v in value]
     return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
-def _unspelled(value: Any) -> Any:
-    """What `_spelled` wrote, back."""
+def unspelled(value: Any) -> Any:
+    """What `spelled` wrote, back."""
     if isinstance(value, (list, tuple)):
-        return [_unspelled(v) for v in value]
+        return [unspelled(v) for v in value]
     return float(value) if value in ("inf", "-inf") else value
 
 

@@ -106,6 +106,9 @@ class State:
     best: int = -1
     waited: int = 0  # reports at full fidelity without gain
     closed: bool = False  # the scheduler was told that no more trials come for now
+    short: bool = (
+        False  # the scheduler was closed because of the limit of trials, with room for more
+    )
     cut: bool = False  # the limit of trials made an ask or a bracket smaller
     why: str = "done"
 
@@ -240,7 +243,7 @@ def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
     unit, state.searching = search.ask(
         state.searching, (setting.seed, SEARCH, first), wanted, fidelity
     )
-    unit = contracts.points(unit, wanted, setting.dims) if known is None else np.asarray(unit)
+    unit = contracts.points(unit, wanted, setting.dims) if known is None else np.asarray(unit, np.float64)  # fmt: skip
     if not len(unit):
         return 0
     note = search.note(state.searching)
@@ -262,12 +265,14 @@ def _next(setting: Setting, state: State) -> Order | None:
             state.scheduling, (setting.seed, SCHEDULE, state.reports)
         )
         if order is not None:
-            limited = state.closed and wanted <= 0 < natural
-            state.cut, state.closed = state.cut or limited, False
+            if not isinstance(order, Order):
+                raise ValueError(f"the scheduler must give an Order or None, got {order!r:.80}")
+            state.cut, state.closed = state.cut or (state.closed and state.short), False
             return order._replace(grad=setting.search.wants_grad)
         if came:  # the scheduler waits for more
             continue
         if not state.closed:
+            state.short = wanted <= 0 < natural
             state.scheduling, state.closed = setting.scheduler.close(state.scheduling), True
             continue
         if wanted <= 0 and state.trials.count < state.limit and state.why == "done":
@@ -290,8 +295,10 @@ def _extend(setting: Setting, state: State, more: int, say: Callable[[str], None
 
 def _arrays(order: Order) -> Order:
     """An order whose columns may be lists, as arrays."""
-    trial, unit, source, epochs, seed = map(np.asarray, order[:5])
-    return Order(trial, unit, source, epochs, seed, order.grad)
+    whole = lambda column: np.asarray(column, np.int64)
+    return Order(
+        whole(order.trial), np.asarray(order.unit, np.float64), whole(order.source), whole(order.epochs), whole(order.seed), order.grad
+    )  # fmt: skip
 
 
 def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Report:

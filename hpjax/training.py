@@ -183,7 +183,7 @@ class Training:
             made, programs = devices_here, [plan.written(p) for p in trained.programs]
         else:
             made, programs = recorded["devices"], recorded["programs"]
-            trained.adopt([plan.read(entry, made, devices_here) for entry in programs])
+            trained.adopt([plan.read(entry, made, devices_here) for entry in programs], made)
             if made != devices_here:
                 self.say(
                     f"hpjax: made on {made} device(s), here are {devices_here}; goes on with the recorded plan, the last digits of losses may differ"

@@ -60,6 +60,11 @@ ORDERED = {
     "short": (changed(seed=lambda o: o.seed[:1]), "columns of unequal length"),
     "negative seed": (changed(seed=lambda o: o.seed - 1), "negative seed"),
     "nan point": (changed(unit=lambda o: o.unit * np.nan), "the scheduler proposed nan"),
+    "no order": (
+        lambda: full(3)._replace(ask=lambda state, key: ({"trial": [0]}, state)),
+        "must give an Order",
+    ),
+    "huge seed": (changed(seed=lambda o: o.seed + 2**33), "beyond 2"),
     "no trials": (changed(trial=lambda o: o.trial[:0]), r"whole numbers \[n\] are needed"),
 }
 

@@ -317,6 +317,44 @@ def test_random_points_do_not_depend_on_how_many_are_asked_for_at_once(tmp_path)
     np.testing.assert_array_equal(found.trials["learning_rate"], whole.trials["learning_rate"])
 
 
+CUT = {
+    "halving": lambda: hpjax.halving(((1, 6), (3, 2))),
+    "hyperband": lambda: hpjax.hyperband(9, 3),
+    "fresh": lambda: hpjax.hyperband(9, 3, promote="fresh"),
+    "pbt": lambda: hpjax.pbt(6, 4, 1),
+    "median": lambda: hpjax.median(4, 1),
+    "full": lambda: hpjax.full(4),
+}
+
+
+@pytest.mark.parametrize("batch", [2, 4, 5])
+@pytest.mark.parametrize("name", CUT)
+def test_a_study_goes_on_from_any_limit_through_kills_and_again(tmp_path, name, batch):
+    """Limits at, before and behind the ends of batches and brackets; each ledger then replays, also with still more trials."""
+    space = {"x": hpjax.Uniform(0, 1), "y": hpjax.Uniform(0, 1)}
+    objective = lambda p, epochs: (p["x"] - 0.3) ** 2 + p["y"] / epochs
+    options = dict(search="random", batch=batch, seed=2)
+    for limit in (2, 4, 5, 6, 8):
+        out = tmp_path / f"{limit}"
+        ask = lambda trials, out=out, **more: hpjax.minimize(objective, space, scheduler=CUT[name](), trials=trials, out=out, **options, **more)  # fmt: skip
+        ask(limit)
+        found = ask(13, resume=True)
+        assert len(found.trials) == 13
+        data = (out / "ledger.jsonl").read_bytes()
+        lines = data.splitlines(keepends=True)
+        (out / "ledger.jsonl").write_bytes(b"".join(lines[:-2]))
+        assert ask(13, resume=True).trials.equals(found.trials)
+        assert (out / "ledger.jsonl").read_bytes() == data
+        more = ask(20, resume=True)
+        assert len(more.trials) == 20
+        if not any(record["kind"] == "more" for record in more.records):
+            whole = hpjax.minimize(objective, space, scheduler=CUT[name](), trials=20, out=tmp_path / f"whole{limit}", **options)  # fmt: skip
+            assert whole.trials.equals(more.trials)
+            assert (out / "ledger.jsonl").read_bytes() == (tmp_path / f"whole{limit}" / "ledger.jsonl").read_bytes()  # fmt: skip
+    with pytest.raises(ValueError, match="the run was asked for 20 trials, now it is 3"):
+        ask(3, resume=True)
+
+
 # --- progress and interrupts ------------------------------------------------------------------------------------------
 def test_a_bar_shows_compiling_trials_rate_and_the_time_left(monkeypatch):
     from hpjax import watching
@@ -349,12 +387,14 @@ def test_a_bar_shows_compiling_trials_rate_and_the_time_left(monkeypatch):
     assert "training" in text.getvalue()
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_nothing_is_drawn(tmp_path):
     words = [sys.executable, "-m", "hpjax", "tune", "iris", "--trials", "3", "--epochs", "2", "--out", str(tmp_path / "run")]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stderr == "hpjax: iris: classification, 3 classes: setosa, versicolor, virginica\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["import", "training"])
 def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment):
     run = tmp_path / "run"

@@ -180,6 +180,7 @@ def test_every_network_is_the_network_alone_in_many_studies(blobs, tmp_path_fact
     check(**case, most=4, task=blobs, folder=tmp_path_factory.mktemp("studies"))
 
 
+@pytest.mark.slow
 def test_programs_that_come_later_leave_living_networks_where_they_are(blobs, tmp_path):
     """Hyperband, two methods, and programs added while networks live in those that cover more."""
     space = {

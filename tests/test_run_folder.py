@@ -142,6 +142,41 @@ def test_a_field_of_another_kind_is_named_with_its_file(copy, change, message):
         hpjax.open_run(copy)
 
 
+def test_settings_are_fingerprinted_as_they_are_read_again(tmp_path):
+    """Whole seconds, NumPy's numbers, tuples and infinities come back from JSON in another form."""
+    space = SPACE | {"clip_norm": hpjax.Choice([1.0, float("inf")])}
+    configs = [{"clip_norm": float("inf")}, {"clip_norm": 1.0, "learning_rate": 0.01}]
+    for name, options in (
+        ("seconds", dict(trials=2, stop={"seconds": 600})),
+        ("listed", dict(search=configs)),
+        ("start", dict(trials=3, start=configs[:1], seed=np.int64(3))),
+    ):
+        found = hpjax.tune(space, "iris", out=tmp_path / name, **options, **quiet)
+        assert hpjax.open_run(tmp_path / name).trials.equals(found.trials)
+        whole = (tmp_path / name / "ledger.jsonl").read_bytes()
+        cut(tmp_path / name, 2)
+        hpjax.resume(tmp_path / name, **quiet)
+        assert (tmp_path / name / "ledger.jsonl").read_bytes() == whole
+    hpjax.compare(["random"], SPACE, "iris", seeds=1, stop={"trials": 2, "seconds": 600}, out=tmp_path / "compare", **quiet)  # fmt: skip
+    assert hpjax.open_comparison(tmp_path / "compare").names == ["random"]
+    assert hpjax.resume_comparison(tmp_path / "compare", **quiet).names == ["random"]
+    with pytest.raises(hpjax.RunError, match="methods, studies was another"):
+        hpjax.compare(["random", "sobol"], SPACE, "iris", seeds=1, stop={"trials": 2, "seconds": 600}, out=tmp_path / "compare", resume=True, **quiet)  # fmt: skip
+
+
+def test_a_comparison_killed_before_its_studies_began_goes_on(tmp_path):
+    options = dict(seeds=2, stop={"trials": 2})
+    hpjax.compare(["random", "sobol"], SPACE, "iris", out=tmp_path, **options, **quiet)
+    import shutil
+
+    shutil.rmtree(tmp_path / "sobol")
+    (tmp_path / "random" / "seed1" / "ledger.jsonl").unlink()
+    with pytest.raises(hpjax.RunError, match="no run in"):
+        hpjax.open_comparison(tmp_path)
+    found = hpjax.resume_comparison(tmp_path, **quiet)
+    assert [len(one.trials) for studies in found.studies.values() for one in studies] == [2] * 4
+
+
 def test_what_a_resume_does_not_need_may_be_broken(copy):
     whole = (copy / "ledger.jsonl").read_bytes()
     cut(copy, 3)

@@ -165,6 +165,63 @@ def test_headers_are_told_from_rows(tmp_path):
     assert tasks.read(tmp_path / "pandas.csv", test=0).x[0].tolist() == [5.1, 3.5]
 
 
+SHEETS = {
+    "a blank row of delimiters": ("a,b\n1,0\n,\n3,1\n4,0\n5,1\n", [[1.0], [3.0], [4.0], [5.0]], ("0", "1")),
+    "a header of two lines": ('"a\nb",c\n1,0\n2,1\n3,0\n4,1\n', [[1.0], [2.0], [3.0], [4.0]], ("0", "1")),
+    "years as a header": ("1990,1991,kind\n1,2,x\n4,5,y\n7,8,x\n1,3,y\n", [[1.0, 2.0], [4.0, 5.0], [7.0, 8.0], [1.0, 3.0]], ("x", "y")),
+    "a column called nan": ("a,nan,kind\n1,2,x\n4,5,y\n7,8,x\n1,3,y\n", [[1.0, 2.0], [4.0, 5.0], [7.0, 8.0], [1.0, 3.0]], ("x", "y")),
+    "binary columns without a header": ("0,1\n1,0\n0,1\n1,0\n", [[0.0], [1.0], [0.0], [1.0]], ("0", "1")),
+    "apostrophes that quote nothing": ("1,'tis\n2,'tis\n3,dogs'\n4,dogs'\n", [[1.0], [2.0], [3.0], [4.0]], ("'tis", "dogs'")),
+    "blanks around cells": ("a b,c\n 1 , 0\n 2 , 1\n3,0 \n4,1\n", [[1.0], [2.0], [3.0], [4.0]], ("0", "1")),
+    "a quoted newline": ('a,b\n1,"p\nq"\n2,z\n3,z\n4,"p\nq"\n', [[1.0], [2.0], [3.0], [4.0]], ("p\nq", "z")),
+    "other line separators": ("a,b\n1,x\u2028y\n2,z\n3,z\n4,x\u2028y\n", [[1.0], [2.0], [3.0], [4.0]], ("x\u2028y", "z")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_sheets_are_read_as_they_are_meant(tmp_path, name):
+    text, x, labels = SHEETS[name]
+    (tmp_path / "a.csv").write_text(text)
+    task = tasks.read(tmp_path / "a.csv", test=0)
+    assert task.x.tolist() == x
+    assert task.labels == labels
+    assert all("\n" not in line for line in task.about())
+
+
+GAPPED = {
+    "a row of NA": ("a,b\n1,0\nNA,NA\n3,1\n", "row 3, column 'a': 'NA' is no number; fill it"),
+    "a gap in the first row, no header": ("?,3.5,s\n5.1,3.0,s\n5.0,3.1,x\n5.0,3.1,x\n", "row 1, column '1': '?'"),
+    "a blank behind a gap": ("a,b\n1,0 \n3,? \n4,1 \n", "row 3 has no target in column 'b'"),
+    "NaN as others spell it": ("a,b\n1,2\n3,4\nNaN,NaN\n", "row 4, column 'a': 'NaN'"),
+    "too many and too few cells": ("a,b,c\n1,2,3,4\n,\n7,8,9\n7,8,1\n", "row 2 has 4 fields, the header 3"),
+    "underscores": ("a,b\n1_000,x\n2,y\n", "'1_000' is no number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GAPPED)
+def test_sheets_with_gaps_are_refused_with_row_and_column(tmp_path, name):
+    text, message = GAPPED[name]
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(TaskError) as caught:
+        tasks.read(tmp_path / "a.csv", test=0)
+    assert message in str(caught.value)
+
+
+def test_nominal_targets_of_arff_are_classes(tmp_path):
+    head = "@relation r\n@attribute a numeric\n@attribute c {1,2,'3 4'}\n@data\n"
+    (tmp_path / "a.arff").write_text(head + "1,1\n2,2\n3,'3 4'\n4,1\n")
+    assert tasks.read(tmp_path / "a.arff", test=0).labels == ("1", "2", "3 4")
+    (tmp_path / "b.arff").write_text(head.replace("'3 4'", "3") + "1,1\n2,2\n3,3\n4,1\n")
+    assert tasks.read(tmp_path / "b.arff", test=0).kind == "classes"
+    for wrong, message in (("5,7\n", "is none of the attribute's classes"), ("5\n", "has 1 fields")):  # fmt: skip
+        (tmp_path / "c.arff").write_text(head + wrong)
+        with pytest.raises(TaskError, match=message):
+            tasks.read(tmp_path / "c.arff")
+    (tmp_path / "d.arff").write_text(head.replace("@data", "@attribute a real\n@data") + "1,1,1\n")
+    with pytest.raises(TaskError, match="attribute 'a' stands twice"):
+        tasks.read(tmp_path / "d.arff")
+
+
 def test_large_offsets_keep_their_digits_in_float32():
     """Unix times differ by less than float32 can tell; they are centred in float64 before the cast."""
     x = 1.7e9 + np.arange(100.0)[:, None]

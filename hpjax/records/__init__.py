@@ -14,7 +14,7 @@ from hpjax.records.files import (
 )
 from hpjax.records.ledger import CHECKPOINT, Ledger, read_ledger, read_times, refuse_occupied
 from hpjax.records.provenance import commit, differences, environment
-from hpjax.records.run import SCHEMA, fingerprints, open_folder, read_settings, unchanged
+from hpjax.records.run import SCHEMA, fingerprints, open_folder, read_settings, settled, unchanged
 from hpjax.records.tables import incumbent, lineage, reports, seconds, summarise
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "refuse_occupied",
     "reports",
     "seconds",
+    "settled",
     "summarise",
     "unchanged",
     "uncollected",

@@ -46,7 +46,7 @@ class Store:
             OSError: the disk is full or gone; what was half written is cut off again.
         """
         try:
-            view, self.at = memoryview(data), self.size
+            view = memoryview(data)
             self.file.seek(self.size)
             while view:
                 view = view[self.file.write(view) :]

@@ -67,7 +67,7 @@ def read_ledger(path: Path) -> tuple[list[dict], bytes, int]:
         line = data[at:end]
         record = _parsed(line) if end else None
         if record is None:
-            if not end or end == len(data):
+            if not end:
                 return records, data[at:], crc
             raise RunError(f"{path}: line {len(records) + 1} is not JSON; restore it from a copy")
         plain_lines = plain_lines or (not records and record.get("schema") == 2)
@@ -298,8 +298,11 @@ class Ledger:
             self.times.append(record)
             return
         try:
-            with open_own(self.folder / TIMES, "ab") as file:
-                file.write((encode({"at": time.time(), **record}) + "\n").encode())
+            with open_own(self.folder / TIMES, "r+b") as file:
+                end = file.seek(0, os.SEEK_END)
+                torn = end and os.pread(file.fileno(), 1, end - 1) != b"\n"
+                line = encode({"at": time.time(), **record}) + "\n"
+                file.write((("\n" if torn else "") + line).encode())
         except OSError as fault:
             raise self._full(fault) from None
 

@@ -88,6 +88,7 @@ class ComparisonSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     seeds: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
     stop: dict[str, Any]
     methods: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    studies: dict[str, dict[str, Any]] = {}
 
 
 class _Kind(msgspec.Struct):
@@ -122,6 +123,20 @@ def read_settings(path: Path) -> dict:
         ) from None
     except (ValueError, RecursionError) as fault:
         raise RunError(f"{path} is not JSON: {fault!s:.200}; restore it from a copy") from None
+
+
+def settled(settings: dict) -> dict:
+    """Settings as they will be read again: with the types that run.json has.
+
+    Raises:
+        ValueError: what cannot be written.
+    """
+    form = FunctionSettings if "folds" not in settings else Settings
+    form = ComparisonSettings if "methods" in settings else form
+    try:
+        return msgspec.to_builtins(msgspec.json.decode(encode(settings), type=form))
+    except (msgspec.MsgspecError, TypeError, RecursionError) as fault:
+        raise ValueError(f"these settings cannot be written: {fault!s:.200}") from None
 
 
 def fingerprints(settings: dict) -> dict[str, str]:

@@ -71,8 +71,7 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
     asked[trial] = _column(answers, "epochs")
     epochs[trial] = _column([{"reached": r["epochs"]} | r for r in answers], "reached")
     for name, column in (("diverged", diverged), ("failed", failed)):
-        having = [record for record in answers if name in record]
-        column[_column(having, "trial").astype(np.int64)] = _column(having, name)
+        column[trial] = _column([{name: [0] * len(r["trial"])} | r for r in answers], name)
     finished[_column(answers, "finished").astype(np.int64)] = True
     for record in answers:
         if "unit" in record:

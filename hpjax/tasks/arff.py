@@ -42,6 +42,9 @@ def read_arff(path: Path, target: str | None, options: dict) -> Task:
             numbers = pandas.to_numeric(frame[name], errors="coerce")
             if (numbers.isna() == frame[name].isna()).all():
                 frame[name] = numbers
+    nominal = attributes.get(target if target is not None else list(attributes)[-1]) is not None
+    if nominal and options["kind"] is None:  # the header says that they are classes
+        options = options | {"kind": "classes"}
     place = lambda row, column: (lines[row], rows[row][column] or "?")
     return task_of(path, frame, place, target, options)
 

@@ -163,7 +163,8 @@ class Task:
         if not self.classes:
             count = self.targets().shape[1]
             return "regression" if count == 1 else f"regression, {count} targets"
-        shown = [label if len(label) <= 20 else label[:17] + "..." for label in self.labels[:10]]
+        plain = [" ".join(label.split()) for label in self.labels[:10]]
+        shown = [label if len(label) <= 20 else label[:17] + "..." for label in plain]
         more = f" and {len(self.labels) - 10} more" if len(self.labels) > 10 else ""
         return f"classification, {len(self.labels)} classes: {', '.join(shown)}{more}"
 
@@ -206,7 +207,7 @@ class Task:
                     f"the table {' and '.join(what)}; its columns must be those of {self.name}"
                 )
             if list(names) != list(self.features):
-                x = x[list(self.features)]
+                x = x[[x.columns[names.index(name)] for name in self.features]]
         array = as_features(x, self.name)
         if array.ndim != 2 or array.shape[1] != self.inputs:
             raise TaskError(f"the network takes [N {self.inputs}] features, got {array.shape}")

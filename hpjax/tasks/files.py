@@ -158,5 +158,8 @@ def _idx_pair(path: Path, options: dict) -> Task:
         raise TaskError(f"{path}: pictures [N ...] and labels [N] are needed, got {x.shape} and {y.shape}")  # fmt: skip
     scale = 255.0 if x.dtype == np.dtype(">u1") else 1.0
     return Task.of(
-        x.reshape(len(x), -1) / scale, y.astype(np.int64), path.name.split("-")[0], **options
+        x.reshape(len(x), -1) / scale,
+        y if y.dtype.kind == "f" else y.astype(np.int64),
+        path.name.split("-")[0],
+        **options,
     )
