@@ -23,7 +23,7 @@ def ours(search, problem: Problem, count: int, seed: int, batch: int) -> np.ndar
     found = hpjax.minimize(
         problem.loss, problem.space, search=search, trials=count, seed=seed, batch=batch or None
     )
-    losses = found.table["told"]
+    losses = found.table["objective"]
     return np.pad(
         losses, (0, count - len(losses)), constant_values=np.inf
     )  # a space that is used up

@@ -51,7 +51,7 @@ def run(flags: Flags, folder: Path) -> None:
     look_up = lambda point: np.interp(np.log(point["learning_rate"] / LOW) / np.log(HIGH / LOW), unit, truth)  # fmt: skip
     ours = []
     for seed in range(flags.seeds or seeds):
-        told = hpjax.minimize(look_up, {"learning_rate": hpjax.LogUniform(LOW, HIGH)}, search="bayes", trials=trials, batch=1, seed=seed).table["told"]  # fmt: skip
+        told = hpjax.minimize(look_up, {"learning_rate": hpjax.LogUniform(LOW, HIGH)}, search="bayes", trials=trials, batch=1, seed=seed).table["objective"]  # fmt: skip
         ours.append(np.minimum.accumulate(told))
     write(folder / "steps.json", {
         "rates": rates.tolist(), "truth": np.round(truth, 5).tolist(), "losses": found.table["loss"].tolist(), "units": found.table["unit"][:, 0].tolist(),

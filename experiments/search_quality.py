@@ -174,7 +174,7 @@ def valley(seeds: int, most: int) -> dict:
         wide = high - low
         made = functools.partial(search.cmaes, mean=(start - low) / wide, sigma=sigma / wide)
         found = hpjax.minimize(loss, space, search=made, trials=most, seed=seed)
-        reached = np.flatnonzero(found.table["told"] <= 1e-8)
+        reached = np.flatnonzero(found.table["objective"] <= 1e-8)
         return int(reached[0]) + 1 if len(reached) else most + 1
 
     return {

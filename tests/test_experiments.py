@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "experiments").exists(), reason="runs in a checkout, which has the experiments"
 )
 FREE = {
-    "pbt_toy": "toy", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
+    "pbt_toy": "toy", "long_ledger": "seconds", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
     "trainability_boundary": "boundary", "hypergradient_cost": "cost", "backprop_steps": "epoch1", "finite_differences": "differences",
     "exploding_gradients": "exploding", "initialisation": "histograms", "capacity_effect": "capacity", "activation_effect": "training",
     "optimizers_compared": "optimizers", "bayesian_steps": "steps", "hyperband_steps": "brackets", "pbt_schedule": "schedule", "bohb_dehb": "regret",
