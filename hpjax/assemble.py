@@ -11,7 +11,7 @@ import numpy as np
 
 from hpjax import study
 from hpjax.population import Population
-from hpjax.records import CHECKPOINT, SCHEMA, Ledger, fingerprints, write_json
+from hpjax.records import CHECKPOINT, SCHEMA, Ledger, RunError, fingerprints, write_json
 from hpjax.resolve import TRIALS, as_points, as_search
 from hpjax.schedulers import Scheduler
 from hpjax.search import Searcher, chain
@@ -140,9 +140,12 @@ class Assembly:
             self.say(
                 f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once"
             )
-        ledger.put(
-            plan_record(self.settings, self.batch, self.scheduler, self.training.settle(trained, recorded))
-        )  # fmt: skip
+        settled = self.training.settle(trained, recorded)
+        if recorded is not None and recorded["data"] != settled["data"]:
+            raise RunError(
+                f"{self.task.name} is not the data that the run was made on, row by row and column by column; give those: task=..., or put the file back"
+            )
+        ledger.put(plan_record(self.settings, self.batch, self.scheduler, settled))
 
         def extended(trials: int) -> None:
             self.settings["stop"]["trials"] = trials

@@ -227,6 +227,8 @@ def check(name: str, value: Any) -> Any:
     root = base(known(name))
     if root in STATIC:
         entry = STATIC[root]
+        if isinstance(value, (list, tuple)) and root not in ("hidden", "activation"):
+            raise ValueError(f"{name} is one value, got {list(value)!r:.80}; to try several write {name} = Choice({list(value)!r:.80}), in TOML {{ choice = [...] }}")  # fmt: skip
         if root == "hidden":
             if isinstance(value, str) or not isinstance(value, Sequence) or any(isinstance(width, (str, Sequence)) for width in value):  # fmt: skip
                 raise ValueError(
@@ -359,7 +361,7 @@ def _spec(given: dict, target: Target, features: tuple[str, ...]) -> Spec:
         activation = (activation,) * len(hidden)
     if len(activation) != len(hidden):
         raise ValueError(
-            f"activation has {len(activation)} entries for {len(hidden)} hidden layers"
+            f"activation has {len(activation)} entries for {len(hidden)} hidden layers; one per layer is meant, to try several write Choice({list(activation)})"
         )
     activation = tuple(given.get(f"activation_{i + 1}", one) for i, one in enumerate(activation))
     loss = given.get("loss") or target.loss

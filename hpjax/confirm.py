@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hpjax import devices
+from hpjax.api import open_run
 from hpjax.population import Population
 from hpjax.resolve import check
 from hpjax.result import Result
@@ -44,7 +46,7 @@ class Confirmation:
 
 
 def confirm(
-    result: Result,
+    result: Result | str | Path,
     top: int = 5,
     repeats: int = 5,
     level: float = 0.05,
@@ -57,7 +59,7 @@ def confirm(
     interval of its paired difference holds 0. A trial of population-based training follows its schedule again.
 
     Args:
-        result: of a study.
+        result: of a study, or its run folder.
         top: trials.
         repeats: fresh seeds, at least 2.
         level: of the interval.
@@ -74,6 +76,7 @@ def confirm(
 
     check(top=top, repeats=repeats, say=say)
     say = say or devices.warn
+    result = result if isinstance(result, Result) else open_run(result, say=say)
     if repeats < 2:
         raise ValueError(f"confirm needs repeats of at least 2, got {repeats}")
     if not 0 < level < 1:

@@ -155,9 +155,7 @@ def test_a_changed_data_set_does_not_resume(tmp_path):
         hpjax.resume(run, task=(x + 1e-3, y))
     lines = (run / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (run / "ledger.jsonl").write_bytes(b"".join(lines[:2]))
-    with pytest.raises(
-        hpjax.RunError, match=r"record 0 \(plan\) did not come out again: data differ"
-    ):
+    with pytest.raises(hpjax.RunError, match="is not the data that the run was made on"):
         hpjax.resume(run, task=(x + 1e-3, y))
     assert hpjax.resume(tmp_path / "run", task=(x, y)).stopped == "done"
     with pytest.raises(hpjax.RunError, match="made on arrays; give them again"):

@@ -11,7 +11,7 @@ ROOT = Path(hpjax.__file__).parent
 MAY = {
     "api": {"devices", "assemble", "resolve", "result", "study", "population", "space", "schedulers", "records", "tasks", "training", "watching"},
     "compare": {"devices", "api", "analysis", "assemble", "resolve", "search", "population", "result", "study", "space", "schedulers", "records", "tasks", "training", "watching"},
-    "confirm": {"devices", "population", "resolve", "result", "schedulers", "training", "watching"},
+    "confirm": {"api", "devices", "population", "resolve", "result", "schedulers", "training", "watching"},
     "analysis": set(),
     "archives": set(),
     "report": {"hypergrad", "analysis", "plots", "records", "compare", "result", "search", "space"},

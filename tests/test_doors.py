@@ -186,6 +186,10 @@ def test_columns_are_found_by_name_in_any_order():
         (frame.assign(d=1.0), "has unknown 'd'"),
         (frame.assign(c="text"), "column 'c' does not hold them"),
         (ROWS[:, :2], r"takes \[N 3\] features"),
+        (
+            frame.assign(a=frame["a"].where(frame.index != 3)),
+            "row 4 has no finite number in column 'a'",
+        ),
     ):
         with pytest.raises(hpjax.TaskError, match=message):
             network.predict(wrong)

@@ -183,6 +183,8 @@ def open_folder(folder: Path) -> Folder:
     settings = read_settings(path)
     where, notes = folder / ledger.LEDGER, []
     records, torn, _ = ledger.read_ledger(where) if where.exists() else ([], b"", 0)
+    if not where.exists():
+        notes.append(f"{where.name} is missing: nothing was recorded yet, or it was lost")
     if torn:
         notes.append(f"left out a torn last line of {len(torn)} bytes of {where.name}")
     if records and records[0].get("schema") != settings["schema"]:

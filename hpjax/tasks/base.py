@@ -211,6 +211,10 @@ class Task:
         array = as_features(x, self.name)
         if array.ndim != 2 or array.shape[1] != self.inputs:
             raise TaskError(f"the network takes [N {self.inputs}] features, got {array.shape}")
+        gaps = np.argwhere(~np.isfinite(array))
+        if len(gaps):
+            row, column = gaps[0]
+            raise TaskError(f"row {row + 1} has no finite number in column {self.column(column)}; fill or drop it")  # fmt: skip
         return array
 
     @classmethod

@@ -134,6 +134,10 @@ def load(
         return _of_kind(NAMES[text][0](), kind)
     if text in STORED and target is None:
         return _of_kind(STORED[text][0](Path(data) if data is not None else None), kind)
+    if text in (*NAMES, *STORED):
+        raise TaskError(
+            f"{text} has its own target; leave the target column {target!r} out, which is for files"
+        )
     if Path(text).suffix or os.sep in text:
         return read(text, target, kind=kind)
     if not text:
