@@ -139,7 +139,7 @@ def play(
         seed: names the randomness of asks.
         batch: the most trials asked for at once.
         more: trials that the study goes on to have, once its limit is reached.
-        watch: shown progress after every report.
+        watch: shown progress after every report that is new.
         say: told where a study that goes on differs from one that was asked for as many at once.
 
     Raises:
@@ -189,15 +189,16 @@ def _steps(
             ledger.time(report=state.reports, seconds=elapsed, trials=len(order.trial), **each)
         done = _absorb(setting, state, order, report, known)
         fulfil.release(done)
+        seconds = time.monotonic() - begun
         if not ledger.replaying:
             fulfil.save()
-        seconds = time.monotonic() - begun
-        watch(
-            Progress(
-                state.trials.count, state.finished, state.spent, state.incumbent, state.best, seconds,
-                int(np.max(order.epochs)), None if np.isinf(state.limit) else int(state.limit),
-            )
-        )  # fmt: skip
+            limit = None if np.isinf(state.limit) else int(state.limit)
+            watch(
+                Progress(
+                    state.trials.count, state.finished, state.spent, state.incumbent, state.best, seconds,
+                    int(np.max(order.epochs)), limit,
+                )
+            )  # fmt: skip
         if more is None and ledger.recorded("stop") is not None:
             return
         if _stopped(setting, state, seconds):
