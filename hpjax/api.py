@@ -13,7 +13,7 @@ from hpjax import devices, records, training
 from hpjax.assemble import Assembly, table
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
-from hpjax.resolve import as_scheduler, as_search, as_space, as_task, check, varying
+from hpjax.resolve import as_scheduler, as_search, as_space, as_task, check, varying, written_search
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
 from hpjax.space import Space, spelled
@@ -113,7 +113,7 @@ def tune(
     settings = records.settled({
         "schema": records.SCHEMA, "space": resolved.to_dict(), "space_hash": resolved.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
-        "target": target, "kind": kind, "search": spelled(search) if isinstance(search, (str, list, tuple)) else None,
+        "target": target, "kind": kind, "search": written_search(search),
         "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed), "folds": folds,
         "repeats": repeats, "minimize": minimize, "levels": levels, "batch": batch, "score_every": score_every,
         "gradients": gradients, "comparison": False,

@@ -17,7 +17,16 @@ from hpjax import analysis, devices, records, study
 from hpjax.assemble import Part, part, plan_record, sample
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
-from hpjax.resolve import METHOD_NAMES, as_scheduler, as_space, as_task, check, fidelity_of, varying
+from hpjax.resolve import (
+    METHOD_NAMES,
+    as_scheduler,
+    as_space,
+    as_task,
+    check,
+    fidelity_of,
+    varying,
+    written_search,
+)
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
 from hpjax.search import grid
@@ -245,7 +254,7 @@ def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
     if search == "grid" and "levels" not in said and limits.get("epochs"):
         levels = _levels(space, limits["epochs"] // scheduler.fidelity)
     settings = records.settled(common | {
-        "search": spelled(search) if isinstance(search, (str, list, tuple)) else None, "seed": seed,
+        "search": written_search(search), "seed": seed,
         "start": spelled(list(said.get("start", ()))), "scheduler": scheduler.settings,
         "levels": said.get("levels", levels), "batch": said.get("batch"), "stop": stop,
     })  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from hpjax import records, study
 from hpjax.assemble import part, plan_record
 from hpjax.records import Ledger
-from hpjax.resolve import as_scheduler, check, takes
+from hpjax.resolve import as_scheduler, check, takes, written_search
 from hpjax.result import Outcome
 from hpjax.schedulers import Scheduler
 from hpjax.space import Space, spelled
@@ -86,7 +86,7 @@ def minimize(
     limits = dict(stop or {})
     settings = records.settled({
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,
-        "search": spelled(search) if isinstance(search, (str, list, tuple)) else None,
+        "search": written_search(search),
         "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed),
         "minimize": "objective", "fidelities": fidelities, "levels": levels, "batch": batch,
         "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),

@@ -18,7 +18,7 @@ from hpjax import catalogue, schedulers, tasks
 from hpjax.methods import METHODS
 from hpjax.schedulers import Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
-from hpjax.space import Choice, Range, Space, unspelled
+from hpjax.space import Choice, Range, Space, spelled, unspelled
 from hpjax.study import Stop
 from hpjax.tasks import Task
 from hpjax.train import GRADIENTS
@@ -268,6 +268,11 @@ def as_search(search: Any, space: Space, levels: int | Mapping[str, int]) -> Res
     raise ValueError(
         f"search must be a name, a list of configurations or a factory of dims, got {search!r:.80}"
     )
+
+
+def written_search(search: Any) -> Any:
+    """A search as run.json keeps it: its name or its configurations; None for a factory, which has to be given again."""
+    return spelled(search) if isinstance(search, (str, list, tuple)) else None
 
 
 def takes(function: Any, *arguments: Any) -> bool:

@@ -23,7 +23,6 @@ class Sheet(NamedTuple):
     delimiter: str
     quote: str | None  # None where no cell is quoted
     header: list[str]
-    named: bool  # whether the header stands in the file
     body: str  # the rows below it, stripped of blanks around cells
     lines: list[int]  # where each of them ends in the file
 
@@ -71,13 +70,12 @@ def _sheet(path: Path, text: str) -> Sheet:
     rows = (
         _split(text, delimiter) if quote is None else _rows(text, _dialect(delimiter, quote), path)
     )
-    lines, header, named, below, kept = [], [], True, [], io.StringIO()
+    lines, header, below, kept = [], [], [], io.StringIO()
     writer = csv.writer(kept, delimiter=delimiter, lineterminator="\n")
     for line, cells in rows:
         if not header:
             header = [cell.strip() for cell in cells]
-            named = _is_header(header, text, delimiter, quote, path)
-            if named:
+            if _is_header(header, text, delimiter, quote, path):
                 continue
             cells, header = header, [str(i + 1) for i in range(len(header))]
         if len(cells) != len(header):
@@ -93,7 +91,7 @@ def _sheet(path: Path, text: str) -> Sheet:
         twice = next(name for name in header if header.count(name) > 1)
         raise TaskError(f"{path}: column {twice!r} stands twice in the header; rename one")
     body = "\n".join(below) + "\n" if quote is None else kept.getvalue()
-    return Sheet(delimiter, quote, header, named, body, lines)
+    return Sheet(delimiter, quote, header, body, lines)
 
 
 class Cells:
