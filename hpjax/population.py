@@ -12,6 +12,7 @@ This file is long because everything that knows of a population axis is in it.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -72,6 +73,20 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
     return jax.shard_map(
         device, mesh=mesh, in_specs=(whole, *(rows,) * 8), out_specs=rows, check_vma=False
     )
+
+
+@functools.lru_cache(maxsize=64)
+def kernel(
+    program: Program, mesh: Mesh, score_every: int, rows: int, gradients: str, uneven: bool
+) -> tuple[Any, Callable]:
+    """The block function of a program, jitted, and (normal, config) -> the state that one network begins with.
+
+    JAX keeps what it traced and compiled as long as the function lives: kept here, a second study of the same shapes in one
+    process compiles nothing.
+    """
+    trainer = train.trainer(program.spec, score_every, rows, gradients, uneven)
+    begin = lambda normal, config: trainer.init(normal, cast(config, program.spec))
+    return jax.jit(block_function(program, trainer, mesh)), begin
 
 
 class Compiled(NamedTuple):
@@ -297,11 +312,6 @@ class Population:
         self.programs.append(added)
         return len(self.programs) - 1
 
-    def trainer(self, spec) -> train.Trainer:
-        """The functions that train one network of this population."""
-        uneven = train.uneven(self.examples, spec)
-        return train.trainer(spec, self.score_every, self.rows, self.gradients, uneven)
-
     def device_data(self, spec):
         """The task on the devices, for a spec's batch size, sampling and dtype."""
         name = (spec.batch_size, spec.sampling, spec.dtype)
@@ -320,13 +330,17 @@ class Population:
         program = self.programs[number]
         started = time.perf_counter()
         self.listen("compile")
-        trainer, data = self.trainer(program.spec), self.device_data(program.spec)
+        data = self.device_data(program.spec)
+        uneven = train.uneven(self.examples, program.spec)
+        call, begin = kernel(
+            program, self.mesh, self.score_every, self.rows, self.gradients, uneven
+        )
         lead = (program.chunks * program.devices, program.chunk)
         scalar = {
             name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in config.items()
         }
         flat = jax.ShapeDtypeStruct((draws(program.spec),), program.spec.dtype)
-        one = jax.eval_shape(lambda n, c: trainer.init(n, cast(c, program.spec)), flat, scalar)
+        one = jax.eval_shape(begin, flat, scalar)
         shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((*lead, *s.shape), s.dtype), one)
         rows = NamedSharding(self.mesh, PartitionSpec("device"))
         empty = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, s.dtype), rows), shapes)
@@ -338,7 +352,7 @@ class Population:
         }
         normal = np.zeros((lead[0], draws(program.spec)), program.spec.dtype)
         arguments = (data, empty, wide, *each, normal)
-        call = jax.jit(block_function(program, trainer, self.mesh)).lower(*arguments).compile()
+        call = call.lower(*arguments).compile()
         elapsed = time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)

@@ -162,7 +162,12 @@ def test_any_block_width_and_any_devices(blobs, chunk, chunks, devices):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "tolerance"), [("sgd", 1e-4), ("adam", 1e-3), ("rmsprop", 1e-3)]
+    ("optimizer", "tolerance"),
+    [
+        ("sgd", 1e-4),
+        pytest.param("adam", 1e-3, marks=pytest.mark.slow),
+        pytest.param("rmsprop", 1e-3, marks=pytest.mark.slow),
+    ],
 )
 def test_member_equals_member_alone_in_float32_after_an_epoch(blobs, optimizer, tolerance):
     assert_member_alone(blobs, {"optimizer": optimizer}, "float32", tolerance, 2, 1, 2, 1)

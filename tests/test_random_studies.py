@@ -167,7 +167,7 @@ CASES = dict(
 )  # fmt: skip
 
 
-@settings(max_examples=2, **FEW)
+@settings(max_examples=1, **FEW)
 @given(**CASES)
 def test_every_network_is_the_network_alone(blobs, tmp_path_factory, **case):
     check(**case, most=2, task=blobs, folder=tmp_path_factory.mktemp("studies"))

@@ -189,6 +189,12 @@ def test_what_a_resume_does_not_need_may_be_broken(copy):
     assert (copy / "environment.json.unreadable").read_text() == "garbage {"
 
 
+def test_seconds_that_cannot_be_are_left_out(copy):
+    lines = ['{"at":1,"each":[1,2]}', '{"at":1,"each":[1],"report":0}', '{"at":1,"each":"x","report":1}', '{"at":1,"report":[],"each":[1]}']  # fmt: skip
+    (copy / "times.jsonl").write_text("\n".join(lines))
+    assert hpjax.open_run(copy).trials["seconds"].isna().all()
+
+
 def test_curves_that_are_missing_are_mentioned_and_left_out(copy, run):
     whole = hpjax.open_run(run).curves
     data = bytearray((copy / "curves.bin").read_bytes())

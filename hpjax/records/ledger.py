@@ -91,14 +91,32 @@ def _parsed(line: bytes) -> dict | None:
     return record if isinstance(record, dict) else None
 
 
+class Timing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A line of times.jsonl: the seconds of a report, or those of a process when it ended."""
+
+    at: float  # seconds since 1970
+    report: int | None = None
+    seconds: float | None = None
+    trials: int | None = None
+    each: list[float] | None = None  # [n] of the report's trials
+    compile_seconds: float | None = None
+    run_seconds: float | None = None
+
+
 @uncollected()
 def read_times(folder: Path) -> list[dict]:
     """What times.jsonl holds; lines that are torn or damaged are left out, as nothing depends on them."""
     path = folder / TIMES
     if not path.is_file():
         return []
-    entries = (_parsed(line) for line in read_bytes(path).splitlines())
-    return [entry for entry in entries if entry is not None]
+    entries = []
+    for line in read_bytes(path).splitlines():
+        try:
+            timing = msgspec.to_builtins(msgspec.json.decode(line, type=Timing))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue
+        entries.append({name: value for name, value in timing.items() if value is not None})
+    return entries
 
 
 class Ledger:

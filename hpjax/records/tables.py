@@ -113,9 +113,11 @@ def lineage(records: list[dict], trial: int) -> list[tuple[int, int, np.ndarray]
 
 def seconds(records: list[dict], times: list[dict], count: int) -> np.ndarray:
     """Seconds of the devices that each trial took [count]; NaN where no process wrote them down."""
-    each = {entry["report"]: entry["each"] for entry in times if "each" in entry}
+    each = {entry.get("report"): entry["each"] for entry in times if "each" in entry}
     timed = [
-        (record["trial"], each[number]) for number, record in reports(records) if number in each
+        (record["trial"], each[number])
+        for number, record in reports(records)
+        if len(each.get(number, ())) == len(record["trial"])
     ]
     trial = np.array(list(chain.from_iterable(trials for trials, _ in timed)), np.int64)
     taken = np.array(list(chain.from_iterable(shares for _, shares in timed)), np.float64)
