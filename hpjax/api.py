@@ -175,7 +175,12 @@ def resume(
     except BaseException:
         ledger.close()
         raise
-    with watching(progress, made.training) as bar:
+
+    def left() -> float:
+        spent, _, _ = records.incumbent(ledger.records, made.scheduler.fidelity)
+        return made.training.left(trials or made.training.load.trials, float(spent.max(initial=0)))
+
+    with watching(progress, made.training, work=left) as bar:
         return _finish(made, ledger, watch, bar, trials)
 
 

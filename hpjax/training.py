@@ -157,6 +157,11 @@ class Training:
             total += full_chunks * min(1.0, members)
         return total
 
+    def left(self, trials: int, spent: float) -> float:
+        """Seconds of training that are predicted for a study of so many trials, of which so many epochs are behind."""
+        whole = self.load.trials * self.load.epochs
+        return self.predicted() * max(0.0, trials * self.load.epochs - spent) / whole
+
     def population(self, cache: Path | None = None, cohorts: Sequence[int] = (0,)) -> Population:
         """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
         of_study = np.array(cohorts)

@@ -37,15 +37,13 @@ class Bar(Watching):
         console: of rich.
         training: tells what is expected, and when programs compile and blocks end.
         studies: how many are trained together.
-        work: seconds of training that the plan predicts; those of the whole study where None.
+        work: seconds of training that the plan predicts.
     """
 
-    def __init__(
-        self, console: Any, training: Training, studies: int = 1, work: float | None = None
-    ):
+    def __init__(self, console: Any, training: Training, studies: int, work: float):
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self.expected = max(training.predicted() if work is None else work, 1e-9)
+        self.expected = max(work, 1e-9)
         self.programs, self.studies = len(training.programs), studies
         self.done = self.worked = self.compiling = 0.0
         self.compiled = self.networks = 0
@@ -120,12 +118,15 @@ def _clock(seconds: float | None) -> str:
 
 
 def watching(
-    progress: bool | None, training: Training, studies: int = 1, work: float | None = None
+    progress: bool | None,
+    training: Training,
+    studies: int = 1,
+    work: Callable[[], float] | None = None,
 ) -> Watching:
     """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
     if progress is False or (progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules):  # fmt: skip
         return Watching()
-    return Bar(_console(), training, studies, work)
+    return Bar(_console(), training, studies, training.predicted() if work is None else work())
 
 
 def _console() -> Any:

@@ -391,6 +391,22 @@ def test_a_bar_shows_compiling_trials_rate_and_the_time_left(monkeypatch):
     assert "training" in text.getvalue()
 
 
+def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
+    from hpjax import watching
+
+    made = []
+    init = watching.Bar.__init__
+    monkeypatch.setattr(watching.Bar, "__init__", lambda bar, *args: (made.append(args[-1]), init(bar, *args))[1])  # fmt: skip
+    console = __import__("rich.console").console.Console(file=io.StringIO())
+    monkeypatch.setattr(watching, "_console", lambda: console)
+    hpjax.tune(SPACE, "iris", trials=8, batch=2, out=tmp_path / "run", progress=True, **quiet)
+    path = tmp_path / "run" / "ledger.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))  # three of four reports
+    hpjax.resume(tmp_path / "run", progress=True, **quiet)
+    hpjax.resume(tmp_path / "run", trials=12, progress=True, **quiet)
+    assert np.allclose(np.array(made) / made[0], [1, 1 / 4, 1 / 2])
+
+
 @pytest.mark.slow
 def test_where_there_is_no_terminal_nothing_is_drawn(tmp_path):
     words = [sys.executable, "-m", "hpjax", "tune", "iris", "--trials", "3", "--epochs", "2", "--out", str(tmp_path / "run")]  # fmt: skip

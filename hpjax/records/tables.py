@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from hpjax.records.files import numbers
+from hpjax.records.files import numbers, uncollected
 
 # columns of a report, and what a null among them stands for
 COLUMNS = {"objective": np.inf, "loss": np.inf, "error": np.nan, "train": np.nan, "kept": np.nan}
@@ -18,6 +18,7 @@ def reports(records: list[dict]) -> Iterator[tuple[int, dict]]:
     yield from enumerate(record for record in records if record["kind"] == "report")
 
 
+@uncollected()
 def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best value so far over cost. The trials of a report count one after another, in its order, as if trained so.
 
@@ -43,6 +44,7 @@ def _column(records: list[dict], name: str, missing: float = np.nan) -> np.ndarr
     return numbers(list(chain.from_iterable(record[name] for record in records)), missing)
 
 
+@uncollected()
 def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.ndarray]:
     """Every trial's last report.
 
@@ -111,6 +113,7 @@ def lineage(records: list[dict], trial: int) -> list[tuple[int, int, np.ndarray]
     return stretches[::-1]
 
 
+@uncollected()
 def seconds(records: list[dict], times: list[dict], count: int) -> np.ndarray:
     """Seconds of the devices that each trial took [count]; NaN where no process wrote them down."""
     each = {entry.get("report"): entry["each"] for entry in times if "each" in entry}

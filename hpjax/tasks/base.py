@@ -14,6 +14,7 @@ from hpjax.tasks.columns import (
     TaskError,
     as_features,
     as_targets,
+    first_place,
     frame_names,
     guessed,
     refuse_gaps,
@@ -71,15 +72,15 @@ class Task:
                 f"{self.name}: {len(self.x)} rows of features but {len(self.y)} targets; give as many"
             )
         for what, values in (("feature", self.x), ("target", self.y)):
-            bad = np.argwhere(~np.isfinite(values.reshape(len(values), -1)))
-            if len(bad):
-                row, column = bad[0]
+            bad = first_place(~np.isfinite(values.reshape(len(values), -1)))
+            if bad is not None:
+                row, column = bad
                 raise TaskError(
                     f"{self.name}: row {row + 1} has no finite {what} in column {column + 1}; fill or drop it"
                 )
-        huge = np.argwhere(np.abs(self.x) > LARGEST)
-        if len(huge):
-            row, column = huge[0]
+        huge = first_place(np.abs(self.x) > LARGEST)
+        if huge is not None:
+            row, column = huge
             raise TaskError(
                 f"{self.name}: row {row + 1} has {self.x[row, column]:g} in column {self.column(column)}; no network can use numbers beyond {LARGEST:g}, rescale or drop it"
             )
@@ -211,9 +212,9 @@ class Task:
         array = as_features(x, self.name)
         if array.ndim != 2 or array.shape[1] != self.inputs:
             raise TaskError(f"the network takes [N {self.inputs}] features, got {array.shape}")
-        gaps = np.argwhere(~np.isfinite(array))
-        if len(gaps):
-            row, column = gaps[0]
+        gap = first_place(~np.isfinite(array))
+        if gap is not None:
+            row, column = gap
             raise TaskError(f"row {row + 1} has no finite number in column {self.column(column)}; fill or drop it")  # fmt: skip
         return array
 

@@ -11,6 +11,14 @@ class TaskError(ValueError):
     """Something about the data that the user can put right; the message is one line."""
 
 
+def first_place(wrong: np.ndarray) -> tuple[int, int] | None:
+    """The first row and column where a table of booleans [N F] is true; None where it is nowhere."""
+    if not wrong.any():
+        return None
+    row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    return int(row), int(column)
+
+
 def frame_names(x: Any) -> tuple[str, ...] | None:
     """The names of a data frame's columns; None for arrays.
 

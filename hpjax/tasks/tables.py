@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax.tasks.base import Task, TaskError
+from hpjax.tasks.columns import first_place
 
 if TYPE_CHECKING:
     import pandas
@@ -55,10 +56,10 @@ def task_of(
     x = np.empty((len(frame), len(features)))
     for at, name in enumerate(features):
         x[:, at] = _numbers(frame[name])
-    bad = np.argwhere(~np.isfinite(x))
-    if len(bad):
-        row, at = bad[0]
-        line, cell = place(int(row), names.index(features[at]))
+    bad = first_place(~np.isfinite(x))
+    if bad is not None:
+        row, at = bad
+        line, cell = place(row, names.index(features[at]))
         raise TaskError(f"{path}: row {line}, column {features[at]!r:.80}: {_fault(cell)}")
     column = frame[target]
     gaps = np.flatnonzero(column.isna().to_numpy())
