@@ -401,7 +401,9 @@ def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(watching, "_console", lambda: console)
     hpjax.tune(SPACE, "iris", trials=8, batch=2, out=tmp_path / "run", progress=True, **quiet)
     path = tmp_path / "run" / "ledger.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))  # three of four reports
+    path.write_bytes(
+        b"".join(path.read_bytes().splitlines(keepends=True)[:7])
+    )  # three of four reports
     hpjax.resume(tmp_path / "run", progress=True, **quiet)
     hpjax.resume(tmp_path / "run", trials=12, progress=True, **quiet)
     assert np.allclose(np.array(made) / made[0], [1, 1 / 4, 1 / 2])
