@@ -34,7 +34,7 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
         seed: names all randomness.
         score_every: epochs between scores.
     """
-    from hpjax import catalogue, plan
+    from hpjax import catalogue
     from hpjax.devices import warn
     from hpjax.resolve import as_space
     from hpjax.schedulers import Order
@@ -55,7 +55,7 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
         for place, row in enumerate(group.rows.tolist()):
             state = made.networks(row)
             spec = made.programs[made.home[row]].spec
-            config = plan.member(spec, group.spec, group.config)
+            config = spec.member(group.spec, group.config)
             own = {name: np.asarray(leaf[place]) for name, leaf in config.items()}
             state = state.best or state
             result[row] = Trained(spec, own, state.params, state.stats, found.curves[row], found.kept[row])  # fmt: skip
@@ -66,10 +66,10 @@ def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mean losses [R] on inputs [N F] and targets [N C] as the networks see them."""
     import jax
 
-    from hpjax import net
+    from hpjax.losses import losses
 
     with jax.enable_x64(one.spec.dtype == "float64"):
-        return np.asarray(jax.vmap(lambda z: net.losses(z, np.asarray(y, one.spec.dtype), one.spec).mean())(outputs(one, x)))  # fmt: skip
+        return np.asarray(jax.vmap(lambda z: losses(z, np.asarray(y, one.spec.dtype), one.spec).mean())(outputs(one, x)))  # fmt: skip
 
 
 def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,10 +86,10 @@ def outputs(one: Trained, x: np.ndarray) -> np.ndarray:
     """Outputs before their activation [R N C] for inputs as the networks see them [N F]."""
     import jax
 
-    from hpjax import net
+    from hpjax.models.base import cast
 
     with jax.enable_x64(one.spec.dtype == "float64"):
-        config = net.cast(one.config, one.spec)
+        config = cast(one.config, one.spec)
         return np.asarray(_look()(one.params, one.stats, config, np.asarray(x, one.spec.dtype), one.spec))  # fmt: skip
 
 
@@ -98,9 +98,7 @@ def _look():
     """The forward pass of several networks; one function, so that a second look compiles nothing."""
     import jax
 
-    from hpjax import net
-
     return jax.jit(
-        lambda params, stats, config, x, spec: jax.vmap(lambda p, s: net.forward(p, s, config, x, spec)[0])(params, stats),
+        lambda params, stats, config, x, spec: jax.vmap(lambda p, s: spec.functions.outputs(p, s, config, x)[0])(params, stats),
         static_argnames="spec",
     )  # fmt: skip

@@ -57,13 +57,13 @@ def watched(
 
         return jax.lax.scan(body, run.begin(hyper), run.clock(hyper))[1]
 
-    def everyone(data, normals, coordinates, fixed):
+    def everyone(data, draws, coordinates, fixed):
         keyed = train.keyed(data, np.uint32(0))
         one = lambda group, normal: jax.vmap(lambda c, f: network(keyed, group, normal, c, f))(coordinates, fixed)  # fmt: skip
-        return jax.vmap(one)(jnp.arange(len(keys), dtype=jnp.int32), normals)
+        return jax.vmap(one)(jnp.arange(len(keys), dtype=jnp.int32), draws)
 
     with jax.enable_x64(dtype == np.float64):
         typed = lambda tree: {n: jnp.asarray(v if v.dtype == np.int32 else v.astype(dtype)) for n, v in tree.items()}  # fmt: skip
         call = jax.jit(everyone, compiler_options=devices.sound())
-        loss, seen = call(ready.data, jnp.asarray(ready.normals.astype(dtype)), typed(ready.coordinates), typed(ready.fixed))  # fmt: skip
+        loss, seen = call(ready.data, jnp.asarray(ready.draws.astype(dtype)), typed(ready.coordinates), typed(ready.fixed))  # fmt: skip
         return np.asarray(loss), jax.tree.map(np.asarray, seen)

@@ -49,7 +49,7 @@ def shapes() -> dict:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import backprop, net
+    from hpjax.models.mlp.activations import activate, activation
 
     found: dict = {}
     z, step = np.linspace(-4, 4, 162), 1e-6  # 0 is not among them: kinks have no derivative
@@ -58,8 +58,8 @@ def shapes() -> dict:
             slope = jnp.asarray(0.25) if name == "prelu" else None
             wide = 3 if name == "softmax" else 1
             at = lambda v, wide=wide: jnp.pad(jnp.asarray(v)[:, None], ((0, 0), (0, wide - 1)))
-            value = lambda v, at=at, name=name, slope=slope: np.asarray(net.activate(name, at(v), slope))[:, 0]  # fmt: skip
-            _, back = backprop.activation(name, at(z), slope)
+            value = lambda v, at=at, name=name, slope=slope: np.asarray(activate(name, at(v), slope))[:, 0]  # fmt: skip
+            _, back = activation(name, at(z), slope)
             ones = jnp.zeros((len(z), wide)).at[:, 0].set(1.0)
             derivative = np.asarray(back(ones)[0])[:, 0]
             central = (value(z + step) - value(z - step)) / (2 * step)
@@ -72,14 +72,14 @@ def dead_share(one, x: np.ndarray) -> np.ndarray:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import net
+    from hpjax.models.mlp.activations import activate
 
     def of(params):
         a, silent = jnp.asarray(x, one.spec.dtype), []
         for layer in params[:-1]:
             z = a @ layer["w"] + layer["b"]
             silent.append((z <= 0).all(0).mean())
-            a = net.activate(one.spec.activation[0], z)
+            a = activate(one.spec.activation[0], z)
         return jnp.where(jnp.isfinite(a).all(), jnp.stack(silent).mean(), jnp.nan)
 
     return np.asarray(jax.vmap(of)(one.params))

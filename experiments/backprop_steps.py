@@ -33,11 +33,11 @@ def numbers(params, config, batch, spec) -> tuple[dict, float, float]:
     import jax
     from jax.flatten_util import ravel_pytree
 
-    from hpjax import backprop, net
+    from hpjax.models.mlp import backprop
 
     value, layers = backprop.intermediates(params, (), config, batch, spec)
     mine = tuple({"w": layer.dw, "b": layer.db} for layer in layers)
-    exact = jax.grad(lambda p: net.loss(p, (), config, batch, spec)[0])(params)
+    exact = jax.grad(lambda p: spec.functions.loss(p, (), config, batch)[0])(params)
     moved = backprop.finite_differences(params, (), config, batch, spec)
     apart = lambda other: float(np.abs(ravel_pytree(mine)[0] - ravel_pytree(other)[0]).max())
     step = {
@@ -56,7 +56,9 @@ def run(flags: Flags, folder: Path) -> None:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import catalogue, hypergrad, net, tasks, train
+    from hpjax import catalogue, hypergrad, tasks, train
+    from hpjax.models import Batch
+    from hpjax.models.base import cast
 
     epochs = 50 if flags.preset == "smoke" else max(SHOWN)
     shown = [e for e in SHOWN if e <= epochs]
@@ -64,12 +66,12 @@ def run(flags: Flags, folder: Path) -> None:
     with jax.enable_x64(True):
         task = tasks.load("xor")
         spec, config = hypergrad.configure(task, hidden=(4,), activation="sigmoid", init="xavier", optimizer="sgd", dtype="float64", batch_size=0)  # fmt: skip
-        config = net.cast(config, spec)
-        params, _ = net.init(jnp.asarray(train.normals(1, 0, 0, 0, spec), jnp.float64), config, spec)  # fmt: skip
+        config = cast(config, spec)
+        params, _ = spec.functions.init(jnp.asarray(train.drawn(1, 0, 0, 0, spec), jnp.float64), config)  # fmt: skip
         x, y = jnp.asarray(task.x), jnp.asarray(task.targets())
-        batch = net.Batch(x, y, jnp.ones(len(x)), jax.random.key(0))
+        batch = Batch(x, y, jnp.ones(len(x)), jax.random.key(0))
         entry: dict = {"x": task.x.tolist(), "y": task.targets()[:, 0].tolist(), "steps": {}, "loss": []}  # fmt: skip
-        grad = jax.jit(jax.value_and_grad(lambda p: net.loss(p, (), config, batch, spec)[0]))
+        grad = jax.jit(jax.value_and_grad(lambda p: spec.functions.loss(p, (), config, batch)[0]))
         far = [0.0, 0.0]
         for epoch in range(1, epochs + 1):
             if epoch in shown or epoch in frames:
@@ -83,13 +85,13 @@ def run(flags: Flags, folder: Path) -> None:
         target = catalogue.Target(2, 2, "mse")
         spec, config = catalogue.one(target, hidden=(2,), activation="sigmoid", output="sigmoid", dtype="float64", optimizer="sgd")  # fmt: skip
         params = ({"w": jnp.array([[0.15, 0.25], [0.20, 0.30]]), "b": jnp.array([0.35, 0.35])}, {"w": jnp.array([[0.40, 0.50], [0.45, 0.55]]), "b": jnp.array([0.60, 0.60])})  # fmt: skip
-        batch = net.Batch(jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0))  # fmt: skip
-        config = net.cast(config, spec)
+        batch = Batch(jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0))  # fmt: skip
+        config = cast(config, spec)
         step, exact, moved = numbers(params, config, batch, spec)
         after = tuple(p | {"w": p["w"] - RATE * jnp.asarray(layer["dw"])} for p, layer in zip(params, step["layers"]))  # fmt: skip
         first, last = step["layers"]
         values = [*first["a"][0], *last["a"][0], step["loss"], *np.array(last["dw"]).T.ravel(), *np.array(first["dw"]).T.ravel()]  # fmt: skip
-        values += [after[0]["w"][0, 0], after[1]["w"][0, 0], net.loss(after, (), config, batch, spec)[0]]  # fmt: skip
+        values += [after[0]["w"][0, 0], after[1]["w"][0, 0], spec.functions.loss(after, (), config, batch)[0]]  # fmt: skip
     entry["mazur"] = dict(zip(MAZUR, map(float, values)))
     entry["apart"] = [max(entry["apart"][0], exact), max(entry["apart"][1], moved)]
     write(folder / "steps.json", entry, indent=None)

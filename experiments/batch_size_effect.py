@@ -40,14 +40,15 @@ def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import net
+    from hpjax.losses import losses
+    from hpjax.models.base import cast
 
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), one.params)
-    config, x, y = net.cast(one.config, one.spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)  # fmt: skip
+    config, x, y = cast(one.config, one.spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)  # fmt: skip
 
     def mean_loss(p, index):
-        z, _ = net.forward(p, (), config, x[index], one.spec)
-        return net.losses(z, y[index], one.spec).mean()
+        z, _ = one.spec.functions.outputs(p, (), config, x[index])
+        return losses(z, y[index], one.spec).mean()
 
     whole = jax.grad(mean_loss)(params, jnp.arange(len(x)))
     apart = lambda g: sum(((a - b) ** 2).sum() for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(whole)))  # fmt: skip
@@ -61,10 +62,11 @@ def sharpness(spec, config, params, x, y) -> float:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import net
+    from hpjax.losses import losses
+    from hpjax.models.base import cast
 
-    numbers, x, y = net.cast(config, spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    loss = lambda p: net.losses(net.forward(p, (), numbers, x, spec)[0], y, spec).mean()
+    numbers, x, y = cast(config, spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    loss = lambda p: losses(spec.functions.outputs(p, (), numbers, x)[0], y, spec).mean()
     box = jax.tree.map(lambda w: EPSILON * (jnp.abs(w) + 1), params)
 
     def climb(carry, _):
@@ -85,7 +87,8 @@ def run(flags: Flags, folder: Path) -> None:
     import jax
 
     import hpjax
-    from hpjax import net
+    from hpjax.losses import losses
+    from hpjax.models.base import cast
 
     smoke = flags.preset == "smoke"
     count, epochs, many, repeats = {"smoke": (200, 1, 2, 1), "small": (2000, 20, 33, 1), "paper": (2000, 20, 65, 10)}[flags.preset]  # fmt: skip
@@ -111,13 +114,13 @@ def run(flags: Flags, folder: Path) -> None:
     few, lots = trained(space, task, points, epochs[1], seeds, score_every=epochs[1])
     train, test = (seen(task, rows, task.groups[0].train) for rows in task.groups[0])
     places = np.linspace(-1, 2, 7 if smoke else 31)
-    config = net.cast(few.config, few.spec)
+    config = cast(few.config, few.spec)
 
     @jax.jit
     def along(place, x, y):
         between = jax.tree.map(lambda a, b: (1 - place) * a + place * b, few.params, lots.params)
-        z = jax.vmap(lambda p: net.forward(p, (), config, x, few.spec)[0])(between)
-        return jax.vmap(lambda one: net.losses(one, y, few.spec).mean())(z), (z.argmax(-1) == y.argmax(-1)).mean(-1)  # fmt: skip
+        z = jax.vmap(lambda p: few.spec.functions.outputs(p, (), config, x)[0])(between)
+        return jax.vmap(lambda one: losses(one, y, few.spec).mean())(z), (z.argmax(-1) == y.argmax(-1)).mean(-1)  # fmt: skip
 
     line: dict = {"places": places.tolist(), "small": 32, "large": large, "seeds": seeds}
     for name, (x, y) in (("train", train), ("test", test)):

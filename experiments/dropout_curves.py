@@ -42,14 +42,15 @@ def averaged(one, x: np.ndarray, truth: np.ndarray, draws: int) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import net
+    from hpjax.models import Batch
+    from hpjax.models.base import cast
 
-    config, x = net.cast(one.config, one.spec), jnp.asarray(x, jnp.float32)
-    blank = net.Batch(x, jnp.zeros((len(x), 10)), jnp.ones(len(x)), jax.random.key(0))
+    config, x = cast(one.config, one.spec), jnp.asarray(x, jnp.float32)
+    blank = Batch(x, jnp.zeros((len(x), 10)), jnp.ones(len(x)), jax.random.key(0))
 
     @jax.jit
     def masked(params, key):
-        z, _ = net.forward(params, (), config, x, one.spec, blank._replace(key=key))
+        z, _ = one.spec.functions.outputs(params, (), config, x, blank._replace(key=key))
         return jax.nn.softmax(z)
 
     found: dict = {"scaled": (outputs(one, x).argmax(-1) != truth).mean(-1).tolist(), "masks": []}

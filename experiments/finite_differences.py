@@ -30,17 +30,19 @@ def problem(hidden: tuple[int, ...], dtype: str):
     import jax.numpy as jnp
     from jax.flatten_util import ravel_pytree
 
-    from hpjax import backprop, hypergrad, net, tasks, train
+    from hpjax import hypergrad, tasks, train
+    from hpjax.models import Batch
+    from hpjax.models.mlp import backprop
 
     task = tasks.load("digits")
     spec, config = hypergrad.configure(task, hidden=hidden, activation="tanh", init="lecun", dtype=dtype)  # fmt: skip
     config = {name: jnp.asarray(value, dtype) for name, value in config.items()}
-    params, stats = net.init(jnp.asarray(train.normals(0, 0, 0, 0, spec), dtype), config, spec)
+    params, stats = spec.functions.init(jnp.asarray(train.drawn(0, 0, 0, 0, spec), dtype), config)
     flat, restore = ravel_pytree(params)
     rows = task.development[:64]
     x, y = jnp.asarray(task.x[rows] / 16, dtype), jnp.asarray(task.targets()[rows], dtype)
-    batch = net.Batch(x, y, jnp.ones(len(rows), dtype), jax.random.key(0))
-    loss = lambda w: net.loss(restore(w), stats, config, batch, spec)[0]
+    batch = Batch(x, y, jnp.ones(len(rows), dtype), jax.random.key(0))
+    loss = lambda w: spec.functions.loss(restore(w), stats, config, batch)[0]
 
     def by_hand(w, h):
         del h

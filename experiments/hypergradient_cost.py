@@ -68,7 +68,7 @@ def arguments(made, networks: int, data) -> tuple:
     """What a compiled program takes, as `hypergrad.carry_out` gives it."""
     many = lambda tree: {n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()}  # fmt: skip
     group = np.zeros(networks, np.int32)
-    return (data, np.uint32(0), np.uint32(0), many(made.coordinates), many(made.fixed), group, made.normals[group])  # fmt: skip
+    return (data, np.uint32(0), np.uint32(0), many(made.coordinates), many(made.fixed), group, made.draws[group])  # fmt: skip
 
 
 def run(flags: Flags, folder: Path) -> None:

@@ -34,11 +34,13 @@ def looked(task, spec, config, rows: np.ndarray):
     import jax.numpy as jnp
 
     from experiments._trained import seen
-    from hpjax import backprop, net
+    from hpjax.models import Batch
+    from hpjax.models.base import cast
+    from hpjax.models.mlp import backprop
 
     x, y = (jnp.asarray(v, spec.dtype) for v in seen(task, rows[:300], rows))
-    batch = net.Batch(x, y, jnp.ones(len(x), spec.dtype), jax.random.key(0))
-    numbers = net.cast(config, spec)
+    batch = Batch(x, y, jnp.ones(len(x), spec.dtype), jax.random.key(0))
+    numbers = cast(config, spec)
 
     def look(params, grads):
         del grads

@@ -40,14 +40,15 @@ def paths(loss, start, steps: int, rates: np.ndarray, **values) -> np.ndarray:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import net, optimizers
+    from hpjax import optimizers
     from hpjax.catalogue import Target, one
+    from hpjax.models.base import cast
 
     spec, config = one(Target(2, 1, "mse"), hidden=(), bias=False, dtype="float64", learning_rate=1.0, **values)  # fmt: skip
     with jax.enable_x64(True):
 
         def walk(rate):
-            rule = optimizers.optimizer(spec, net.cast(config, spec) | {"learning_rate": rate}, jnp.zeros(()))  # fmt: skip
+            rule = optimizers.optimizer(spec, cast(config, spec) | {"learning_rate": rate}, jnp.zeros(()))  # fmt: skip
             begin = ({"w": jnp.asarray(start, jnp.float64)[:, None]},)
 
             def step(carry, _):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from hpjax import catalogue, devices, metrics, net, plan, train
-from hpjax.catalogue import Target
+from hpjax import catalogue, devices, losses, metrics, plan, train
 from hpjax.hypergrad import Learned
+from hpjax.models import Spec
+from hpjax.models.base import Target, cast
 from hpjax.population import Population
 from hpjax.resolve import as_space
 from hpjax.schedulers import Order
@@ -19,9 +21,12 @@ from hpjax.space import Space
 from hpjax.tasks import Split, Task
 from hpjax.training import small_batch
 
-_forward = jax.jit(
-    net.forward, static_argnames="spec"
-)  # one, so that a second prediction compiles nothing
+
+@functools.partial(jax.jit, static_argnames="spec")
+def _predicted(params: Any, stats: Any, config: dict, x: Any, spec: Spec) -> jax.Array:
+    """Predictions [N C]; one function, so that a second prediction compiles nothing."""
+    outputs, _ = spec.functions.outputs(params, stats, config, x, None)
+    return losses.predictions(outputs, spec)
 
 
 def fit(
@@ -115,15 +120,14 @@ class Network:
     """
 
     task: Task
-    spec: catalogue.Spec
+    spec: Any
     config: dict
     params: Any
     stats: Any
     standards: tuple
 
     def __repr__(self) -> str:
-        shape = "-".join(map(str, self.spec.sizes))
-        return f"<Network {shape} {'/'.join(self.spec.activations)} of {self.task.name}, {self.spec.weights} weights>"
+        return f"<Network {self.spec.label.removeprefix('exactly ')} of {self.task.name}, {self.spec.weights} weights>"
 
     def outputs(self, x: Any) -> np.ndarray:
         """The network's outputs [N C] for examples [N F]: probabilities, or standardised numbers.
@@ -138,14 +142,8 @@ class Network:
         shift, scale, _, _ = self.standards
         dtype = np.dtype(self.spec.dtype)
         with jax.enable_x64(dtype == np.float64):
-            z, _ = _forward(
-                self.params,
-                self.stats,
-                net.cast(self.config, self.spec),
-                ((x - shift) * scale).astype(dtype),
-                spec=self.spec,
-            )
-            return np.asarray(net.output(z, self.spec))
+            config, x = cast(self.config, self.spec), ((x - shift) * scale).astype(dtype)
+            return np.asarray(_predicted(self.params, self.stats, config, x, spec=self.spec))
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Probabilities [N C] of the classes.

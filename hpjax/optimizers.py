@@ -1,4 +1,4 @@
-"""Name -> optax-style transformation built from a Config; learning-rate schedules.
+"""Name -> optax-style transformation built from a Config, on any pytree of weights.
 
 The state of an optimizer holds no hyperparameters: it is rebuilt inside every step from traced numbers, so one compiled
 step serves every learning rate. optax's own transformations stand here wherever they can be traced and differentiated;
@@ -14,55 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hpjax.catalogue import Config, Spec
-
-Array = jax.Array
-
-
-# --- schedules --------------------------------------------------------------------------------------------------------
-def schedule(spec: Spec, config: Config, epoch: Array) -> Array:
-    """What multiplies the learning rate.
-
-    With t = epoch / horizon and r = decay_rate, n = t / decay_time:
-    constant 1; step r^floor(n); exponential r^n; inverse_time 1 / (1 + r n);
-    cosine e + (1 - e) (1 + cos(pi t)) / 2 with e = end_factor (Loshchilov & Hutter 2017, eq. 5);
-    warmup_cosine rises linearly to 1 over the first `warmup` of the horizon, then falls as the cosine.
-
-    Args:
-        spec: names the schedule.
-        config: scalar leaves.
-        epoch: [] epochs done, with the fraction of the current one.
-
-    Returns:
-        [] the factor.
-    """
-    t = jnp.clip(epoch / config["horizon"], 0, 1)
-    n = epoch / (config["horizon"] * config["decay_time"])
-    match spec.schedule:
-        case "constant" | "hypergradient":
-            return jnp.ones_like(t)
-        case "step":
-            return config["decay_rate"] ** jnp.floor(n + 1e-6)
-        case "exponential":
-            return config["decay_rate"] ** n
-        case "inverse_time":
-            return 1 / (1 + config["decay_rate"] * n)
-        case "cosine":
-            return _cosine(t, config["end_factor"])
-        case "warmup_cosine":
-            rise = jnp.maximum(config["warmup"], 1e-6)
-            fall = (t - rise) / jnp.maximum(1 - rise, 1e-6)
-            return jnp.where(
-                t < rise, t / rise, _cosine(jnp.clip(fall, 0, 1), config["end_factor"])
-            )
-    raise ValueError(f"no schedule is called {spec.schedule!r}")
+from hpjax.learning_rate_schedules import schedule
+from hpjax.models.base import Array, Config, Place, Spec
 
 
-def _cosine(t: Array, end: Array) -> Array:
-    return end + (1 - end) * (1 + jnp.cos(jnp.pi * t)) / 2
-
-
-# --- transformations --------------------------------------------------------------------------------------------------
 class Moments(NamedTuple):
     """State of the adaptive optimizers: steps done, and the moments each of them uses (else ())."""
 
@@ -71,10 +26,10 @@ class Moments(NamedTuple):
     nu: optax.Params  # second moment
 
 
-def in_layer(value: Array, layer: int, leaf: str) -> Array:
+def in_layer(value: Array, at: Place) -> Array:
     """A hyperparameter in one layer, for its weights or for the rest of it: one number, [L+1], or [L+1 2]."""
-    here = value if jnp.ndim(value) == 0 else value[layer]
-    return here if jnp.ndim(here) == 0 else here[int(leaf != "w")]
+    here = value if jnp.ndim(value) == 0 else value[at.layer]
+    return here if jnp.ndim(here) == 0 else here[int(not at.weights)]
 
 
 class Live(NamedTuple):
@@ -85,15 +40,18 @@ class Live(NamedTuple):
     direction: optax.Params  # of the last step, before the learning rate
 
 
-def along(grads: Any, direction: Any, like: Array) -> Array:
+def along(grads: Any, direction: Any, like: Array, place: Callable[..., Place]) -> Array:
     """-d loss / d learning rate of the step before: this step's gradient along the last direction: [], [L+1] or [L+1 2].
 
     w_t = w_(t-1) - rate u_(t-1), so d loss(w_t) / d rate = -g_t . u_(t-1) (Baydin et al. 2018, equation 5).
     """
-    products = [{leaf: jnp.vdot(g[leaf], u[leaf]) for leaf in g} for g, u in zip(grads, direction)]
-    weights = jnp.stack([made["w"] for made in products])
-    others = [[v for n, v in made.items() if n != "w"] for made in products]
-    rest = jnp.stack([sum(made, jnp.zeros_like(weights[0])) for made in others])
+    products: dict[Place, list[Array]] = {}
+    for (path, g), u in zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(direction)):
+        products.setdefault(place(path, g), []).append(jnp.vdot(g, u))
+    layers = range(1 + max(at.layer for at in products))
+    zero = jnp.zeros((), like.dtype)
+    total = lambda weights: jnp.stack([sum(products.get(Place(i, weights), []), zero) for i in layers])  # fmt: skip
+    weights, rest = total(True), total(False)
     if jnp.ndim(like) == 2:
         return jnp.stack([weights, rest], 1)
     return weights + rest if jnp.ndim(like) else (weights + rest).sum()
@@ -161,26 +119,26 @@ def adagrad(eps: Array) -> optax.GradientTransformation:
 
 
 def momentum(
-    beta: Array, nesterov: bool = False, damped: bool = False
+    beta: Array, place: Callable[..., Place], nesterov: bool = False, damped: bool = False
 ) -> optax.GradientTransformation:
     """v = beta v + g (Polyak 1964), g + beta v of it (Nesterov 1983), or damped: v = beta v + (1 - beta) g.
 
     optax's have one beta; this may be one per weight layer.
     """
 
+    def faster(path, v, g):
+        here = in_layer(beta, place(path, g))
+        return here * v + ((1 - here) * g if damped else g)
+
+    def ahead(path, v, g):
+        return g + in_layer(beta, place(path, g)) * v
+
     def update(updates, state, params=None, **extra):
         del params, extra
-        grads: Any = updates
-        speeds, moves = [], []
-        for layer, (v, g) in enumerate(zip(state, grads)):
-            of = lambda leaf, layer=layer: in_layer(beta, layer, leaf)
-            new = {
-                leaf: of(leaf) * v[leaf] + ((1 - of(leaf)) * g[leaf] if damped else g[leaf])
-                for leaf in g
-            }
-            speeds.append(new)
-            moves.append({leaf: g[leaf] + of(leaf) * new[leaf] for leaf in g} if nesterov else new)
-        return tuple(moves), tuple(speeds)
+        speeds = jax.tree_util.tree_map_with_path(faster, state, updates)
+        if not nesterov:
+            return speeds, speeds
+        return jax.tree_util.tree_map_with_path(ahead, speeds, updates), speeds
 
     return optax.GradientTransformation(lambda params: optax.tree.zeros_like(params), update)
 
@@ -193,39 +151,61 @@ def clip(grads, largest: Array):
     return jax.tree.map(lambda g: g * factor, grads)
 
 
-def direction(spec: Spec, config: Config) -> optax.GradientTransformation:
-    """The optimizer's direction before the learning rate, as optax would have it."""
-    match spec.optimizer:
-        case "sgd":
-            if "momentum" not in spec.features:
-                return optax.identity()
-            return momentum(config["momentum"])
-        case "nesterov":
-            return momentum(config["momentum"], nesterov=True)
-        case "damped":
-            return momentum(config["momentum"], damped=True)
-        case "rmsprop":
-            return rmsprop(config["beta2"], config["eps"])
-        case "adagrad":
-            return adagrad(config["eps"])
-        case "adam" | "adamw":
-            return adam(config["beta1"], config["beta2"], config["eps"])
-    raise ValueError(f"no optimizer is called {spec.optimizer!r}")
+class Optimizer(NamedTuple):
+    """An update rule's row in the table.
+
+    Attributes:
+        direction: (spec, config, place) -> its direction before the learning rate, as optax would have it.
+        moments: spec -> arrays like the weights that it carries from step to step.
+        traffic: arrays like the weights that a step reads and writes, for the plan.
+        adaptive: whether it divides by the size of past gradients (what mup asks).
+    """
+
+    direction: Callable[[Spec, Config, Callable[..., Place]], optax.GradientTransformation]
+    moments: Callable[[Spec], int]
+    traffic: int = 5
+    adaptive: bool = False
 
 
-def optimizer(
-    spec: Spec,
-    config: Config,
-    epoch: Array,
-    multipliers: Callable[[str, int], Array | None] = lambda leaf, layer: None,
-) -> optax.GradientTransformation:
+def _sgd(spec: Spec, config: Config, place: Callable[..., Place]) -> optax.GradientTransformation:
+    return momentum(config["momentum"], place) if "momentum" in spec.features else optax.identity()
+
+
+_adam = Optimizer(
+    lambda spec, config, place: adam(config["beta1"], config["beta2"], config["eps"]),
+    lambda spec: 2,
+    traffic=7,
+    adaptive=True,
+)
+OPTIMIZERS = {
+    "sgd": Optimizer(_sgd, lambda spec: int("momentum" in spec.features)),
+    "nesterov": Optimizer(
+        lambda spec, config, place: momentum(config["momentum"], place, nesterov=True),
+        lambda spec: 1,
+    ),
+    "damped": Optimizer(
+        lambda spec, config, place: momentum(config["momentum"], place, damped=True), lambda spec: 1
+    ),
+    "rmsprop": Optimizer(
+        lambda spec, config, place: rmsprop(config["beta2"], config["eps"]),
+        lambda spec: 1,
+        adaptive=True,
+    ),
+    "adagrad": Optimizer(
+        lambda spec, config, place: adagrad(config["eps"]), lambda spec: 1, adaptive=True
+    ),
+    "adam": _adam,
+    "adamw": _adam,
+}
+
+
+def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransformation:
     """The whole update rule of one step: clip, direction, decoupled weight decay, learning rate.
 
     Args:
-        spec: names optimizer and schedule.
+        spec: names optimizer and schedule, and the network whose weights these are.
         config: scalar leaves (learning_rate may be one per weight layer).
         epoch: [] epochs done, for the schedule.
-        multipliers: (leaf name, layer) -> what multiplies that leaf's learning rate (mup), None for 1.
 
     Returns:
         An optax transformation whose updates are to be added to params.
@@ -239,7 +219,8 @@ def optimizer(
         >>> updates[0]["w"].tolist()
         [[-0.5], [-0.5]]
     """
-    rule = direction(spec, config)
+    place, multiplier = spec.functions.place, spec.functions.multiplier
+    rule = OPTIMIZERS[spec.optimizer].direction(spec, config, place)
     factor = schedule(spec, config, epoch)
     live = spec.schedule == "hypergradient"
 
@@ -249,36 +230,27 @@ def optimizer(
             return state
         return Live(state, jnp.zeros_like(config["learning_rate"]), optax.tree.zeros_like(params))
 
+    def scaled(path, move, weights):
+        if "weight_decay" in spec.features and place(path, move).weights:
+            move = move + config["weight_decay"] * weights
+        times = multiplier(config, path)
+        return move if times is None else times * move
+
     def update(updates, state, params=None, **extra):
         del extra
         grads: Any = updates
-        held: Any = params
         before = state
         if "clip_norm" in spec.features:
             grads = clip(grads, config["clip_norm"])
-        found, state = rule.update(grads, before.rule if live else before, params)
-        moves: Any = found
-        directions = []
-        for layer, move in enumerate(moves):
-            here = {}
-            for leaf, value in move.items():
-                if leaf == "w" and "weight_decay" in spec.features:
-                    value = value + config["weight_decay"] * held[layer]["w"]
-                times = multipliers(leaf, layer)
-                here[leaf] = value if times is None else times * value
-            directions.append(here)
+        moves, state = rule.update(grads, before.rule if live else before, params)
+        directions = jax.tree_util.tree_map_with_path(scaled, moves, params)
         rates = factor * config["learning_rate"]
         if live:
-            shift = before.shift + config["hypergradient_rate"] * along(
-                updates, before.direction, rates
-            )
-            state = Live(state, shift, tuple(directions))
+            slope = along(updates, before.direction, rates, place)
+            shift = before.shift + config["hypergradient_rate"] * slope
+            state = Live(state, shift, directions)
             rates = jnp.maximum(rates + shift, 0)
-        made = []
-        for layer, here in enumerate(directions):
-            made.append(
-                {leaf: -in_layer(rates, layer, leaf) * value for leaf, value in here.items()}
-            )
-        return tuple(made), state
+        downhill = lambda path, value: -in_layer(rates, place(path, value)) * value
+        return jax.tree_util.tree_map_with_path(downhill, directions), state
 
     return optax.GradientTransformation(init, update)

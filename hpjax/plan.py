@@ -8,24 +8,23 @@ This file is long because programs are chosen, widened and assigned here.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.catalogue import Config, Spec
+from hpjax.models import Family, Spec
+from hpjax.optimizers import OPTIMIZERS
 
 COMPILE = 1.5  # seconds a program costs
 RATE = 60e9  # flop per second and core in training
 BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
-MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
 WIDEST_CHUNK = 256
 SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not foresee
 ROW_BYTES = (
@@ -33,7 +32,6 @@ ROW_BYTES = (
 )  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
 CHUNKS = 1  # chunks per device in a block
 SHAPES = 100  # distinct shapes beyond which widths are rounded up to the ladder
-LADDER = tuple(int(2**k * m) for k in range(1, 14) for m in (1, 1.5))  # every second: powers of two
 
 
 class Program(NamedTuple):
@@ -52,25 +50,24 @@ class Program(NamedTuple):
 
 def written(program: Program) -> dict:
     """A program as the ledger's plan keeps it: what of its shape is not the default, and its block."""
-    plain = Spec(program.spec.inputs, program.spec.outputs)
-    shape = dataclasses.asdict(program.spec)
-    named = {n: v for n, v in shape.items() if n in ("inputs", "outputs") or v != getattr(plain, n)}
-    return {"spec": named, "chunk": program.chunk, "chunks": program.chunks}
+    return {
+        "spec": program.spec.written(),
+        "chunk": program.chunk,
+        "chunks": program.chunks,
+    }
 
 
-def read(entry: Mapping, made: int, devices: int) -> Program:
+def read(entry: Mapping, made: int, devices: int, family: Family) -> Program:
     """A program that a ledger's plan keeps, for as many networks in a block on another number of devices.
 
     Args:
         entry: as `written` makes it.
         made: devices that the plan was made for.
         devices: there are here.
+        family: of the models.
     """
-    shape: dict[str, Any] = {
-        n: tuple(v) if isinstance(v, list) else v for n, v in entry["spec"].items()
-    }
     chunks = -(-entry["chunks"] * made // devices)
-    return Program(Spec(**shape), entry["chunk"], chunks, devices)
+    return Program(family.read(entry["spec"]), entry["chunk"], chunks, devices)
 
 
 def packed(program: Program) -> np.ndarray:
@@ -78,9 +75,9 @@ def packed(program: Program) -> np.ndarray:
     return np.frombuffer(json.dumps(written(program), sort_keys=True).encode(), np.uint8)
 
 
-def unpacked(data: np.ndarray, devices: int) -> Program:
+def unpacked(data: np.ndarray, devices: int, family: Family) -> Program:
     """What `packed` made, for so many devices."""
-    return read(json.loads(data.tobytes()), devices, devices)
+    return read(json.loads(data.tobytes()), devices, devices, family)
 
 
 class Load(NamedTuple):
@@ -105,76 +102,28 @@ def cache_size() -> int:
         return 2**20
 
 
-def covers(program: Spec, spec: Spec) -> bool:
-    """Whether a network can be trained, padded, in a program."""
-    if program == spec:
-        return True
-    if _signature(program) != _signature(spec):
-        return False
-    wide = all(a >= b if program.masked else a == b for a, b in zip(program.hidden, spec.hidden))
-    return wide and (set(spec.activation) <= set(program.select) if program.select else program.activation == spec.activation)  # fmt: skip
-
-
-def _signature(spec: Spec) -> tuple:
-    """What two specs must agree in to share a program."""
-    if spec.init == "orthogonal":  # a padded QR is not the narrow one's
-        return ("exact", dataclasses.replace(spec, masked=False, select=()))
-    plain = dataclasses.replace(
-        spec, hidden=(0,) * len(spec.hidden), activation=(), masked=False, select=()
-    )
-    return ("padded", plain)
-
-
-def padded(specs: Sequence[Spec]) -> Spec:
-    """The narrowest program that covers all of these."""
-    first = specs[0]
-    hidden = tuple(max(widths) for widths in zip(*(spec.hidden for spec in specs)))
-    masked = any(spec.masked or spec.hidden != hidden for spec in specs)
-    alike = all(spec.activation == first.activation and not spec.select for spec in specs)
-    select = (
-        ()
-        if alike
-        else tuple(sorted({name for spec in specs for name in spec.select or spec.activation}))
-    )
-    activation = first.activation if alike else (select[0],) * len(hidden)
-    return dataclasses.replace(
-        first, hidden=hidden, activation=activation, masked=masked, select=select
-    )
-
-
-def member(program: Spec, spec: Spec, config: Config) -> Config:
-    """A trial's Config leaves [m] as the program wants them: with true widths, and which activation, per layer."""
-    count = len(config["learning_rate"])
-    if program.masked:
-        config = config | {"width": np.tile(np.array(spec.hidden, np.int32), (count, 1))}
-    if program.select:
-        chosen = [program.select.index(name) for name in spec.activation]
-        config = config | {"activation": np.tile(np.array(chosen, np.int32), (count, 1))}
-    return config
-
-
 def member_bytes(spec: Spec, batch: int) -> int:
     """Bytes that one network's training step touches: weights, gradients, moments, activations."""
-    item = 8 if spec.dtype == "float64" else 4
-    moments = {"sgd": int("momentum" in spec.features), "adam": 2, "adamw": 2}.get(
-        spec.optimizer, 1
-    )
-    return item * (spec.weights * (2 + moments) + 3 * batch * sum(spec.sizes))
+    size, moments = spec.size, OPTIMIZERS[spec.optimizer].moments(spec)
+    numbers = size.weights * (2 + moments) + 3 * batch * (spec.inputs + size.units)
+    return np.dtype(spec.dtype).itemsize * numbers
 
 
 def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) -> float:
     """Predicted training time of some networks in a program."""
     batch = spec.batch_size or load.train
     steps = -(-load.train // batch) * load.epochs
-    pairs = sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
-    flop = 6 * batch * pairs + 2 * pairs * load.valid / max(
+    size = spec.size
+    validation = 2 * size.products * load.valid
+    flop = 6 * batch * size.products + validation / max(
         1, load.score_every * -(-load.train // batch)
     )
-    item = 8 if spec.dtype == "float64" else 4
-    moved = item * spec.weights * {"adam": 7, "adamw": 7}.get(spec.optimizer, 5)
-    extra = 1 + MASK * spec.masked + SELECT * max(0, len(spec.select) - 1)
+    item = np.dtype(spec.dtype).itemsize
+    moved = item * size.weights * OPTIMIZERS[spec.optimizer].traffic
     chunks = math.ceil(members / (chunk * devices))
-    return float(steps * chunks * (LAUNCH + chunk * extra * (flop / RATE + moved / BANDWIDTH)))
+    return float(
+        steps * chunks * (LAUNCH + chunk * spec.overhead * (flop / RATE + moved / BANDWIDTH))
+    )
 
 
 def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
@@ -187,8 +136,8 @@ def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
         return 1 << (max(1, wide).bit_length() - 1)
     fits = max(1, cache_size() // touched)
     needed = max(1, -(-int(members) // devices))
-    rows = max(load.valid, spec.batch_size or load.train, *spec.sizes)
-    sound = max(1, ROW_BYTES // ((8 if spec.dtype == "float64" else 4) * rows))
+    rows = max(load.valid, spec.batch_size or load.train, spec.size.longest)
+    sound = max(1, ROW_BYTES // (np.dtype(spec.dtype).itemsize * rows))
     wide = min(WIDEST_CHUNK, fits, sound, 1 << (needed - 1).bit_length())
     return 1 << (wide.bit_length() - 1)
 
@@ -221,7 +170,7 @@ def make(
 
     families: dict[tuple, dict[Spec, float]] = {}
     for spec, share in zip(*rounded(specs, shares)):
-        family = families.setdefault(_signature(spec), {})
+        family = families.setdefault(spec.signature(), {})
         family[spec] = family.get(spec, 0.0) + share
     programs = []
     for family in families.values():
@@ -232,7 +181,7 @@ def make(
 
         def consider(i: int, j: int, live=live, gains=gains) -> None:
             (a, share_a, cost_a), (b, share_b, cost_b) = live[i], live[j]
-            joint, share = padded([a, b]), share_a + share_b
+            joint, share = a.joined([a, b]), share_a + share_b
             whole = cost(joint, share)
             gains[i, j] = (cost_a + cost_b - whole, joint, share, whole)
 
@@ -257,19 +206,11 @@ def make(
 def rounded(specs: Sequence[Spec], shares: Sequence[float]) -> tuple[list[Spec], list[float]]:
     """The shapes as they are while they are few; else with widths rounded up to the ladder, or to powers of it."""
     kept = dict(zip(specs, shares))
-    widest: dict[tuple[int, int], int] = {}
-    for spec in specs:
-        for layer, width in enumerate(spec.hidden):
-            at = (len(spec.hidden), layer)
-            widest[at] = max(width, widest.get(at, 0))
     for every in (1, 2, 4):
         if len(kept) <= SHAPES:
             break
         kept = {}
-        for spec, share in zip(specs, shares):
-            wide = laddered(spec, LADDER[::every])
-            capped = [min(w, widest[len(spec.hidden), i]) for i, w in enumerate(wide.hidden)]
-            wide = dataclasses.replace(wide, hidden=tuple(capped))
+        for wide, share in zip(specs[0].laddered(specs, every), shares):
             kept[wide] = kept.get(wide, 0.0) + share
     return list(kept), list(kept.values())
 
@@ -282,17 +223,9 @@ def program(spec: Spec, share: float, load: Load, devices: int) -> Program:
     return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices)
 
 
-def laddered(spec: Spec, ladder: Sequence[int] = LADDER) -> Spec:
-    """A program for a shape: its widths rounded up to a geometric ladder."""
-    if spec.init == "orthogonal":
-        return spec
-    hidden = tuple(next((step for step in ladder if step >= width), width) for width in spec.hidden)
-    return dataclasses.replace(spec, hidden=hidden, masked=True) if hidden != spec.hidden else spec
-
-
 def assign(programs: Sequence[Program], spec: Spec) -> int | None:
     """The cheapest program of a plan that covers a shape; None if there is none."""
-    fitting = [i for i, p in enumerate(programs) if covers(p.spec, spec)]
+    fitting = [i for i, p in enumerate(programs) if p.spec.covers(spec)]
     return min(fitting, key=lambda i: (programs[i].spec.weights, i), default=None)
 
 
@@ -302,15 +235,15 @@ def unforeseen(planned: int, spec: Spec, load: Load, devices: int) -> Program:
     It depends on the plan and the shape alone, never on what was trained before, nor on how many trials there are to be: a network stays in one program for its
     whole life, and a resumed study or a comparison meets its shapes in another order but trains them in the same programs.
     """
-    return program(laddered(spec), 1 / (planned + 1), load._replace(trials=SEEN_LATE), devices)
+    return program(spec.roomier(), 1 / (planned + 1), load._replace(trials=SEEN_LATE), devices)
 
 
 def waste(programs: Sequence[Program], specs: Sequence[Spec], shares: Sequence[float]) -> float:
     """Share of the arithmetic that is padding."""
-    pairs = lambda spec: sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
     done = true = 0.0
     for spec, share in zip(specs, shares):
         at = assign(programs, spec)
-        done += share * pairs(programs[at].spec if at is not None else laddered(spec))
-        true += share * pairs(spec)
+        program = programs[at].spec if at is not None else spec.roomier()
+        done += share * program.size.products
+        true += share * spec.size.products
     return 1 - true / done if done else 0.0

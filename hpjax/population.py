@@ -25,9 +25,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hpjax import catalogue, plan, slopes, train
-from hpjax.catalogue import Target
 from hpjax.devices import devices, exhausted, warn
-from hpjax.net import cast, draws
+from hpjax.models import MLP, Family
+from hpjax.models.base import Target, cast
 from hpjax.plan import Load, Program
 from hpjax.records import checkpoint
 from hpjax.schedulers.base import Order
@@ -40,9 +40,9 @@ PROBE = 64  # narrowest chunk that is tried on an accelerator
 def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Callable:
     """The function that trains one block.
 
-    (state, config, fresh, start, until, group, seed, normal, data) -> (state, curve). State and config lead with
+    (state, config, fresh, start, until, group, seed, draw, data) -> (state, curve). State and config lead with
     [chunks on all devices, chunk]; the next five are one per chunk: its networks begin and end at the same epochs, so
-    that its loops need no masks. `normal` leads with one flat draw per chunk.
+    that its loops need no masks. `draw` leads with one flat draw per chunk.
     """
     spec = program.spec
     own_pace = bool(
@@ -50,12 +50,12 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
     )  # its networks may stop at different epochs
 
     def chunk(args, data):
-        state, config, fresh, start, until, group, seed, normal = args
+        state, config, fresh, start, until, group, seed, draw = args
         data = train.keyed(data, seed)
 
         def network(state, config):
             config = cast(config, spec)
-            begun = trainer.init(normal, config)
+            begun = trainer.init(draw, config)
             state = jax.tree.map(partial(jnp.where, fresh), begun, state)
             if not own_pace:
                 state = state._replace(epoch=start)
@@ -79,13 +79,13 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
 def kernel(
     program: Program, mesh: Mesh, score_every: int, rows: int, gradients: str, uneven: bool
 ) -> tuple[Any, Callable]:
-    """The block function of a program, jitted, and (normal, config) -> the state that one network begins with.
+    """The block function of a program, jitted, and (draw, config) -> the state that one network begins with.
 
     JAX keeps what it traced and compiled as long as the function lives: kept here, a second study of the same shapes in one
     process compiles nothing.
     """
     trainer = train.trainer(program.spec, score_every, rows, gradients, uneven)
-    begin = lambda normal, config: trainer.init(normal, cast(config, program.spec))
+    begin = lambda draw, config: trainer.init(draw, cast(config, program.spec))
     return jax.jit(block_function(program, trainer, mesh)), begin
 
 
@@ -160,6 +160,7 @@ class Population:
         examples: the task's arrays, and the folds of each seed.
         programs: the plan; shapes that it did not foresee get programs of their own.
         load: as the plan was made with.
+        family: of the models.
         repeats: R networks per trial and fold.
         seeds: of the studies that it trains for.
         cohort: trials [n] -> which of the seeds each belongs to [n]; a trial trains in the groups of its seed only.
@@ -174,12 +175,13 @@ class Population:
 
     def __init__(
         self, space: Space, target: Target, examples: train.Examples, programs: tuple[Program, ...], load: Load, *,
-        repeats: int = 1, seeds: tuple[int, ...] = (0,), cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
+        family: Family = MLP, repeats: int = 1, seeds: tuple[int, ...] = (0,), cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
         score_every: int = 1, gradients: str = "explicit", found: list | None = None,
         cache: Path | None = None, say: Callable[[str], None] = warn,
         listen: Callable[..., None] = lambda what, **facts: None,
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
+        self.family = family
         self.repeats, self.seeds, self.cohort = repeats, seeds, cohort
         self.score_every, self.gradients = score_every, gradients
         self.folds = len(examples.folds) // len(seeds)
@@ -201,7 +203,9 @@ class Population:
         self.compile_seconds = self.run_seconds = 0.0
         self.networks_trained = 0
         self.probed: dict[int, int] = {}  # program -> chunk found on an accelerator
-        self.normals: dict[tuple, np.ndarray] = {}  # (group of all seeds, fresh seed) -> flat draw
+        self.draws: dict[
+            tuple, np.ndarray
+        ] = {}  # (group of all seeds, fresh seed, shape, dtype) -> draw
 
     def adopt(self, programs: Sequence[Program], devices: int | None = None) -> None:
         """Takes a plan's programs; shapes that they do not cover get programs of their own, behind these.
@@ -285,7 +289,9 @@ class Population:
             saved = name.removesuffix("_trials")
             count = sum(other.startswith(f"{saved}_") for other in arrays) - 3
             leaves = [arrays[f"{saved}_{i}"] for i in range(count)]
-            number = self._numbered(plan.unpacked(arrays[f"{saved}_program"], len(self.found)))
+            number = self._numbered(
+                plan.unpacked(arrays[f"{saved}_program"], len(self.found), self.family)
+            )
             shapes = [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in leaves]
             self.pools[number] = pool = Pool(shapes, self.groups)
             slots = pool.reserve(arrays[name].tolist())
@@ -302,7 +308,8 @@ class Population:
         if at is not None:
             return at
         made = plan.unforeseen(self.planned, spec, self.load, self.planned_devices)
-        return self._numbered(plan.read(plan.written(made), self.planned_devices, len(self.found)))
+        chunks = -(-made.chunks * self.planned_devices // len(self.found))
+        return self._numbered(made._replace(chunks=chunks, devices=len(self.found)))
 
     def _numbered(self, added: Program) -> int:
         """The number of a program, which is added where it is new."""
@@ -339,8 +346,8 @@ class Population:
         scalar = {
             name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in config.items()
         }
-        flat = jax.ShapeDtypeStruct((draws(program.spec),), program.spec.dtype)
-        one = jax.eval_shape(begin, flat, scalar)
+        draws = program.spec.functions.draws
+        one = jax.eval_shape(begin, draws, scalar)
         shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct((*lead, *s.shape), s.dtype), one)
         rows = NamedSharding(self.mesh, PartitionSpec("device"))
         empty = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, s.dtype), rows), shapes)
@@ -350,8 +357,8 @@ class Population:
         wide = {
             name: np.zeros((*lead, *leaf.shape[1:]), leaf.dtype) for name, leaf in config.items()
         }
-        normal = np.zeros((lead[0], draws(program.spec)), program.spec.dtype)
-        arguments = (data, empty, wide, *each, normal)
+        draw = np.zeros((lead[0], *draws.shape), draws.dtype)
+        arguments = (data, empty, wide, *each, draw)
         call = call.lower(*arguments).compile()
         elapsed = time.perf_counter() - started
         self.compile_seconds += elapsed
@@ -370,12 +377,12 @@ class Population:
         Args:
             units: [n D] points of the space that between them use every program.
         """
-        for group in catalogue.split(self.space.decode(units), self.target):
+        for group in catalogue.split(self.space.decode(units), self.target, self.family):
             number = self._program_of(group.spec)
             if number in self.probed:
                 continue
             program, first = self.programs[number], np.zeros(1, np.int64)
-            config = plan.member(program.spec, group.spec, group.config)
+            config = program.spec.member(group.spec, group.config)
             config = self._cast({name: leaf[first] for name, leaf in config.items()}, program.spec)
             best, width = 0.0, min(PROBE, program.chunk)
             while True:
@@ -407,12 +414,12 @@ class Population:
             lead = (places, program.chunk)
             wide = {n: np.broadcast_to(v[0], (*lead, *v.shape[1:])) for n, v in config.items()}
             each = [np.full(places, value, kind) for value, kind in ((True, bool), (0, np.int32), (1, np.int32), (0, np.int32), (0, np.uint32))]  # fmt: skip
-            normal = self._normals(program.spec, each[3], each[4], each[0])
+            draw = self._drawn(program.spec, each[3], each[4], each[0])
             seconds = []
             for _ in range(2):
                 begun = time.perf_counter()
                 jax.block_until_ready(
-                    compiled.call(compiled.data, compiled.empty, wide, *each, normal)
+                    compiled.call(compiled.data, compiled.empty, wide, *each, draw)
                 )
                 seconds.append(time.perf_counter() - begun)
         return seconds[-1]
@@ -433,9 +440,9 @@ class Population:
         # a network that did not fit in memory leaves none to go on from
         results.failed[:] = [s >= 0 and s not in self.home for s in order.source.tolist()]
         jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
-        for group in catalogue.split(self.space.decode(order.unit), self.target):
+        for group in catalogue.split(self.space.decode(order.unit), self.target, self.family):
             number = self._program_of(group.spec)
-            wide = plan.member(self.programs[number].spec, group.spec, group.config)
+            wide = self.programs[number].spec.member(group.spec, group.config)
             there = ~results.failed[group.rows]
             wide = {name: leaf[there] for name, leaf in wide.items()}
             jobs.setdefault(number, []).append((group.rows[there], wide))
@@ -466,9 +473,9 @@ class Population:
         grad, charged = np.zeros((*lead, order.unit.shape[1])), np.zeros(count, np.int64)
         failed, seconds = np.zeros(count, bool), np.zeros(count)
         cohort = self.cohort(order.trial)
-        for group in catalogue.split(self.space.decode(order.unit), self.target):
+        for group in catalogue.split(self.space.decode(order.unit), self.target, self.family):
             spec = self.programs[self._program_of(group.spec)].spec
-            whole = plan.member(spec, group.spec, group.config)
+            whole = spec.member(group.spec, group.config)
             name = (spec.batch_size, spec.sampling, spec.dtype)
             if name not in self.host_data:
                 self.host_data[name] = self._prepared(spec)
@@ -478,21 +485,20 @@ class Population:
                 which = [
                     (cohort[rows] * self.groups + g).astype(np.int32) for g in range(self.groups)
                 ]
-                normals = [
-                    self._normals(spec, w, order.seed[rows], np.ones(len(rows), bool))
-                    for w in which
+                draws = [
+                    self._drawn(spec, w, order.seed[rows], np.ones(len(rows), bool)) for w in which
                 ]
                 config = {leaf: value[here] for leaf, value in whole.items()}
                 try:
                     one = slopes.slopes(
-                        self.space, self.target, self.examples, self.host_data[name], spec, config, order.unit[rows], which, normals,
-                        fresh, self.gradients, self.say,
+                        self.space, self.target, self.examples, self.host_data[name], spec, config, order.unit[rows], which, draws,
+                        fresh, self.gradients, self.say, self.family,
                     )  # fmt: skip
                 except jax.errors.JaxRuntimeError as fault:
                     if not exhausted(fault):
                         raise
                     failed[rows], charged[rows] = True, order.epochs[rows]
-                    self.say(f"hpjax: gradients of {len(rows)} networks of {spec.hidden} do not fit in memory: FAILED")  # fmt: skip
+                    self.say(f"hpjax: gradients of {len(rows)} networks, {spec.label}, do not fit in memory: FAILED")  # fmt: skip
                     continue
                 for column in found:
                     found[column][rows] = getattr(one, column)
@@ -532,7 +538,7 @@ class Population:
                 if program.chunk * program.chunks == 1:
                     results.failed[rows[left.any(1)]] = True
                     self.say(
-                        f"hpjax: {left.any(1).sum()} networks of {program.spec.hidden} do not fit in memory: FAILED"
+                        f"hpjax: {left.any(1).sum()} networks, {program.spec.label}, do not fit in memory: FAILED"
                     )
                     return
                 half = (
@@ -577,10 +583,10 @@ class Population:
             if (source >= 0).any():
                 state = self._gather(number, source, trial, own, sources, treedef)
             here = {name: leaf[local] for name, leaf in config.items()}
-            normal = self._normals(program.spec, group, seed, fresh & busy)
+            draw = self._drawn(program.spec, group, seed, fresh & busy)
             begun = time.perf_counter()
             state, curve = compiled.call(
-                compiled.data, state, here, fresh, begin, until, group, seed, normal
+                compiled.data, state, here, fresh, begin, until, group, seed, draw
             )
             leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
             curve = np.asarray(curve)
@@ -634,18 +640,19 @@ class Population:
         table.sort(key=lambda entry: -entry[0])
         return [(group, chunk) for _, group, chunk in table]
 
-    def _normals(self, spec, group: np.ndarray, seed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """The flat draws [chunks, n] that fresh networks start from."""
-        found = np.zeros((len(group), draws(spec)), spec.dtype)
+    def _drawn(self, spec, group: np.ndarray, seed: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """The draws [chunks, n] that fresh networks start from."""
+        draws = spec.functions.draws
+        found = np.zeros((len(group), *draws.shape), draws.dtype)
         for at in np.flatnonzero(wanted):
-            name = (int(group[at]), int(seed[at]))
-            kept = self.normals.get(name)
-            if kept is None or len(kept) < found.shape[1] or kept.dtype != found.dtype:
+            name = (int(group[at]), int(seed[at]), draws.shape, draws.dtype)
+            kept = self.draws.get(name)
+            if kept is None:
                 fold, repeat = divmod(name[0], self.repeats)
                 which, fold = divmod(fold, self.folds)
-                own = self.seeds[which]
-                kept = self.normals[name] = train.normals(own, repeat, fold, name[1], spec)
-            found[at] = kept[: found.shape[1]]
+                kept = train.drawn(self.seeds[which], repeat, fold, name[1], spec)
+                self.draws[name] = kept
+            found[at] = kept
         return found
 
     def _gather(self, number, source, trial, group, sources, treedef):

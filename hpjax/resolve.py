@@ -16,6 +16,7 @@ import numpy as np
 
 from hpjax import catalogue, schedulers, tasks
 from hpjax.methods import METHODS
+from hpjax.models import MLP, Family
 from hpjax.schedulers import Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
 from hpjax.space import Choice, Range, Space, spelled, unspelled
@@ -42,7 +43,7 @@ MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
 MINIMIZE = ("loss", "error")
 
 
-def as_space(space: Space | Mapping | str | Path | None) -> Space:
+def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:
     """A space whose names are all in the catalogue and whose values all lie within its bounds; the default one where None.
 
     Raises:
@@ -53,41 +54,23 @@ def as_space(space: Space | Mapping | str | Path | None) -> Space:
         raise ValueError(
             f"space must be a dict of ranges, a Space, or the path of a TOML file, got {type(space).__name__}"
         )
+    structural = functools.partial(catalogue.structural, family=family)
     if not isinstance(space, Space) or not any(dim.structural for dim in space.dims):
         entries = space.ranges | space.constants if isinstance(space, Space) else space
-        space = Space.load(entries, catalogue.structural)
-    for name, entry in (space.ranges | space.constants).items():
+        space = Space.load(entries, structural)
+    entries = space.ranges | space.constants
+    for name, entry in entries.items():
         values = _values(entry)
         for value in values:
-            catalogue.check(catalogue.known(name), value)
+            catalogue.check(name, value, family)
             if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
                 raise ValueError(f"{name} is {value!r:.80}, which is no number; leave it out for the default")  # fmt: skip
-        if (
-            not catalogue.structural(name)
-            and len({isinstance(value, tuple) for value in values}) > 1
-        ):
+        if not structural(name) and len({isinstance(value, tuple) for value in values}) > 1:
             raise ValueError(
                 f"{name} mixes numbers and one per layer; write every choice per layer"
             )
-    _refuse_absent_layers(space.ranges | space.constants)
+    family.refuse({name: _values(entry) for name, entry in entries.items()})
     return space
-
-
-def _refuse_absent_layers(entries: Mapping[str, Any]) -> None:
-    """Refuses hyperparameters of a layer that no network of a space has."""
-    values = lambda name: _values(entries[name]) if name in entries else []
-    numbered = {name: at for name in entries if (at := catalogue.layer(name)) is not None}
-    depths = [len(widths) for widths in values("hidden")] or [
-        int(depth) for depth in values("depth")
-    ]
-    widths = [at for name, (at, _) in numbered.items() if catalogue.base(name) == "width"]
-    deepest = max(depths or widths or [1])
-    for name, (at, per) in numbered.items():
-        most = deepest + (per == "weights")
-        if at > most:
-            raise ValueError(
-                f"{name} is of layer {at}, but no network of the space has more than {most} {per} layers; drop it"
-            )
 
 
 def _values(entry: Any) -> list:

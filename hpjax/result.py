@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import catalogue, metrics, records
+from hpjax.models.base import Target
 from hpjax.network import Network, fit, follow
 from hpjax.schedulers import from_settings
 from hpjax.space import Space
@@ -209,10 +210,10 @@ class Result(Outcome):
         """A row per trial."""
         plan = self.records[0] if self.records else {}
         if "target" in plan:
-            goal = catalogue.Target(**plan["target"])
+            goal = Target(**plan["target"])
         else:
             task = self.task
-            goal = catalogue.Target(task.inputs, task.outputs, task.loss, self.fidelity)
+            goal = Target(task.inputs, task.outputs, task.loss, self.fidelity)
         weights = np.zeros(len(self.table["objective"]), np.int64)
         for group in catalogue.split(self.space.decode(self.table["unit"]), goal):
             weights[group.rows] = group.spec.weights

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from hpjax import catalogue, devices, hypergrad, train
-from hpjax.catalogue import Config, Spec, Target
 from hpjax.hypergrad import Plan
+from hpjax.models import MLP, Family, Spec
+from hpjax.models.base import Config, Target
 from hpjax.space import LogUniform, Space, Uniform
 
 # bytes that one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
@@ -27,7 +28,7 @@ class Slopes(NamedTuple):
     time: float  # of one network, in plain trainings
 
 
-def moving(space: Space, fidelity: int) -> list[str]:
+def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
     """The ranges of a space that have derivatives: continuous ones.
 
     Args:
@@ -48,22 +49,22 @@ def moving(space: Space, fidelity: int) -> list[str]:
             f"search gradient trains for the scheduler's {fidelity} epochs, not {space.constants['epochs']}; give both the same"
         )
     for name in names:
-        if catalogue.base(name) not in hypergrad.RULES:
+        if catalogue.base(name, family) not in hypergrad.RULES:
             raise ValueError(
                 f"{name} has no derivative; make it a choice or a constant, or use another search"
             )
     return names
 
 
-def roots(space: Space, spec: Spec, fidelity: int) -> list[str]:
+def roots(space: Space, spec: Spec, fidelity: int, family: Family = MLP) -> list[str]:
     """The catalogue's names of what moves for networks of a shape: a condition may switch some off.
 
     Raises:
         ValueError: a range without effect on this shape, whose gradient would be a silent zero.
     """
     names = []
-    for name in moving(space, fidelity):
-        root = catalogue.base(name)
+    for name in moving(space, fidelity, family):
+        root = catalogue.base(name, family)
         conditional = space.ranges[name].condition is not None
         if not hypergrad.RULES[root].acts(spec):
             if not conditional:
@@ -75,8 +76,8 @@ def roots(space: Space, spec: Spec, fidelity: int) -> list[str]:
 
 def slopes(
     space: Space, target: Target, examples: train.Examples, data: train.Data, spec: Spec, config: Config, unit: np.ndarray,
-    groups: Sequence[np.ndarray], normals: Sequence[np.ndarray], fresh: int, gradients: str,
-    say: Callable[[str], None] = devices.warn,
+    groups: Sequence[np.ndarray], draws: Sequence[np.ndarray], fresh: int, gradients: str,
+    say: Callable[[str], None] = devices.warn, family: Family = MLP,
 ) -> Slopes:  # fmt: skip
     """Trains networks of one shape to the end of their epochs, and differentiates.
 
@@ -87,7 +88,7 @@ def slopes(
         spec, config: of m trials, leaves [m ...].
         unit: [m D] their points.
         groups: G of [m], which group of the data each trial's network trains in.
-        normals: G of [m n], initial draws.
+        draws: G of [m n], what networks start from.
         fresh: names fresh randomness, 0 for none.
         gradients: "explicit" or "autodiff".
         say: told where fewer networks than planned fit in memory at once.
@@ -95,7 +96,7 @@ def slopes(
     Raises:
         JaxRuntimeError: not even one network a device fits in memory.
     """
-    names = roots(space, spec, target.fidelity)
+    names = roots(space, spec, target.fidelity, family)
     places = data.order.shape[-1]
     steps = target.fidelity * (places // (spec.batch_size or places))
     plan = Plan(
@@ -116,7 +117,7 @@ def slopes(
         try:
             loss, _, gradient, info = hypergrad.carry_out(
                 plan, mode, {name: lead(config[name]) for name in names}, {n: lead(v) for n, v in fixed.items()}, data,
-                np.concatenate(list(groups)), np.concatenate(list(normals)), fresh, width=width,
+                np.concatenate(list(groups)), np.concatenate(list(draws)), fresh, width=width,
             )  # fmt: skip
             break
         except jax.errors.JaxRuntimeError as fault:
@@ -129,7 +130,7 @@ def slopes(
     )
     chain = space.slopes(unit)[:, None, :] * np.ones((1, many, 1))
     for at, name in enumerate(space.names):
-        root = catalogue.base(name)
+        root = catalogue.base(name, family)
         if not chain[:, :, at].any():
             continue
         if root not in gradient:
@@ -139,18 +140,18 @@ def slopes(
             layer = int(name.rsplit("_", 1)[1]) - 1
             slope = slope[..., layer] if layer < slope.shape[-1] else np.zeros(slope.shape[:2])
         elif slope.ndim == 3:  # of all layers that have none of their own
-            own = _own(space, root, unit, slope.shape[-1])
+            own = _own(space, root, unit, slope.shape[-1], family)
             slope = np.where(own[:, None], 0.0, slope).sum(-1)
         chain[:, :, at] *= slope
     return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, price.time)  # fmt: skip
 
 
-def _own(space: Space, root: str, unit: np.ndarray, layers: int) -> np.ndarray:
+def _own(space: Space, root: str, unit: np.ndarray, layers: int, family: Family) -> np.ndarray:
     """Which layers have a value of their own, [m layers] bool."""
     found = np.zeros((len(unit), layers), bool)
     active = space.active(unit)
     for name in (*space.ranges, *space.constants):
-        if name == root or catalogue.base(name) != root:
+        if name == root or catalogue.base(name, family) != root:
             continue
         layer = int(name.rsplit("_", 1)[1]) - 1
         if layer < layers:

@@ -10,16 +10,16 @@ This file is long because it also holds what the host prepares for one network: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax import backprop, metrics, net, optimizers
-from hpjax.catalogue import Config, Spec
-from hpjax.net import Array, Batch
+from hpjax import metrics, optimizers
+from hpjax.losses import losses
+from hpjax.models import Batch, Spec
+from hpjax.models.base import Array, Config
 from hpjax.tasks import Split, Task
 
 GRADIENTS = ("explicit", "autodiff")
@@ -59,8 +59,8 @@ class Scores(NamedTuple):
 class Best(NamedTuple):
     """What early stopping remembers."""
 
-    params: net.Params
-    stats: net.Stats
+    params: Any
+    stats: Any
     scores: Scores
     epoch: Array  # [] int32
     waited: Array  # [] int32 scores without gain
@@ -70,8 +70,8 @@ class Best(NamedTuple):
 class TrainState(NamedTuple):
     """What the next step needs, and the last scores. No hyperparameters."""
 
-    params: net.Params
-    stats: net.Stats
+    params: Any
+    stats: Any
     opt: Any
     epoch: Array  # [] int32 epochs done
     scores: Scores
@@ -81,7 +81,7 @@ class TrainState(NamedTuple):
 class Trainer(NamedTuple):
     """One network through time.
 
-    init:    (normal, config) -> TrainState; normal is a flat draw, as `normals` makes it
+    init:    (draw, config) -> TrainState; a draw as `drawn` makes it
     step:    (state, config, batch, epoch) -> (TrainState, data loss); epoch [] with the fraction done, for schedules
     advance: (state, config, data, group, until) -> (TrainState, curve [rows 4]); rows of (epoch, train, loss, error)
     score:   (state, config, data, group) -> Scores with the last training loss
@@ -93,31 +93,14 @@ class Trainer(NamedTuple):
     score: Callable[..., Scores]
 
 
-def multiplier(spec: Spec, config: Config, leaf: str, layer: int) -> Array | None:
-    """What mup multiplies a leaf's learning rate with (Yang et al. 2021, table 8); None for 1."""
-    if spec.parametrization != "mup":
-        return None
-    last = layer == len(spec.hidden)
-    sizes = [jnp.asarray(size, spec.dtype) for size in net.true_sizes(spec, config)]
-    wider_in = sizes[layer] / config["base_width"] if layer > 0 else None
-    wider_out = sizes[layer + 1] / config["base_width"] if not last else None
-    adaptive = spec.optimizer in ("rmsprop", "adagrad", "adam", "adamw")
-    if leaf != "w":
-        return None if adaptive else wider_out
-    if wider_in is None:
-        return None if adaptive else wider_out
-    if wider_out is None:
-        return None if adaptive else wider_in
-    return 1 / wider_in if adaptive else wider_out / wider_in
-
-
 def gradient(spec: Spec, gradients: str) -> Callable:
-    """The gradient of `net.loss`: by hand, or by `jax.grad`."""
-    if gradients == "explicit":
-        return backprop.value_and_grad(spec)
-    if gradients == "autodiff":
-        return jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True)
-    raise ValueError(f"gradients={gradients!r} is none of {', '.join(GRADIENTS)}")
+    """The gradient of a network's loss: by hand where its family has that, or by `jax.grad`."""
+    if gradients not in GRADIENTS:
+        raise ValueError(f"gradients={gradients!r} is none of {', '.join(GRADIENTS)}")
+    by_hand = spec.functions.value_and_grad
+    if gradients == "explicit" and by_hand is not None:
+        return by_hand
+    return jax.value_and_grad(spec.functions.loss, has_aux=True)
 
 
 def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, Array]:
@@ -129,28 +112,28 @@ def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, A
 
 
 def update(
-    spec: Spec, config: Config, params: net.Params, opt: Any, grads: Any, epoch: Array
-) -> tuple[net.Params, Any]:
+    spec: Spec, config: Config, params: Any, opt: Any, grads: Any, epoch: Array
+) -> tuple[Any, Any]:
     """Weights and optimizer state after a step along these gradients; epoch [] with the fraction done, for schedules."""
-    rule = optimizers.optimizer(spec, config, epoch, partial(multiplier, spec, config))
+    rule = optimizers.optimizer(spec, config, epoch)
     updates, opt = rule.update(grads, opt, params)
     return jax.tree.map(jnp.add, params, updates), opt
 
 
 def scores(
     spec: Spec,
-    params: net.Params,
-    stats: net.Stats,
+    params: Any,
+    stats: Any,
     config: Config,
     x: Array,
     y: Array,
     weight: Array,
 ) -> tuple[Array, Array]:
     """Loss and error of a network on weighted examples."""
-    z, _ = net.forward(params, stats, config, x, spec)
-    loss = (net.losses(z, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
-    shown, boundary = (net.output(z, spec), 0.5) if spec.loss == "mse" else (z, 0.0)
-    return loss, metrics.error(shown, y, weight, spec.classes, boundary)
+    outputs, _ = spec.functions.outputs(params, stats, config, x, None)
+    loss = (losses(outputs, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
+    boundary = 0.5 if spec.loss == "mse" else 0.0
+    return loss, metrics.error(outputs, y, weight, spec.classes, boundary)
 
 
 def trainer(
@@ -176,8 +159,8 @@ def trainer(
     dtype = jnp.dtype(spec.dtype)
     nothing = Scores(*(jnp.full((), jnp.nan, dtype) for _ in Scores._fields))
 
-    def init(normal, config):
-        params, stats = net.init(normal, config, spec)
+    def init(draw, config):
+        params, stats = spec.functions.init(draw, config)
         opt = optimizers.optimizer(spec, config, jnp.zeros((), dtype)).init(params)
         epoch = jnp.zeros((), jnp.int32)
         best = ()
@@ -381,11 +364,9 @@ def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     )
 
 
-def normals(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:
-    """The flat draw that a network of these names starts from; a shorter draw is a prefix of a longer one."""
-    names = np.random.SeedSequence([seed, repeat, fold, fresh, INIT])
-    draw = np.random.Generator(np.random.Philox(names)).standard_normal(net.draws(spec), np.float32)
-    return draw.astype(spec.dtype)
+def drawn(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:
+    """What a network of these names starts from, as its family draws it."""
+    return spec.functions.draw(np.random.SeedSequence([seed, repeat, fold, fresh, INIT]))
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

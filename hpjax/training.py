@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hpjax import catalogue, devices, plan, population, slopes, tasks
-from hpjax.catalogue import Target
+from hpjax.models import MLP, Family
+from hpjax.models.base import Target
 from hpjax.population import Population
 from hpjax.records import plain
 from hpjax.space import Space
@@ -59,6 +60,7 @@ class Training:
         studies: how many train at once: blocks are as wide as all of them fill.
         grad: whether gradients will be asked for.
         minimize: what studies minimise.
+        family: of the models.
         say: shown warnings.
 
     Raises:
@@ -68,9 +70,10 @@ class Training:
     def __init__(
         self, space: Space, task: Task, points: np.ndarray, *, fidelity: int, seeds: Sequence[int], folds: int, repeats: int,
         score_every: int, gradients: str, trials: int, epochs: float, say: Callable[[str], None], studies: int = 1,
-        grad: bool = False, minimize: str = "loss",
+        grad: bool = False, minimize: str = "loss", family: Family = MLP,
     ):  # fmt: skip
         self.task, self.repeats, self.seeds, self.say = task, repeats, tuple(seeds), say
+        self.family = family
         self.listen: Callable[..., None] = lambda what, **facts: (
             None
         )  # told of compiling and blocks
@@ -84,14 +87,14 @@ class Training:
         if space.constants.get("epochs", 0) >= fidelity and "epochs" not in named:
             del entries["epochs"]  # it caps nothing: networks of a chunk keep in step
         entries |= small_batch(entries, smallest)
-        self.space = Space(entries, catalogue.structural)
+        self.space = Space(entries, lambda name: catalogue.structural(name, family))
         self.points = points
         corners = points[
             :CORNERS
         ].copy()  # the widest shapes must have a program, though few trials will be there
         corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
         seen = self.space.decode(np.concatenate([points, corners]))
-        groups = catalogue.split(seen, self.target)
+        groups = catalogue.split(seen, self.target, family)
         self.shapes = [group.spec for group in groups]
         self.shares = [
             float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
@@ -109,7 +112,7 @@ class Training:
                     "the error has no gradient; use minimize='loss' with search gradient"
                 )
             for spec in self.shapes:
-                slopes.roots(self.space, spec, fidelity)
+                slopes.roots(self.space, spec, fidelity, family)
         self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,
@@ -148,7 +151,7 @@ class Training:
             program = (
                 self.programs[at]
                 if at is not None
-                else plan.program(plan.laddered(spec), share, self.load, len(self.found))
+                else plan.program(spec.roomier(), share, self.load, len(self.found))
             )
             members = share * self.load.trials * self.load.groups
             full_chunks = plan.seconds(
@@ -166,7 +169,7 @@ class Training:
         """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
         of_study = np.array(cohorts)
         return Population(
-            self.space, self.target, self.examples, self.programs, self.load, repeats=self.repeats, seeds=self.seeds,
+            self.space, self.target, self.examples, self.programs, self.load, family=self.family, repeats=self.repeats, seeds=self.seeds,
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE], score_every=self.score_every, gradients=self.gradients, found=self.found, cache=cache,
             say=self.say, listen=lambda what, **facts: self.listen(what, **facts),
         )  # fmt: skip
@@ -188,7 +191,9 @@ class Training:
             made, programs = devices_here, [plan.written(p) for p in trained.programs]
         else:
             made, programs = recorded["devices"], recorded["programs"]
-            trained.adopt([plan.read(entry, made, devices_here) for entry in programs], made)
+            trained.adopt(
+                [plan.read(entry, made, devices_here, self.family) for entry in programs], made
+            )
             if made != devices_here:
                 self.say(
                     f"hpjax: made on {made} device(s), here are {devices_here}; goes on with the recorded plan, the last digits of losses may differ"
@@ -206,10 +211,8 @@ class Training:
         ]
         memory = self.examples.x.nbytes + self.examples.y.nbytes
         for p in self.programs:
-            padding = "padded to" if p.spec.masked else "exactly"
             lines.append(
-                f"          {padding} {'-'.join(map(str, p.spec.sizes))}, {'/'.join(p.spec.activations) or 'linear'}, "
-                f"{p.spec.optimizer}, batch {p.spec.batch_size or 'all'}: blocks of {p.width} (chunks of {p.chunk})"
+                f"          {p.spec.label}, {p.spec.optimizer}, batch {p.spec.batch_size or 'all'}: blocks of {p.width} (chunks of {p.chunk})"
             )
             memory = max(
                 memory,

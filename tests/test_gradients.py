@@ -8,8 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import backprop, catalogue, net
+from hpjax import catalogue
 from hpjax.catalogue import Target
+from hpjax.losses import losses
+from hpjax.models import Batch
+from hpjax.models.base import cast
+from hpjax.models.mlp import backprop, network
+from hpjax.models.mlp.activations import ACTIVATIONS, activate
 
 # compiling takes longer than computing here
 jit = partial(
@@ -21,7 +26,7 @@ jit = partial(
 )
 
 CASES = [
-    *({"activation": name} for name in catalogue.ACTIVATIONS),
+    *({"activation": name} for name in ACTIVATIONS),
     *({"normalization": n, "activation": a} for n in ("batch", "layer") for a in ("tanh", "prelu")),
     *({"parametrization": p, "activation": "tanh"} for p in ("mean_field", "mup")),
     *({"init": i, "activation": "tanh"} for i in ("normal", "xavier", "he", "lecun", "orthogonal")),
@@ -42,7 +47,7 @@ CASES = [
     {"loss": "mse", "activation": "tanh"},
     *(
         {"loss": "mse", "output": name, "activation": "tanh"}
-        for name in catalogue.ACTIVATIONS
+        for name in ACTIVATIONS
         if name != "prelu"
     ),
     {"loss": "bce", "activation": "sigmoid", "label_smoothing": 0.2},
@@ -58,8 +63,10 @@ def problem(values, masked=False, select=()):
     if select:
         config |= {"activation": np.array([select.index(a) for a in spec.activation], np.int32)}
         spec = dataclasses.replace(spec, select=select)
-    config = net.cast(config, spec)
-    params, stats = net.init(jax.random.normal(jax.random.key(0), (net.draws(spec),)), config, spec)
+    config = cast(config, spec)
+    params, stats = spec.functions.init(
+        jax.random.normal(jax.random.key(0), spec.functions.draws.shape), config
+    )
     noise = lambda leaf: (
         leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape, leaf.dtype)
     )
@@ -67,7 +74,7 @@ def problem(values, masked=False, select=()):
     rng = np.random.default_rng(1)
     y = jnp.asarray(np.eye(3)[rng.integers(3, size=8)])
     weight = jnp.asarray([1.0, 1, 1, 1, 1, 1, 0, 0])
-    batch = net.Batch(jnp.asarray(rng.normal(size=(8, 4))), y, weight, jax.random.key(7))
+    batch = Batch(jnp.asarray(rng.normal(size=(8, 4))), y, weight, jax.random.key(7))
     return params, stats, config, batch, spec
 
 
@@ -79,7 +86,7 @@ def assert_trees_close(a, b, tolerance):
 def test_explicit_equals_autodiff(values):
     with jax.enable_x64(True):
         *arguments, spec = problem(values)
-        auto = jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True)
+        auto = jax.value_and_grad(spec.functions.loss, has_aux=True)
         both = jit(lambda *a: (backprop.value_and_grad(spec)(*a), auto(*a)))
         assert_trees_close(*both(*arguments), 1e-10)
 
@@ -117,11 +124,11 @@ def test_padded_and_selected_gradients_equal_autodiff_and_stay_in_their_mask(val
     with jax.enable_x64(True):
         params, stats, config, batch, spec = problem(values, masked=True, select=select)
         explicit = jit(backprop.value_and_grad(spec))(params, stats, config, batch)
-        auto = jit(jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True))(
+        auto = jit(jax.value_and_grad(spec.functions.loss, has_aux=True))(
             params, stats, config, batch
         )
         assert_trees_close(explicit, auto, 1e-10)
-        masks = net.unit_masks(spec, config)
+        masks = network.unit_masks(spec, config)
         for layer, grads in enumerate(explicit[1][:-1]):
             outside = np.asarray(masks[layer + 1]) == 0
             assert not np.asarray(grads["w"])[:, outside].any()
@@ -130,12 +137,12 @@ def test_padded_and_selected_gradients_equal_autodiff_and_stay_in_their_mask(val
 def test_the_courses_figures():
     with jax.enable_x64(True):
         z = jnp.array([0.1653, 0.4551, 0.6317, 0.4961])
-        a = net.activate("sigmoid", z)
+        a = activate("sigmoid", z)
         np.testing.assert_allclose(a, [0.5412, 0.6118, 0.6529, 0.6215], atol=6e-5)
-        out = net.activate("sigmoid", jnp.float64(3.5097))
+        out = activate("sigmoid", jnp.float64(3.5097))
         np.testing.assert_allclose(out, 0.9710, atol=5e-5)
         spec, _ = catalogue.one(Target(2, 1, "bce"), hidden=(4,), dtype="float64")
-        loss = net.losses(jnp.array([[3.5097]]), jnp.ones((1, 1)), spec)[0]
+        loss = losses(jnp.array([[3.5097]]), jnp.ones((1, 1)), spec)[0]
         np.testing.assert_allclose(loss, -np.log(0.9710), atol=5e-5)
         np.testing.assert_allclose(loss, 0.029468, atol=5e-5)
 
@@ -155,10 +162,10 @@ def test_mazurs_example():
             {"w": jnp.array([[0.15, 0.25], [0.20, 0.30]]), "b": jnp.array([0.35, 0.35])},
             {"w": jnp.array([[0.40, 0.50], [0.45, 0.55]]), "b": jnp.array([0.60, 0.60])},
         )
-        batch = net.Batch(
+        batch = Batch(
             jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0)
         )
-        value, layers = backprop.intermediates(params, (), net.cast(config, spec), batch, spec)
+        value, layers = backprop.intermediates(params, (), cast(config, spec), batch, spec)
         np.testing.assert_allclose(value, 0.298371109, atol=1e-9)
         np.testing.assert_allclose(layers[0].a[0], [0.593269992, 0.596884378], atol=1e-9)
         np.testing.assert_allclose(layers[1].a[0], [0.75136507, 0.772928465], atol=1e-8)
@@ -174,16 +181,16 @@ def test_mazurs_example():
         np.testing.assert_allclose(
             moved[0]["w"].T.ravel(), [0.149780716, 0.199561432, 0.249751144, 0.299502287], atol=1e-9
         )
-        after = net.loss(moved, (), net.cast(config, spec), batch, spec)[0]
+        after = spec.functions.loss(moved, (), cast(config, spec), batch)[0]
         np.testing.assert_allclose(after, 0.291027774, atol=1e-6)
 
         def step(_, p):
-            _, found = backprop.intermediates(p, (), net.cast(config, spec), batch, spec)
+            _, found = backprop.intermediates(p, (), cast(config, spec), batch, spec)
             return tuple(a | {"w": a["w"] - 0.5 * layer.dw} for a, layer in zip(p, found))
 
         end = jax.jit(lambda p: jax.lax.fori_loop(0, 10_000, step, p))(params)
         np.testing.assert_allclose(
-            net.loss(end, (), net.cast(config, spec), batch, spec)[0], 3.5102e-05, rtol=1e-4
+            spec.functions.loss(end, (), cast(config, spec), batch)[0], 3.5102e-05, rtol=1e-4
         )
 
 
@@ -193,7 +200,7 @@ def test_intermediates_are_those_of_autodiff():
             {"hidden": (4,), "activation": "sigmoid", "loss": "bce"}
         )
         value, layers = backprop.intermediates(params, stats, config, batch, spec)
-        auto, grads = jax.value_and_grad(partial(net.loss, spec=spec), has_aux=True)(
+        auto, grads = jax.value_and_grad(spec.functions.loss, has_aux=True)(
             params, stats, config, batch
         )
         np.testing.assert_allclose(value, auto[0], rtol=1e-12)

@@ -67,7 +67,7 @@ class Quadratic:
     def begin(self, spec):
         """w0 - w* in eigenvectors: the network's own draw."""
         scale = np.sqrt(2 / 4)  # he
-        w0 = scale * train.normals(0, 0, 0, 0, spec)[:4].astype(np.float64)
+        w0 = scale * train.drawn(0, 0, 0, 0, spec)[:4].astype(np.float64)
         return self.q.T @ (w0 - self.best)
 
     def slope(self, error):
@@ -184,7 +184,7 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
     weights = weights[:, None] * weights / weights.sum() ** 2
 
     def smoothed(key, move):
-        w0 = np.sqrt(2 / 4) * train.normals(key, 0, 0, 0, spec)[:4].astype(np.float64)
+        w0 = np.sqrt(2 / 4) * train.drawn(key, 0, 0, 0, spec)[:4].astype(np.float64)
         rates = rate * np.exp(move + sigma * nodes)
         factor = (1 - rates[:, None] * quadratic.eigen) ** window
         at = factor[:, None] * factor[None] * (quadratic.q.T @ (w0 - quadratic.best))
@@ -330,7 +330,7 @@ def test_training_is_plain_training(blobs):
     trainer = train.trainer(spec, 1, epochs)
     data = train.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
     plain = {name: jnp.float32(value) for name, value in config.items()}
-    begun = trainer.init(jnp.asarray(ready.normals[0]), plain)
+    begun = trainer.init(jnp.asarray(ready.draws[0]), plain)
     state, _ = jax.jit(trainer.advance)(begun, plain, data, jnp.int32(0), jnp.int32(epochs))
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-6), found.state.params, state.params
@@ -357,7 +357,7 @@ def gradient_at(blobs, spec, config, steps):
     with jax.enable_x64(True):
         data = train.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
         fixed = {n: v[0] for n, v in ready.config.items() if n != "learning_rate"}
-        run = process.process(ready.plan, fixed, data, jnp.int32(0), jnp.asarray(ready.normals[0]))
+        run = process.process(ready.plan, fixed, data, jnp.int32(0), jnp.asarray(ready.draws[0]))
         hyper = run.hyper({"learning_rate": jnp.asarray(ready.config["learning_rate"][0])})
         state = run.advance(run.begin(hyper), hyper, run.clock(hyper))
         grads, _ = run.gradient(state.params, state.stats, hyper.constant, jnp.int32(steps))

@@ -8,6 +8,7 @@ import pytest
 
 from hpjax import catalogue, optimizers
 from hpjax.catalogue import Target
+from hpjax.learning_rate_schedules import schedule
 
 RATE = 0.05
 ORACLES = [
@@ -103,9 +104,7 @@ def test_schedules_are_optaxs(name, values, oracle):
         horizon = 40
         spec, config = rule({"schedule": name, "horizon": float(horizon), **values})
         theirs = oracle(horizon)
-        ours = [
-            float(optimizers.schedule(spec, config, jnp.float64(t))) for t in range(horizon + 1)
-        ]
+        ours = [float(schedule(spec, config, jnp.float64(t))) for t in range(horizon + 1)]
         np.testing.assert_allclose(ours, [float(theirs(t)) for t in range(horizon + 1)], atol=1e-6)
 
 
@@ -114,15 +113,13 @@ def test_inverse_time():
         spec, config = rule(
             {"schedule": "inverse_time", "horizon": 10.0, "decay_rate": 2.0, "decay_time": 0.5}
         )
-        np.testing.assert_allclose(optimizers.schedule(spec, config, jnp.float64(5)), 1 / 3)
+        np.testing.assert_allclose(schedule(spec, config, jnp.float64(5)), 1 / 3)
 
 
 def test_schedules_can_be_traced_in_their_horizon():
     with jax.enable_x64(True):
         spec, config = rule({"schedule": "warmup_cosine", "horizon": 10.0})
-        at = lambda horizon: optimizers.schedule(
-            spec, config | {"horizon": horizon}, jnp.float64(5)
-        )
+        at = lambda horizon: schedule(spec, config | {"horizon": horizon}, jnp.float64(5))
         slope = jax.jit(jax.grad(at))(jnp.float64(10))
         numeric = (at(jnp.float64(10.001)) - at(jnp.float64(9.999))) / 0.002
         np.testing.assert_allclose(slope, numeric, rtol=1e-5)

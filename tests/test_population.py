@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import catalogue, net, plan, resolve, train, training
+from hpjax import catalogue, plan, resolve, train, training
 from hpjax.catalogue import Target
+from hpjax.models.base import cast
 from hpjax.population import Population
 from hpjax.schedulers.base import Order
 from hpjax.tasks import Split, Task
@@ -39,9 +40,9 @@ def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
     with jax.enable_x64(spec.dtype == "float64"):
         init, advance = jitted(spec, train.uneven(examples, spec))
         data = train.keyed(data, jnp.uint32(0))
-        config = net.cast(config, spec)
+        config = cast(config, spec)
         fold, repeat = divmod(group, repeats)
-        state = init(train.normals(0, repeat, fold, 0, spec), config)
+        state = init(train.drawn(0, repeat, fold, 0, spec), config)
         for stop in stops or [epochs]:
             state, _ = advance(state, config, data, jnp.int32(group), jnp.int32(stop))
         return jax.tree.map(np.asarray, state)
@@ -83,7 +84,7 @@ def order(trials, units, epochs, sources=None):
 
 
 def program_for(specs, chunk, chunks, devices):
-    return plan.Program(plan.padded(specs), chunk, chunks, devices)
+    return plan.Program(specs[0].joined(specs), chunk, chunks, devices)
 
 
 CONFIGS = [
@@ -400,11 +401,11 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
     examples = train.examples_of(blobs, folds)
     with jax.enable_x64(True):
         data = jax.jit(train.keyed)(train.prepare(examples, 1, (0,), EPOCHS, spec), jnp.uint32(0))
-        config = net.cast(config, spec)
+        config = cast(config, spec)
         ends = []
         for gradients in train.GRADIENTS:
             trainer = train.trainer(spec, 1, EPOCHS, gradients)
-            state = trainer.init(train.normals(0, 0, 0, 0, spec), config)
+            state = trainer.init(train.drawn(0, 0, 0, 0, spec), config)
             ends.append(
                 jax.jit(trainer.advance)(state, config, data, jnp.int32(0), jnp.int32(3))[0].params
             )
@@ -414,4 +415,4 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
 def test_padding_is_refused_for_orthogonal_weights():
     target = Target(5, 3, "cross_entropy", EPOCHS)
     narrow, wide = (catalogue.one(target, hidden=(n,), init="orthogonal")[0] for n in (4, 8))
-    assert not plan.covers(dataclasses.replace(wide, masked=True), narrow)
+    assert not dataclasses.replace(wide, masked=True).covers(narrow)

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import hpjax
-from hpjax import assemble, catalogue, net, records, tasks, train, training
+from hpjax import assemble, catalogue, records, tasks, train, training
 from hpjax.catalogue import Target
+from hpjax.models.base import cast
 from hpjax.schedulers import full, halving, hyperband, median, pbt
 
 EPOCHS = 4
@@ -82,9 +83,9 @@ def alone(result, trial, folds):
             with jax.enable_x64(True):
                 init, advance = jitted(spec, train.uneven(examples, spec))
                 data = train.keyed(train.prepare(examples, 1, (seed,), EPOCHS, spec), jnp.uint32(0))
-                config = net.cast({name: leaf[0] for name, leaf in group.config.items()}, spec)
+                config = cast({name: leaf[0] for name, leaf in group.config.items()}, spec)
                 if state is None:
-                    state = init(train.normals(seed, 0, fold, 0, spec), config)
+                    state = init(train.drawn(seed, 0, fold, 0, spec), config)
                 state, _ = advance(state, config, data, jnp.int32(fold), jnp.int32(until))
         losses.append(float(state.scores.loss))
     return losses

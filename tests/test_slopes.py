@@ -263,6 +263,6 @@ def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(blobs
         assert "gradients of 8 networks at once instead of 16" in said
     else:
         assert set(found.trials["status"]) == {"FAILED"}
-        assert "16 networks of (6,) do not fit in memory: FAILED" in said
+        assert "16 networks, exactly 5-6-3, relu, do not fit in memory: FAILED" in said
         failing_too = hpjax.tune(QUICK, blobs, search="gradient", stop={"epochs": 64})
         assert 16 <= len(failing_too.trials) <= 64  # what fails is charged, so that budgets end

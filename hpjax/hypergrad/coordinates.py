@@ -9,7 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax.catalogue import SWITCHED, TRACED, Spec, known
+from hpjax.catalogue import SWITCHED, known, tables
+from hpjax.models import MLP, Spec
+from hpjax.models.mlp.shape import MLPSpec
+from hpjax.optimizers import OPTIMIZERS
 from hpjax.space import LogUniform, Range, Uniform
 
 Array = jax.Array
@@ -20,7 +23,6 @@ Wrt: TypeAlias = str | Sequence[str] | Mapping[str, "Kind | None"]
 
 MOMENTUM = ("sgd", "nesterov", "damped")
 ADAM = ("adam", "adamw")
-ADAPTIVE = (*ADAM, "rmsprop", "adagrad")
 
 
 class Scale(NamedTuple):
@@ -63,6 +65,11 @@ def _always(spec: Spec) -> bool:
     return True
 
 
+def _drops(spec: Spec, kinds: Sequence[str] = ("bernoulli", "gaussian")) -> bool:
+    """Whether dropout, of one of these kinds, has units to act on."""
+    return isinstance(spec, MLPSpec) and bool(spec.hidden) and spec.dropout_kind in kinds
+
+
 _adam = lambda spec: spec.optimizer in ADAM
 RULES = {
     "learning_rate": Rule("log", "", _always, "update"),
@@ -76,14 +83,16 @@ RULES = {
         lambda s: _adam(s) or s.optimizer == "rmsprop",
         "update",
     ),
-    "eps": Rule("log", "an adaptive optimizer", lambda s: s.optimizer in ADAPTIVE, "update"),
+    "eps": Rule(
+        "log", "an adaptive optimizer", lambda s: OPTIMIZERS[s.optimizer].adaptive, "update"
+    ),
     "l1": Rule("log", "", _always, "loss"),
     "l2": Rule("log", "", _always, "loss"),
     "weight_decay": Rule("log", "", _always, "update"),
     "dropout": Rule(
         "logit",
         "dropout_kind='gaussian' and hidden layers (a mask of zeros and ones has no derivative; mode='evolution' has an estimate)",
-        lambda s: s.dropout_kind == "gaussian" and bool(s.hidden),
+        lambda s: _drops(s, ["gaussian"]),
         "loss",
     ),
     "input_noise": Rule("log", "", _always, "loss"),
@@ -131,7 +140,7 @@ def resolve(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
         raise ValueError("wrt is empty; name at least one hyperparameter, e.g. 'learning_rate'")
     for name, kind in named.items():
         if name not in RULES:
-            if name not in TRACED and name != "data_weights":
+            if name not in tables(MLP)[1] and name != "data_weights":
                 known(name)
                 raise ValueError(
                     f"{name} is a shape or a choice and has no derivative; search it instead"
@@ -160,13 +169,13 @@ def acting(names: Sequence[str], spec: Spec, hard: bool = False) -> None:
         hard: whether a mask of zeros and ones may be moved (evolution strategies need no derivative).
     """
     for name in names:
-        if not RULES[name].acts(spec) and not (hard and name == "dropout" and spec.hidden):
+        if not RULES[name].acts(spec) and not (hard and name == "dropout" and _drops(spec)):
             raise ValueError(f"the gradient of {name} needs {RULES[name].where}")
 
 
 def features(spec: Spec, names: Sequence[str]) -> tuple[str, ...]:
     """The switched hyperparameters of a spec with these among them."""
-    return tuple(f for f in SWITCHED if f in spec.features or f in names)
+    return tuple(f for f in (*SWITCHED, *MLP.switched) if f in spec.features or f in names)
 
 
 def encode(values: Mapping[str, Any], scales: Mapping[str, Kind]) -> dict[str, np.ndarray]:

@@ -10,8 +10,9 @@ import os
 from typing import NamedTuple
 
 from hpjax import devices
-from hpjax.catalogue import Spec
 from hpjax.hypergrad.reverse import chunk_length
+from hpjax.models import Spec
+from hpjax.optimizers import OPTIMIZERS
 
 MODES = ("reverse", "mixed", "forward", "truncated", "implicit", "evolution")
 LEVELS = {"reverse": (0, 1, 2, 3), "mixed": (1, 2, 3), "truncated": (0, 1, 2, 3)}
@@ -45,10 +46,8 @@ class Cost(NamedTuple):
 
 def numbers(spec: Spec) -> int:
     """Numbers that training carries from step to step: weights, moments, batch statistics."""
-    moments = {"adam": 2, "adamw": 2, "rmsprop": 1, "adagrad": 1, "nesterov": 1, "damped": 1}
-    copies = moments.get(spec.optimizer, int("momentum" in spec.features))
-    copies += spec.schedule == "hypergradient"
-    return spec.weights * (1 + copies) + 2 * sum(spec.hidden) * (spec.normalization == "batch")
+    copies = OPTIMIZERS[spec.optimizer].moments(spec) + (spec.schedule == "hypergradient")
+    return spec.weights * (1 + copies) + spec.size.statistics
 
 
 def stored(steps: int, levels: int) -> int:
@@ -79,8 +78,8 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
     state = item * numbers(spec)
     # what reverse mode keeps of a step beside the state: the products of its matrices; and what a step needs while at work:
     # inputs, each layer's z, a and their cotangents, and five copies of the state (counted in compiled programs)
-    kept = item * 2 * batch * sum(spec.sizes[1:])
-    inside = item * batch * (spec.inputs + 4 * sum(spec.sizes[1:])) + 5 * state
+    kept = item * 2 * batch * spec.size.units
+    inside = item * batch * (spec.inputs + 4 * spec.size.units) + 5 * state
     match mode.name:
         case "plain":
             return Cost(mode, 1.0, inside)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from hpjax import devices, tasks, train
-from hpjax.catalogue import Spec, Target, one
+from hpjax.catalogue import one
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad import cost
 from hpjax.hypergrad.coordinates import Kind, Wrt
@@ -28,6 +28,8 @@ from hpjax.hypergrad.mixed import mixed
 from hpjax.hypergrad.modes import resolve
 from hpjax.hypergrad.process import OBJECTIVES, Plan, process, resized
 from hpjax.hypergrad.reverse import reverse, truncated
+from hpjax.models import Spec
+from hpjax.models.base import Target
 from hpjax.plan import cache_size
 from hpjax.tasks import Split, Task
 
@@ -54,7 +56,7 @@ class Setup(NamedTuple):
     config: dict  # the scheduled leaves at their lengths
     examples: train.Examples
     data: train.Data  # NumPy; one group a seed
-    normals: np.ndarray  # [G n]
+    draws: np.ndarray  # [G n]
     batch: int  # examples a minibatch
     full: int  # examples of the training part
 
@@ -199,7 +201,7 @@ def hypergradients(
         ready.fixed,
         ready.data,
         group,
-        ready.normals[group],
+        ready.draws[group],
         seed=key,
     )
     values = {name: ready.config[name] for name in scales}
@@ -237,7 +239,7 @@ def setup(
     """
     if isinstance(steps, bool) or steps != int(steps) or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
-    if spec.masked or spec.select:
+    if spec.overhead > 1:
         raise ValueError("a padded spec has no hypergradient; give the network's own")
     if objective not in OBJECTIVES:
         raise ValueError(f"objective={objective!r} is none of {', '.join(OBJECTIVES)}")
@@ -285,8 +287,8 @@ def setup(
             f"the minibatches of {steps} steps take {needed / 2**20:.0f} MiB, more than half of what is free; take fewer steps"
         )
     data = train.prepare(examples, 1, keys, epochs, spec)
-    normals = np.stack([train.normals(seed, 0, 0, 0, spec) for seed in keys])
-    return Setup(plan, config, examples, data, normals, size, len(split.train))
+    draws = np.stack([train.drawn(seed, 0, 0, 0, spec) for seed in keys])
+    return Setup(plan, config, examples, data, draws, size, len(split.train))
 
 
 def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
@@ -298,7 +300,7 @@ def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
     drawn: Any = {"order": np.stack(order), "key": np.stack(words).astype(np.uint32)}
     return ready._replace(
         data=ready.data._replace(**drawn),
-        normals=np.stack([train.normals(key, 0, 0, 0, spec) for key in keys]),
+        draws=np.stack([train.drawn(key, 0, 0, 0, spec) for key in keys]),
     )
 
 
@@ -308,14 +310,16 @@ def width_of(plan: Plan, batch: int, networks: int) -> int:
     alone = -(-networks // len(found))
     if found[0].platform == "cpu":
         item = 8 if plan.spec.dtype == "float64" else 4
-        touched = item * (4 * numbers(plan.spec) + 6 * batch * sum(plan.spec.sizes))
+        touched = item * (
+            4 * numbers(plan.spec) + 6 * batch * (plan.spec.inputs + plan.spec.size.units)
+        )
         alone = min(alone, max(1, min(WIDEST, cache_size() // touched)))
     return min(networks, alone * len(found))
 
 
 # --- carrying it out --------------------------------------------------------------------------------------------------
 def carry_out(
-    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, normal: np.ndarray,
+    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, draw: np.ndarray,
     fresh: int = 0, seed: int = 0, width: int | None = None,
 ) -> tuple[np.ndarray, Any, dict, dict]:  # fmt: skip
     """Hypergradients of P networks, spread over the devices.
@@ -327,7 +331,7 @@ def carry_out(
         fixed: config leaves [P ...] that are not differentiated.
         data: of G groups.
         group: [P] int32.
-        normal: [P n] initial draws.
+        draw: [P n] initial draws.
         fresh: names fresh dropout and noise, 0 for none.
         seed: of evolution's moves.
         width: networks that train at the same moment, on all devices; as `width_of` says where None.
@@ -350,7 +354,7 @@ def carry_out(
         real = lambda tree: {n: typed(fill(np.asarray(v))) for n, v in tree.items()}
         call = program(plan, mode, wide, chunk)
         names = np.uint32(fresh), np.uint32(seed % 2**32)
-        each = real(coordinates), real(fixed), fill(group), fill(np.asarray(normal, dtype))
+        each = real(coordinates), real(fixed), fill(group), fill(np.asarray(draw, dtype))
         loss, state, gradient, info = call(data, *names, *each)
         cut = lambda a: np.asarray(a)[:count]
         return jax.tree.map(cut, (loss, state, gradient, info))
@@ -382,8 +386,8 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
         moves = jax.random.key(seed)
         return *evolution(run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma), {}  # fmt: skip
 
-    def network(data, seed, coordinates, fixed, group, normal):
-        run = process(plan, fixed, data, group, normal)
+    def network(data, seed, coordinates, fixed, group, draw):
+        run = process(plan, fixed, data, group, draw)
         loss, state, gradient, info = take(run, coordinates, seed)
         return loss, state, gradient, info | run.report(state, run.hyper(coordinates))
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.catalogue import Spec
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.gradient import Setup, carry_out, redrawn, setup, width_of
 from hpjax.hypergrad.modes import resolve
+from hpjax.models import MLP, Spec
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
 
@@ -118,7 +118,7 @@ class Learned:
             }
             scales = Space.load(entries.pop("scales"))
             return cls(
-                spec=Spec(**spec), scales=scales.ranges | scales.constants, config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
+                spec=MLP.read(spec), scales=scales.ranges | scales.constants, config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
                 learned=arrays(entries.pop("learned")), path=arrays(entries.pop("path")), history=History(**history), mode=Mode(**entries.pop("mode")), **entries,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -165,7 +165,7 @@ def trained(ready: Setup, group: np.ndarray):
     """Plain training of a setup's one config in each of these groups: as `carry_out`."""
     many = lambda tree: {n: np.repeat(v, len(group), 0) for n, v in tree.items()}
     group = group.astype(np.int32)
-    return carry_out(ready.plan, Mode("plain"), many(ready.coordinates), many(ready.fixed), ready.data, group, ready.normals[group])  # fmt: skip
+    return carry_out(ready.plan, Mode("plain"), many(ready.coordinates), many(ready.fixed), ready.data, group, ready.draws[group])  # fmt: skip
 
 
 def learn(
@@ -270,7 +270,7 @@ def learn(
             fixed,
             ready.data,
             group,
-            ready.normals[group],
+            ready.draws[group],
             seed=_seed(key, iteration, 0),
         )
         mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)

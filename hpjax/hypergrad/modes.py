@@ -100,7 +100,7 @@ def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
         raise ValueError(
             "mode='implicit' knows no objective 'curve', the way there; use validation or train"
         )
-    if spec.normalization == "batch":
+    if spec.size.statistics:
         raise ValueError(
             "mode='implicit' does not differentiate batch statistics; use normalization='layer' or another mode"
         )

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax import net, optimizers, train
-from hpjax.catalogue import TRACED, Config, Spec
+from hpjax import optimizers, train
+from hpjax.catalogue import tables
 from hpjax.hypergrad.coordinates import Kind, decode
-from hpjax.net import Array, Batch
+from hpjax.models import MLP, Batch, Spec
+from hpjax.models.base import Array, Config, cast
 
 OBJECTIVES = ("validation", "train", "curve", "next")
 
@@ -31,8 +32,8 @@ class Hyper(NamedTuple):
 class State(NamedTuple):
     """What training carries from step to step."""
 
-    params: net.Params
-    stats: net.Stats
+    params: Any
+    stats: Any
     opt: Any
     total: Array | None  # [] data losses so far, where the objective is their mean
 
@@ -101,7 +102,7 @@ class Process(NamedTuple):
         return jax.lax.scan(body, state, clock)[0]
 
 
-def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: Array) -> Process:
+def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Array) -> Process:
     """A network's training on a task.
 
     Args:
@@ -109,14 +110,14 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         fixed: the config; what is differentiated is replaced by what its coordinates say.
         data: the task, with the order of the minibatches.
         group: [] which of the data's groups.
-        normal: the flat draw of initial weights.
+        draw: what the network starts from.
 
     Returns:
         A Process whose state after T steps is that of plain training.
     """
     spec, scales, segments = plan.spec, dict(plan.scales), dict(plan.segments)
     value_and_grad = train.gradient(spec, plan.gradients)
-    fixed = net.cast(fixed, spec)
+    fixed = cast(fixed, spec)
     places = data.order.shape[-1]
     size = spec.batch_size or places
     per_epoch = places // size
@@ -124,7 +125,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
     count, key = data.count[group], data.key[group]
 
     def hyper(coordinates: dict) -> Hyper:
-        values = net.cast(decode(coordinates, scales), spec)
+        values = cast(decode(coordinates, scales), spec)
         which = lambda name: np.arange(plan.steps, dtype=np.int64) * segments[name] // plan.steps
         scheduled = {name: values[name][which(name).astype(np.int32)] for name in segments}
         return Hyper({n: v for n, v in values.items() if n not in segments}, scheduled)
@@ -143,12 +144,12 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
         return fixed | {name: value for name, value in h.items() if name != "data_weights"}
 
     def begin(h: Hyper) -> State:
-        started = train.trainer(spec).init(normal, config(h.at(0)))
+        started = train.trainer(spec).init(draw, config(h.at(0)))
         total = jnp.zeros((), dtype) if plan.objective == "curve" else None
         return State(started.params, started.stats, started.opt, total)
 
     def loss(params, stats, h, t):
-        return net.loss(params, stats, config(h), batch(h, t), spec)
+        return spec.functions.loss(params, stats, config(h), batch(h, t))
 
     def gradient(params, stats, h, t):
         (_, aux), grads = value_and_grad(params, stats, config(h), batch(h, t))
@@ -171,7 +172,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
             return state.total / plan.steps
         if plan.objective == "next":
             now = batch(values, jnp.asarray(plan.steps, jnp.int32))
-            return net.loss(state.params, state.stats, config(values), now, spec)[0]
+            return spec.functions.loss(state.params, state.stats, config(values), now)[0]
         return scores(state, values, plan.objective == "train")[0]
 
     def scores(state: State, values: Config, training: bool) -> tuple[Array, Array]:
@@ -200,15 +201,17 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, normal: A
             spec.optimizer == "sgd" and "momentum" in spec.features
         ):
             # the decay is added to v = g / (1 - momentum)
-            kept = lambda layer: decay * (1 - optimizers.in_layer(full["momentum"], layer, "w"))
+            kept = lambda at: decay * (1 - optimizers.in_layer(full["momentum"], at))
         else:
-            kept = lambda layer: decay
-        return tuple(
-            g | {"w": g["w"] + kept(layer) * p["w"]}
-            for layer, (g, p) in enumerate(zip(grads, params))
-        )
+            kept = lambda at: decay
 
-    lost = spec.normalization == "batch" or plan.objective == "curve"
+        def pulled(path, g, p):
+            at = spec.functions.place(path, g)
+            return g + kept(at) * p if at.weights else g
+
+        return jax.tree_util.tree_map_with_path(pulled, grads, params)
+
+    lost = spec.size.statistics > 0 or plan.objective == "curve"
     return Process(plan.steps, hyper, begin, loss, gradient, update, end, report, rest, lost)
 
 
@@ -244,8 +247,8 @@ def shape(name: str, value: Any, segments: int | None, steps: int, spec: Spec) -
         ValueError: values for another number of layers or stretches; names both.
     """
     value = np.asarray(value, np.float64)
-    per = TRACED[name].per if name in TRACED else None
-    layers = {"weights": len(spec.hidden) + 1, "hidden": len(spec.hidden)}.get(per or "", 0)
+    traced = tables(MLP)[1]
+    layers = spec.layers.get((traced[name].per if name in traced else None) or "", 0)
     single = [
         (),
         *([(layers,)] if layers else []),

@@ -1,4 +1,4 @@
-"""The gradient of one network by the chain rule, by hand: the same contract as `jax.value_and_grad(net.loss)`.
+"""The gradient of one network by the chain rule, by hand: the same contract as `jax.value_and_grad` of the loss.
 
 Each derivative sits under its forward line. Writing dX for d loss / d X, the four equations of backpropagation
 (Rumelhart, Hinton & Williams 1986; Nielsen 2015, ch. 2, BP1-BP4) are
@@ -20,9 +20,12 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
-from hpjax import net
-from hpjax.catalogue import Config, Spec
-from hpjax.net import Array, Batch, Params, Stats
+from hpjax.losses import losses, noisy, penalty, predictions, targets
+from hpjax.models.base import Array, Batch, Config, per_layer
+from hpjax.models.mlp import network
+from hpjax.models.mlp.activations import activation
+from hpjax.models.mlp.network import Params, Stats
+from hpjax.models.mlp.shape import MLPSpec
 
 
 class Layer(NamedTuple):
@@ -36,43 +39,9 @@ class Layer(NamedTuple):
     db: Array  # [out]
 
 
-# --- activations: f(z) and its derivative -----------------------------------------------------------------------------
-def activation(name: str, z: Array, slope: Any = None, mask: Array | None = None):
-    """a = f(z), and the function that takes d loss/d a to (d loss/d z, d loss/d slope)."""
-    a = net.activate(name, z, slope, mask)
-    one = jnp.ones((), z.dtype)
-    match name:
-        case "sigmoid":  # a = 1 / (1 + exp(-z))
-            back = lambda da: da * (a * (1 - a))
-        case "tanh":  # a = tanh z
-            back = lambda da: da * (1 - a * a)
-        case "relu":  # a = max(z, 0)
-            back = lambda da: jnp.where(z <= 0, 0, da)
-        case "leaky_relu":  # a = z if z > 0 else LEAK z
-            back = lambda da: da * jnp.where(z > 0, one, net.LEAK)
-        case "elu":  # a = z if z > 0 else exp(z) - 1
-            back = lambda da: da * jnp.where(z > 0, one, a + 1)
-        case "prelu":  # a = z if z > 0 else slope z
-            back = lambda da: (
-                da * jnp.where(z > 0, one, slope),
-                (da * jnp.where(z > 0, 0, z)).sum(),
-            )
-        case "softmax":  # da_i/dz_j = a_i (1[i=j] - a_j)
-            back = lambda da: a * (da - (da * a).sum(-1, keepdims=True))
-        case "gelu":  # a = z Phi(z)
-            cdf = 0.5 * (1 + jax.lax.erf(z / jnp.sqrt(2 * one)))
-            pdf = jnp.exp(-0.5 * z * z) / jnp.sqrt(2 * jnp.pi * one)
-            back = lambda da: da * (cdf + z * pdf)
-        case "silu":  # a = z s(z)
-            s = jax.nn.sigmoid(z)
-            back = lambda da: da * (s + z * s * (1 - s))
-        case _:  # identity
-            back = lambda da: da
-    return a, (back if name == "prelu" else lambda da: (back(da), None))
-
-
+# --- activations ------------------------------------------------------------------------------------------------------
 def hidden_activation(
-    spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None
+    spec: MLPSpec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None
 ):
     """The layer's own activation, or the one that the config selects; with its pullback."""
     if not spec.select:
@@ -113,7 +82,7 @@ def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Average):
 
     `average` is the mean that made mean and var: over the batch (batch normalisation, weighted) or over units (layer).
     """
-    inverse = 1 / jnp.sqrt(var + net.NORMALIZATION_EPS)
+    inverse = 1 / jnp.sqrt(var + network.NORMALIZATION_EPS)
     unit = (z - mean) * inverse
     n = p["gain"] * unit + p["shift"]
 
@@ -127,7 +96,7 @@ def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Average):
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------
-def output_delta(z: Array, y: Array, share: Array, spec: Spec) -> Array:
+def output_delta(z: Array, y: Array, share: Array, spec: MLPSpec) -> Array:
     """d loss / d z at the outputs, [B C]; `share` [B 1] is each example's part of the mean."""
     match spec.loss:
         case "cross_entropy":  # -sum y log softmax(z)
@@ -139,8 +108,8 @@ def output_delta(z: Array, y: Array, share: Array, spec: Spec) -> Array:
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
-def value_and_grad(spec: Spec) -> Callable:
-    """The explicit gradient of `net.loss`, with the contract of `jax.value_and_grad(net.loss, has_aux=True)`.
+def value_and_grad(spec: MLPSpec) -> Callable:
+    """The explicit gradient of `network.loss`, with the contract of `jax.value_and_grad(loss, has_aux=True)`.
 
     Args:
         spec: one network's shape.
@@ -149,10 +118,10 @@ def value_and_grad(spec: Spec) -> Callable:
         A function (params, stats, config, batch) -> ((loss, (stats, data loss)), gradients), gradients shaped as params.
 
     Example:
-        >>> from hpjax.catalogue import Target, one
+        >>> from hpjax.catalogue import Target, cast, one
         >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), activation="sigmoid")
-        >>> config = net.cast(config, spec)
-        >>> params, stats = net.init(jax.random.normal(jax.random.key(0), (net.draws(spec),)), config, spec)
+        >>> config = cast(config, spec)
+        >>> params, stats = network.init(jax.random.normal(jax.random.key(0), (network.draws(spec),)), config, spec)
         >>> batch = Batch(jnp.eye(2), jnp.ones((2, 1)), jnp.ones(2), jax.random.key(1))
         >>> (value, aux), grads = value_and_grad(spec)(params, stats, config, batch)
         >>> [g["w"].shape for g in grads]
@@ -167,7 +136,7 @@ def value_and_grad(spec: Spec) -> Callable:
 
 
 def intermediates(
-    params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec
+    params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec
 ) -> tuple[Array, tuple[Layer, ...]]:
     """One step of backprop with everything it computes: the loss, and z, a, delta, dW, db of each layer."""
     (value, _), _, layers = _chain(params, stats, config, batch, spec)
@@ -184,14 +153,14 @@ def after(grad: Array, use: Array) -> Array:
     return jnp.where(first == first, grad, jnp.nan)
 
 
-def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec):
-    masks, keys = net.unit_masks(spec, config), net.layer_keys(batch.key, spec)
+def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec):
+    masks, keys = network.unit_masks(spec, config), network.layer_keys(batch.key, spec)
     last, new_stats, tape = len(params) - 1, [], []
 
     # feed forward, keeping z and a
-    a = net.noisy(batch.x, keys[0], config, spec)
+    a = noisy(batch.x, batch.key, config, spec)
     for layer, p in enumerate(params):
-        scale, mask = net.forward_scale(spec, config, layer), masks[layer + 1]
+        scale, mask = network.forward_scale(spec, config, layer), masks[layer + 1]
         z = a @ p["w"]
         z = z if scale is None else z * scale
         z = z + p["b"] if spec.bias else z
@@ -199,30 +168,32 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
         a_in, skip = a, False
         if layer < last:
             if spec.normalization == "batch":
-                mean, var = net.batch_moments(z, batch.weight)
-                new_stats.append(net.running(stats[layer], mean, var))
+                mean, var = network.batch_moments(z, batch.weight)
+                new_stats.append(network.running(stats[layer], mean, var))
                 each = (batch.weight / jnp.maximum(batch.weight.sum(), 1))[:, None]
                 z, normal = normalisation(p, z, mean, var, Average(each, 0))
             elif spec.normalization == "layer":
-                mean, var = net.layer_moments(z, mask)
+                mean, var = network.layer_moments(z, mask)
                 each = jnp.asarray(1 / z.shape[-1], z.dtype) if mask is None else mask / mask.sum()
                 z, normal = normalisation(p, z, mean, var, Average(each, 1))
             a, pull = hidden_activation(spec, config, layer, z, p.get("slope"), mask)
             a = a if mask is None else a * mask
             if "dropout" in spec.features:
-                rate = net.per_layer(config["dropout"], layer)
+                rate = per_layer(config["dropout"], layer)
                 size = (a.shape[-1], a.shape[0])
-                drop = net.dropout_scale(keys[layer + 1], rate, *size, a.dtype, spec.dropout_kind)
+                drop = network.dropout_scale(
+                    keys[layer + 1], rate, *size, a.dtype, spec.dropout_kind
+                )
                 a = a * drop
-            skip = net.skips(spec, config, layer)
+            skip = network.skips(spec, config, layer)
             if skip is not False:
-                a = a + (a_in if skip is True else skip * net.resize(a_in, a.shape[-1]))
+                a = a + (a_in if skip is True else skip * network.resize(a_in, a.shape[-1]))
         tape.append((a_in, z, a, scale, mask, normal, pull, drop, skip))
 
-    y = net.targets(batch.y, config, spec)
+    y = targets(batch.y, config, spec)
     share = batch.share()
-    data = (net.losses(z, y, spec) * share).sum()
-    value = data + net.penalty(params, config, spec)
+    data = (losses(network.activated(z, spec), y, spec) * share).sum()
+    value = data + penalty(params, config, spec, network.place)
 
     # backward: the output delta, then layer by layer
     da: Any = None
@@ -234,7 +205,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
             delta = dz = output_delta(z, y, share[:, None], spec)
         else:
             if skip is not False:  # a = h + a_in
-                dskip = da if skip is True else skip * net.resize(da, a_in.shape[-1])
+                dskip = da if skip is True else skip * network.resize(da, a_in.shape[-1])
             if drop is not None:  # h = h * drop
                 da = da * drop
             if mask is not None:  # h = h * mask
@@ -255,40 +226,44 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: Spe
             da = da if dskip is None else da + dskip
         layers.append(
             Layer(
-                a_in, z, a if layer < last else net.output(z, spec), delta, grad["w"], delta.sum(0)
+                a_in,
+                z,
+                a if layer < last else predictions(network.activated(z, spec), spec),
+                delta,
+                grad["w"],
+                delta.sum(0),
             )
         )
         if "l1" in spec.features:  # l1 sum |W|
-            grad["w"] = grad["w"] + net.per_layer(config["l1"], layer).astype(z.dtype) * jnp.sign(
+            grad["w"] = grad["w"] + per_layer(config["l1"], layer).astype(z.dtype) * jnp.sign(
                 p["w"]
             )
         if "l2" in spec.features:  # l2/2 sum W^2
-            grad["w"] = grad["w"] + net.per_layer(config["l2"], layer).astype(z.dtype) * p["w"]
+            grad["w"] = grad["w"] + per_layer(config["l2"], layer).astype(z.dtype) * p["w"]
         grads.append(grad)
     return (value, (tuple(new_stats), data)), tuple(grads[::-1]), tuple(layers[::-1])
 
 
 def finite_differences(
-    params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec, step: float = 1e-6
+    params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec, step: float = 1e-6
 ) -> Params:
     """The naive perturbation method: every number moved both ways, (L(w + h) - L(w - h)) / 2h.
 
     Costs two forward passes per number, against backprop's one forward and one backward for all of them.
 
     Args:
-        params, stats, config, batch, spec: as `net.loss` takes them.
+        params, stats, config, batch, spec: as `network.loss` takes them.
         step: h.
 
     Returns:
         Gradients shaped as params, with an error of order h^2.
     """
     flat, restore = jax.flatten_util.ravel_pytree(params)
+    loss = spec.functions.loss
 
     def difference(index):
         move = jnp.zeros_like(flat).at[index].set(step)
-        up, down = (
-            net.loss(restore(flat + sign * move), stats, config, batch, spec)[0] for sign in (1, -1)
-        )
+        up, down = (loss(restore(flat + sign * move), stats, config, batch)[0] for sign in (1, -1))
         return (up - down) / (2 * step)
 
     return restore(jax.lax.map(difference, jnp.arange(flat.size)))

@@ -1,24 +1,25 @@
-"""One multilayer perceptron: its initial weights, its forward pass, its loss.
+"""One multilayer perceptron: its initial weights and its forward pass.
 
 A layer is  z = a W + b,  z = normalise(z),  a = activation(z),  dropout,  (+ the layer's input, when residual).
-Every function here is for ONE network; widths may be padded (`Spec.masked`), and then masks follow every activation,
+Every function here is for ONE network; widths may be padded (`MLPSpec.masked`), and then masks follow every activation,
 so that a padded network computes exactly what the narrow one alone computes.
 
-This file is long because it has the whole catalogue of layers, initialisations and losses, once.
+This file is long because it has the whole catalogue of layers and initialisations, once.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from hpjax.catalogue import Config, Spec
+from hpjax.models.base import Array, Batch, Config, Place, per_layer
+from hpjax.models.mlp.activations import activate
+from hpjax.models.mlp.shape import MLPSpec
+from hpjax.optimizers import OPTIMIZERS
 
-Array = jax.Array
 Params = tuple[
     dict[str, Array], ...
 ]  # per layer: w [in out], b [out], gain [out], shift [out], slope []
@@ -28,29 +29,11 @@ Stats = tuple[
 
 NORMALIZATION_EPS = 1e-5
 STATS_DECAY = 0.9  # of batch normalisation's running mean and variance, per step
-LEAK = 0.01  # leaky_relu's slope below zero
 PRELU_SLOPE = 0.25  # prelu's initial slope (He et al. 2015)
 
 
-class Batch(NamedTuple):
-    """The examples of one step, as one network sees them."""
-
-    x: Array  # [B F]
-    y: Array  # [B C] targets; classes as one-hot rows
-    weight: Array  # [B] 0 or 1
-    key: Array  # this step's randomness: dropout, input noise
-    importance: Array | None = (
-        None  # [B] what multiplies each example's loss, not its share; None is 1
-    )
-
-    def share(self) -> Array:
-        """[B] what multiplies each example's loss: the mean over the weights, times their importance."""
-        share = self.weight / jnp.maximum(self.weight.sum(), 1)
-        return share if self.importance is None else share * self.importance
-
-
 # --- shapes -----------------------------------------------------------------------------------------------------------
-def unit_masks(spec: Spec, config: Config) -> list[Array | None]:
+def unit_masks(spec: MLPSpec, config: Config) -> list[Array | None]:
     """Which units of each layer exist, inputs and outputs included: [L+2] of [width] 0/1, None where all do."""
     if not spec.masked:
         return [None] * len(spec.sizes)
@@ -62,19 +45,14 @@ def unit_masks(spec: Spec, config: Config) -> list[Array | None]:
     return [None, *hidden, None]
 
 
-def true_sizes(spec: Spec, config: Config) -> list[Any]:
+def true_sizes(spec: MLPSpec, config: Config) -> list[Any]:
     """Widths from inputs to outputs, without padding: ints, or traced int32."""
     if not spec.masked:
         return list(spec.sizes)
     return [spec.inputs, *(config["width"][i] for i in range(len(spec.hidden))), spec.outputs]
 
 
-def per_layer(value: Array, layer: int) -> Array:
-    """A hyperparameter's value in one layer: it may be one number or one per layer."""
-    return value if jnp.ndim(value) == 0 else value[layer]
-
-
-def skips(spec: Spec, config: Config, layer: int) -> Any:
+def skips(spec: MLPSpec, config: Config, layer: int) -> Any:
     """Whether a hidden layer adds its input: False, True, or a traced 0/1 under padding."""
     if not spec.residual:
         return False
@@ -85,7 +63,7 @@ def skips(spec: Spec, config: Config, layer: int) -> Any:
 
 
 # --- initial weights --------------------------------------------------------------------------------------------------
-def init(flat: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
+def init(flat: Array, config: Config, spec: MLPSpec) -> tuple[Params, Stats]:
     """Initial weights and batch statistics.
 
     All weights come from one flat normal draw, gathered by true shape: a padded network starts from the very numbers
@@ -138,12 +116,12 @@ def init(flat: Array, config: Config, spec: Spec) -> tuple[Params, Stats]:
     return tuple(layers), tuple(stats)
 
 
-def draws(spec: Spec) -> int:
+def draws(spec: MLPSpec) -> int:
     """How many normal numbers `init` needs."""
     return sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
 
 
-def _deviation(spec: Spec, config: Config, layer: int, fan_in, fan_out) -> Array:
+def _deviation(spec: MLPSpec, config: Config, layer: int, fan_in, fan_out) -> Array:
     if spec.parametrization == "mean_field":  # unit variance; the width stands in the forward pass
         return jnp.asarray(1.0)
     fan_in, fan_out = jnp.asarray(fan_in, spec.dtype), jnp.asarray(fan_out, spec.dtype)
@@ -166,7 +144,7 @@ def _orthogonal(w: Array) -> Array:
     return q if w.shape[0] >= w.shape[1] else q.T
 
 
-def forward_scale(spec: Spec, config: Config, layer: int) -> Array | None:
+def forward_scale(spec: MLPSpec, config: Config, layer: int) -> Array | None:
     """What multiplies a W before the bias is added; None is 1.
 
     mean_field: gain sqrt(2) / sqrt(fan_in) in hidden layers with an activation, 1 / fan_in at the output
@@ -187,40 +165,9 @@ def forward_scale(spec: Spec, config: Config, layer: int) -> Array | None:
     return None
 
 
-# --- activations ------------------------------------------------------------------------------------------------------
-def masked_softmax(z: Array, mask: Array | None) -> Array:
-    """Softmax over the units that exist."""
-    return jax.nn.softmax(z if mask is None else jnp.where(mask > 0, z, -jnp.inf), axis=-1)
-
-
-def activate(name: str, z: Array, slope: Any = None, mask: Array | None = None) -> Array:
-    """One activation [B H] -> [B H]; `slope` is prelu's, `mask` [H] says which units a softmax runs over."""
-    match name:
-        case "sigmoid":
-            return jax.nn.sigmoid(z)
-        case "tanh":
-            return jnp.tanh(z)
-        case "relu":
-            return jnp.where(z <= 0, 0, z)  # slope 0 at 0; NaN stays NaN
-        case "leaky_relu":
-            return jnp.where(z > 0, z, LEAK * z)
-        case "elu":
-            return jnp.where(z > 0, z, jnp.expm1(jnp.minimum(z, 0)))
-        case "prelu":
-            return jnp.where(z > 0, z, slope * z)
-        case "softmax":
-            return masked_softmax(z, mask)
-        case "gelu":
-            return jax.nn.gelu(z, approximate=False)
-        case "silu":
-            return z * jax.nn.sigmoid(z)
-        case "identity":
-            return z
-    raise ValueError(f"no activation is called {name!r}")
-
-
+# --- activations, randomness, normalisation --------------------------------------------------------------------------
 def hidden_activation(
-    spec: Spec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None
+    spec: MLPSpec, config: Config, layer: int, z: Array, slope: Array | None, mask: Array | None
 ) -> Array:
     """The activation of one hidden layer: its own, or the one that the config selects."""
     if not spec.select:
@@ -232,7 +179,6 @@ def hidden_activation(
     return a
 
 
-# --- randomness and normalisation -------------------------------------------------------------------------------------
 def dropout_scale(
     key: Array, rate: Array, width: int, batch: int, dtype, kind: str = "bernoulli"
 ) -> Array:
@@ -259,16 +205,9 @@ def dropout_scale(
     return jnp.where(bits.astype(jnp.int32) >= level, kept, jnp.zeros((), dtype))
 
 
-def layer_keys(key: Array, spec: Spec) -> list[Array]:
+def layer_keys(key: Array, spec: MLPSpec) -> list[Array]:
     """One key per purpose: the input noise, then each hidden layer's dropout."""
     return [jax.random.fold_in(key, purpose) for purpose in range(len(spec.hidden) + 1)]
-
-
-def noisy(x: Array, key: Array, config: Config, spec: Spec) -> Array:
-    """The inputs of a training step, with noise where the spec has it."""
-    if "input_noise" not in spec.features:
-        return x
-    return x + config["input_noise"].astype(x.dtype) * jax.random.normal(key, x.shape, x.dtype)
 
 
 def batch_moments(z: Array, weight: Array) -> tuple[Array, Array]:
@@ -296,30 +235,35 @@ def running(stats: dict, mean: Array, var: Array) -> dict:
 
 # --- forward and loss -------------------------------------------------------------------------------------------------
 def forward(
-    params: Params, stats: Stats, config: Config, x: Array, spec: Spec, batch: Batch | None = None
+    params: Params,
+    stats: Stats,
+    config: Config,
+    x: Array,
+    spec: MLPSpec,
+    batch: Batch | None = None,
 ) -> tuple[Array, Stats]:
-    """The outputs before the output activation, [B F] -> [B C].
+    """The outputs of a network, [B F] -> [B C]: what the loss takes.
 
     Args:
         params, stats: of one network.
         config: scalar leaves.
         x: inputs [B F].
         spec: the shape.
-        batch: in training, the minibatch (its weights and key are used); None predicts.
+        batch: in training, the minibatch (its weights and key are used, not its inputs); None predicts.
 
     Returns:
-        z [B C] and the batch statistics after this minibatch.
+        The outputs and the batch statistics after this minibatch.
     """
     masks, new_stats = unit_masks(spec, config), []
     keys = layer_keys(batch.key, spec) if batch is not None else []
-    a = noisy(x, keys[0], config, spec) if batch is not None else x
+    a = x
     for layer, p in enumerate(params):
         z = a @ p["w"]
         scale = forward_scale(spec, config, layer)
         z = z if scale is None else z * scale
         z = z + p["b"] if spec.bias else z
         if layer == len(params) - 1:
-            return z, tuple(new_stats)
+            return activated(z, spec), tuple(new_stats)
         mask = masks[layer + 1]
         if spec.normalization == "batch":
             if batch is not None:
@@ -349,78 +293,29 @@ def resize(a: Array, width: int) -> Array:
     return a[:, :width] if a.shape[-1] >= width else jnp.pad(a, ((0, 0), (0, width - a.shape[-1])))
 
 
-def output(z: Array, spec: Spec) -> Array:
-    """Predictions [B C]: probabilities for classes, numbers otherwise."""
-    match spec.loss:
-        case "cross_entropy":
-            return jax.nn.softmax(z, axis=-1)
-        case "bce":
-            return jax.nn.sigmoid(z)
-    return activate(spec.output, z)
+def activated(z: Array, spec: MLPSpec) -> Array:
+    """The network's outputs [B C]: what the loss takes, with the output activation under mse."""
+    return activate(spec.output, z) if spec.loss == "mse" else z
 
 
-def targets(y: Array, config: Config, spec: Spec) -> Array:
-    """What the loss compares with: y, smoothed where the spec has it (classes only)."""
-    if "label_smoothing" not in spec.features or spec.loss == "mse":
-        return y
-    amount = config["label_smoothing"].astype(y.dtype)
-    return y * (1 - amount) + amount / (spec.outputs if spec.loss == "cross_entropy" else 2)
+def place(path: tuple, leaf: Any) -> Place:
+    """Which layer a leaf of Params is of, and whether it is its weight matrix."""
+    del leaf
+    return Place(path[0].idx, path[1].key == "w")
 
 
-def losses(z: Array, y: Array, spec: Spec) -> Array:
-    """Each example's loss [B]: mean over outputs of the squared error or of the binary cross-entropy, or the cross-entropy."""
-    match spec.loss:
-        case "cross_entropy":
-            return -(y * jax.nn.log_softmax(z, axis=-1)).sum(-1)
-        case "bce":  # -y log s(z) - (1-y) log(1 - s(z)) = max(z, 0) - y z + log(1 + exp(-|z|))
-            return (jnp.maximum(z, 0) - y * z + jnp.log1p(jnp.exp(-jnp.abs(z)))).mean(-1)
-    return ((activate(spec.output, z) - y) ** 2).mean(-1)
-
-
-def penalty(params: Params, config: Config, spec: Spec) -> Array:
-    """l1 sum |W| + l2/2 sum W^2 over the weight matrices."""
-    total = jnp.zeros((), jnp.dtype(spec.dtype))
-    for layer, p in enumerate(params):
-        if "l1" in spec.features:
-            total = (
-                total + per_layer(config["l1"], layer).astype(total.dtype) * jnp.abs(p["w"]).sum()
-            )
-        if "l2" in spec.features:
-            total = (
-                total + per_layer(config["l2"], layer).astype(total.dtype) / 2 * (p["w"] ** 2).sum()
-            )
-    return total
-
-
-def loss(
-    params: Params, stats: Stats, config: Config, batch: Batch, spec: Spec
-) -> tuple[Array, tuple[Stats, Array]]:
-    """The loss of one training step.
-
-    Args:
-        params, stats: of one network.
-        config: scalar leaves.
-        batch: examples with weights; the data loss is the mean over the weights.
-        spec: the shape.
-
-    Returns:
-        The regularised loss, and (batch statistics, data loss).
-    """
-    z, stats = forward(params, stats, config, batch.x, spec, batch)
-    each = losses(z, targets(batch.y, config, spec), spec)
-    data = (each * batch.share()).sum()
-    return data + penalty(params, config, spec), (stats, data)
-
-
-def cast(config: dict, spec: Spec) -> Config:
-    """A Config as arrays of the spec's dtype; counts stay int32."""
-    whole = ("width", "activation")
-    return {n: jnp.asarray(v, jnp.int32 if n in whole else spec.dtype) for n, v in config.items()}
-
-
-def flop(spec: Spec, examples: int, training: bool) -> float:
-    """Floating-point operations of the matrix products for `examples`: 2 per weight forward, 4 more backward."""
-    pairs = np.array([a * b for a, b in zip(spec.sizes, spec.sizes[1:])], float)
-    if not training:
-        return float(2 * examples * pairs.sum())
-    return float(examples * (6 * pairs.sum() - 2 * pairs[0]))  # no gradient of the inputs
+def multiplier(config: Config, path: tuple, spec: MLPSpec) -> Array | None:
+    """What mup multiplies a leaf's learning rate with (Yang et al. 2021, table 8); None for 1."""
+    if spec.parametrization != "mup":
+        return None
+    layer, weights = place(path, None)
+    last = layer == len(spec.hidden)
+    sizes = [jnp.asarray(size, spec.dtype) for size in true_sizes(spec, config)]
+    wider_in = sizes[layer] / config["base_width"] if layer > 0 else None
+    wider_out = sizes[layer + 1] / config["base_width"] if not last else None
+    adaptive = OPTIMIZERS[spec.optimizer].adaptive
+    if not weights or wider_in is None:
+        return None if adaptive else wider_out
+    if wider_out is None:
+        return None if adaptive else wider_in
+    return 1 / wider_in if adaptive else wider_out / wider_in

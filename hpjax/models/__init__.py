@@ -1,0 +1,6 @@
+"""Families of models: what a network computes, and which hyperparameters change its shape."""
+
+from hpjax.models.base import Batch, Family, Functions, Place, Size, Spec
+from hpjax.models.mlp import FAMILY as MLP
+
+__all__ = ["MLP", "Batch", "Family", "Functions", "Place", "Size", "Spec"]

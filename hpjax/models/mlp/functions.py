@@ -1,0 +1,40 @@
+"""The functions of one multilayer perceptron, as everything that trains wants them."""
+
+from __future__ import annotations
+
+import functools
+from functools import partial
+
+import jax
+import numpy as np
+
+from hpjax.losses import training_loss
+from hpjax.models.base import Functions
+from hpjax.models.mlp import backprop, network
+from hpjax.models.mlp.shape import MLPSpec
+
+
+@functools.lru_cache(maxsize=1024)
+def functions(spec: MLPSpec) -> Functions:
+    """The pure functions of networks of a shape.
+
+    What a network starts from is one flat draw of standard normal numbers; a narrow network's is the beginning of a wide one's.
+    """
+
+    def draw(names: np.random.SeedSequence) -> np.ndarray:
+        normal = np.random.Generator(np.random.Philox(names))
+        return normal.standard_normal(network.draws(spec), np.float32).astype(spec.dtype)
+
+    def outputs(params, stats, config, x, batch=None):
+        return network.forward(params, stats, config, x, spec, batch)
+
+    return Functions(
+        draw=draw,
+        draws=jax.ShapeDtypeStruct((network.draws(spec),), np.dtype(spec.dtype)),
+        init=lambda normal, config: network.init(normal, config, spec),
+        outputs=outputs,
+        loss=training_loss(outputs, network.place, spec),
+        value_and_grad=backprop.value_and_grad(spec),
+        place=network.place,
+        multiplier=partial(network.multiplier, spec=spec),
+    )
