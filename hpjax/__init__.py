@@ -21,6 +21,7 @@ from hpjax.api import open_run, resume, tune
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
 from hpjax.minimize import minimize
+from hpjax.models import Model, Number
 from hpjax.network import Network, fit
 from hpjax.population import Population
 from hpjax.records import RunError
@@ -38,7 +39,9 @@ __all__ = [
     "IntUniform",
     "LogIntUniform",
     "LogUniform",
+    "Model",
     "Network",
+    "Number",
     "Outcome",
     "Population",
     "Result",

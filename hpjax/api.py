@@ -11,9 +11,20 @@ from typing import Any
 
 from hpjax import devices, records, training
 from hpjax.assemble import Assembly, table
+from hpjax.models import Family
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
-from hpjax.resolve import as_scheduler, as_search, as_space, as_task, check, varying, written_search
+from hpjax.resolve import (  # fmt: skip
+    as_family,
+    as_scheduler,
+    as_search,
+    as_space,
+    as_task,
+    check,
+    varying,
+    written_model,
+    written_search,
+)
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
 from hpjax.space import Space, spelled
@@ -48,11 +59,12 @@ def tune(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    model: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Result | None:
-    """Searches hyperparameters of multilayer perceptrons, training whole populations of them at once.
+    """Searches hyperparameters of networks, multilayer perceptrons or your own, training whole populations of them at once.
 
     `hpjax tune` on the command line is this function: the same words make the same study.
 
@@ -81,6 +93,8 @@ def tune(
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
+        model: a function of structural hyperparameters that returns a `hpjax.Model`; the names of the space are then its parameters,
+            the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown progress after every report.
         say: shown what the task is, and warnings; standard error where None.
@@ -105,7 +119,8 @@ def tune(
         batch=batch, score_every=score_every, gradients=gradients, kind=kind, watch=watch, say=say,
     )  # fmt: skip
     say = say or devices.warn
-    resolved = as_space(space)
+    family = as_family(model, space)
+    resolved = as_space(space, family)
     trials = varying(resolved, search, trials, repeats)
     rung = as_search("grid", resolved, levels).trials if search == "grid" and trials is None else trials  # fmt: skip
     scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
@@ -116,10 +131,10 @@ def tune(
         "target": target, "kind": kind, "search": written_search(search),
         "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed), "folds": folds,
         "repeats": repeats, "minimize": minimize, "levels": levels, "batch": batch, "score_every": score_every,
-        "gradients": gradients, "comparison": False,
+        "gradients": gradients, "comparison": False, "model": written_model(model, family),
         "stop": dict.fromkeys(Stop._fields) | dict(stop or {}) | ({} if trials is None else {"trials": trials}),
     })  # fmt: skip
-    made = Assembly(settings, resolved, found, search, scheduler, say)
+    made = Assembly(settings, resolved, found, search, scheduler, say, family)
     for line in found.about(folds):
         say(f"hpjax: {line}")
     if explain:
@@ -139,6 +154,7 @@ def resume(
     task: Task | tuple | None = None,
     search: Any = None,
     scheduler: Scheduler | None = None,
+    model: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -149,7 +165,7 @@ def resume(
         out: the run folder.
         trials: goes on until there are so many, more than the run was asked for. The ledger is then that of a study asked for as
             many at once, unless the old limit cut a round or a bracket short (which is said), or the plan would be another.
-        task, search, scheduler: again, where they were objects rather than names.
+        task, search, scheduler, model: again, where they were objects rather than names.
         progress, watch, say: as for `tune`.
 
     Raises:
@@ -168,8 +184,10 @@ def resume(
             say(f"hpjax: {note}")
         if trials is None and ledger.ended:
             ledger.close()
-            return open_run(out, task, say)
-        made = load_assembly(out, task=task, search=search, scheduler=scheduler, say=say)
+            return open_run(out, task, say, model)
+        made = load_assembly(
+            out, task=task, search=search, scheduler=scheduler, model=model, say=say
+        )
         if trials is not None:
             _room(ledger, made, trials)
     except BaseException:
@@ -188,6 +206,7 @@ def open_run(
     out: str | Path,
     task: Task | tuple | None = None,
     say: Callable[[str], None] | None = None,
+    model: Any = None,
 ) -> Result:
     """A run folder as a Result, without training anything.
 
@@ -195,6 +214,7 @@ def open_run(
         out: the run folder; of schema 2, too.
         task: again, where the run was made on arrays and their networks are wanted.
         say: shown what is missing or damaged; standard error where None.
+        model: again, where the run searched networks of your own and they are wanted.
 
     Raises:
         RunError: no run there, or files that are not what was written.
@@ -219,11 +239,15 @@ def open_run(
                 )
         return found
 
-    space = _space(folder.settings, out)
+    given = model is not None or folder.settings.get("model") is None
+    family = _family(folder.settings, model, out) if given else None
+    space = _space(folder.settings, out, family)
     if task is not None:
         found = loaded()
-        return Result(folder.records, folder.curves, space, lambda: found, folder.settings, out)
-    return Result(folder.records, folder.curves, space, loaded, folder.settings, out)
+        return Result(
+            folder.records, folder.curves, space, lambda: found, folder.settings, out, family=family
+        )
+    return Result(folder.records, folder.curves, space, loaded, folder.settings, out, family=family)
 
 
 def load_assembly(
@@ -232,13 +256,15 @@ def load_assembly(
     task: Task | tuple | None = None,
     search: Any = None,
     scheduler: Scheduler | None = None,
+    model: Any = None,
     say: Callable[[str], None] | None = None,
 ) -> Assembly:
     """The study that a run folder's run.json describes."""
     out = Path(out)
     settings = records.read_settings(out / "run.json")
     _current(settings, out)
-    space, found = _space(settings, out), _task(settings, task)
+    family = _family(settings, model, out)
+    space, found = _space(settings, out, family), _task(settings, task)
     search = settings["search"] if search is None else search
     if search is None:
         raise RunError(
@@ -246,7 +272,7 @@ def load_assembly(
         )
     if scheduler is None:
         scheduler = from_settings(settings["scheduler"])
-    return Assembly(settings, space, found, search, scheduler, say or devices.warn)
+    return Assembly(settings, space, found, search, scheduler, say or devices.warn, family)
 
 
 def _current(settings: dict, out: Path) -> None:
@@ -264,8 +290,26 @@ def _current(settings: dict, out: Path) -> None:
         )
 
 
-def _space(settings: dict, out: Path) -> Space:
-    space = as_space(settings["space"]) if "folds" in settings else Space.load(settings["space"])
+def _family(settings: dict, model: Any, out: Path) -> Family:
+    """The family of a run's networks; refuses another function than the run was made with."""
+    name = settings.get("model")
+    if name is None and model is not None:
+        raise RunError(f"{out} searched multilayer perceptrons; leave model out")
+    if name is not None and model is None:
+        raise RunError(f"{out} searched networks of {name}; give that function again: model=...")
+    family = as_family(model, settings["space"])
+    if name is not None and family.name != name:
+        raise RunError(
+            f"{out} searched networks of {name}, not of {family.name}; give model={name}"
+        )
+    return family
+
+
+def _space(settings: dict, out: Path, family: Family | None) -> Space:
+    if family is None or "folds" not in settings:
+        space = Space.load(settings["space"])
+    else:
+        space = as_space(settings["space"], family)
     if space.hash() != settings["space_hash"]:
         raise RunError(
             f"{out / 'run.json'}: space and space_hash do not belong together; put back what was there"
@@ -317,6 +361,7 @@ def _finish(
         ledger.folder,
         trained,
         ledger.times,
+        made.family,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpjax import study
+from hpjax.models import MLP, Family
 from hpjax.population import Population
 from hpjax.records import CHECKPOINT, SCHEMA, Ledger, RunError, fingerprints, write_json
 from hpjax.resolve import TRIALS, as_points, as_search
@@ -77,8 +78,9 @@ class Assembly:
     """Everything a study of networks needs, resolved: made once by `tune` and again by `resume`."""
 
     def __init__(
-        self, settings: dict, space: Space, task: Task, search: Any, scheduler: Scheduler, say
-    ):
+        self, settings: dict, space: Space, task: Task, search: Any, scheduler: Scheduler, say: Callable[[str], None],
+        family: Family = MLP,
+    ):  # fmt: skip
         self.settings, self.space, self.task, self.scheduler, self.say = (
             settings,
             space,
@@ -86,12 +88,13 @@ class Assembly:
             scheduler,
             say,
         )
+        self.family = family
         self.part = part(settings, space, search, scheduler)
         points = sample(space, settings["seed"]) if self.part.points is None else self.part.points
         self.training = Training(
             space, task, points[: SAMPLES * 4], grad=self.part.searcher.wants_grad, minimize=settings["minimize"], fidelity=scheduler.fidelity, seeds=[settings["seed"]],
             folds=settings["folds"], repeats=settings["repeats"], score_every=settings["score_every"],
-            gradients=settings["gradients"], trials=self.part.stop.trials or 1000, epochs=scheduler.mean_epochs, say=say,
+            gradients=settings["gradients"], trials=self.part.stop.trials or 1000, epochs=scheduler.mean_epochs, say=say, family=family,
         )  # fmt: skip
         per_trial = self.training.predicted() / max(1, self.training.load.trials)
         self.batch = (

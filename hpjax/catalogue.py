@@ -7,6 +7,7 @@ Spec and a Config stands here, for every family.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ import numpy as np
 
 from hpjax.learning_rate_schedules import SCHEDULES
 from hpjax.losses import LOSSES
-from hpjax.models import MLP
+from hpjax.models import MLP, Model
 from hpjax.models.base import INF, Config, Family, Spec, Static, Target, Traced, cast, checked
+from hpjax.models.own import own
 from hpjax.optimizers import OPTIMIZERS
 
 __all__ = ["Config", "Group", "Spec", "Static", "Target", "Traced", "base", "cast", "check", "known", "one", "plain", "split", "structural"]  # fmt: skip
@@ -80,6 +82,32 @@ SWITCHED = ("momentum", "l1", "l2", "weight_decay", "input_noise", "label_smooth
 def tables(family: Family) -> tuple[dict[str, Static], dict[str, Traced]]:
     """The structural and the traced hyperparameters of training and of a family."""
     return STATIC | dict(family.static), TRACED | dict(family.traced)
+
+
+def family_of(model: Any, values: Mapping[str, list]) -> Family:
+    """The family of a user's networks; multilayer perceptrons where None.
+
+    Args:
+        model: a function of structural hyperparameters that returns a `Model`, a `Model`, a Family, or None.
+        values: name -> values that will be given; the first of each shows which hyperparameters a network has.
+
+    Raises:
+        ValueError: something else, or hyperparameters that training has already.
+    """
+    if model is None:
+        return MLP
+    if isinstance(model, Family):
+        return model
+    if isinstance(model, Model):
+        return own(functools.partial(_same, model), values, (*STATIC, *TRACED))
+    if not callable(model) or isinstance(model, type):
+        raise ValueError(f"model must be a function that returns a hpjax.Model, got {model!r:.80}")
+    return own(model, values, (*STATIC, *TRACED))
+
+
+def _same(model: Model) -> Model:
+    """A network without structural hyperparameters."""
+    return model
 
 
 def base(name: str, family: Family = MLP) -> str:

@@ -15,16 +15,19 @@ import numpy as np
 
 from hpjax import analysis, devices, records, study
 from hpjax.assemble import Part, part, plan_record, sample
+from hpjax.models import Family
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     METHOD_NAMES,
+    as_family,
     as_scheduler,
     as_space,
     as_task,
     check,
     fidelity_of,
     varying,
+    written_model,
     written_search,
 )
 from hpjax.result import Result
@@ -75,6 +78,7 @@ def compare(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    model: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -94,7 +98,7 @@ def compare(
         epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
-        folds, repeats, minimize, levels, score_every, gradients, data, target, kind: as for `tune`. A grid without levels of its own
+        folds, repeats, minimize, levels, score_every, gradients, data, target, kind, model: as for `tune`. A grid without levels of its own
             takes as many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
@@ -121,7 +125,8 @@ def compare(
         epochs=epochs, kind=kind, watch=watch, say=say,
     )  # fmt: skip
     say = say or devices.warn
-    space, found = as_space(space), as_task(task, data, target, kind)
+    family = as_family(model, space)
+    space, found = as_space(space, family), as_task(task, data, target, kind)
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
     numbers, named = _seeds(seeds), _named(methods)
@@ -130,7 +135,7 @@ def compare(
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
         "target": target, "kind": kind, "folds": folds, "repeats": repeats, "minimize": minimize, "score_every": score_every,
-        "gradients": gradients, "comparison": True,
+        "gradients": gradients, "comparison": True, "model": written_model(model, family),
     }  # fmt: skip
     entries = [
         Entry(name, seed, _part(name, method, seed, common, limits, space, fidelity, levels))
@@ -160,13 +165,15 @@ def compare(
     try:
         for entry in entries:
             ledgers.append(_ledger(folder, entry, resume))
-        trained = _train(entries, ledgers, numbers, space, found, common, progress, watch, say)
+        trained = _train(
+            entries, ledgers, numbers, space, found, common, progress, watch, say, family
+        )
     finally:
         for ledger in ledgers:
             ledger.close()
     results = [
         Result(
-            ledger.records, ledger.all_curves(), space, lambda: found, entry.part.settings, ledger.folder, trained, ledger.times
+            ledger.records, ledger.all_curves(), space, lambda: found, entry.part.settings, ledger.folder, trained, ledger.times, family
         )
         for entry, ledger in zip(entries, ledgers)
     ]  # fmt: skip
@@ -176,6 +183,7 @@ def compare(
 def resume_comparison(
     out: str | Path,
     task: Task | tuple | None = None,
+    model: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -184,7 +192,7 @@ def resume_comparison(
 
     Args:
         out: the folder.
-        task: again, where it was arrays.
+        task, model: again, where they were arrays or a function.
         progress, watch, say: as for `compare`.
 
     Raises:
@@ -206,18 +214,28 @@ def resume_comparison(
             "search": said["search"], "scheduler": from_settings(said["scheduler"]), "trials": said["trials"],
             "batch": said["batch"], "start": said["start"], "levels": said["levels"],
         }  # fmt: skip
+    if model is None and settings["model"] is not None:
+        raise RunError(
+            f"{out} searched networks of {settings['model']}; give that function again: model=..."
+        )
     if task is None and settings["task"] is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
     kept = ("data", "target", "kind", "folds", "repeats", "minimize", "score_every", "gradients", "seeds", "stop")  # fmt: skip
     return compare(
         methods, settings["space"], settings["task"] if task is None else task, out=out, resume=True, progress=progress, watch=watch,
-        say=say,
+        say=say, model=model,
         **{name: settings[name] for name in kept},
     )  # fmt: skip
 
 
-def open_comparison(out: str | Path, task: Task | tuple | None = None) -> Comparison:
+def open_comparison(
+    out: str | Path, task: Task | tuple | None = None, model: Any = None
+) -> Comparison:
     """A comparison's folder, read without training anything.
+
+    Args:
+        out: the folder.
+        task, model: again, where they were arrays or a function and networks are wanted.
 
     Raises:
         RunError: no comparison there.
@@ -226,7 +244,7 @@ def open_comparison(out: str | Path, task: Task | tuple | None = None) -> Compar
 
     settings = records.read_settings(Path(out) / "compare.json")
     results = [
-        open_run(Path(out) / name / f"seed{seed}", task)
+        open_run(Path(out) / name / f"seed{seed}", task, model=model)
         for name in settings["methods"]
         for seed in settings["seeds"]
     ]
@@ -349,7 +367,7 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
 
 def _train(
     entries: list[Entry], ledgers: list[Ledger], seeds: list[int], space: Space, task: Task, common: dict, progress: bool | None,
-    watch: Watch | None, say: Callable[[str], None],
+    watch: Watch | None, say: Callable[[str], None], family: Family,
 ) -> Population:  # fmt: skip
     """Drives all studies to their ends, their orders merged."""
     parts = [entry.part for entry in entries]
@@ -361,7 +379,7 @@ def _train(
         repeats=common["repeats"], score_every=common["score_every"], gradients=common["gradients"],
         trials=max(trials for trials, _ in costs), studies=len(entries), say=say,
         epochs=float(np.mean([epochs for _, epochs in costs])), minimize=common["minimize"],
-        grad=any(one.searcher.wants_grad for one in parts),
+        grad=any(one.searcher.wants_grad for one in parts), family=family,
     )  # fmt: skip
     trained = training.population(cohorts=[seeds.index(entry.seed) for entry in entries])
     recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)

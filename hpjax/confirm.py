@@ -97,7 +97,7 @@ def confirm(
     training = Training(
         result.space, result.task, points, fidelity=result.fidelity, seeds=seeds, folds=settings["folds"],
         repeats=settings["repeats"], score_every=settings["score_every"], gradients=settings["gradients"],
-        trials=len(trials) * repeats, epochs=result.fidelity, say=say,
+        trials=len(trials) * repeats, epochs=result.fidelity, say=say, family=result.known_family(),
     )  # fmt: skip
     trained = training.population(cohorts=range(repeats))
     with watching(progress, training, studies=repeats):

@@ -12,10 +12,10 @@ import numpy as np
 
 from hpjax import catalogue, devices, losses, metrics, plan, train
 from hpjax.hypergrad import Learned
-from hpjax.models import Spec
+from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Target, cast
 from hpjax.population import Population
-from hpjax.resolve import as_space
+from hpjax.resolve import as_family, as_space
 from hpjax.schedulers import Order
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
@@ -35,6 +35,7 @@ def fit(
     epochs: int | None = None,
     horizon: int | None = None,
     seed: int = 0,
+    model: Any = None,
 ) -> Network:
     """One network with given or learned hyperparameters, trained on a task's development part.
 
@@ -44,6 +45,7 @@ def fit(
         epochs: how long; of what was learned, as long as it was learned for.
         horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
         seed: names all randomness.
+        model: as for `tune`.
 
     Returns:
         A Network.
@@ -64,7 +66,9 @@ def fit(
         return Network(task, played.ready.plan.spec, scalars, first(played.params), first(played.stats), standards)  # fmt: skip
     if epochs is None:
         raise ValueError("fit needs epochs: fit(task, values, epochs=20)")
-    return follow(task, as_space(values), [(epochs, np.zeros(0))], horizon or epochs, seed)
+    family = as_family(model, values)
+    space = as_space(values, family)
+    return follow(task, space, [(epochs, np.zeros(0))], horizon or epochs, seed, family)
 
 
 def follow(
@@ -73,6 +77,7 @@ def follow(
     segments: Sequence[tuple[int, np.ndarray]],
     horizon: int,
     seed: int = 0,
+    family: Family = MLP,
 ) -> Network:
     """One network trained along a schedule of hyperparameters, on a task's development part.
 
@@ -82,20 +87,21 @@ def follow(
         segments: (until epoch, point [D]), as `Result.schedule` has them.
         horizon: epochs that the learning-rate schedule runs over.
         seed: names all randomness.
+        family: of the model.
 
     Returns:
         A Network, with the hyperparameters of the last stretch.
     """
     rows = task.development
     entries = space.ranges | space.constants
-    space = as_space(entries | small_batch(entries, len(rows)))
+    space = as_space(entries | small_batch(entries, len(rows)), family)
     examples = train.examples_of(task, [Split(rows, rows[:1])])
     goal = Target(task.inputs, task.outputs, task.loss, horizon)
-    groups = [catalogue.split(space.decode(point[None]), goal)[0] for _, point in segments]
+    groups = [catalogue.split(space.decode(point[None]), goal, family)[0] for _, point in segments]
     load = plan.Load(1, 1, float(segments[-1][0]), len(rows), 1, goal.fidelity)
     programs = tuple(plan.Program(spec, 1, 1, 1) for spec in dict.fromkeys(g.spec for g in groups))
     trained = Population(
-        space, goal, examples, programs, load, seeds=(seed,), score_every=goal.fidelity, found=devices.devices()[:1]
+        space, goal, examples, programs, load, family=family, seeds=(seed,), score_every=goal.fidelity, found=devices.devices()[:1]
     )  # fmt: skip
     one = np.array([0])
     for number, (until, point) in enumerate(segments):

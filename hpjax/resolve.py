@@ -19,7 +19,7 @@ from hpjax.methods import METHODS
 from hpjax.models import MLP, Family
 from hpjax.schedulers import Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
-from hpjax.space import Choice, Range, Space, spelled, unspelled
+from hpjax.space import Choice, LogUniform, Range, Space, Uniform, spelled, unspelled
 from hpjax.study import Stop
 from hpjax.tasks import Task
 from hpjax.train import GRADIENTS
@@ -43,24 +43,53 @@ MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
 MINIMIZE = ("loss", "error")
 
 
+def as_family(model: Any, space: Space | Mapping | str | Path | None) -> Family:
+    """The family of the networks that are searched: multilayer perceptrons where None, else what a user's function builds.
+
+    Args:
+        model: a function of structural hyperparameters that returns a `Model`, a `Model`, or None.
+        space: as the user wrote it; tells structural values.
+
+    Raises:
+        ValueError: something else, or hyperparameters that training has already.
+    """
+    if model is None or isinstance(model, Family):
+        return catalogue.family_of(model, {})
+    read = Space.load(space) if isinstance(space, (Mapping, str, Path)) else space
+    entries = {} if read is None else read.ranges | read.dropped | read.constants
+    values = {name: _values(entry) for name, entry in entries.items()}
+    return catalogue.family_of(model, values)
+
+
+def written_model(model: Any, family: Family) -> str | None:
+    """A user's networks as run.json keeps them: the name of the function; None for our own."""
+    return None if model is None else family.name
+
+
 def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:
     """A space whose names are all in the catalogue and whose values all lie within its bounds; the default one where None.
 
     Raises:
         ValueError: an unknown name (with the nearest known one) or a value out of bounds.
     """
-    space = SPACE if space is None else space
+    if space is None:
+        space = SPACE if family is MLP else {"learning_rate": SPACE["learning_rate"]}
     if not isinstance(space, (Space, Mapping, str, Path)):
         raise ValueError(
             f"space must be a dict of ranges, a Space, or the path of a TOML file, got {type(space).__name__}"
         )
     structural = functools.partial(catalogue.structural, family=family)
-    if not isinstance(space, Space) or not any(dim.structural for dim in space.dims):
+    known = isinstance(space, Space) and any(dim.structural for dim in space.dims)
+    if not known or family is not MLP:
         entries = space.ranges | space.constants if isinstance(space, Space) else space
         space = Space.load(entries, structural)
     entries = space.ranges | space.constants
     for name, entry in entries.items():
         values = _values(entry)
+        if structural(catalogue.known(name, family)) and isinstance(entry, (Uniform, LogUniform)):
+            raise ValueError(
+                f"{name} changes the shape of a network, so that it takes choices or whole numbers, not {entry}"
+            )
         for value in values:
             catalogue.check(name, value, family)
             if any(number != number for number in np.ravel(np.array(value, object)).tolist()):

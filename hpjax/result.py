@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import catalogue, metrics, records
+from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.network import Network, fit, follow
 from hpjax.schedulers import from_settings
@@ -177,9 +178,10 @@ class Result(Outcome):
 
     def __init__(
         self, kept: list[dict], curves: Sequence[np.ndarray | None], space: Space, task: Callable[[], Task], settings: dict,
-        folder: Path | None = None, trained: Any = None, times: list[dict] | None = None,
+        folder: Path | None = None, trained: Any = None, times: list[dict] | None = None, family: Family | None = MLP,
     ):  # fmt: skip
         super().__init__(kept, space, settings, folder, times)
+        self.family = family  # of its networks; None where the user's function was not given again
         self._load_task = task
         self.trained = trained  # the Population, where this process trained it
         self._curves = curves
@@ -215,8 +217,12 @@ class Result(Outcome):
             task = self.task
             goal = Target(task.inputs, task.outputs, task.loss, self.fidelity)
         weights = np.zeros(len(self.table["objective"]), np.int64)
-        for group in catalogue.split(self.space.decode(self.table["unit"]), goal):
-            weights[group.rows] = group.spec.weights
+        if self.family is None:
+            weights = np.full(len(weights), np.nan)
+        else:
+            columns = self.space.decode(self.table["unit"])
+            for group in catalogue.split(columns, goal, self.family):
+                weights[group.rows] = group.spec.weights
         self.table |= {"parameters": weights}
         return super().trials
 
@@ -239,6 +245,18 @@ class Result(Outcome):
         table.insert(2, "objective", table[self.settings["minimize"]])
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
 
+    def known_family(self) -> Family:
+        """The family of its networks.
+
+        Raises:
+            ValueError: networks of a function that was not given again.
+        """
+        if self.family is None:
+            raise ValueError(
+                f"the networks of {self.settings['model']} are not known here; give the function again: open_run(out, model=...)"
+            )
+        return self.family
+
     def refit(self, trial: int | None = None, seed: int | None = None) -> Network:
         """The best trial's network (or another's), trained again on the whole development part.
 
@@ -252,6 +270,7 @@ class Result(Outcome):
         Raises:
             ValueError: no trial reached full fidelity without diverging.
         """
+        family = self.known_family()
         trial = self.best["trial"] if trial is None else trial
         if trial is None:
             raise ValueError(
@@ -260,12 +279,12 @@ class Result(Outcome):
         seed = self.settings["seed"] if seed is None else seed
         segments = self.schedule(trial).stretches
         if len(segments) > 1:
-            return follow(self.task, self.space, segments, self.fidelity, seed)
+            return follow(self.task, self.space, segments, self.fidelity, seed, family)
         values = self.space.constants | self.config(trial)
         values.pop("patience", None)
         epochs = max(1, round(float(self.table["kept"][trial])))
         values.pop("epochs", None)
-        return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed)
+        return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed, model=family)
 
     def test(self, network: Network | None = None) -> dict[str, float]:
         """Metrics of a network (the best, refitted, where None) on the task's held-out test set.

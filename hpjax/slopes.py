@@ -28,6 +28,11 @@ class Slopes(NamedTuple):
     time: float  # of one network, in plain trainings
 
 
+def _rules(family: Family) -> dict[str, Any]:
+    """What of a family's hyperparameters can be differentiated: of networks of a user's own, all their numbers."""
+    return hypergrad.rules({} if family is MLP else family.traced)
+
+
 def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
     """The ranges of a space that have derivatives: continuous ones.
 
@@ -48,8 +53,9 @@ def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
         raise ValueError(
             f"search gradient trains for the scheduler's {fidelity} epochs, not {space.constants['epochs']}; give both the same"
         )
+    known = _rules(family)
     for name in names:
-        if catalogue.base(name, family) not in hypergrad.RULES:
+        if catalogue.base(name, family) not in known:
             raise ValueError(
                 f"{name} has no derivative; make it a choice or a constant, or use another search"
             )
@@ -62,13 +68,13 @@ def roots(space: Space, spec: Spec, fidelity: int, family: Family = MLP) -> list
     Raises:
         ValueError: a range without effect on this shape, whose gradient would be a silent zero.
     """
-    names = []
+    names, known = [], _rules(family)
     for name in moving(space, fidelity, family):
         root = catalogue.base(name, family)
         conditional = space.ranges[name].condition is not None
-        if not hypergrad.RULES[root].acts(spec):
+        if not known[root].acts(spec):
             if not conditional:
-                raise ValueError(f"the gradient of {name} needs {hypergrad.RULES[root].where}")
+                raise ValueError(f"the gradient of {name} needs {known[root].where}")
             continue
         names.append(root)
     return sorted(set(names))
@@ -134,7 +140,7 @@ def slopes(
         if not chain[:, :, at].any():
             continue
         if root not in gradient:
-            raise ValueError(f"the gradient of {name} needs {hypergrad.RULES[root].where}")
+            raise ValueError(f"the gradient of {name} needs {_rules(family)[root].where}")
         slope = by_group(gradient[root])
         if root != name:  # one layer's; a network without that layer does not feel it
             layer = int(name.rsplit("_", 1)[1]) - 1

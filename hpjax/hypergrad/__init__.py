@@ -1,6 +1,6 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
-from hpjax.hypergrad.coordinates import RULES
+from hpjax.hypergrad.coordinates import rules
 from hpjax.hypergrad.cost import MODES, SHARE, Cost, Mode, candidates, estimate, table
 from hpjax.hypergrad.gradient import (
     Hypergradient,
@@ -16,7 +16,6 @@ from hpjax.hypergrad.process import Plan
 
 __all__ = [
     "MODES",
-    "RULES",
     "SHARE",
     "Cost",
     "Hypergradient",
@@ -31,6 +30,7 @@ __all__ = [
     "hypergradients",
     "learn",
     "resolve",
+    "rules",
     "table",
     "width_of",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpjax.catalogue import SWITCHED, known, tables
 from hpjax.models import MLP, Spec
+from hpjax.models.base import Traced
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.optimizers import OPTIMIZERS
 from hpjax.space import LogUniform, Range, Uniform
@@ -124,6 +125,15 @@ RULES = {
 }
 
 
+def rules(numbers: Mapping[str, Traced]) -> dict[str, Rule]:
+    """What can be differentiated: training's hyperparameters, and a network's own numbers."""
+    own = {}
+    for name, entry in numbers.items():
+        positive = entry.low >= 0 and entry.default > 0
+        own[name] = Rule("log" if positive else "identity", "", _always, "loss")
+    return RULES | own
+
+
 def resolve(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
     """Names -> scales, in the order of the names.
 
@@ -138,15 +148,16 @@ def resolve(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
     named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
     if not named:
         raise ValueError("wrt is empty; name at least one hyperparameter, e.g. 'learning_rate'")
+    every = rules(spec.numbers)
     for name, kind in named.items():
-        if name not in RULES:
+        if name not in every:
             if name not in tables(MLP)[1] and name != "data_weights":
                 known(name)
                 raise ValueError(
                     f"{name} is a shape or a choice and has no derivative; search it instead"
                 )
             raise ValueError(
-                f"{name} has no derivative; wrt can be any of {', '.join(sorted(RULES))}"
+                f"{name} has no derivative; wrt can be any of {', '.join(sorted(every))}"
             )
         if isinstance(kind, Range):
             if not isinstance(kind, (Uniform, LogUniform)) or kind.condition is not None:
@@ -157,7 +168,7 @@ def resolve(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
             raise ValueError(
                 f"scale {kind!r} of {name} is none of {', '.join(SCALES)}, Uniform(low, high), LogUniform(low, high)"
             )
-    return {name: named[name] or RULES[name].scale for name in sorted(named)}
+    return {name: named[name] or every[name].scale for name in sorted(named)}
 
 
 def acting(names: Sequence[str], spec: Spec, hard: bool = False) -> None:
@@ -168,9 +179,10 @@ def acting(names: Sequence[str], spec: Spec, hard: bool = False) -> None:
         spec: of the network.
         hard: whether a mask of zeros and ones may be moved (evolution strategies need no derivative).
     """
+    every = rules(spec.numbers)
     for name in names:
-        if not RULES[name].acts(spec) and not (hard and name == "dropout" and _drops(spec)):
-            raise ValueError(f"the gradient of {name} needs {RULES[name].where}")
+        if not every[name].acts(spec) and not (hard and name == "dropout" and _drops(spec)):
+            raise ValueError(f"the gradient of {name} needs {every[name].where}")
 
 
 def features(spec: Spec, names: Sequence[str]) -> tuple[str, ...]:

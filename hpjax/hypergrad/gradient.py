@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from hpjax import devices, tasks, train
-from hpjax.catalogue import one
+from hpjax.catalogue import family_of, one
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad import cost
 from hpjax.hypergrad.coordinates import Kind, Wrt
@@ -208,12 +208,15 @@ def hypergradients(
     return Hypergradient(loss, gradient, coordinates, values, scales, chosen, info, state)
 
 
-def configure(task: Task, *, epochs: int = 20, **values: Any) -> tuple[Spec, dict]:
+def configure(
+    task: Task, *, epochs: int = 20, model: Any = None, **values: Any
+) -> tuple[Spec, dict]:
     """The spec and config of a network on a task, from named values; the rest hold their defaults.
 
     Args:
         task: tells inputs, outputs and loss.
         epochs: that learning-rate schedules run over, where `horizon` is not given.
+        model: as for `tune`; multilayer perceptrons where None.
         values: hyperparameters by name.
 
     Example:
@@ -222,7 +225,8 @@ def configure(task: Task, *, epochs: int = 20, **values: Any) -> tuple[Spec, dic
         >>> spec.sizes, float(config["learning_rate"])
         ((4, 8, 3), 0.1)
     """
-    return one(Target(task.inputs, task.outputs, task.loss, epochs), **values)
+    family = family_of(model, {name: [value] for name, value in values.items()})
+    return one(Target(task.inputs, task.outputs, task.loss, epochs), family=family, **values)
 
 
 def setup(
@@ -354,7 +358,7 @@ def carry_out(
         real = lambda tree: {n: typed(fill(np.asarray(v))) for n, v in tree.items()}
         call = program(plan, mode, wide, chunk)
         names = np.uint32(fresh), np.uint32(seed % 2**32)
-        each = real(coordinates), real(fixed), fill(group), fill(np.asarray(draw, dtype))
+        each = real(coordinates), real(fixed), fill(group), fill(np.asarray(draw))
         loss, state, gradient, info = call(data, *names, *each)
         cut = lambda a: np.asarray(a)[:count]
         return jax.tree.map(cut, (loss, state, gradient, info))

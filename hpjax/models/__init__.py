@@ -2,5 +2,6 @@
 
 from hpjax.models.base import Batch, Family, Functions, Place, Size, Spec
 from hpjax.models.mlp import FAMILY as MLP
+from hpjax.models.own import Model, Number
 
-__all__ = ["MLP", "Batch", "Family", "Functions", "Place", "Size", "Spec"]
+__all__ = ["MLP", "Batch", "Family", "Functions", "Model", "Number", "Place", "Size", "Spec"]

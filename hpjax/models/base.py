@@ -174,6 +174,11 @@ class Spec:
         return {}
 
     @property
+    def numbers(self) -> Mapping[str, Traced]:
+        """Continuous hyperparameters of a network of a user's own."""
+        return {}
+
+    @property
     def weights(self) -> int:
         """Number of trained numbers."""
         return self.size.weights

@@ -67,6 +67,7 @@ class Settings(StudySettings, kw_only=True):
     score_every: Count
     gradients: Literal["explicit", "autodiff"]
     comparison: bool = False
+    model: str | None = None  # the function that builds the networks; None: multilayer perceptrons
 
 
 class ComparisonSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +86,7 @@ class ComparisonSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     score_every: Count
     gradients: Literal["explicit", "autodiff"]
     comparison: Literal[True]
+    model: str | None = None
     seeds: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
     stop: dict[str, Any]
     methods: Annotated[list[Text], msgspec.Meta(min_length=1)]
@@ -158,7 +160,10 @@ def unchanged(settings: dict, plan: dict, path: Path) -> None:
     known, now = plan.get("settings"), fingerprints(settings)
     if known is None or known == now:
         return
-    fields = [name for name in sorted(set(known) | set(now)) if known.get(name) != now.get(name)]
+    # fields that came later hold their defaults in older runs
+    fields = [name for name in sorted(known) if known[name] != now.get(name)]
+    if not fields:
+        return
     raise RunError(
         f"{path}: {', '.join(fields)} changed since the run began; put back what was there"
     )

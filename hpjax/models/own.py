@@ -1,0 +1,321 @@
+"""A user's own networks as a family: a function of structural hyperparameters that returns a `Model`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpjax.losses import training_loss
+from hpjax.models.base import INF, Array, Family, Functions, Place, Size, Spec, Static, Traced
+
+REQUIRED = inspect.Parameter.empty
+GIVEN = ("inputs", "outputs")  # arguments of a build function that the task decides
+APPLIED = ("key", "train")  # what `apply` may ask for, beside its own hyperparameters
+
+
+class Number(NamedTuple):
+    """A continuous hyperparameter of a network's own: traced, so that a new value never compiles."""
+
+    default: float
+    low: float = -INF
+    high: float = INF
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network as pure functions.
+
+    Attributes:
+        init: (key, x [1 F]) -> params, a pytree of real arrays; with `stateful`, (params, state).
+        apply: (params, x [B F]) -> outputs [B C]: logits of classes, or numbers; with `stateful`,
+            (params, state, x) -> (outputs, state). It is handed by name what it has a parameter for: `key` (this step's
+            randomness; None in prediction), `train` (whether this is a training step), and its own hyperparameters.
+        hyperparameters: continuous ones of its own by name, handed to `apply`.
+        stateful: whether it carries something that is not trained, such as batch statistics.
+
+    Example:
+        >>> import hpjax
+        >>> def build(width):
+        ...     def init(key, x):
+        ...         first, second = jax.random.split(key)
+        ...         w = jax.random.normal(first, (x.shape[1], width)) / x.shape[1] ** 0.5
+        ...         return {"w": w, "v": jax.random.normal(second, (width, 3)) / width**0.5}
+        ...     def apply(params, x, *, slope):
+        ...         h = x @ params["w"]
+        ...         return jnp.where(h > 0, h, slope * h) @ params["v"]
+        ...     return hpjax.Model(init, apply, {"slope": hpjax.Number(0.1, 0.0, 1.0)})
+        >>> space = {"width": hpjax.Choice([4, 8]), "slope": hpjax.Uniform(0.0, 0.5), "learning_rate": 0.01}
+        >>> result = hpjax.tune(space, "iris", model=build, trials=4, epochs=3, say=lambda text: None)
+        >>> sorted(result.best["config"])
+        ['slope', 'width']
+    """
+
+    init: Callable[..., Any]
+    apply: Callable[..., Any]
+    hyperparameters: Mapping[str, Number] = dataclasses.field(default_factory=dict)
+    stateful: bool = False
+
+    def __post_init__(self):
+        for name, value in (("init", self.init), ("apply", self.apply)):
+            if not callable(value):
+                raise ValueError(f"Model needs functions, got {name}={value!r:.80}")
+        for name, number in self.hyperparameters.items():
+            if not isinstance(number, Number):
+                raise ValueError(
+                    f"hyperparameters of a Model are Numbers, got {name}={number!r:.80}; write Number({number!r:.40})"
+                )
+            if not number.low <= number.default <= number.high:
+                raise ValueError(
+                    f"{name} has the default {number.default:g} outside {number.low:g} to {number.high:g}"
+                )
+            if not _accepts(self.apply, name):
+                raise ValueError(
+                    f"apply has no parameter {name!r}; write apply(params, x, *, {name})"
+                )
+
+
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function may be handed something by this name."""
+    parameters = inspect.signature(function).parameters
+    whole = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return whole or (name in parameters and parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY)  # fmt: skip
+
+
+# --- the family -------------------------------------------------------------------------------------------------------
+def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str, ...]) -> Family:
+    """The family of the networks that a function builds.
+
+    Args:
+        build: structural hyperparameters -> Model; parameters named `inputs` and `outputs` are told by the task.
+        values: name -> values that the space gives it; the first of each shows which hyperparameters a network has.
+        taken: names of training's own hyperparameters.
+
+    Raises:
+        ValueError: a name that is taken, or a function that does not build a Model.
+    """
+    name = getattr(build, "__qualname__", type(build).__name__)
+    static = {}
+    for parameter in inspect.signature(build).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ValueError(f"{name} takes {parameter}; name its hyperparameters one by one")
+        if parameter.name not in GIVEN:
+            about = f"structural, of {name}"
+            static[parameter.name] = Static(parameter.default, None, 0, about)
+    first = {n: values[n][0] if values.get(n) else entry.default for n, entry in static.items()}
+    missing = [n for n, value in first.items() if value is REQUIRED]
+    if missing:
+        raise ValueError(f"{name} needs {', '.join(missing)}; give {_them(missing)} in the space")
+    # which hyperparameters a network has of its own does not depend on the task
+    numbers = traced(built(build, _frozen(first), 2, 2), name)
+    for other in (*static, *numbers):
+        if other in taken:
+            raise ValueError(
+                f"{other} of {name} is a hyperparameter of training already; rename it"
+            )
+    both = set(static) & set(numbers)
+    if both:
+        raise ValueError(f"{both.pop()} of {name} is structural and a Number at once; rename one")
+
+    def spec(given: dict[str, Any], common: dict[str, Any]) -> Own:
+        structure = {n: given.get(n, entry.default) for n, entry in static.items()}
+        absent = [n for n, value in structure.items() if value is REQUIRED]
+        if absent:
+            raise ValueError(f"{name} needs {', '.join(absent)}; give {_them(absent)} in the space")
+        made = Own(**common, build=build, structure=_frozen(structure))
+        if set(made.model.hyperparameters) != set(numbers):
+            raise ValueError(
+                f"{made.label} has the hyperparameters {sorted(made.model.hyperparameters)}, another {sorted(numbers)}; let all have the same"
+            )
+        return made
+
+    def read(written: dict[str, Any]) -> Own:
+        fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in written.items()}  # fmt: skip
+        weights, structure = fields.pop("arrays"), fields.pop("structure")
+        made = Own(**fields, build=build, structure=_frozen(structure))
+        if made.written()["arrays"] != weights:
+            raise ValueError(
+                f"{made.label} has other weights than the run began with; give the function that it was made with"
+            )
+        return made
+
+    return Family(name, static, numbers, (), None, spec, read, _checked, lambda values: None)
+
+
+def traced(model: Model, name: str) -> dict[str, Traced]:
+    """A network's own hyperparameters, as the catalogue has them."""
+    return {
+        n: Traced(number.default, number.low, number.high, None, f"of {name}")
+        for n, number in model.hyperparameters.items()
+    }
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
+
+
+def _checked(name: str, entry: Static, value: Any) -> Any:
+    """A structural value: anything that can be told apart and written down."""
+    del entry
+    value = value.item() if isinstance(value, np.generic) else value
+    leaves = jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None)
+    if any(not isinstance(leaf, (str, bool, int, float, type(None))) for leaf in leaves):
+        raise ValueError(f"{name} must be text, numbers or lists of them, got {value!r:.80}")
+    return value
+
+
+def _frozen(structure: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    plain = lambda v: tuple(map(plain, v)) if isinstance(v, (list, tuple)) else v
+    return tuple((name, plain(structure[name])) for name in sorted(structure))
+
+
+@functools.lru_cache(maxsize=1024)
+def built(
+    build: Callable[..., Any], structure: tuple[tuple[str, Any], ...], inputs: int, outputs: int
+) -> Model:
+    """What a build function makes of structural values."""
+    names = inspect.signature(build).parameters
+    given = {n: v for n, v in (("inputs", inputs), ("outputs", outputs)) if n in names}
+    made = build(**dict(structure), **given)
+    if isinstance(made, tuple) and len(made) == 2:
+        made = Model(*made)
+    if not isinstance(made, Model):
+        raise ValueError(
+            f"{getattr(build, '__qualname__', build)} must return a hpjax.Model, got {made!r:.80}"
+        )
+    return made
+
+
+# --- one shape --------------------------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class Own(Spec):
+    """The shape of a user's own network: the function that builds it, and the values that it is built from."""
+
+    build: Callable[..., Any] = Model
+    structure: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def model(self) -> Model:
+        """What the user's function made."""
+        return built(self.build, self.structure, self.inputs, self.outputs)
+
+    @property
+    def label(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.structure)
+        return f"{getattr(self.build, '__qualname__', 'model')}({values})"
+
+    @property
+    def numbers(self) -> Mapping[str, Traced]:
+        return traced(self.model, self.label)
+
+    @property
+    def functions(self) -> Functions:
+        return functions(self)
+
+    @property
+    def size(self) -> Size:
+        return size(self)
+
+    def written(self) -> dict:
+        plain = {f.name: f.default for f in dataclasses.fields(Spec)}
+        fields = {n: getattr(self, n) for n in plain}
+        kept = {n: v for n, v in fields.items() if n in GIVEN or v != plain[n]}
+        return kept | {"structure": dict(self.structure), "arrays": _digest(self)}
+
+
+def _digest(spec: Own) -> str:
+    """Eight hexadecimal digits that tell the arrays of two networks apart, by path and shape."""
+    paths = jax.tree_util.tree_leaves_with_path(shapes(spec))
+    text = ";".join(f"{jax.tree_util.keystr(path)} {leaf.shape}" for path, leaf in paths)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@functools.lru_cache(maxsize=1024)
+def shapes(spec: Own) -> Any:
+    """The shapes of (params, state) of a network.
+
+    Raises:
+        ValueError: params that hold no real numbers, or outputs that are not [B C].
+    """
+    with jax.enable_x64(spec.dtype == "float64"):
+        made = jax.eval_shape(lambda draw: functions(spec).init(draw, {}), functions(spec).draws)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(made[0]):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise ValueError(
+                    f"params{jax.tree_util.keystr(path)} of {spec.label} is {leaf.dtype}; params are real numbers, keep others in a state"
+                )
+        x = jax.ShapeDtypeStruct((7, spec.inputs), spec.dtype)
+        numbers = {n: jnp.asarray(v.default, spec.dtype) for n, v in spec.model.hyperparameters.items()}  # fmt: skip
+        found, _ = jax.eval_shape(functions(spec).outputs, *made, numbers, x, None)
+    if found.shape != (7, spec.outputs):
+        raise ValueError(
+            f"{spec.label} gives outputs {list(found.shape)} for 7 examples, but the task needs [7, {spec.outputs}]"
+        )
+    return made
+
+
+@functools.lru_cache(maxsize=1024)
+def size(spec: Own) -> Size:
+    """The plan's view of a network: every matrix is taken for a dense layer's, used once."""
+    params, state = shapes(spec)
+    leaves = jax.tree.leaves(params)
+    matrices = [leaf.shape for leaf in leaves if len(leaf.shape) > 1]
+    return Size(
+        weights=sum(math.prod(leaf.shape) for leaf in leaves),
+        products=sum(map(math.prod, matrices)),
+        units=sum(shape[-1] for shape in matrices) + spec.outputs,
+        longest=max((spec.inputs, spec.outputs, *(max(shape) for shape in matrices))),
+        statistics=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state)),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def functions(spec: Own) -> Functions:
+    """The pure functions of networks of a shape, as everything that trains wants them."""
+    model, dtype = spec.model, jnp.dtype(spec.dtype)
+    asks = {name: _accepts(model.apply, name) for name in APPLIED}
+
+    def typed(tree: Any) -> Any:
+        real = lambda leaf: jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return jax.tree.map(lambda a: jnp.asarray(a, dtype) if real(a) else jnp.asarray(a), tree)
+
+    def init(draw: Array, config: Any) -> tuple[Any, Any]:
+        del config
+        key = jax.random.wrap_key_data(draw, impl="threefry2x32")
+        made = model.init(key, jnp.zeros((1, spec.inputs), dtype))
+        params, state = made if model.stateful else (made, ())
+        return typed(params), typed(state)
+
+    def outputs(params: Any, state: Any, config: Any, x: Array, batch: Any = None):
+        asked = {n: config[n] for n in model.hyperparameters}
+        if asks["key"]:
+            asked["key"] = None if batch is None else jax.random.fold_in(batch.key, 1)
+        if asks["train"]:
+            asked["train"] = batch is not None
+        if not model.stateful:
+            return jnp.asarray(model.apply(params, x, **asked), dtype), state
+        found, state = model.apply(params, state, x, **asked)
+        return jnp.asarray(found, dtype), typed(state)
+
+    def place(path: tuple, leaf: Any) -> Place:
+        del path
+        return Place(0, leaf.ndim > 1)
+
+    return Functions(
+        draw=lambda names: names.generate_state(2),
+        draws=jax.ShapeDtypeStruct((2,), np.dtype(np.uint32)),
+        init=init,
+        outputs=outputs,
+        loss=training_loss(outputs, place, spec),
+        value_and_grad=None,
+        place=place,
+        multiplier=lambda config, path: None,
+    )
