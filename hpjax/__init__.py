@@ -23,9 +23,10 @@ from hpjax.confirm import Confirmation, confirm
 from hpjax.minimize import minimize
 from hpjax.models import Model, Number
 from hpjax.network import Network, fit
+from hpjax.outcome import Outcome
 from hpjax.population import Population
 from hpjax.records import RunError
-from hpjax.result import Outcome, Result
+from hpjax.result import Result
 from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError

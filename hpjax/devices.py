@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 import jaxlib
 
+NOTICED: list[int] = []  # CPU devices that were said to be too few: once in a process
+
 
 def warn(text: str) -> None:
     """Prints a warning to standard error."""
@@ -32,7 +34,8 @@ def devices(say: Callable[[str], None] = warn) -> list:
         except RuntimeError:
             started = True
     found = jax.devices()
-    if started and found[0].platform == "cpu" and len(found) < cores():
+    if started and found[0].platform == "cpu" and len(found) < cores() and not NOTICED:
+        NOTICED.append(len(found))
         say(
             f"hpjax: JAX was already started with {len(found)} CPU device for {cores()} cores; import hpjax and call it "
             f"first, or put jax.config.update('jax_num_cpu_devices', {cores()}) at the top of the program"

@@ -11,9 +11,9 @@ import numpy as np
 
 from hpjax import records, study
 from hpjax.assemble import part, plan_record
+from hpjax.outcome import Outcome
 from hpjax.records import Ledger
 from hpjax.resolve import as_scheduler, check, takes, written_search
-from hpjax.result import Outcome
 from hpjax.schedulers import Scheduler
 from hpjax.space import Space, spelled
 from hpjax.study import Progress, Report, Stop

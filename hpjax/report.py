@@ -12,8 +12,8 @@ import numpy as np
 from hpjax import analysis, plots, records
 from hpjax.compare import Comparison
 from hpjax.hypergrad import Learned
+from hpjax.outcome import Outcome, Result
 from hpjax.plots.trials import Scale
-from hpjax.result import Outcome, Result
 from hpjax.search.base import snap
 from hpjax.search.bayes import step
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform

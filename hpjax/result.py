@@ -1,4 +1,4 @@
-"""What a study found: the best trial, tables, curves, and its network trained again."""
+"""What a study of networks found: tables, learning curves, and its network trained again."""
 
 from __future__ import annotations
 
@@ -13,145 +13,12 @@ from hpjax import catalogue, metrics, records
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.network import Network, fit, follow
-from hpjax.schedulers import from_settings
+from hpjax.outcome import Outcome
 from hpjax.space import Space
 from hpjax.tasks import Task
 
 if TYPE_CHECKING:
     import pandas
-
-
-class Outcome:
-    """What a study found, networks or not.
-
-    Attributes:
-        best: the best trial at full fidelity: {"trial", "config", "objective"}, and "epochs" where there are any; "trial" is None
-            if none.
-        trials: a pandas table, a row per trial: its hyperparameters, objective, epochs where there are any, status.
-        stopped: why the study ended: "done", "epochs", "seconds" or "rounds".
-        folder: the run folder, or None.
-    """
-
-    def __init__(
-        self, kept: list[dict], space: Space, settings: dict, folder: Path | None = None,
-        times: list[dict] | None = None,
-    ):  # fmt: skip
-        self.records, self.space, self.settings, self.folder = kept, space, settings, folder
-        self.fidelity = from_settings(settings["scheduler"]).fidelity
-        self.table = records.summarise(kept, len(space.dims), self.fidelity)
-        self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
-        self.fidelities = settings.get("fidelities", True)  # a function may have none
-        ends = [record for record in kept if record["kind"] == "stop"]
-        self.stopped = ends[-1]["why"] if ends else "interrupted"
-
-    def __repr__(self) -> str:
-        best = "none finished" if self.best["trial"] is None else f"best {self.best['objective']:.4g} (trial {self.best['trial']})"  # fmt: skip
-        return f"<{type(self).__name__}: {len(self.table['objective'])} trials, {best}, ended: {self.stopped}>"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What the table of trials says of each, beside its hyperparameters."""
-        return ("objective", *(("epochs",) if self.fidelities else ()), "status")
-
-    @functools.cached_property
-    def ranking(self) -> np.ndarray:
-        """Trials that reached full fidelity without failing [m], the best first."""
-        value = np.where(self.table["status"] == "OK", self.table["objective"], np.inf)
-        order = np.argsort(value, kind="stable")
-        return order[np.isfinite(value[order])]
-
-    @functools.cached_property
-    def best(self) -> dict:
-        """The best trial at full fidelity."""
-        if not len(self.ranking):
-            return {"trial": None, "config": {}, "objective": np.inf} | ({"epochs": 0} if self.fidelities else {})  # fmt: skip
-        trial = int(self.ranking[0])
-        found = {
-            "trial": trial,
-            "config": self.config(trial),
-            "objective": float(self.table["objective"][trial]),
-        }
-        return found | ({"epochs": int(self.table["epochs"][trial])} if self.fidelities else {})
-
-    def config(self, trial: int) -> dict:
-        """A trial's hyperparameters as searched, inactive ones left out."""
-        columns = self.space.decode(self.table["unit"][trial : trial + 1])
-        values = {
-            name: catalogue.plain(column[0])
-            for name, column in columns.items()
-            if name in self.space.ranges
-        }
-        return {name: value for name, value in values.items() if value is not None}
-
-    @functools.cached_property
-    def trials(self) -> pandas.DataFrame:
-        """A row per trial."""
-        import pandas
-
-        columns = self.space.decode(self.table["unit"])
-        shown = {name: columns[name] for name in self.space.names}
-        table = pandas.DataFrame(shown | {name: self.table[name] for name in self.columns})
-        table.index.name = "trial"
-        return table
-
-    def schedule(self, trial: int | None = None) -> Schedule:
-        """What a trial's network was trained with, from its first epoch on: with population-based training, its lineage.
-
-        Args:
-            trial: which; the best where None.
-
-        Raises:
-            ValueError: a trial that was never trained.
-        """
-        trial = self.best["trial"] if trial is None else trial
-        segments = [] if trial is None else records.lineage(self.records, int(trial))
-        if not segments:
-            raise ValueError(f"trial {trial} has no schedule: it was never trained")
-        return Schedule(self.space, segments)
-
-
-class Schedule:
-    """Hyperparameters over epochs.
-
-    Attributes:
-        segments: (until epoch, point [D]) of each stretch, as `hpjax.replay` takes them.
-        members: whose network it was in each stretch.
-    """
-
-    def __init__(self, space: Space, lineage: list[tuple[int, int, np.ndarray]]):
-        self.space = space
-        self.members = [member for member, _, _ in lineage]
-        self.segments = [(until, point) for _, until, point in lineage]
-
-    def __repr__(self) -> str:
-        return f"<Schedule of {len(self.stretches)} stretches until epoch {self.segments[-1][0]}>"
-
-    @property
-    def stretches(self) -> list[tuple[int, np.ndarray]]:
-        """The segments without the ends of rungs at which nothing changed."""
-        kept: list[tuple[int, np.ndarray]] = []
-        for until, point in self.segments:
-            if kept and np.array_equal(kept[-1][1], point):
-                kept.pop()
-            kept.append((until, point))
-        return kept
-
-    @property
-    def start(self) -> dict:
-        """The configuration that it begins with, as `search=[...]` takes it."""
-        row = self.frame.iloc[0]
-        names = [name for name in self.space.names if row[name] == row[name] and row[name] is not None]  # fmt: skip
-        return {name: catalogue.plain(row[name]) for name in names}
-
-    @functools.cached_property
-    def frame(self) -> pandas.DataFrame:
-        """A row per stretch: member, until (epoch), and the hyperparameters."""
-        import pandas
-
-        columns = self.space.decode(np.array([point for _, point in self.segments]))
-        shown = {name: columns[name] for name in self.space.names}
-        until = [until for until, _ in self.segments]
-        return pandas.DataFrame({"member": self.members, "until": until} | shown)
 
 
 class Result(Outcome):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hpjax import devices
 from hpjax.losses import training_loss
 from hpjax.models.base import INF, Array, Family, Functions, Place, Size, Spec, Static, Traced
 
@@ -102,6 +103,7 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
     Raises:
         ValueError: a name that is taken, or a function that does not build a Model.
     """
+    devices.devices()  # before the user's function starts JAX with fewer
     name = getattr(build, "__qualname__", type(build).__name__)
     static = {}
     for parameter in inspect.signature(build).parameters.values():
