@@ -34,7 +34,7 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
         seed: names all randomness.
         score_every: epochs between scores.
     """
-    from hpjax import catalogue
+    from hpjax import configurations
     from hpjax.devices import warn
     from hpjax.resolve import as_space
     from hpjax.schedulers import Order
@@ -49,7 +49,7 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
     )  # fmt: skip
     made = training.population()
     found = made.carry_out(Order(np.arange(count), unit, np.full(count, -1), np.full(count, epochs), np.zeros(count, int)))  # fmt: skip
-    groups = catalogue.split(training.space.decode(unit), training.target)
+    groups = configurations.split(training.space.decode(unit), training.target)
     result: list = [None] * count
     for group in groups:
         for place, row in enumerate(group.rows.tolist()):

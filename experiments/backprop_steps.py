@@ -56,9 +56,9 @@ def run(flags: Flags, folder: Path) -> None:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import catalogue, hypergrad, tasks, train
+    from hpjax import configurations, hypergrad, tasks, train
     from hpjax.models import Batch
-    from hpjax.models.base import cast
+    from hpjax.models.base import Target, cast
 
     epochs = 50 if flags.preset == "smoke" else max(SHOWN)
     shown = [e for e in SHOWN if e <= epochs]
@@ -82,8 +82,8 @@ def run(flags: Flags, folder: Path) -> None:
             entry["loss"].append(float(f"{float(value):.6g}"))
             params = jax.tree.map(lambda p, g: p - RATE * g, params, grads)
         entry |= {"shown": shown, "frames": frames, "apart": far}
-        target = catalogue.Target(2, 2, "mse")
-        spec, config = catalogue.one(target, hidden=(2,), activation="sigmoid", output="sigmoid", dtype="float64", optimizer="sgd")  # fmt: skip
+        target = Target(2, 2, "mse")
+        spec, config = configurations.one(target, hidden=(2,), activation="sigmoid", output="sigmoid", dtype="float64", optimizer="sgd")  # fmt: skip
         params = ({"w": jnp.array([[0.15, 0.25], [0.20, 0.30]]), "b": jnp.array([0.35, 0.35])}, {"w": jnp.array([[0.40, 0.50], [0.45, 0.55]]), "b": jnp.array([0.60, 0.60])})  # fmt: skip
         batch = Batch(jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0))  # fmt: skip
         config = cast(config, spec)

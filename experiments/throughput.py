@@ -89,7 +89,8 @@ def digits() -> tuple[np.ndarray, ...]:
 def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     """hpjax's population; or its networks one at a time."""
     import hpjax
-    from hpjax import catalogue, plan, resolve, train
+    from hpjax import configurations, plan, resolve, train
+    from hpjax.models.base import Target
     from hpjax.population import Population
     from hpjax.schedulers import Order
     from hpjax.tasks import Split
@@ -111,9 +112,9 @@ def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
             "init": "xavier",
         }
     )
-    target = catalogue.Target(64, 10, "cross_entropy", sweep.epochs)
+    target = Target(64, 10, "cross_entropy", sweep.epochs)
     load = plan.Load(1 if one_by_one else sweep.networks, 1, sweep.epochs, len(x), len(x_valid), 1)
-    spec = catalogue.split(space.decode(np.zeros((1, 1))), target)[0].spec
+    spec = configurations.split(space.decode(np.zeros((1, 1))), target)[0].spec
     found = hpjax.devices.devices()[: 1 if one_by_one else None]
     trained = Population(
         space,
@@ -373,7 +374,8 @@ def roofline_worker(sweep: Sweep):
 def tiny_worker(sweep: Sweep):
     """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
     import hpjax
-    from hpjax import catalogue, plan, resolve, train
+    from hpjax import configurations, plan, resolve, train
+    from hpjax.models.base import Target
     from hpjax.population import Population
     from hpjax.schedulers import Order
 
@@ -387,9 +389,9 @@ def tiny_worker(sweep: Sweep):
             "learning_rate": hpjax.LogUniform(0.1, 1.0),
         }
     )
-    target = catalogue.Target(2, 1, "bce", sweep.epochs)
+    target = Target(2, 1, "bce", sweep.epochs)
     load = plan.Load(sweep.networks, 1, sweep.epochs, 4, 4, sweep.epochs)
-    spec = catalogue.split(space.decode(np.zeros((1, 1))), target)[0].spec
+    spec = configurations.split(space.decode(np.zeros((1, 1))), target)[0].spec
     programs = plan.make([spec], [1.0], load, len(hpjax.devices.devices()))
     trained = Population(
         space,
@@ -678,7 +680,8 @@ def overhead(preset: str) -> list[dict]:
 
 MIXED = """
 import json, sys, time, hpjax
-from hpjax import catalogue, plan
+from hpjax import catalogue, configurations, plan
+from hpjax.models.base import Target
 if sys.argv[1] == "exact":
     plan.COMPILE = 0.0  # programs cost nothing: every shape gets its own
 trials, epochs = int(sys.argv[2]), int(sys.argv[3])
@@ -689,7 +692,7 @@ result = hpjax.tune(space, "digits", trials=trials)
 seconds, trained = time.perf_counter() - started, result.trained
 columns = {name: result.trials[name].tolist() for name in trained.space.names}
 columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
-groups = catalogue.split(columns, trained.target)
+groups = configurations.split(columns, trained.target)
 shares = [len(group.rows) / trials for group in groups]
 print(json.dumps({"seconds": seconds, "programs": len(trained.compiled),
     "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hpjax import catalogue, devices, losses, metrics, plan, train
+from hpjax import configurations, devices, losses, metrics, plan, train
 from hpjax.hypergrad import Learned
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Target, cast
@@ -97,7 +97,9 @@ def follow(
     space = as_space(entries | small_batch(entries, len(rows)), family)
     examples = train.examples_of(task, [Split(rows, rows[:1])])
     goal = Target(task.inputs, task.outputs, task.loss, horizon)
-    groups = [catalogue.split(space.decode(point[None]), goal, family)[0] for _, point in segments]
+    groups = [
+        configurations.split(space.decode(point[None]), goal, family)[0] for _, point in segments
+    ]
     load = plan.Load(1, 1, float(segments[-1][0]), len(rows), 1, goal.fidelity)
     programs = tuple(plan.Program(spec, 1, 1, 1) for spec in dict.fromkeys(g.spec for g in groups))
     trained = Population(

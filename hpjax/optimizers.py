@@ -211,7 +211,8 @@ def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransfo
         An optax transformation whose updates are to be added to params.
 
     Example:
-        >>> from hpjax.catalogue import Target, one
+        >>> from hpjax.configurations import one
+        >>> from hpjax.models.base import Target
         >>> spec, config = one(Target(2, 1, "bce"), hidden=(), optimizer="sgd", learning_rate=0.5)
         >>> rule = optimizer(spec, jax.tree.map(jnp.float32, config), jnp.float32(0))
         >>> params = ({"w": jnp.ones((2, 1))},)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpjax import catalogue, records
+from hpjax import configurations, records
 from hpjax.schedulers import from_settings
 from hpjax.space import Space
 
@@ -72,7 +72,7 @@ class Outcome:
         """A trial's hyperparameters as searched, inactive ones left out."""
         columns = self.space.decode(self.table["unit"][trial : trial + 1])
         values = {
-            name: catalogue.plain(column[0])
+            name: configurations.plain(column[0])
             for name, column in columns.items()
             if name in self.space.ranges
         }
@@ -136,7 +136,7 @@ class Schedule:
         """The configuration that it begins with, as `search=[...]` takes it."""
         row = self.frame.iloc[0]
         names = [name for name in self.space.names if row[name] == row[name] and row[name] is not None]  # fmt: skip
-        return {name: catalogue.plain(row[name]) for name in names}
+        return {name: configurations.plain(row[name]) for name in names}
 
     @functools.cached_property
     def frame(self) -> pandas.DataFrame:

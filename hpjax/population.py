@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hpjax import catalogue, plan, slopes, train
+from hpjax import configurations, plan, slopes, train
 from hpjax.devices import devices, exhausted, warn
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target, cast
@@ -377,7 +377,7 @@ class Population:
         Args:
             units: [n D] points of the space that between them use every program.
         """
-        for group in catalogue.split(self.space.decode(units), self.target, self.family):
+        for group in configurations.split(self.space.decode(units), self.target, self.family):
             number = self._program_of(group.spec)
             if number in self.probed:
                 continue
@@ -440,7 +440,7 @@ class Population:
         # a network that did not fit in memory leaves none to go on from
         results.failed[:] = [s >= 0 and s not in self.home for s in order.source.tolist()]
         jobs: dict[int, list[tuple[np.ndarray, dict]]] = {}
-        for group in catalogue.split(self.space.decode(order.unit), self.target, self.family):
+        for group in configurations.split(self.space.decode(order.unit), self.target, self.family):
             number = self._program_of(group.spec)
             wide = self.programs[number].spec.member(group.spec, group.config)
             there = ~results.failed[group.rows]
@@ -473,7 +473,7 @@ class Population:
         grad, charged = np.zeros((*lead, order.unit.shape[1])), np.zeros(count, np.int64)
         failed, seconds = np.zeros(count, bool), np.zeros(count)
         cohort = self.cohort(order.trial)
-        for group in catalogue.split(self.space.decode(order.unit), self.target, self.family):
+        for group in configurations.split(self.space.decode(order.unit), self.target, self.family):
             spec = self.programs[self._program_of(group.spec)].spec
             whole = spec.member(group.spec, group.config)
             name = (spec.batch_size, spec.sampling, spec.dtype)

@@ -12,8 +12,9 @@ import numpy as np
 from hpjax import analysis, plots, records
 from hpjax.compare import Comparison
 from hpjax.hypergrad import Learned
-from hpjax.outcome import Outcome, Result
+from hpjax.outcome import Outcome
 from hpjax.plots.trials import Scale
+from hpjax.result import Result
 from hpjax.search.base import snap
 from hpjax.search.bayes import step
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform

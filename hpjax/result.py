@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax import catalogue, metrics, records
+from hpjax import configurations, metrics, records
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.network import Network, fit, follow
@@ -88,7 +88,7 @@ class Result(Outcome):
             weights = np.full(len(weights), np.nan)
         else:
             columns = self.space.decode(self.table["unit"])
-            for group in catalogue.split(columns, goal, self.family):
+            for group in configurations.split(columns, goal, self.family):
                 weights[group.rows] = group.spec.weights
         self.table |= {"parameters": weights}
         return super().trials

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpjax import catalogue, devices, plan, population, slopes, tasks
+from hpjax import catalogue, configurations, devices, plan, population, slopes, tasks
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.population import Population
@@ -94,7 +94,7 @@ class Training:
         ].copy()  # the widest shapes must have a program, though few trials will be there
         corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
         seen = self.space.decode(np.concatenate([points, corners]))
-        groups = catalogue.split(seen, self.target, family)
+        groups = configurations.split(seen, self.target, family)
         self.shapes = [group.spec for group in groups]
         self.shares = [
             float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))

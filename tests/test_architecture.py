@@ -14,23 +14,24 @@ MAY = {
     "confirm": {"api", "devices", "population", "resolve", "result", "schedulers", "training", "watching"},
     "analysis": set(),
     "archives": set(),
-    "report": {"hypergrad", "analysis", "plots", "records", "compare", "result", "search", "space"},
+    "report": {"hypergrad", "analysis", "plots", "records", "compare", "outcome", "result", "search", "space"},
     "minimize": {"assemble", "resolve", "outcome", "study", "space", "schedulers", "records"},
-    "result": {"network", "outcome", "space", "catalogue", "models", "records", "tasks", "metrics"},
-    "outcome": {"catalogue", "records", "schedulers", "space"},
-    "network": {"hypergrad", "devices", "resolve", "training", "population", "space", "catalogue", "schedulers", "tasks", "plan", "train", "models", "losses", "metrics"},
+    "result": {"network", "outcome", "space", "catalogue", "configurations", "models", "records", "tasks", "metrics"},
+    "outcome": {"catalogue", "configurations", "records", "schedulers", "space"},
+    "network": {"hypergrad", "devices", "resolve", "training", "population", "space", "catalogue", "configurations", "schedulers", "tasks", "plan", "train", "models", "losses", "metrics"},
     "assemble": {"resolve", "models", "training", "study", "population", "space", "search", "schedulers", "records", "tasks"},
     "resolve": {"methods", "models", "study", "space", "catalogue", "search", "schedulers", "tasks", "train"},
     "watching": {"plan", "training"},
-    "training": {"models", "records", "slopes", "devices", "study", "population", "space", "catalogue", "tasks", "plan", "train"},
+    "training": {"models", "records", "slopes", "devices", "study", "population", "space", "catalogue", "configurations", "tasks", "plan", "train"},
     "methods": {"search", "schedulers"},
     "study": {"contracts", "search.base", "schedulers.base", "records"},
     "contracts": {"search.base", "schedulers.base"},
     "slopes": {"devices", "catalogue", "models", "hypergrad", "space", "train"},
-    "population": {"devices", "slopes", "schedulers.base", "space", "plan", "train", "catalogue", "models", "records"},
+    "population": {"devices", "slopes", "schedulers.base", "space", "plan", "train", "catalogue", "configurations", "models", "records"},
     "plan": {"models", "optimizers"},
-    "hypergrad": {"optimizers", "space", "plan", "devices", "train", "models", "catalogue", "tasks"},
+    "hypergrad": {"configurations", "optimizers", "space", "plan", "devices", "train", "models", "catalogue", "tasks"},
     "train": {"models", "losses", "optimizers", "metrics", "tasks"},
+    "configurations": {"catalogue", "models"},
     "catalogue": {"learning_rate_schedules", "losses", "models", "optimizers"},
     "models": {"devices", "losses", "optimizers"},
     "losses": {"models.base"},
@@ -80,6 +81,20 @@ def test_every_import_is_drawn_on_the_map():
     assert not wrong
 
 
+def drawn() -> str:
+    """The map of imports as hpjax/README.md has it."""
+    width = max(map(len, MAY))
+    lines = [f"{', '.join(sorted(FREE)):{width}} -> anything"]
+    for room in sorted(MAY, key=lambda room: (-len(MAY[room]), room)):
+        lines.append(f"{room:{width}} -> {', '.join(sorted(MAY[room])) or 'nothing'}")
+    return "\n".join(lines)
+
+
+def test_the_map_in_the_readme_is_the_one_that_is_tested():
+    """`python tests/test_architecture.py` writes it there."""
+    assert drawn() in (ROOT / "README.md").read_text()
+
+
 def test_import_loads_nothing_heavy():
     code = "import sys, hpjax; print([m for m in ('sklearn', 'matplotlib', 'pandas', 'scipy.stats', 'tyro') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -91,3 +106,10 @@ def test_long_files_say_why():
         text = path.read_text()
         if len(text.splitlines()) > 300:
             assert "This file is long because" in text, path.name
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    before, rest = path.read_text().split("```\n", 1)
+    _, after = rest.split("```\n", 1)
+    path.write_text(f"{before}```\n{drawn()}\n```\n{after}")

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import catalogue
-from hpjax.catalogue import Target
+from hpjax import configurations
 from hpjax.losses import losses
 from hpjax.models import Batch
-from hpjax.models.base import cast
+from hpjax.models.base import Target, cast
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.activations import ACTIVATIONS, activate
 
@@ -56,7 +55,7 @@ CASES = [
 
 def problem(values, masked=False, select=()):
     values = {"hidden": (6, 5)} | values
-    spec, config = catalogue.one(Target(4, 3, "cross_entropy"), dtype="float64", **values)
+    spec, config = configurations.one(Target(4, 3, "cross_entropy"), dtype="float64", **values)
     if masked:
         config |= {"width": np.array(spec.hidden, np.int32)}
         spec = dataclasses.replace(spec, hidden=tuple(h + 3 for h in spec.hidden), masked=True)
@@ -141,7 +140,7 @@ def test_the_courses_figures():
         np.testing.assert_allclose(a, [0.5412, 0.6118, 0.6529, 0.6215], atol=6e-5)
         out = activate("sigmoid", jnp.float64(3.5097))
         np.testing.assert_allclose(out, 0.9710, atol=5e-5)
-        spec, _ = catalogue.one(Target(2, 1, "bce"), hidden=(4,), dtype="float64")
+        spec, _ = configurations.one(Target(2, 1, "bce"), hidden=(4,), dtype="float64")
         loss = losses(jnp.array([[3.5097]]), jnp.ones((1, 1)), spec)[0]
         np.testing.assert_allclose(loss, -np.log(0.9710), atol=5e-5)
         np.testing.assert_allclose(loss, 0.029468, atol=5e-5)
@@ -150,7 +149,7 @@ def test_the_courses_figures():
 def test_mazurs_example():
     """Mazur 2015, A Step by Step Backpropagation Example: two squared errors, halved, are their mean."""
     with jax.enable_x64(True):
-        spec, config = catalogue.one(
+        spec, config = configurations.one(
             Target(2, 2, "mse"),
             hidden=(2,),
             activation="sigmoid",

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from hpjax import catalogue, optimizers
-from hpjax.catalogue import Target
+from hpjax import configurations, optimizers
 from hpjax.learning_rate_schedules import schedule
+from hpjax.models.base import Target
 
 RATE = 0.05
 ORACLES = [
@@ -38,7 +38,7 @@ ORACLES = [
 
 
 def rule(values, **more):
-    spec, config = catalogue.one(
+    spec, config = configurations.one(
         Target(3, 1, "mse"), hidden=(), dtype="float64", learning_rate=RATE, **values, **more
     )
     config = {name: jnp.asarray(value, jnp.float64) for name, value in config.items()}

@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import hpjax
-from hpjax import assemble, catalogue, records, tasks, train, training
-from hpjax.catalogue import Target
-from hpjax.models.base import cast
+from hpjax import assemble, configurations, records, tasks, train, training
+from hpjax.models.base import Target, cast
 from hpjax.schedulers import full, halving, hyperband, median, pbt
 
 EPOCHS = 4
@@ -78,7 +77,7 @@ def alone(result, trial, folds):
     for fold in range(folds):
         state = None
         for _, until, point in records.lineage(result.records, trial):
-            group = catalogue.split(result.space.decode(point[None]), target)[0]
+            group = configurations.split(result.space.decode(point[None]), target)[0]
             spec = group.spec
             with jax.enable_x64(True):
                 init, advance = jitted(spec, train.uneven(examples, spec))

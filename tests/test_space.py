@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpjax import catalogue, resolve, search
+from hpjax import configurations, resolve, search
+from hpjax.models.base import Target
 from hpjax.search.base import Dim, Parent, active
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 
@@ -201,8 +202,8 @@ def test_the_catalogue_refuses(entries, message):
 
 
 def test_split_groups_rows_and_fills_in_defaults():
-    target = catalogue.Target(4, 3, "cross_entropy", 7)
-    groups = catalogue.split(
+    target = Target(4, 3, "cross_entropy", 7)
+    groups = configurations.split(
         {"depth": [1, 2, 1], "width_1": [5, 6, 5], "width_2": [None, 3, None], "learning_rate": [0.1, np.nan, 0.3], "dropout_2": [0.5, 0.6, 0.7]},
         target,
     )  # fmt: skip
@@ -227,7 +228,7 @@ def test_split_groups_rows_and_fills_in_defaults():
 )
 def test_split_refuses(values, message):
     with pytest.raises(ValueError, match=message):
-        catalogue.split(values, catalogue.Target(4, 3, "cross_entropy"))
+        configurations.split(values, Target(4, 3, "cross_entropy"))
 
 
 def test_grid_counts_inactive_duplicates_once_and_is_indexable():

@@ -227,9 +227,10 @@ def test_large_offsets_keep_their_digits_in_float32():
     x = 1.7e9 + np.arange(100.0)[:, None]
     task = Task.of(x, np.arange(100) % 2, "times", test=0.0)
     rows = np.arange(60)
-    from hpjax import catalogue
+    from hpjax import configurations
+    from hpjax.models.base import Target
 
-    spec, _ = catalogue.one(catalogue.Target(1, 1, "bce"), batch_size=0)
+    spec, _ = configurations.one(Target(1, 1, "bce"), batch_size=0)
     data = train.prepare(train.examples_of(task, [(rows, rows)]), 1, (0,), 1, spec)
     seen = (data.x - data.shift[0]) * data.scale[0]
     np.testing.assert_allclose(seen[:60, 0], (x[:60, 0] - x[:60].mean()) / x[:60].std(), atol=1e-5)

@@ -16,7 +16,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from hpjax import devices, tasks, train
-from hpjax.catalogue import family_of, one
+from hpjax.catalogue import family_of
+from hpjax.configurations import one
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad import cost
 from hpjax.hypergrad.coordinates import Kind, Wrt

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from hpjax.models.base import Array
-from hpjax.models.own import Model, Number
+from hpjax.models.model import Model, Number
 
 # how modules ask whether this is a training step -> what they are told
 TRAINING = {"train": lambda train: train, "training": lambda train: train, "deterministic": lambda train: not train}  # fmt: skip

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import hpjax
-from hpjax import catalogue, hypergrad, tasks, train
+from hpjax import catalogue, configurations, hypergrad, tasks, train
 from hpjax.models import Model, Number
 from hpjax.models.base import Target
 from hpjax.search import SEARCHES
@@ -59,7 +59,7 @@ def test_a_population_trains_as_a_loop_with_optax_does():
     task = tasks.load("iris")
     with jax.enable_x64(True):
         examples = train.examples_of(task, tasks.splits(task, 1, 0))
-        spec, _ = catalogue.one(Target(4, 3, "cross_entropy", 4), family=catalogue.family_of(build, {"width": [5]}), **values)  # fmt: skip
+        spec, _ = configurations.one(Target(4, 3, "cross_entropy", 4), family=catalogue.family_of(build, {"width": [5]}), **values)  # fmt: skip
         data = train.keyed(train.prepare(examples, 2, (0,), 4, spec), jnp.uint32(0))
         model, losses = build(5), []
         for repeat in range(2):

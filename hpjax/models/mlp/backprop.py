@@ -118,7 +118,8 @@ def value_and_grad(spec: MLPSpec) -> Callable:
         A function (params, stats, config, batch) -> ((loss, (stats, data loss)), gradients), gradients shaped as params.
 
     Example:
-        >>> from hpjax.catalogue import Target, cast, one
+        >>> from hpjax.configurations import one
+        >>> from hpjax.models.base import Target, cast
         >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), activation="sigmoid")
         >>> config = cast(config, spec)
         >>> params, stats = network.init(jax.random.normal(jax.random.key(0), (network.draws(spec),)), config, spec)

@@ -1,0 +1,143 @@
+"""Named values of many configurations as the `Spec`s (shapes) and `Config`s (numbers) of networks, and back as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hpjax.catalogue import STATIC, SWITCHED, base, check, known, numbers, structural, tables
+from hpjax.models import MLP, Family, Spec
+from hpjax.models.base import Config, Target
+
+
+class Group(NamedTuple):
+    """The rows of a table that share a `Spec`."""
+
+    spec: Spec
+    rows: np.ndarray  # [m] which rows
+    config: Config  # leaves [m], or [m L] and [m L+1] where given per layer; float64
+
+
+def split(
+    columns: Mapping[str, Sequence | np.ndarray], target: Target, family: Family = MLP
+) -> list[Group]:
+    """Columns of named values -> the rows of each `Spec`, with their `Config`s stacked.
+
+    Args:
+        columns: name -> [n] values; absent names, and NaN or None (inactive), hold their defaults.
+        target: inputs, outputs and loss that the task asks for.
+        family: of the models.
+
+    Returns:
+        Groups in order of first appearance; together their rows are 0..n-1.
+
+    Raises:
+        ValueError: an unknown name, or a value out of bounds.
+
+    Example:
+        >>> target = Target(inputs=64, outputs=10, loss="cross_entropy")
+        >>> [(g.spec.hidden, g.rows.tolist()) for g in split({"hidden": [(8,), (16,), (8,)]}, target)]
+        [((8,), [0, 2]), ((16,), [1])]
+    """
+    names = sorted(known(name, family) for name in columns)
+    count = len(next(iter(columns.values()))) if columns else 1
+    roots = {base(name, family) for name in names}
+    features = tuple(name for name in (*SWITCHED, *family.switched) if name in roots)
+    static_names = [name for name in names if structural(name, family)]
+    traced = {name: columns[name] for name in names if not structural(name, family)}
+    keys = list(zip(*(_hashable(columns[name]) for name in static_names))) or [()] * count
+    rows_of: dict[tuple, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows_of.setdefault(key, []).append(row)
+    groups: dict[Spec, list[int]] = {}
+    for key, rows in rows_of.items():
+        values = [(n, value) for n, value in zip(static_names, key) if value is not None]
+        given = {n: check(n, value, family) for n, value in values}
+        groups.setdefault(_spec(given, target, features, family), []).extend(rows)
+    return [
+        Group(spec, rows, _config(traced, rows, spec, target, family))
+        for spec, rows in ((spec, np.sort(rows)) for spec, rows in groups.items())
+    ]
+
+
+def one(target: Target, *, family: Family = MLP, **values: Any) -> tuple[Any, Config]:
+    """One network's `Spec` and `Config` (scalar leaves, or one per layer) from named values.
+
+    Example:
+        >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), learning_rate=0.5)
+        >>> spec.sizes, float(config["learning_rate"])
+        ((2, 4, 1), 0.5)
+    """
+    group = split({name: [value] for name, value in values.items()}, target, family)[0]
+    return group.spec, {name: leaf[0] for name, leaf in group.config.items()}
+
+
+def plain(value: Any) -> Any:
+    """A decoded value as Python's own; None where it is inactive."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and value != value else value
+
+
+def _hashable(column: Sequence | np.ndarray) -> list:
+    values = column.tolist() if isinstance(column, np.ndarray) else column
+    values = [tuple(v) if isinstance(v, list) else v for v in values]
+    return [None if isinstance(v, float) and v != v else v for v in values]
+
+
+def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family) -> Spec:
+    """The Spec of structural values that were checked."""
+    loss = given.get("loss") or target.loss
+    if target.loss == "mse" and loss != "mse":
+        raise ValueError(
+            f"loss={loss!r:.80} needs classes, but the task's targets are numbers; use loss='mse'"
+        )
+    if loss == "cross_entropy" and target.outputs == 1:
+        raise ValueError(
+            "loss='cross_entropy' needs two or more outputs, but the task has 1; use loss='bce'"
+        )
+    plain = ("optimizer", "schedule", "batch_size", "sampling", "dtype")
+    common = {name: given.get(name, STATIC[name].default) for name in plain} | {
+        "inputs": target.inputs,
+        "outputs": target.outputs,
+        "classes": target.loss != "mse",
+        "loss": loss,
+        "features": features,
+    }
+    return family.spec({n: v for n, v in given.items() if n not in STATIC}, common)
+
+
+def _config(
+    traced: Mapping[str, Any], rows: np.ndarray, spec: Spec, target: Target, family: Family
+) -> Config:
+    """The traced values of some rows, all of one Spec; absent ones at their defaults."""
+    config: Config = {}
+    for name, entry in tables(family)[1].items():
+        default = float(target.fidelity) if name in ("horizon", "epochs") else entry.default
+        numbered = [n for n in traced if n != name and base(n, family) == name]
+        parts = {int(n[len(name) + 1 :]): n for n in numbered}
+        leaf: Any = (
+            numbers(name, entry, True, traced[name], rows, default)
+            if name in traced
+            else np.full(len(rows), default)
+        )
+        wanted = spec.layers.get(entry.per or "weights", 0)
+        if parts:
+            wide: Any = leaf if leaf.ndim == 2 else np.repeat(leaf[:, None], wanted, 1)
+            for part, column in parts.items():
+                if part <= wanted:  # a deeper network's layer is inactive here
+                    wide[:, part - 1] = numbers(
+                        column, entry, False, traced[column], rows, wide[:, part - 1]
+                    )
+            leaf = wide
+        if leaf.ndim == 2 and not spec.layers:
+            raise ValueError(f"{name} is one number per network, got {leaf.shape[1]}")
+        if leaf.ndim == 2 and leaf.shape[1] != wanted:
+            raise ValueError(
+                f"{name} has {leaf.shape[1]} values for {wanted} layers of {spec.label}"
+            )
+        config[name] = leaf
+    if "horizon" in traced:
+        config["horizon"] = np.where(config["horizon"] == 0, target.fidelity, config["horizon"])
+    return config
