@@ -38,12 +38,12 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
     from hpjax.devices import warn
     from hpjax.resolve import as_space
     from hpjax.schedulers import Order
-    from hpjax.training import Training
+    from hpjax.workload import Workload
 
     whole, count = as_space(space), len(points)
     columns = {name: [point[name] for point in points] for name in points[0]}
     unit = whole.encode(columns) if columns else np.zeros((count, 0))
-    training = Training(
+    training = Workload(
         whole, task, unit, fidelity=epochs, seeds=(seed,), folds=1, repeats=repeats, score_every=score_every, gradients="explicit",
         trials=count, epochs=epochs, say=warn,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mean losses [R] on inputs [N F] and targets [N C] as the networks see them."""
     import jax
 
-    from hpjax.losses import losses
+    from hpjax.training.losses import losses
 
     with jax.enable_x64(one.spec.dtype == "float64"):
         return np.asarray(jax.vmap(lambda z: losses(z, np.asarray(y, one.spec.dtype), one.spec).mean())(outputs(one, x)))  # fmt: skip
@@ -74,10 +74,11 @@ def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Examples as networks see them, standardised by the part that they were trained on: [n F] and [n C]."""
-    from hpjax import tasks, train
+    from hpjax import tasks
+    from hpjax.training import batches
 
-    examples = train.examples_of(task, (tasks.Split(trained_on, trained_on[:1]),))
-    shift, scale, y_shift, y_scale = train.standards(examples, trained_on)
+    examples = batches.examples_of(task, (tasks.Split(trained_on, trained_on[:1]),))
+    shift, scale, y_shift, y_scale = batches.standards(examples, trained_on)
     y = task.targets()[rows]
     return (task.x[rows] - shift) * scale, y if task.classes else (y - y_shift) * y_scale
 

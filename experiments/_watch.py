@@ -1,4 +1,4 @@
-"""Training with an eye on it: what a function of weights and gradients says at every step, for many networks of one shape at once."""
+"""Workload with an eye on it: what a function of weights and gradients says at every step, for many networks of one shape at once."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def watched(
     import jax
     import jax.numpy as jnp
 
-    from hpjax import devices, train
+    from hpjax import devices
     from hpjax.hypergrad.gradient import setup
     from hpjax.hypergrad.process import process
+    from hpjax.training import batches
 
     devices.devices()
     ready = setup(task, spec, configs, "learning_rate", steps, keys=list(keys), split=split)
@@ -58,7 +59,7 @@ def watched(
         return jax.lax.scan(body, run.begin(hyper), run.clock(hyper))[1]
 
     def everyone(data, draws, coordinates, fixed):
-        keyed = train.keyed(data, np.uint32(0))
+        keyed = batches.keyed(data, np.uint32(0))
         one = lambda group, normal: jax.vmap(lambda c, f: network(keyed, group, normal, c, f))(coordinates, fixed)  # fmt: skip
         return jax.vmap(one)(jnp.arange(len(keys), dtype=jnp.int32), draws)
 

@@ -56,9 +56,10 @@ def run(flags: Flags, folder: Path) -> None:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import configurations, hypergrad, tasks, train
+    from hpjax import configurations, hypergrad, tasks
     from hpjax.models import Batch
     from hpjax.models.base import Target, cast
+    from hpjax.training import batches
 
     epochs = 50 if flags.preset == "smoke" else max(SHOWN)
     shown = [e for e in SHOWN if e <= epochs]
@@ -67,7 +68,7 @@ def run(flags: Flags, folder: Path) -> None:
         task = tasks.load("xor")
         spec, config = hypergrad.configure(task, hidden=(4,), activation="sigmoid", init="xavier", optimizer="sgd", dtype="float64", batch_size=0)  # fmt: skip
         config = cast(config, spec)
-        params, _ = spec.functions.init(jnp.asarray(train.drawn(1, 0, 0, 0, spec), jnp.float64), config)  # fmt: skip
+        params, _ = spec.functions.init(jnp.asarray(batches.drawn(1, 0, 0, 0, spec), jnp.float64), config)  # fmt: skip
         x, y = jnp.asarray(task.x), jnp.asarray(task.targets())
         batch = Batch(x, y, jnp.ones(len(x)), jax.random.key(0))
         entry: dict = {"x": task.x.tolist(), "y": task.targets()[:, 0].tolist(), "steps": {}, "loss": []}  # fmt: skip

@@ -40,8 +40,8 @@ def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
     import jax
     import jax.numpy as jnp
 
-    from hpjax.losses import losses
     from hpjax.models.base import cast
+    from hpjax.training.losses import losses
 
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), one.params)
     config, x, y = cast(one.config, one.spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)  # fmt: skip
@@ -62,8 +62,8 @@ def sharpness(spec, config, params, x, y) -> float:
     import jax
     import jax.numpy as jnp
 
-    from hpjax.losses import losses
     from hpjax.models.base import cast
+    from hpjax.training.losses import losses
 
     numbers, x, y = cast(config, spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     loss = lambda p: losses(spec.functions.outputs(p, (), numbers, x)[0], y, spec).mean()
@@ -87,8 +87,8 @@ def run(flags: Flags, folder: Path) -> None:
     import jax
 
     import hpjax
-    from hpjax.losses import losses
     from hpjax.models.base import cast
+    from hpjax.training.losses import losses
 
     smoke = flags.preset == "smoke"
     count, epochs, many, repeats = {"smoke": (200, 1, 2, 1), "small": (2000, 20, 33, 1), "paper": (2000, 20, 65, 10)}[flags.preset]  # fmt: skip

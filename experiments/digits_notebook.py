@@ -69,7 +69,7 @@ def search(part: str, preset: str):
 def run(flags: Flags, folder: Path) -> None:
     """Searches, refits, predicts; saves tables and counts."""
     import hpjax
-    from hpjax import metrics
+    from hpjax.training import metrics
 
     task = digits()
     found = {}

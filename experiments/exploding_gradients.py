@@ -53,7 +53,7 @@ def descents(starts: np.ndarray, steps: int, threshold: float) -> tuple[np.ndarr
     import jax
     import jax.numpy as jnp
 
-    from hpjax import optimizers
+    from hpjax.training import optimizers
 
     with jax.enable_x64(True):
         slope = jax.vmap(jax.grad(unit_error))

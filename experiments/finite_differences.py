@@ -30,14 +30,15 @@ def problem(hidden: tuple[int, ...], dtype: str):
     import jax.numpy as jnp
     from jax.flatten_util import ravel_pytree
 
-    from hpjax import hypergrad, tasks, train
+    from hpjax import hypergrad, tasks
     from hpjax.models import Batch
     from hpjax.models.mlp import backprop
+    from hpjax.training import batches
 
     task = tasks.load("digits")
     spec, config = hypergrad.configure(task, hidden=hidden, activation="tanh", init="lecun", dtype=dtype)  # fmt: skip
     config = {name: jnp.asarray(value, dtype) for name, value in config.items()}
-    params, stats = spec.functions.init(jnp.asarray(train.drawn(0, 0, 0, 0, spec), dtype), config)
+    params, stats = spec.functions.init(jnp.asarray(batches.drawn(0, 0, 0, 0, spec), dtype), config)
     flat, restore = ravel_pytree(params)
     rows = task.development[:64]
     x, y = jnp.asarray(task.x[rows] / 16, dtype), jnp.asarray(task.targets()[rows], dtype)

@@ -44,7 +44,7 @@ def run(flags: Flags, folder: Path) -> None:
 
 
 def draw(folder: Path) -> list[dict]:
-    """Training loss over the rate, a line per width; the best rate of each width."""
+    """Workload loss over the rate, a line per width; the best rate of each width."""
     import matplotlib
 
     from hpjax import plots

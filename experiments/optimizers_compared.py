@@ -40,9 +40,9 @@ def paths(loss, start, steps: int, rates: np.ndarray, **values) -> np.ndarray:
     import jax
     import jax.numpy as jnp
 
-    from hpjax import optimizers
     from hpjax.configurations import one
     from hpjax.models.base import Target, cast
+    from hpjax.training import optimizers
 
     spec, config = one(Target(2, 1, "mse"), hidden=(), bias=False, dtype="float64", learning_rate=1.0, **values)  # fmt: skip
     with jax.enable_x64(True):

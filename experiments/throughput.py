@@ -89,11 +89,12 @@ def digits() -> tuple[np.ndarray, ...]:
 def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     """hpjax's population; or its networks one at a time."""
     import hpjax
-    from hpjax import configurations, plan, resolve, train
+    from hpjax import configurations, plan, resolve
     from hpjax.models.base import Target
     from hpjax.population import Population
     from hpjax.schedulers import Order
     from hpjax.tasks import Split
+    from hpjax.training import batches
 
     x, y, x_valid, y_valid = digits()
     task = hpjax.Task.of(
@@ -119,7 +120,7 @@ def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     trained = Population(
         space,
         target,
-        train.examples_of(task, [fold]),
+        batches.examples_of(task, [fold]),
         plan.make([spec], [1.0], load, len(found)),
         load,
         found=found,
@@ -374,10 +375,11 @@ def roofline_worker(sweep: Sweep):
 def tiny_worker(sweep: Sweep):
     """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
     import hpjax
-    from hpjax import configurations, plan, resolve, train
+    from hpjax import configurations, plan, resolve
     from hpjax.models.base import Target
     from hpjax.population import Population
     from hpjax.schedulers import Order
+    from hpjax.training import batches
 
     task = hpjax.tasks.load("xor")
     space = resolve.as_space(
@@ -396,7 +398,7 @@ def tiny_worker(sweep: Sweep):
     trained = Population(
         space,
         target,
-        train.examples_of(task, task.groups),
+        batches.examples_of(task, task.groups),
         programs,
         load,
         score_every=sweep.epochs,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpjax import devices, records, training
+from hpjax import devices, records, workload
 from hpjax.assemble import Assembly, table
 from hpjax.models import Family
 from hpjax.population import Population
@@ -143,7 +143,7 @@ def tune(
     if len(scheduler.brackets) > 1:
         for line in table(scheduler):
             say(f"hpjax: {line}")
-    with watching(progress, made.training) as bar:
+    with watching(progress, made.workload) as bar:
         return _finish(made, Ledger(out, settings=settings), watch, bar)
 
 
@@ -196,9 +196,9 @@ def resume(
 
     def left() -> float:
         spent, _, _ = records.incumbent(ledger.records, made.scheduler.fidelity)
-        return made.training.left(trials or made.training.load.trials, float(spent.max(initial=0)))
+        return made.workload.left(trials or made.workload.load.trials, float(spent.max(initial=0)))
 
-    with watching(progress, made.training, work=left) as bar:
+    with watching(progress, made.workload, work=left) as bar:
         return _finish(made, ledger, watch, bar, trials)
 
 
@@ -232,7 +232,7 @@ def open_run(
     def loaded() -> Task:
         found = _task(folder.settings, task)
         if "data" in plan and not folder.settings["comparison"]:
-            now = training.data_of(found, folder.settings)
+            now = workload.data_of(found, folder.settings)
             if now != plan["data"]:
                 raise RunError(
                     f"{found.name} is not the data that {out} was made on; give those: task=..., or put the file back"

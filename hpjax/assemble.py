@@ -20,7 +20,7 @@ from hpjax.search.base import generator
 from hpjax.space import Space
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
-from hpjax.training import SAMPLES, Training, report_of
+from hpjax.workload import SAMPLES, Workload, report_of
 
 ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
 SAVED = 20.0  # seconds between checkpoints, at least
@@ -91,28 +91,28 @@ class Assembly:
         self.family = family
         self.part = part(settings, space, search, scheduler)
         points = sample(space, settings["seed"]) if self.part.points is None else self.part.points
-        self.training = Training(
+        self.workload = Workload(
             space, task, points[: SAMPLES * 4], grad=self.part.searcher.wants_grad, minimize=settings["minimize"], fidelity=scheduler.fidelity, seeds=[settings["seed"]],
             folds=settings["folds"], repeats=settings["repeats"], score_every=settings["score_every"],
             gradients=settings["gradients"], trials=self.part.stop.trials or 1000, epochs=scheduler.mean_epochs, say=say, family=family,
         )  # fmt: skip
-        per_trial = self.training.predicted() / max(1, self.training.load.trials)
+        per_trial = self.workload.predicted() / max(1, self.workload.load.trials)
         self.batch = (
             settings["batch"]
             or self.part.searcher.batch
-            or max(self.training.widest, int(ROUND / max(per_trial, 1e-9)))
+            or max(self.workload.widest, int(ROUND / max(per_trial, 1e-9)))
         )
 
     def explain(self) -> str:
         """The plan in words: programs, padding, predicted time and memory, rungs."""
-        load, repeats = self.training.load, self.settings["repeats"]
+        load, repeats = self.workload.load, self.settings["repeats"]
         lines = [
             f"task      {self.task.name}: {load.train} training and {load.valid} validation examples, "
             f"{self.settings['folds']} fold(s) x {repeats} repeat(s)",
-            f"space     {len(self.space.dims)} dimensions, {len(self.training.shapes)} shapes seen",
+            f"space     {len(self.space.dims)} dimensions, {len(self.workload.shapes)} shapes seen",
             f"trials    {load.trials} ({load.trials * load.groups} networks), {load.epochs:g} epochs each on average",
             *table(self.scheduler),
-            *self.training.describe(),
+            *self.workload.describe(),
         ]
         lines[-1] += f"; rounds of at most {self.batch} trials"
         return "\n".join(lines)
@@ -127,7 +127,7 @@ class Assembly:
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
-        trained = self.training.population(cache)
+        trained = self.workload.population(cache)
         saved = [time.monotonic()]
 
         def carry_out(order):
@@ -139,11 +139,11 @@ class Assembly:
                 saved[0] = time.monotonic()
 
         known = None if recorded is None else recorded["programs"]
-        if more is not None and known is not None and self.training.planned_for(more) != known:
+        if more is not None and known is not None and self.workload.planned_for(more) != known:
             self.say(
                 f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once"
             )
-        settled = self.training.settle(trained, recorded)
+        settled = self.workload.settle(trained, recorded)
         if recorded is not None and recorded["data"] != settled["data"]:
             raise RunError(
                 f"{self.task.name} is not the data that the run was made on, row by row and column by column; give those: task=..., or put the file back"

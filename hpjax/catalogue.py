@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from hpjax.learning_rate_schedules import SCHEDULES
-from hpjax.losses import LOSSES
 from hpjax.models import MLP, Model
 from hpjax.models.base import INF, Family, Static, Traced, checked
 from hpjax.models.own import own
-from hpjax.optimizers import OPTIMIZERS
+from hpjax.training.learning_rate_schedules import SCHEDULES
+from hpjax.training.losses import LOSSES
+from hpjax.training.optimizers import OPTIMIZERS
 
 ALIASES = {"lr": "learning_rate", "alpha": "l2", "batchsize": "batch_size", "bs": "batch_size", "wd": "weight_decay", "layers": "hidden", "units": "width", "nonlinearity": "activation", "epsilon": "eps", "gamma": "decay_rate", "solver": "optimizer", "dropout_rate": "dropout", "n_layers": "depth", "num_layers": "depth", "max_iter": "epochs", "initializer": "init"}  # fmt: skip
 BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1

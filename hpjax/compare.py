@@ -36,8 +36,8 @@ from hpjax.search import grid
 from hpjax.space import Choice, Space, spelled
 from hpjax.study import Progress, Stop
 from hpjax.tasks import Task
-from hpjax.training import SAMPLES, STRIDE, Training, report_of
 from hpjax.watching import watching
+from hpjax.workload import SAMPLES, STRIDE, Workload, report_of
 
 if TYPE_CHECKING:
     import pandas
@@ -374,17 +374,17 @@ def _train(
     costs = [_cost(one) for one in parts]
     known = [one.points[: SAMPLES // 4] for one in parts if one.points is not None]
     points = np.concatenate([sample(space, seeds[0]), *known])
-    training = Training(
+    workload = Workload(
         space, task, points, fidelity=parts[0].scheduler.fidelity, seeds=seeds, folds=common["folds"],
         repeats=common["repeats"], score_every=common["score_every"], gradients=common["gradients"],
         trials=max(trials for trials, _ in costs), studies=len(entries), say=say,
         epochs=float(np.mean([epochs for _, epochs in costs])), minimize=common["minimize"],
         grad=any(one.searcher.wants_grad for one in parts), family=family,
     )  # fmt: skip
-    trained = training.population(cohorts=[seeds.index(entry.seed) for entry in entries])
+    trained = workload.population(cohorts=[seeds.index(entry.seed) for entry in entries])
     recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)
-    settled = training.settle(trained, recorded)
-    bar = watching(progress, training, studies=len(entries))
+    settled = workload.settle(trained, recorded)
+    bar = watching(progress, workload, studies=len(entries))
     shown = bar.around(watch)
     plays = {}
     for number, (entry, ledger) in enumerate(zip(entries, ledgers)):

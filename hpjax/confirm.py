@@ -18,8 +18,8 @@ from hpjax.population import Population
 from hpjax.resolve import check
 from hpjax.result import Result
 from hpjax.schedulers import Order
-from hpjax.training import STRIDE, Training, report_of
 from hpjax.watching import watching
+from hpjax.workload import STRIDE, Workload, report_of
 
 if TYPE_CHECKING:
     import pandas
@@ -94,13 +94,13 @@ def confirm(
     seeds = [settings["seed"] + FRESH + i for i in range(repeats)]
     schedules = [result.schedule(int(trial)).stretches for trial in trials]
     points = np.array([point for segments in schedules for _, point in segments])
-    training = Training(
+    workload = Workload(
         result.space, result.task, points, fidelity=result.fidelity, seeds=seeds, folds=settings["folds"],
         repeats=settings["repeats"], score_every=settings["score_every"], gradients=settings["gradients"],
         trials=len(trials) * repeats, epochs=result.fidelity, say=say, family=result.known_family(),
     )  # fmt: skip
-    trained = training.population(cohorts=range(repeats))
-    with watching(progress, training, studies=repeats):
+    trained = workload.population(cohorts=range(repeats))
+    with watching(progress, workload, studies=repeats):
         values, metrics, seconds = _train_again(trained, schedules, repeats, settings["minimize"])
     mean = values.mean(0)
     order = np.argsort(mean, kind="stable")

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hpjax import configurations, devices, losses, metrics, plan, train
+from hpjax import configurations, devices, plan
 from hpjax.hypergrad import Learned
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Target, cast
@@ -19,7 +19,8 @@ from hpjax.resolve import as_family, as_space
 from hpjax.schedulers import Order
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
-from hpjax.training import small_batch
+from hpjax.training import batches, losses, metrics
+from hpjax.workload import small_batch
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -62,7 +63,7 @@ def fit(
         played = values.replay(task, [seed], split=Split(rows, rows[:1]))
         first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
         scalars = first({n: v for n, v in played.ready.config.items() if n not in values.segments})
-        standards = train.standards(played.ready.examples, rows)
+        standards = batches.standards(played.ready.examples, rows)
         return Network(task, played.ready.plan.spec, scalars, first(played.params), first(played.stats), standards)  # fmt: skip
     if epochs is None:
         raise ValueError("fit needs epochs: fit(task, values, epochs=20)")
@@ -95,7 +96,7 @@ def follow(
     rows = task.development
     entries = space.ranges | space.constants
     space = as_space(entries | small_batch(entries, len(rows)), family)
-    examples = train.examples_of(task, [Split(rows, rows[:1])])
+    examples = batches.examples_of(task, [Split(rows, rows[:1])])
     goal = Target(task.inputs, task.outputs, task.loss, horizon)
     groups = [
         configurations.split(space.decode(point[None]), goal, family)[0] for _, point in segments
@@ -112,7 +113,7 @@ def follow(
     state = jax.tree.map(lambda leaf: leaf[0], trained.networks(0))
     scalars = {name: leaf[0] for name, leaf in groups[-1].config.items()}
     return Network(
-        task, groups[-1].spec, scalars, state.params, state.stats, train.standards(examples, rows)
+        task, groups[-1].spec, scalars, state.params, state.stats, batches.standards(examples, rows)
     )
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.models import Family, Spec
-from hpjax.optimizers import OPTIMIZERS
+from hpjax.training.optimizers import OPTIMIZERS
 
 COMPILE = 1.5  # seconds a program costs
 RATE = 60e9  # flop per second and core in training

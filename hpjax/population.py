@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hpjax import configurations, plan, slopes, train
+from hpjax import configurations, plan, slopes
 from hpjax.devices import devices, exhausted, warn
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target, cast
@@ -32,12 +32,13 @@ from hpjax.plan import Load, Program
 from hpjax.records import checkpoint
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
+from hpjax.training import batches, loop
 
 PROBE = 64  # narrowest chunk that is tried on an accelerator
 
 
 # --- one block --------------------------------------------------------------------------------------------------------
-def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Callable:
+def block_function(program: Program, trainer: loop.Trainer, mesh: Mesh) -> Callable:
     """The function that trains one block.
 
     (state, config, fresh, start, until, group, seed, draw, data) -> (state, curve). State and config lead with
@@ -51,7 +52,7 @@ def block_function(program: Program, trainer: train.Trainer, mesh: Mesh) -> Call
 
     def chunk(args, data):
         state, config, fresh, start, until, group, seed, draw = args
-        data = train.keyed(data, seed)
+        data = batches.keyed(data, seed)
 
         def network(state, config):
             config = cast(config, spec)
@@ -84,7 +85,7 @@ def kernel(
     JAX keeps what it traced and compiled as long as the function lives: kept here, a second study of the same shapes in one
     process compiles nothing.
     """
-    trainer = train.trainer(program.spec, score_every, rows, gradients, uneven)
+    trainer = loop.trainer(program.spec, score_every, rows, gradients, uneven)
     begin = lambda draw, config: trainer.init(draw, cast(config, program.spec))
     return jax.jit(block_function(program, trainer, mesh)), begin
 
@@ -174,7 +175,7 @@ class Population:
     """
 
     def __init__(
-        self, space: Space, target: Target, examples: train.Examples, programs: tuple[Program, ...], load: Load, *,
+        self, space: Space, target: Target, examples: batches.Examples, programs: tuple[Program, ...], load: Load, *,
         family: Family = MLP, repeats: int = 1, seeds: tuple[int, ...] = (0,), cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
         score_every: int = 1, gradients: str = "explicit", found: list | None = None,
         cache: Path | None = None, say: Callable[[str], None] = warn,
@@ -194,7 +195,7 @@ class Population:
         self.compiled: dict[int, Compiled] = {}
         self.pools: dict[int, Pool] = {}
         self.data: dict[tuple, object] = {}
-        self.host_data: dict[tuple, train.Data] = {}  # for gradients, which spread it themselves
+        self.host_data: dict[tuple, batches.Data] = {}  # for gradients, which spread it themselves
         self.history: list[Order] = []
         self.cache = cache
         self._recalled, self._released = False, set()
@@ -327,8 +328,8 @@ class Population:
             self.data[name] = jax.device_put(self._prepared(spec), everywhere)
         return self.data[name]
 
-    def _prepared(self, spec) -> train.Data:
-        return train.prepare(self.examples, self.repeats, self.seeds, self.target.fidelity, spec)
+    def _prepared(self, spec) -> batches.Data:
+        return batches.prepare(self.examples, self.repeats, self.seeds, self.target.fidelity, spec)
 
     def _compile(self, number: int, config: dict) -> Compiled:
         """The compiled program `number`; `config` shows the shapes of its leaves."""
@@ -338,7 +339,7 @@ class Population:
         started = time.perf_counter()
         self.listen("compile")
         data = self.device_data(program.spec)
-        uneven = train.uneven(self.examples, program.spec)
+        uneven = batches.uneven(self.examples, program.spec)
         call, begin = kernel(
             program, self.mesh, self.score_every, self.rows, self.gradients, uneven
         )
@@ -650,7 +651,7 @@ class Population:
             if kept is None:
                 fold, repeat = divmod(name[0], self.repeats)
                 which, fold = divmod(fold, self.folds)
-                kept = train.drawn(self.seeds[which], repeat, fold, name[1], spec)
+                kept = batches.drawn(self.seeds[which], repeat, fold, name[1], spec)
                 self.draws[name] = kept
             found[at] = kept
         return found
@@ -670,9 +671,7 @@ class Population:
                 leaf[i, j] = kept[group[i]]
         return jax.tree.unflatten(treedef, leaves)
 
-    def _score(
-        self, results: Results, rows, groups, state: train.TrainState, curve, config
-    ) -> None:
+    def _score(self, results: Results, rows, groups, state: loop.TrainState, curve, config) -> None:
         scores, kept = state.scores, state.epoch
         if state.best:  # early stopping reports the epoch whose weights it keeps
             patient = (config["patience"] > 0) & np.isfinite(state.best.scores.loss)
@@ -684,7 +683,7 @@ class Population:
         self.networks_trained += len(rows)
 
     # --- networks on disk ---
-    def networks(self, trial: int) -> train.TrainState:
+    def networks(self, trial: int) -> loop.TrainState:
         """A live trial's states, leaves of [G, ...]."""
         number = self.home[trial]
         pool = self.pools[number]

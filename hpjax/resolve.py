@@ -22,7 +22,7 @@ from hpjax.search import SEARCHES, Searcher, grid, manual
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform, spelled, unspelled
 from hpjax.study import Stop
 from hpjax.tasks import Task
-from hpjax.train import GRADIENTS
+from hpjax.training.stepping import GRADIENTS
 
 # The space that is searched when none is given.
 SPACE = {

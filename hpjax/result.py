@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax import configurations, metrics, records
+from hpjax import configurations, records
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.network import Network, fit, follow
 from hpjax.outcome import Outcome
 from hpjax.space import Space
 from hpjax.tasks import Task
+from hpjax.training import metrics
 
 if TYPE_CHECKING:
     import pandas

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from hpjax import catalogue, devices, hypergrad, train
+from hpjax import catalogue, devices, hypergrad
 from hpjax.hypergrad import Plan
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config, Target
 from hpjax.space import LogUniform, Space, Uniform
+from hpjax.training import batches
 
 # bytes that one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
 MEMORY = 2 * 2**30
@@ -81,7 +82,7 @@ def roots(space: Space, spec: Spec, fidelity: int, family: Family = MLP) -> list
 
 
 def slopes(
-    space: Space, target: Target, examples: train.Examples, data: train.Data, spec: Spec, config: Config, unit: np.ndarray,
+    space: Space, target: Target, examples: batches.Examples, data: batches.Data, spec: Spec, config: Config, unit: np.ndarray,
     groups: Sequence[np.ndarray], draws: Sequence[np.ndarray], fresh: int, gradients: str,
     say: Callable[[str], None] = devices.warn, family: Family = MLP,
 ) -> Slopes:  # fmt: skip
@@ -107,7 +108,7 @@ def slopes(
     steps = target.fidelity * (places // (spec.batch_size or places))
     plan = Plan(
         spec, steps, tuple((name, "identity") for name in names), gradients=gradients, report=True,
-        uneven=train.uneven(examples, spec),
+        uneven=batches.uneven(examples, spec),
     )  # fmt: skip
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in examples.folds)

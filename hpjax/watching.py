@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hpjax import plan
 
 if TYPE_CHECKING:
-    from hpjax.training import Training
+    from hpjax.workload import Workload
 
 
 class Watching:
@@ -35,16 +35,16 @@ class Bar(Watching):
 
     Args:
         console: of rich.
-        training: tells what is expected, and when programs compile and blocks end.
+        workload: tells what is expected, and when programs compile and blocks end.
         studies: how many are trained together.
         work: seconds of training that the plan predicts.
     """
 
-    def __init__(self, console: Any, training: Training, studies: int, work: float):
+    def __init__(self, console: Any, workload: Workload, studies: int, work: float):
         from rich.progress import BarColumn, Progress, TextColumn
 
         self.expected = max(work, 1e-9)
-        self.programs, self.studies = len(training.programs), studies
+        self.programs, self.studies = len(workload.programs), studies
         self.done = self.worked = self.compiling = 0.0
         self.compiled = self.networks = 0
         self.latest: dict[Any, Any] = {}  # study -> its last progress
@@ -53,7 +53,7 @@ class Bar(Watching):
         columns = [TextColumn(text[0]), BarColumn(24), *(TextColumn(column) for column in text[1:])]
         self.progress = Progress(*columns, console=console, transient=True)
         self.task = self.progress.add_task("planning", total=1.0, trials="", rate="", best="", left="")  # fmt: skip
-        training.listen = self.event
+        workload.listen = self.event
 
     def __enter__(self) -> Bar:
         self.progress.start()
@@ -119,14 +119,14 @@ def _clock(seconds: float | None) -> str:
 
 def watching(
     progress: bool | None,
-    training: Training,
+    workload: Workload,
     studies: int = 1,
     work: Callable[[], float] | None = None,
 ) -> Watching:
     """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
     if progress is False or (progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules):  # fmt: skip
         return Watching()
-    return Bar(_console(), training, studies, training.predicted() if work is None else work())
+    return Bar(_console(), workload, studies, workload.predicted() if work is None else work())
 
 
 def _console() -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from hpjax import configurations
-from hpjax.losses import losses
 from hpjax.models import Batch
 from hpjax.models.base import Target, cast
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.activations import ACTIVATIONS, activate
+from hpjax.training.losses import losses
 
 # compiling takes longer than computing here
 jit = partial(

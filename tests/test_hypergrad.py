@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import hypergrad, train
+from hpjax import hypergrad
 from hpjax.hypergrad import coordinates, cost, gradient, process
 from hpjax.hypergrad.reverse import chunk_length
 from hpjax.tasks import Split, Task
+from hpjax.training import batches, loop
 
 EXACT = [
     ("reverse", 0), ("reverse", 1), ("reverse", 2), ("reverse", 3), ("mixed", 1), ("mixed", 2), ("mixed", 3), ("forward", None),
@@ -38,7 +39,7 @@ def quick(monkeypatch):
 
 # --- a quadratic: a linear network under mse --------------------------------------------------------------------------
 class Quadratic:
-    """Training 1/n |X w - y|^2 from w0, validation on other rows; everything in the eigenvectors of H = 2/n X'X."""
+    """Workload 1/n |X w - y|^2 from w0, validation on other rows; everything in the eigenvectors of H = 2/n X'X."""
 
     def __init__(self):
         rng = np.random.default_rng(3)
@@ -67,7 +68,7 @@ class Quadratic:
     def begin(self, spec):
         """w0 - w* in eigenvectors: the network's own draw."""
         scale = np.sqrt(2 / 4)  # he
-        w0 = scale * train.drawn(0, 0, 0, 0, spec)[:4].astype(np.float64)
+        w0 = scale * batches.drawn(0, 0, 0, 0, spec)[:4].astype(np.float64)
         return self.q.T @ (w0 - self.best)
 
     def slope(self, error):
@@ -184,7 +185,7 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
     weights = weights[:, None] * weights / weights.sum() ** 2
 
     def smoothed(key, move):
-        w0 = np.sqrt(2 / 4) * train.drawn(key, 0, 0, 0, spec)[:4].astype(np.float64)
+        w0 = np.sqrt(2 / 4) * batches.drawn(key, 0, 0, 0, spec)[:4].astype(np.float64)
         rates = rate * np.exp(move + sigma * nodes)
         factor = (1 - rates[:, None] * quadratic.eigen) ** window
         at = factor[:, None] * factor[None] * (quadratic.q.T @ (w0 - quadratic.best))
@@ -327,8 +328,8 @@ def test_training_is_plain_training(blobs):
     found = hypergrad.hypergradient(
         blobs, spec, config, steps=epochs * per_epoch, mode="forward", key=4
     )
-    trainer = train.trainer(spec, 1, epochs)
-    data = train.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
+    trainer = loop.trainer(spec, 1, epochs)
+    data = batches.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
     plain = {name: jnp.float32(value) for name, value in config.items()}
     begun = trainer.init(jnp.asarray(ready.draws[0]), plain)
     state, _ = jax.jit(trainer.advance)(begun, plain, data, jnp.int32(0), jnp.int32(epochs))
@@ -355,7 +356,7 @@ def gradient_at(blobs, spec, config, steps):
     """The gradient of the minibatch that step number `steps` trains on, at the weights before it; by `process`."""
     ready = gradient.setup(blobs, spec, [config], {"learning_rate": "identity"}, steps, keys=(0,), objective="next")  # fmt: skip
     with jax.enable_x64(True):
-        data = train.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
+        data = batches.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
         fixed = {n: v[0] for n, v in ready.config.items() if n != "learning_rate"}
         run = process.process(ready.plan, fixed, data, jnp.int32(0), jnp.asarray(ready.draws[0]))
         hyper = run.hyper({"learning_rate": jnp.asarray(ready.config["learning_rate"][0])})

@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from hpjax import configurations, optimizers
-from hpjax.learning_rate_schedules import schedule
+from hpjax import configurations
 from hpjax.models.base import Target
+from hpjax.training import optimizers
+from hpjax.training.learning_rate_schedules import schedule
 
 RATE = 0.05
 ORACLES = [

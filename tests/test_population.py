@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import configurations, plan, resolve, train, training
+from hpjax import configurations, plan, resolve, workload
 from hpjax.models.base import Target, cast
 from hpjax.population import Population
 from hpjax.schedulers.base import Order
 from hpjax.tasks import Split, Task
+from hpjax.training import batches, loop, stepping
 
 EPOCHS = 4
 
@@ -26,22 +27,22 @@ def uneven_folds(task):
 
 @functools.cache
 def jitted(spec, uneven):
-    trainer = train.trainer(spec, 1, EPOCHS, uneven=uneven)
+    trainer = loop.trainer(spec, 1, EPOCHS, uneven=uneven)
     return jax.jit(trainer.init), jax.jit(trainer.advance)
 
 
 def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
-    """One network by train.py only: no population, no vmap, its exact shape."""
+    """One network by training/loop.py only: no population, no vmap, its exact shape."""
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     spec, config = configurations.one(target, **values)
-    examples = train.examples_of(task, folds)
-    data = train.prepare(examples, repeats, (0,), EPOCHS, spec)
+    examples = batches.examples_of(task, folds)
+    data = batches.prepare(examples, repeats, (0,), EPOCHS, spec)
     with jax.enable_x64(spec.dtype == "float64"):
-        init, advance = jitted(spec, train.uneven(examples, spec))
-        data = train.keyed(data, jnp.uint32(0))
+        init, advance = jitted(spec, batches.uneven(examples, spec))
+        data = batches.keyed(data, jnp.uint32(0))
         config = cast(config, spec)
         fold, repeat = divmod(group, repeats)
-        state = init(train.drawn(0, repeat, fold, 0, spec), config)
+        state = init(batches.drawn(0, repeat, fold, 0, spec), config)
         for stop in stops or [epochs]:
             state, _ = advance(state, config, data, jnp.int32(group), jnp.int32(stop))
         return jax.tree.map(np.asarray, state)
@@ -62,7 +63,7 @@ def population(task, folds, space, programs, devices=None, repeats=1):
     return Population(
         space,
         target,
-        train.examples_of(task, folds),
+        batches.examples_of(task, folds),
         programs,
         load,
         repeats=repeats,
@@ -301,7 +302,7 @@ def test_divergence_is_seen_and_touches_no_neighbour(blobs):
     calm = trained.carry_out(order([3, 5], units[[0, 2]], 4))
     np.testing.assert_array_equal(mixed.loss[[0, 2]], calm.loss)
     assert not np.isfinite(mixed.loss[1]).any()
-    report = training.report_of(mixed, "loss")
+    report = workload.report_of(mixed, "loss")
     assert report.columns["diverged"][1] >= 1
     assert (report.columns["diverged"][[0, 2]] == 0).all()
 
@@ -397,14 +398,16 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
     folds = uneven_folds(blobs)
     target = Target(5, 3, "cross_entropy", EPOCHS)
     spec, config = configurations.one(target, hidden=(6,), batch_size=16, dtype="float64")
-    examples = train.examples_of(blobs, folds)
+    examples = batches.examples_of(blobs, folds)
     with jax.enable_x64(True):
-        data = jax.jit(train.keyed)(train.prepare(examples, 1, (0,), EPOCHS, spec), jnp.uint32(0))
+        data = jax.jit(batches.keyed)(
+            batches.prepare(examples, 1, (0,), EPOCHS, spec), jnp.uint32(0)
+        )
         config = cast(config, spec)
         ends = []
-        for gradients in train.GRADIENTS:
-            trainer = train.trainer(spec, 1, EPOCHS, gradients)
-            state = trainer.init(train.drawn(0, 0, 0, 0, spec), config)
+        for gradients in stepping.GRADIENTS:
+            trainer = loop.trainer(spec, 1, EPOCHS, gradients)
+            state = trainer.init(batches.drawn(0, 0, 0, 0, spec), config)
             ends.append(
                 jax.jit(trainer.advance)(state, config, data, jnp.int32(0), jnp.int32(3))[0].params
             )

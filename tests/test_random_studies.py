@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import hpjax
-from hpjax import assemble, configurations, records, tasks, train, training
+from hpjax import assemble, configurations, records, tasks, workload
 from hpjax.models.base import Target, cast
 from hpjax.schedulers import full, halving, hyperband, median, pbt
+from hpjax.training import batches, loop
 
 EPOCHS = 4
 SCHEDULERS = {
@@ -64,7 +65,7 @@ def spaces(draw):
 
 @functools.cache
 def jitted(spec, uneven):
-    trainer = train.trainer(spec, 1, EPOCHS, uneven=uneven)
+    trainer = loop.trainer(spec, 1, EPOCHS, uneven=uneven)
     return jax.jit(trainer.init), jax.jit(trainer.advance)
 
 
@@ -72,7 +73,7 @@ def alone(result, trial, folds):
     """A trial's losses [folds], by `train` only: no plan, no padding, no population."""
     task, seed = result.task, result.settings["seed"]
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
-    examples = train.examples_of(task, tasks.splits(task, folds, seed))
+    examples = batches.examples_of(task, tasks.splits(task, folds, seed))
     losses = []
     for fold in range(folds):
         state = None
@@ -80,11 +81,13 @@ def alone(result, trial, folds):
             group = configurations.split(result.space.decode(point[None]), target)[0]
             spec = group.spec
             with jax.enable_x64(True):
-                init, advance = jitted(spec, train.uneven(examples, spec))
-                data = train.keyed(train.prepare(examples, 1, (seed,), EPOCHS, spec), jnp.uint32(0))
+                init, advance = jitted(spec, batches.uneven(examples, spec))
+                data = batches.keyed(
+                    batches.prepare(examples, 1, (seed,), EPOCHS, spec), jnp.uint32(0)
+                )
                 config = cast({name: leaf[0] for name, leaf in group.config.items()}, spec)
                 if state is None:
-                    state = init(train.drawn(seed, 0, fold, 0, spec), config)
+                    state = init(batches.drawn(seed, 0, fold, 0, spec), config)
                 state, _ = advance(state, config, data, jnp.int32(fold), jnp.int32(until))
         losses.append(float(state.scores.loss))
     return losses
@@ -111,7 +114,7 @@ def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
         sample = assemble.sample
         for names in (assemble.__dict__, hpjax.compare.__globals__):
             patch.setitem(names, "sample", lambda space, seed: sample(space, seed)[:foreseen])
-        patch.setattr(training, "CORNERS", 0)
+        patch.setattr(workload, "CORNERS", 0)
         common = dict(folds=folds, say=lambda text: None)
 
         def run(out, **options):

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpjax import tasks, train
+from hpjax import tasks
 from hpjax.tasks import Task, TaskError, files
 from hpjax.tasks.named import NAMES, STORED
+from hpjax.training import batches
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,8 +41,8 @@ def test_stored_tasks(name, monkeypatch):
 def test_standardisation_is_fitted_on_the_training_part_only():
     task = Task.of(np.arange(20.0)[:, None] ** 2, np.arange(20) % 2, "t", test=0.0)
     train_rows = np.arange(10)
-    shift, scale, _, _ = train.standards(
-        train.examples_of(task, [(train_rows, np.arange(10, 20))]), train_rows
+    shift, scale, _, _ = batches.standards(
+        batches.examples_of(task, [(train_rows, np.arange(10, 20))]), train_rows
     )
     assert shift[0] == np.mean(np.arange(10.0) ** 2)
     assert scale[0] == pytest.approx(1 / np.std(np.arange(10.0) ** 2))
@@ -231,11 +232,11 @@ def test_large_offsets_keep_their_digits_in_float32():
     from hpjax.models.base import Target
 
     spec, _ = configurations.one(Target(1, 1, "bce"), batch_size=0)
-    data = train.prepare(train.examples_of(task, [(rows, rows)]), 1, (0,), 1, spec)
+    data = batches.prepare(batches.examples_of(task, [(rows, rows)]), 1, (0,), 1, spec)
     seen = (data.x - data.shift[0]) * data.scale[0]
     np.testing.assert_allclose(seen[:60, 0], (x[:60, 0] - x[:60].mean()) / x[:60].std(), atol=1e-5)
     constant = Task.of(np.full((100, 1), 0.1), np.arange(100) % 2, "constant", test=0.0)
-    assert train.standards(train.examples_of(constant, [(rows, rows)]), rows)[1][0] == 1
+    assert batches.standards(batches.examples_of(constant, [(rows, rows)]), rows)[1][0] == 1
 
 
 def test_other_refusals(tmp_path):

@@ -13,8 +13,8 @@ from hpjax.catalogue import SWITCHED, known, tables
 from hpjax.models import MLP, Spec
 from hpjax.models.base import Traced
 from hpjax.models.mlp.shape import MLPSpec
-from hpjax.optimizers import OPTIMIZERS
 from hpjax.space import LogUniform, Range, Uniform
+from hpjax.training.optimizers import OPTIMIZERS
 
 Array = jax.Array
 Kind: TypeAlias = (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hpjax import devices
 from hpjax.hypergrad.reverse import chunk_length
 from hpjax.models import Spec
-from hpjax.optimizers import OPTIMIZERS
+from hpjax.training.optimizers import OPTIMIZERS
 
 MODES = ("reverse", "mixed", "forward", "truncated", "implicit", "evolution")
 LEVELS = {"reverse": (0, 1, 2, 3), "mixed": (1, 2, 3), "truncated": (0, 1, 2, 3)}

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from hpjax import devices, tasks, train
+from hpjax import devices, tasks
 from hpjax.catalogue import family_of
 from hpjax.configurations import one
 from hpjax.hypergrad import coordinates as on
@@ -33,6 +33,7 @@ from hpjax.models import Spec
 from hpjax.models.base import Target
 from hpjax.plan import cache_size
 from hpjax.tasks import Split, Task
+from hpjax.training import batches
 
 WIDEST = 16  # networks in lockstep on a core
 
@@ -55,8 +56,8 @@ class Setup(NamedTuple):
 
     plan: Plan
     config: dict  # the scheduled leaves at their lengths
-    examples: train.Examples
-    data: train.Data  # NumPy; one group a seed
+    examples: batches.Examples
+    data: batches.Data  # NumPy; one group a seed
     draws: np.ndarray  # [G n]
     batch: int  # examples a minibatch
     full: int  # examples of the training part
@@ -107,7 +108,7 @@ def hypergradient(
 ) -> Hypergradient:
     """The loss after training a network, and its gradient with respect to hyperparameters, through all of training.
 
-    With w_T the weights after T steps of `hpjax.train` from the hyperparameters h: d objective(w_T(h), h) / d h, on the
+    With w_T the weights after T steps of training from the hyperparameters h: d objective(w_T(h), h) / d h, on the
     scale of each hyperparameter (d / d log learning_rate, d / d logit momentum, ...).
 
     Args:
@@ -283,7 +284,7 @@ def setup(
         raise ValueError("the configs must have the same names, each of one length") from None
     if split is None:
         split = tasks.splits(task, 1, keys[0])[0]
-    examples = train.examples_of(task, [split] * len(keys))
+    examples = batches.examples_of(task, [split] * len(keys))
     size = spec.batch_size or len(split.train)
     epochs = -(-(steps + (objective == "next")) // -(-len(split.train) // size))
     needed = 4 * len(keys) * epochs * -(-len(split.train) // size) * size
@@ -291,8 +292,8 @@ def setup(
         raise ValueError(
             f"the minibatches of {steps} steps take {needed / 2**20:.0f} MiB, more than half of what is free; take fewer steps"
         )
-    data = train.prepare(examples, 1, keys, epochs, spec)
-    draws = np.stack([train.drawn(seed, 0, 0, 0, spec) for seed in keys])
+    data = batches.prepare(examples, 1, keys, epochs, spec)
+    draws = np.stack([batches.drawn(seed, 0, 0, 0, spec) for seed in keys])
     return Setup(plan, config, examples, data, draws, size, len(split.train))
 
 
@@ -300,12 +301,12 @@ def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
     """The same training run with other minibatches and initial weights, as many groups as before."""
     spec, (rows, _) = ready.plan.spec, ready.examples.folds[0]
     epochs, places = ready.data.order.shape[1:]
-    order = [train.orders(key, 0, 0, rows, places, epochs, spec) for key in keys]
-    words = [np.random.SeedSequence([key, 0, 0, train.KEY]).generate_state(2) for key in keys]
+    order = [batches.orders(key, 0, 0, rows, places, epochs, spec) for key in keys]
+    words = [np.random.SeedSequence([key, 0, 0, batches.KEY]).generate_state(2) for key in keys]
     drawn: Any = {"order": np.stack(order), "key": np.stack(words).astype(np.uint32)}
     return ready._replace(
         data=ready.data._replace(**drawn),
-        draws=np.stack([train.drawn(key, 0, 0, 0, spec) for key in keys]),
+        draws=np.stack([batches.drawn(key, 0, 0, 0, spec) for key in keys]),
     )
 
 
@@ -324,7 +325,7 @@ def width_of(plan: Plan, batch: int, networks: int) -> int:
 
 # --- carrying it out --------------------------------------------------------------------------------------------------
 def carry_out(
-    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: train.Data, group: np.ndarray, draw: np.ndarray,
+    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: batches.Data, group: np.ndarray, draw: np.ndarray,
     fresh: int = 0, seed: int = 0, width: int | None = None,
 ) -> tuple[np.ndarray, Any, dict, dict]:  # fmt: skip
     """Hypergradients of P networks, spread over the devices.
@@ -397,7 +398,7 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
         return loss, state, gradient, info | run.report(state, run.hyper(coordinates))
 
     def device(data, fresh, seed, *args):
-        data = train.keyed(data, fresh)
+        data = batches.keyed(data, fresh)
         each = functools.partial(network, data, seed)
         count = args[-1].shape[0]
         if count == 1:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax import optimizers, train
 from hpjax.catalogue import tables
 from hpjax.hypergrad.coordinates import Kind, decode
 from hpjax.models import MLP, Batch, Spec
 from hpjax.models.base import Array, Config, cast
+from hpjax.training import batches, loop, optimizers, stepping
 
 OBJECTIVES = ("validation", "train", "curve", "next")
 
@@ -102,7 +102,7 @@ class Process(NamedTuple):
         return jax.lax.scan(body, state, clock)[0]
 
 
-def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Array) -> Process:
+def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: Array) -> Process:
     """A network's training on a task.
 
     Args:
@@ -116,7 +116,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Arr
         A Process whose state after T steps is that of plain training.
     """
     spec, scales, segments = plan.spec, dict(plan.scales), dict(plan.segments)
-    value_and_grad = train.gradient(spec, plan.gradients)
+    value_and_grad = stepping.gradient(spec, plan.gradients)
     fixed = cast(fixed, spec)
     places = data.order.shape[-1]
     size = spec.batch_size or places
@@ -135,7 +135,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Arr
         row = jnp.zeros_like(epoch) if spec.batch_size == 0 else epoch
         index = jax.lax.dynamic_slice(data.order, (group, row, number * size), (1, 1, size))[0, 0]
         weight = (number * size + jnp.arange(size, dtype=jnp.int32) < count).astype(dtype)
-        x, y = train.inputs(spec, data, group, index)
+        x, y = batches.inputs(spec, data, group, index)
         noise = jax.random.fold_in(jax.random.fold_in(key, epoch), number)
         importance = h.get("data_weights", fixed.get("data_weights"))
         return Batch(x, y, weight, noise, None if importance is None else importance[index])
@@ -144,7 +144,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Arr
         return fixed | {name: value for name, value in h.items() if name != "data_weights"}
 
     def begin(h: Hyper) -> State:
-        started = train.trainer(spec).init(draw, config(h.at(0)))
+        started = loop.trainer(spec).init(draw, config(h.at(0)))
         total = jnp.zeros((), dtype) if plan.objective == "curve" else None
         return State(started.params, started.stats, started.opt, total)
 
@@ -158,7 +158,7 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Arr
     def update(state, h, t, grads, aux):
         stats, data_loss = aux
         epoch = (t // per_epoch).astype(dtype) + (t % per_epoch).astype(dtype) / per_epoch
-        params, opt = train.update(spec, config(h), state.params, state.opt, grads, epoch)
+        params, opt = stepping.update(spec, config(h), state.params, state.opt, grads, epoch)
         total = None if state.total is None else state.total + data_loss
         new = State(params, stats, opt, total)
         if not plan.uneven:
@@ -181,9 +181,9 @@ def process(plan: Plan, fixed: Config, data: train.Data, group: Array, draw: Arr
             rows, weight = data.train[group], jnp.arange(places, dtype=jnp.int32) < count
         else:
             rows, weight = data.valid[group], data.valid_weight[group]
-        x, y = train.inputs(spec, data, group, rows)
+        x, y = batches.inputs(spec, data, group, rows)
         weight = weight.astype(dtype)
-        return train.scores(spec, state.params, state.stats, config(values), x, y, weight)
+        return stepping.scores(spec, state.params, state.stats, config(values), x, y, weight)
 
     def report(state: State, h: Hyper) -> dict:
         if not plan.report:

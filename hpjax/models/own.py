@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hpjax import devices
-from hpjax.losses import training_loss
 from hpjax.models.base import Array, Family, Functions, Place, Size, Spec, Static, Traced
 from hpjax.models.model import Model, accepts
+from hpjax.training.losses import training_loss
 
 REQUIRED = inspect.Parameter.empty
 GIVEN = ("inputs", "outputs")  # arguments of a build function that the task decides

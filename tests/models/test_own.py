@@ -9,10 +9,11 @@ import optax
 import pytest
 
 import hpjax
-from hpjax import catalogue, configurations, hypergrad, tasks, train
+from hpjax import catalogue, configurations, hypergrad, tasks
 from hpjax.models import Model, Number
 from hpjax.models.base import Target
 from hpjax.search import SEARCHES
+from hpjax.training import batches
 
 quiet = dict(say=lambda text: None)
 
@@ -58,12 +59,12 @@ def test_a_population_trains_as_a_loop_with_optax_does():
     result = hpjax.tune(values, "iris", model=build, repeats=2, epochs=4, **quiet)
     task = tasks.load("iris")
     with jax.enable_x64(True):
-        examples = train.examples_of(task, tasks.splits(task, 1, 0))
+        examples = batches.examples_of(task, tasks.splits(task, 1, 0))
         spec, _ = configurations.one(Target(4, 3, "cross_entropy", 4), family=catalogue.family_of(build, {"width": [5]}), **values)  # fmt: skip
-        data = train.keyed(train.prepare(examples, 2, (0,), 4, spec), jnp.uint32(0))
+        data = batches.keyed(batches.prepare(examples, 2, (0,), 4, spec), jnp.uint32(0))
         model, losses = build(5), []
         for repeat in range(2):
-            words = np.random.SeedSequence([0, repeat, 0, 0, train.INIT]).generate_state(2)
+            words = np.random.SeedSequence([0, repeat, 0, 0, batches.INIT]).generate_state(2)
             key = jax.random.wrap_key_data(words, impl="threefry2x32")
             params = jax.tree.map(lambda a: a.astype(float), model.init(key, jnp.zeros((1, 4))))
             rule = optax.sgd(0.03, momentum=0.9)
@@ -77,12 +78,12 @@ def test_a_population_trains_as_a_loop_with_optax_does():
             for epoch in range(4):
                 rows = data.order[repeat, epoch].reshape(-1, 16)
                 for number, row in enumerate(rows):
-                    x, y = train.inputs(spec, data, repeat, row)
+                    x, y = batches.inputs(spec, data, repeat, row)
                     name = jax.random.fold_in(jax.random.fold_in(data.key[repeat], epoch), number)
                     grads = jax.grad(loss)(params, x, y, jax.random.fold_in(name, 1))
                     moves, state = rule.update(grads, state, params)
                     params = optax.apply_updates(params, moves)
-            x, y = train.inputs(spec, data, repeat, data.valid[repeat])
+            x, y = batches.inputs(spec, data, repeat, data.valid[repeat])
             z = model.apply(params, x, key=None, train=False, tau=0.7)
             losses.append(float(optax.softmax_cross_entropy(z, y).mean()))
     np.testing.assert_allclose(result.best["loss"], np.mean(losses), rtol=1e-9)

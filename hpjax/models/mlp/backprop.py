@@ -20,12 +20,12 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
-from hpjax.losses import losses, noisy, penalty, predictions, targets
 from hpjax.models.base import Array, Batch, Config, per_layer
 from hpjax.models.mlp import network
 from hpjax.models.mlp.activations import activation
 from hpjax.models.mlp.network import Params, Stats
 from hpjax.models.mlp.shape import MLPSpec
+from hpjax.training.losses import losses, noisy, penalty, predictions, targets
 
 
 class Layer(NamedTuple):

@@ -8,10 +8,10 @@ from functools import partial
 import jax
 import numpy as np
 
-from hpjax.losses import training_loss
 from hpjax.models.base import Functions
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.shape import MLPSpec
+from hpjax.training.losses import training_loss
 
 
 @functools.lru_cache(maxsize=1024)

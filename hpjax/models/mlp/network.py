@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from hpjax.models.base import Array, Batch, Config, Place, per_layer
 from hpjax.models.mlp.activations import activate
 from hpjax.models.mlp.shape import MLPSpec
-from hpjax.optimizers import OPTIMIZERS
+from hpjax.training.optimizers import OPTIMIZERS
 
 Params = tuple[
     dict[str, Array], ...

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hpjax.learning_rate_schedules import schedule
 from hpjax.models.base import Array, Config, Place, Spec
+from hpjax.training.learning_rate_schedules import schedule
 
 
 class Moments(NamedTuple):

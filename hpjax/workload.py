@@ -19,7 +19,7 @@ from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
 from hpjax.tasks import Task
-from hpjax.train import Examples, examples_of
+from hpjax.training.batches import Examples, examples_of
 
 SAMPLES = 1024  # points of the space that the plan looks at
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
@@ -45,7 +45,7 @@ def data_hash(examples: Examples) -> str:
     return digest.hexdigest()[:16]
 
 
-class Training:
+class Workload:
     """What studies of one space and one task share: folds of every seed, programs, and how wide their blocks are.
 
     Args:

@@ -1,0 +1,193 @@
+"""One network through time: `init`, `step`, `advance`, `score`.
+
+Time nests: `advance` loops over scores, a score over epochs, an epoch over steps. There is no population axis here;
+`population.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
+a traced number, so a longer rung never compiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hpjax.models import Batch, Spec
+from hpjax.models.base import Array, Config
+from hpjax.training import optimizers
+from hpjax.training.batches import inputs
+from hpjax.training.stepping import gradient, scores, update
+
+
+class Scores(NamedTuple):
+    """What is known of a network; NaN is kept as NaN."""
+
+    train: Array  # [] mean data loss over the last epoch's minibatches
+    loss: Array  # [] validation loss
+    error: Array  # [] validation error: wrong classes, or 1 - R^2
+
+
+class Best(NamedTuple):
+    """What early stopping remembers."""
+
+    params: Any
+    stats: Any
+    scores: Scores
+    epoch: Array  # [] int32
+    waited: Array  # [] int32 scores without gain
+    stopped: Array  # [] bool
+
+
+class TrainState(NamedTuple):
+    """What the next step needs, and the last scores. No hyperparameters."""
+
+    params: Any
+    stats: Any
+    opt: Any
+    epoch: Array  # [] int32 epochs done
+    scores: Scores
+    best: Any  # Best, or () without patience
+
+
+class Trainer(NamedTuple):
+    """One network through time.
+
+    init:    (draw, config) -> TrainState; a draw as `drawn` makes it
+    step:    (state, config, batch, epoch) -> (TrainState, data loss); epoch [] with the fraction done, for schedules
+    advance: (state, config, data, group, until) -> (TrainState, curve [rows 4]); rows of (epoch, train, loss, error)
+    score:   (state, config, data, group) -> Scores with the last training loss
+    """
+
+    init: Callable[[Array, Config], TrainState]
+    step: Callable[..., tuple[TrainState, Array]]
+    advance: Callable[..., tuple[TrainState, Array]]
+    score: Callable[..., Scores]
+
+
+def trainer(
+    spec: Spec,
+    score_every: int = 1,
+    rows: int = 1,
+    gradients: str = "explicit",
+    uneven: bool = True,
+) -> Trainer:
+    """Makes the four functions that train one network of a shape.
+
+    Args:
+        spec: the shape.
+        score_every: epochs between scores; training always ends on a score.
+        rows: rows of a curve: the study's full fidelity over `score_every`, rounded up.
+        gradients: "explicit" (backprop by hand) or "autodiff" (`jax.grad`).
+        uneven: whether a step may have no weight at all (folds of different lengths); False saves a comparison.
+
+    Returns:
+        A Trainer.
+    """
+    value_and_grad = gradient(spec, gradients)
+    dtype = jnp.dtype(spec.dtype)
+    nothing = Scores(*(jnp.full((), jnp.nan, dtype) for _ in Scores._fields))
+
+    def init(draw, config):
+        params, stats = spec.functions.init(draw, config)
+        opt = optimizers.optimizer(spec, config, jnp.zeros((), dtype)).init(params)
+        epoch = jnp.zeros((), jnp.int32)
+        best = ()
+        if "patience" in spec.features:
+            worst = nothing._replace(loss=jnp.full((), jnp.inf, dtype))
+            best = Best(params, stats, worst, epoch, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
+        return TrainState(params, stats, opt, epoch, nothing, best)
+
+    def step(state, config, batch, epoch):
+        (_, (stats, data)), grads = value_and_grad(state.params, state.stats, config, batch)
+        params, opt = update(spec, config, state.params, state.opt, grads, epoch)
+        new = state._replace(params=params, stats=stats, opt=opt)
+        if not uneven:
+            return new, data
+        some = batch.weight.sum() > 0
+        return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state), data
+
+    def evaluate(state, config, x, y, weight):
+        loss, wrong = scores(spec, state.params, state.stats, config, x, y, weight)
+        return state.scores._replace(loss=loss, error=wrong)
+
+    def score(state, config, data, group):
+        x, y = inputs(spec, data, group, data.valid[group])
+        return evaluate(state, config, x, y, data.valid_weight[group].astype(dtype))
+
+    def remember(state, config, on_grid):
+        best, now = state.best, state.scores
+        gained = on_grid & (now.loss < best.scores.loss)
+        keep = lambda a, b: jnp.where(gained, a, b)
+        params, stats = jax.tree.map(keep, (state.params, state.stats), (best.params, best.stats))
+        waited = jnp.where(gained, 0, best.waited + on_grid.astype(jnp.int32))
+        stopped = (config["patience"] > 0) & (waited >= config["patience"].astype(jnp.int32))
+        kept = jax.tree.map(keep, now, best.scores)
+        return state._replace(
+            best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped)
+        )
+
+    def advance(state, config, data, group, until):
+        if "epochs" in spec.features:
+            until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
+        x_valid, y_valid = inputs(spec, data, group, data.valid[group])
+        valid_weight = data.valid_weight[group].astype(dtype)
+        count, key = data.count[group], data.key[group]
+        places = data.order.shape[-1]
+        size = spec.batch_size or places
+        steps = places // size
+        if spec.batch_size == 0:
+            whole = inputs(spec, data, group, data.order[group, 0])
+        weights = (jnp.arange(places, dtype=jnp.int32) < count).astype(dtype).reshape(steps, size)
+
+        def epoch(state, _=None):
+            here = jax.random.fold_in(key, state.epoch)
+
+            def body(carry, xs):
+                state, total = carry
+                number, index, weight = xs
+                x, y = whole if spec.batch_size == 0 else inputs(spec, data, group, index)
+                batch = Batch(x, y, weight, jax.random.fold_in(here, number))
+                done = state.epoch.astype(dtype) + number.astype(dtype) / steps
+                state, data_loss = step(state, config, batch, done)
+                return (
+                    state,
+                    total + jnp.where(weight.sum() > 0, data_loss * weight.sum(), 0),
+                ), None
+
+            zero = jnp.zeros((), dtype)
+            if steps == 1:
+                index = None if spec.batch_size == 0 else data.order[group, state.epoch]
+                (state, total), _ = body(
+                    (state, zero), (jnp.zeros((), jnp.int32), index, weights[0])
+                )
+            else:
+                order = data.order[group, state.epoch].reshape(steps, size)
+                (state, total), _ = jax.lax.scan(
+                    body, (state, zero), (jnp.arange(steps, dtype=jnp.int32), order, weights)
+                )
+            train = total / jnp.maximum(count, 1).astype(dtype)
+            return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
+
+        def unfinished(state):
+            go = state.epoch < until
+            return go & ~state.best.stopped if state.best else go
+
+        def period(carry):
+            state, curve = carry
+            row = state.epoch // score_every
+            goal = jnp.minimum(until, (row + 1) * score_every)
+            if score_every == 1:
+                state = epoch(state)
+            else:
+                state = jax.lax.while_loop(lambda s: s.epoch < goal, epoch, state)
+            state = state._replace(scores=evaluate(state, config, x_valid, y_valid, valid_weight))
+            if state.best:
+                state = remember(state, config, state.epoch % score_every == 0)
+            line = jnp.stack([state.epoch.astype(dtype), *state.scores])
+            return state, curve.at[row].set(line)
+
+        curve = jnp.full((rows, 4), jnp.nan, dtype)
+        return jax.lax.while_loop(lambda carry: unfinished(carry[0]), period, (state, curve))
+
+    return Trainer(init, step, advance, score)
