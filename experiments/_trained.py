@@ -12,7 +12,7 @@ import numpy as np
 class Trained(NamedTuple):
     """The networks of one configuration, one per repeat."""
 
-    spec: Any  # their shape, padded ones as they were trained
+    spec: Any  # their shape
     config: dict  # its numbers
     params: Any  # leaves [R ...]; with patience those of the best epoch
     stats: Any
@@ -34,31 +34,16 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
         seed: names all randomness.
         score_every: epochs between scores.
     """
-    from hpjax import configurations
-    from hpjax.devices import warn
-    from hpjax.resolve import as_space
-    from hpjax.schedulers import Order
-    from hpjax.workload import Workload
 
-    whole, count = as_space(space), len(points)
-    columns = {name: [point[name] for point in points] for name in points[0]}
-    unit = whole.encode(columns) if columns else np.zeros((count, 0))
-    training = Workload(
-        whole, task, unit, fidelity=epochs, seeds=(seed,), folds=1, repeats=repeats, score_every=score_every, gradients="explicit",
-        trials=count, epochs=epochs, say=warn,
-    )  # fmt: skip
-    made = training.population()
-    found = made.carry_out(Order(np.arange(count), unit, np.full(count, -1), np.full(count, epochs), np.zeros(count, int)))  # fmt: skip
-    groups = configurations.split(training.space.decode(unit), training.target)
-    result: list = [None] * count
-    for group in groups:
-        for place, row in enumerate(group.rows.tolist()):
-            state = made.networks(row)
-            spec = made.programs[made.home[row]].spec
-            config = spec.member(group.spec, group.config)
-            own = {name: np.asarray(leaf[place]) for name, leaf in config.items()}
-            state = state.best or state
-            result[row] = Trained(spec, own, state.params, state.stats, found.curves[row], found.kept[row])  # fmt: skip
+    import hpjax
+
+    constants = {n: v for n, v in space.items() if not isinstance(v, hpjax.space.Range)}
+    configs = [constants | point for point in points]
+    found = hpjax.train(configs, task, epochs, seeds=[seed], repeats=repeats, score_every=score_every, say=lambda text: None)  # fmt: skip
+    result = []
+    for row in range(len(configs)):
+        (spec, config), state = found.shape(row), found.states(row)
+        result.append(Trained(spec, config, state.params, state.stats, found.results.curves[row], found.results.kept[row]))  # fmt: skip
     return result
 
 
@@ -84,7 +69,7 @@ def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np
 
 
 def outputs(one: Trained, x: np.ndarray) -> np.ndarray:
-    """Outputs before their activation [R N C] for inputs as the networks see them [N F]."""
+    """Outputs [R N C] for inputs as the networks see them [N F]."""
     import jax
 
     from hpjax.models.base import cast

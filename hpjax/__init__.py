@@ -30,6 +30,7 @@ from hpjax.result import Result
 from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError
+from hpjax.train import Trained, train
 
 __version__ = metadata.version("hpjax")
 
@@ -50,6 +51,7 @@ __all__ = [
     "Space",
     "Task",
     "TaskError",
+    "Trained",
     "Uniform",
     "__version__",
     "compare",
@@ -68,5 +70,6 @@ __all__ = [
     "replay",
     "resume",
     "resume_comparison",
+    "train",
     "tune",
 ]

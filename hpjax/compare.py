@@ -22,6 +22,7 @@ from hpjax.resolve import (
     METHOD_NAMES,
     as_family,
     as_scheduler,
+    as_seeds,
     as_space,
     as_task,
     check,
@@ -129,7 +130,7 @@ def compare(
     space, found = as_space(space, family), as_task(task, data, target, kind)
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
-    numbers, named = _seeds(seeds), _named(methods)
+    numbers, named = as_seeds(seeds), _named(methods)
     limits = dict(stop) if stop is not None else {"epochs": BUDGET * fidelity}
     common = {
         "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
@@ -330,25 +331,6 @@ def _begin(folder: Path, settings: dict, resume: bool) -> None:
         )
     records.refuse_occupied(folder)
     records.write_json(path, settings)
-
-
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    """The seeds of a comparison: so many, or these.
-
-    Raises:
-        ValueError: none, one twice, or what is no seed.
-    """
-    if isinstance(seeds, (int, np.integer)):
-        check(seeds=seeds)
-        return list(range(int(seeds)))
-    if not isinstance(seeds, Iterable) or isinstance(seeds, (str, bytes, Mapping, type)):
-        raise ValueError(f"seeds must be a number of studies or a list of seeds, got {seeds!r:.80}")
-    numbers = list(seeds)
-    for seed in numbers:
-        check(seed=seed)
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(f"seeds must be at least one, each once, got {seeds!r:.80}")
-    return [int(seed) for seed in numbers]
 
 
 def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:

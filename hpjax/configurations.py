@@ -80,6 +80,12 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
+def _layered(column: Sequence | np.ndarray) -> bool:
+    """Whether some value of a column is one number per layer."""
+    plain_numbers = isinstance(column, np.ndarray) and column.dtype != object
+    return not plain_numbers and any(isinstance(value, (tuple, list)) for value in column)
+
+
 def _hashable(column: Sequence | np.ndarray) -> list:
     values = column.tolist() if isinstance(column, np.ndarray) else column
     values = [tuple(v) if isinstance(v, list) else v for v in values]
@@ -123,6 +129,10 @@ def _config(
             else np.full(len(rows), default)
         )
         wanted = spec.layers.get(entry.per or "weights", 0)
+        if leaf.ndim == 1 and wanted and _layered(traced.get(name, ())):
+            leaf = np.repeat(
+                leaf[:, None], wanted, 1
+            )  # so that all networks of a program are alike
         if parts:
             wide: Any = leaf if leaf.ndim == 2 else np.repeat(leaf[:, None], wanted, 1)
             for part, column in parts.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,10 +91,13 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
                 f"{name} changes the shape of a network, so that it takes choices or whole numbers, not {entry}"
             )
         for value in values:
+            if value is None and isinstance(entry, Choice):
+                continue  # the default
             catalogue.check(name, value, family)
             if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
                 raise ValueError(f"{name} is {value!r:.80}, which is no number; leave it out for the default")  # fmt: skip
-        if not structural(name) and len({isinstance(value, tuple) for value in values}) > 1:
+        layered = {isinstance(value, tuple) for value in values if value is not None}
+        if not structural(name) and len(layered) > 1:
             raise ValueError(
                 f"{name} mixes numbers and one per layer; write every choice per layer"
             )
@@ -139,6 +142,25 @@ def as_task(
             f"task must be a name, a file, a Task or (x, y), got {type(task).__name__}"
         )
     return tasks.load(task, data, target, kind)
+
+
+def as_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Seeds: so many, or these.
+
+    Raises:
+        ValueError: none, one twice, or what is no seed.
+    """
+    if isinstance(seeds, (int, np.integer)):
+        check(seeds=seeds)
+        return list(range(int(seeds)))
+    if not isinstance(seeds, Iterable) or isinstance(seeds, (str, bytes, Mapping, type)):
+        raise ValueError(f"seeds must be a number of studies or a list of seeds, got {seeds!r:.80}")
+    numbers = list(seeds)
+    for seed in numbers:
+        check(seed=seed)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds must be at least one, each once, got {seeds!r:.80}")
+    return [int(seed) for seed in numbers]
 
 
 def fidelity_of(space: Space) -> int:

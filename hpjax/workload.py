@@ -18,7 +18,7 @@ from hpjax.population import Population
 from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
-from hpjax.tasks import Task
+from hpjax.tasks import Split, Task
 from hpjax.training.batches import Examples, examples_of
 
 SAMPLES = 1024  # points of the space that the plan looks at
@@ -78,7 +78,9 @@ class Workload:
             None
         )  # told of compiling and blocks
         self.score_every, self.gradients = score_every, gradients
-        splits = [split for seed in seeds for split in tasks.splits(task, folds, seed)]
+        rows = task.development  # without folds all of it is trained on, and nothing is validated
+        draw = lambda seed: tasks.splits(task, folds, seed) if folds else [Split(rows, rows[:1])]
+        splits = [split for seed in seeds for split in draw(seed)]
         self.target = Target(task.inputs, task.outputs, task.loss, fidelity)
         self.examples = examples_of(task, splits)
         smallest = min(len(fold.train) for fold in splits)
@@ -116,7 +118,7 @@ class Workload:
         self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,
-            groups=folds * repeats,
+            groups=max(1, folds) * repeats,
             epochs=epochs,
             train=max(len(fold.train) for fold in splits),
             valid=max(len(fold.valid) for fold in splits),

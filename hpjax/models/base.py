@@ -222,6 +222,11 @@ class Spec:
         del every
         return list(specs)
 
+    def cut(self, spec: Any, params: Any, stats: Any) -> tuple[Any, Any]:
+        """Weights and statistics, leaves of [... shape], of a network of a shape without this program's padding."""
+        del spec
+        return params, stats
+
     def member(self, spec: Spec, config: Config) -> Config:
         """Config leaves [m] of networks of a shape as this program wants them."""
         del spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -135,6 +136,20 @@ class MLPSpec(Spec):
         return (
             dataclasses.replace(self, hidden=hidden, masked=True) if hidden != self.hidden else self
         )
+
+    def cut(self, spec: Any, params: Any, stats: Any) -> tuple[Any, Any]:
+        def whole(name: str, leaf: Any, rows: int, columns: int) -> Any:
+            if name == "slope":
+                return leaf
+            return leaf[..., :rows, :columns] if name == "w" else leaf[..., :columns]
+
+        sizes, slopes = spec.sizes, "prelu" in spec.activations
+        layers = [
+            {n: whole(n, a, *pair) for n, a in p.items() if n != "slope" or slopes}
+            for p, pair in zip(params, itertools.pairwise(sizes))
+        ]
+        means = [{n: a[..., :width] for n, a in s.items()} for s, width in zip(stats, spec.hidden)]
+        return tuple(layers), tuple(means)
 
     def member(self, spec: Spec, config: Config) -> Config:
         assert isinstance(spec, MLPSpec)
