@@ -153,6 +153,7 @@ def test_confirm_chooses_again_and_flags_ties(found):
     assert table["loss"].iloc[0] == pytest.approx(np.mean(alone), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_confirm_follows_a_schedule(tmp_path):
     found = hpjax.tune(SPACE, "iris", scheduler=hpjax.pbt(6, 9, 3), trials=6)
     confirmed = hpjax.confirm(found, top=2, repeats=2)

@@ -165,7 +165,7 @@ def test_any_block_width_and_any_devices(blobs, chunk, chunks, devices):
 @pytest.mark.parametrize(
     ("optimizer", "tolerance"),
     [
-        ("sgd", 1e-4),
+        pytest.param("sgd", 1e-4, marks=pytest.mark.slow),
         pytest.param("adam", 1e-3, marks=pytest.mark.slow),
         pytest.param("rmsprop", 1e-3, marks=pytest.mark.slow),
     ],

@@ -30,7 +30,7 @@ COMMON = {"figure", "pareto", "parallel", "slices", "importance", "dependence"}
 @pytest.mark.parametrize(
     ("search", "drawn"),
     [
-        ("bayes", {"process"}),
+        pytest.param("bayes", {"process"}, marks=pytest.mark.slow),
         pytest.param("hyperband", {"rungs"}, marks=pytest.mark.slow),
         pytest.param("pbt", {"lineage"}, marks=pytest.mark.slow),
     ],
