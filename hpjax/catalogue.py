@@ -107,6 +107,9 @@ def _same(model: Model) -> Model:
     return model
 
 
+_same.__qualname__ = "Model"  # how it is called in messages and in run.json
+
+
 def base(name: str, family: Family = MLP) -> str:
     """The catalogue's name of a possibly numbered one: `width_2` -> `width`."""
     match = family.numbered.match(name) if family.numbered is not None else None

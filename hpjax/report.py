@@ -234,12 +234,15 @@ def _pareto(result: Result, folder: Path) -> list[Path]:
     ok = (trials["status"] == "OK") & np.isfinite(trials["objective"])
     if ok.sum() < 2:
         return []
-    figure, axes = plots.figure(1, 2, width=plots.WIDE)
+    labels = {"parameters": "parameters", "seconds": "seconds of the devices"}
+    costs = {label: trials.loc[ok, column].to_numpy(float) for column, label in labels.items()}
+    known = {label: cost for label, cost in costs.items() if np.isfinite(cost).all()}
+    if not known:
+        return []
+    figure, axes = plots.figure(1, len(known), width=plots.WIDE if len(known) == 2 else plots.COLUMN)  # fmt: skip
     told = result.table["objective"][ok.to_numpy()]
-    for ax, column, label in zip(axes, ("parameters", "seconds"), ("parameters", "seconds of the devices")):  # fmt: skip
-        cost = trials.loc[ok, column].to_numpy(float)
-        if np.isfinite(cost).all():
-            plots.pareto(ax, cost, told, analysis.pareto(cost, told), label, f"validation {result.settings['minimize']}")  # fmt: skip
+    for ax, (label, cost) in zip(np.atleast_1d(axes), known.items()):
+        plots.pareto(ax, cost, told, analysis.pareto(cost, told), label, f"validation {result.settings['minimize']}")  # fmt: skip
     return plots.save(figure, folder / "pareto")[:1]
 
 

@@ -37,7 +37,7 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
         ValueError: a name that is taken, or a function that does not build a Model.
     """
     devices.devices()  # before the user's function starts JAX with fewer
-    name = getattr(build, "__qualname__", type(build).__name__)
+    name = called(build)
     static = {}
     for parameter in inspect.signature(build).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -85,6 +85,12 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
     return Family(name, static, numbers, (), None, spec, read, _checked, lambda values: None)
 
 
+def called(build: Callable[..., Any]) -> str:
+    """The name of a build function; of a partial one, that of the whole."""
+    whole = build.func if isinstance(build, functools.partial) else build
+    return getattr(whole, "__qualname__", type(whole).__name__)
+
+
 def traced(model: Model, name: str) -> dict[str, Traced]:
     """A network's own hyperparameters, as the catalogue has them."""
     return {
@@ -123,9 +129,7 @@ def built(
     if isinstance(made, tuple) and len(made) == 2:
         made = Model(*made)
     if not isinstance(made, Model):
-        raise ValueError(
-            f"{getattr(build, '__qualname__', build)} must return a hpjax.Model, got {made!r:.80}"
-        )
+        raise ValueError(f"{called(build)} must return a hpjax.Model, got {made!r:.80}")
     return made
 
 
@@ -145,7 +149,7 @@ class Own(Spec):
     @property
     def label(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.structure)
-        return f"{getattr(self.build, '__qualname__', 'model')}({values})"
+        return f"{called(self.build)}({values})"
 
     @property
     def numbers(self) -> Mapping[str, Traced]:
