@@ -127,6 +127,7 @@ def test_errors_of_mse_with_an_output_activation_are_the_predictions():
     )  # with the boundary before the activation it would be far higher
 
 
+@pytest.mark.slow
 def test_patience_off_the_grid_of_scores_and_over_folds():
     space = SPACE | {"patience": 2.0, "learning_rate": 0.05, "epochs": 30}
     found = hpjax.tune(space, "iris", search=[{}], scheduler=full(7), score_every=10)

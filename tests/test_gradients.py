@@ -106,7 +106,7 @@ def test_explicit_equals_central_differences(values):
 @pytest.mark.parametrize(
     ("values", "select"),
     [
-        ({"activation": "tanh"}, ()),
+        pytest.param({"activation": "tanh"}, (), marks=pytest.mark.slow),
         ({"activation": "softmax"}, ()),
         ({"activation": "sigmoid", "normalization": "layer"}, ()),
         ({"activation": "sigmoid", "normalization": "batch", "dropout": 0.3}, ()),

@@ -377,7 +377,9 @@ def test_one_step_truncation_is_hypergradient_descent(blobs):
     np.testing.assert_allclose(found.gradient["learning_rate"], -along, rtol=1e-9)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adam", marks=slow)])
+@pytest.mark.parametrize(
+    "optimizer", [pytest.param("sgd", marks=slow), pytest.param("adam", marks=slow)]
+)
 def test_live_rate_follows_its_hypergradient(blobs, optimizer):
     """The schedule hypergradient adds hypergradient_rate times -d loss / d rate, step by step."""
     live = {"schedule": "hypergradient", "hypergradient_rate": 1e-2}

@@ -121,6 +121,7 @@ def test_refusals(blobs):
         hypergrad.learn(blobs, start(blobs)[0], starts, steps=STEPS)
 
 
+@pytest.mark.slow
 def test_the_unit_interval_of_a_range_is_a_scale(blobs, tmp_path):
     """Its gradient is that on the logarithm, stretched; steps stop at its ends; a file keeps it."""
     spec, config = start(blobs, activation="relu", momentum=0.9)
@@ -161,6 +162,7 @@ def test_a_rescued_start_goes_e_times_lower_on_every_scale():
         assert ends[2] == pytest.approx(max(0.011 / np.e, low))
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_drawn(blobs, tmp_path):
     """Schedules over steps with a line for every layer, single values over meta-iterations, example weights sorted."""
     spec, config = start(blobs)

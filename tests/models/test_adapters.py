@@ -133,9 +133,7 @@ def test_what_is_predicted_is_what_the_library_computes(x):
     )
 
 
-@pytest.mark.parametrize(
-    "build", [in_linen, *(pytest.param(build, marks=pytest.mark.slow) for build in BUILDS[1:])]
-)
+@pytest.mark.parametrize("build", [pytest.param(build, marks=pytest.mark.slow) for build in BUILDS])
 def test_they_are_searched_resumed_and_used(build, tmp_path):
     space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
     scheduler = hpjax.halving(((2, 4), (4, 2)))

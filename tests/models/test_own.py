@@ -165,6 +165,7 @@ def test_hypergradients_of_own_numbers_are_those_of_finite_differences(mode):
         np.testing.assert_allclose(found.gradient[name], naive, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_own_numbers_are_learned():
     task = tasks.load("iris")
     spec, config = hypergrad.configure(task, model=build, width=5, optimizer="sgd", batch_size=0)
@@ -172,6 +173,7 @@ def test_own_numbers_are_learned():
     assert set(learned.values()) == {"tau", "learning_rate"}
 
 
+@pytest.mark.slow
 def test_search_gradient_moves_their_numbers():
     space = {n: v for n, v in SPACE.items() if n in ("learning_rate", "tau")} | {"width": 4, "optimizer": "sgd"}  # fmt: skip
     found = hpjax.tune(space, "iris", model=build, search="gradient", trials=6, epochs=3, **quiet)
