@@ -101,7 +101,8 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
             raise ValueError(
                 f"{name} mixes numbers and one per layer; write every choice per layer"
             )
-    family.refuse({name: _values(entry) for name, entry in entries.items()})
+    given = lambda entry: [value for value in _values(entry) if value is not None]
+    family.refuse({name: given(entry) for name, entry in entries.items()})
     return space
 
 

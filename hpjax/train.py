@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from hpjax import configurations, devices
+from hpjax import catalogue, configurations, devices
 from hpjax.models import Family
 from hpjax.network import Network
 from hpjax.population import Population, Results
 from hpjax.resolve import as_family, as_seeds, as_space, as_task, check
 from hpjax.schedulers import Order
-from hpjax.space import Choice
+from hpjax.space import Choice, Range
 from hpjax.tasks import Task
 from hpjax.training import batches
 from hpjax.watching import watching
@@ -65,7 +65,7 @@ def train(
     Example:
         >>> found = train([{"hidden": (4,)}, {"hidden": (8,), "l2": 0.01}], "iris", epochs=3, seeds=2, say=lambda text: None)
         >>> found.table.shape, found.network(1).spec.hidden
-        ((4, 6), (8,))
+        ((4, 7), (8,))
     """
     check(
         epochs=epochs, repeats=repeats, score_every=score_every, gradients=gradients, kind=kind, say=say
@@ -77,6 +77,8 @@ def train(
     if not listed or not all(isinstance(config, Mapping) for config in listed):
         raise ValueError(f"configs must be configurations (dicts), got {configs!r:.80}")
     entries = _entries(listed)
+    if folds == 0 and "patience" in entries:
+        raise ValueError("patience needs validation; give folds, or drop patience")
     family = as_family(model, entries)
     space, found = as_space(entries, family), as_task(task, data, target, kind)
     numbers = as_seeds(seeds)
@@ -84,7 +86,7 @@ def train(
         say(f"hpjax: {line}")
     unit = np.zeros((len(listed), len(space.names)))
     for at, name in enumerate(space.names):
-        unit[:, at] = space.ranges[name].encode([config.get(name) for config in listed])
+        unit[:, at] = space.ranges[name].encode([_plain(config.get(name)) for config in listed])
     workload = Workload(
         space, found, unit, fidelity=epochs, seeds=numbers, folds=folds, repeats=repeats, score_every=score_every, gradients=gradients,
         trials=len(listed) * len(numbers), epochs=epochs, say=say, family=family,
@@ -96,6 +98,9 @@ def train(
     )  # fmt: skip
     with watching(progress, workload):
         results = population.carry_out(order)
+    if folds == 0:  # what was scored is a row of the training part
+        for column in (results.loss, results.error, results.curves[..., 2:]):
+            column[...] = np.nan
     return Trained(listed, numbers, workload, population, results, unit)
 
 
@@ -103,10 +108,19 @@ def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
     """A space that holds these configurations: what differs is a choice; None holds a default."""
     entries: dict[str, Any] = {}
     for name in sorted({name for config in configs for name in config}):
-        values = [config.get(name) for config in configs]
+        values = [_plain(config.get(name)) for config in configs]
+        if any(isinstance(value, Range) for value in values):
+            raise ValueError(f"{name} is a range, but configurations hold values; to search it use hpjax.tune")  # fmt: skip
         different = list({repr(value): value for value in values}.values())
         entries[name] = different[0] if len(different) == 1 else Choice(tuple(different))
-    return entries
+    return entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}
+
+
+def _plain(value: Any) -> Any:
+    """A value with lists as tuples and NumPy's numbers as Python's."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class Trained:
@@ -116,7 +130,7 @@ class Trained:
         configs: as they were given.
         seeds: which.
         table: a pandas table, a row per configuration and seed: validation loss and error, training loss, epochs (the mean over
-            folds and repeats), parameters, diverged.
+            folds and repeats), parameters, diverged, failed (it did not fit in memory).
         curves: a pandas table of learning curves: config, seed, fold, repeat, epoch, train, loss, error.
     """
 
@@ -168,7 +182,12 @@ class Trained:
         program = self.population.programs[home].spec
         state = self.population.networks(trial)
         if state.best and numbers["patience"] > 0:
-            state = state._replace(params=state.best.params, stats=state.best.stats)
+            best = np.isfinite(state.best.scores.loss)
+            pick = lambda a, b: np.where(best.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+            state = state._replace(
+                params=jax.tree.map(pick, state.best.params, state.params),
+                stats=jax.tree.map(pick, state.best.stats, state.stats),
+            )
         params, stats = program.cut(spec, state.params, state.stats)
         return state._replace(params=params, stats=stats)
 
@@ -207,7 +226,8 @@ class Trained:
             "train": self.results.train.mean(1),
             "epochs": self.results.kept.mean(1),
             "parameters": np.tile(weights, len(self.seeds)),
-            "diverged": ~np.isfinite(self.results.loss).all(1),
+            "diverged": ~np.isfinite(self.results.train).all(1) & ~self.results.failed,
+            "failed": self.results.failed,
         }
         return pandas.DataFrame(columns, index=index).swaplevel().sort_index()
 

@@ -68,6 +68,14 @@ def test_what_was_left_out_holds_its_default_and_patience_keeps_the_best():
     np.testing.assert_allclose(found.table.loc[(0, 0), "loss"], best["loss"], rtol=1e-6)
 
 
+def test_defaults_alone_and_no_validation():
+    found = hpjax.train([{}, {"hidden": [8]}, {"hidden": (np.int64(8),)}], "iris", 2, seeds=2, folds=0, **quiet)  # fmt: skip
+    assert found.table["train"].notna().all()
+    assert found.table["loss"].isna().all()
+    assert not found.table["diverged"].any()
+    assert hpjax.train({}, "iris", 2, seeds=3, **quiet).table["loss"].notna().all()
+
+
 def test_own_networks_and_their_numbers():
     def build(width, outputs):
         def init(key, x):
@@ -89,6 +97,8 @@ def test_own_networks_and_their_numbers():
         (dict(configs={"hiden": 3}), "did you mean 'hidden'"),
         (dict(configs={}, epochs=0), "epochs must be a whole number of at least 1, got 0"),
         (dict(configs={}, seeds=[1, 1]), "each once"),
+        (dict(configs={"learning_rate": hpjax.Uniform(0.1, 0.2)}), "configurations hold values"),
+        (dict(configs={"patience": 3}, folds=0), "patience needs validation"),
         (dict(configs={}, folds=-1), "folds must be a whole number of at least 1, got -1"),
     ],
 )

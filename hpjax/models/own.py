@@ -16,7 +16,7 @@ import numpy as np
 
 from hpjax import devices
 from hpjax.models.base import Array, Family, Functions, Place, Size, Spec, Static, Traced
-from hpjax.models.model import Model, accepts
+from hpjax.models.model import Model
 from hpjax.training.losses import training_loss
 
 REQUIRED = inspect.Parameter.empty
@@ -220,11 +220,13 @@ def size(spec: Own) -> Size:
 def functions(spec: Own) -> Functions:
     """The pure functions of networks of a shape, as everything that trains wants them."""
     model, dtype = spec.model, jnp.dtype(spec.dtype)
-    asks = {name: accepts(model.apply, name) for name in APPLIED}
+    asks = {name: name in inspect.signature(model.apply).parameters for name in APPLIED}
 
     def typed(tree: Any) -> Any:
         real = lambda leaf: jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-        return jax.tree.map(lambda a: jnp.asarray(a, dtype) if real(a) else jnp.asarray(a), tree)
+        return jax.tree.map(
+            lambda a: jnp.asarray(a, dtype if real(a) else jnp.result_type(a)), tree
+        )
 
     def init(draw: Array, config: Any) -> tuple[Any, Any]:
         del config
