@@ -54,7 +54,7 @@ class Range:
                 f"when({name!r:.80}) needs at least one value, e.g. .when({name!r:.80}, 2, 3)"
             )
         made: Any = self
-        return dataclasses.replace(made, condition=When(name, _frozen(values)))
+        return dataclasses.replace(made, condition=When(name, frozen(values)))
 
     def _between(self, positive: bool) -> None:
         kind, low, high = type(self).__name__, self.low, self.high
@@ -192,7 +192,7 @@ class Choice(_Levels, Range):
     def validate(self):
         if isinstance(self.values, (str, Mapping, set, frozenset)) or not isinstance(self.values, Iterable):  # fmt: skip
             raise ValueError(f"Choice needs a list of values, got {self.values!r:.100}")
-        object.__setattr__(self, "values", _frozen(tuple(self.values)))
+        object.__setattr__(self, "values", frozen(tuple(self.values)))
         for value in _flat(self.values):
             if not isinstance(value, (str, bool, int, float, type(None))):
                 raise ValueError(f"Choice needs numbers and text, got {value!r:.80}")
@@ -213,7 +213,7 @@ class Choice(_Levels, Range):
 
     def encode(self, value):
         known = {repr(v): i for i, v in enumerate(self.values)}
-        return center([known[repr(_frozen(v))] for v in value], self.scale)
+        return center([known[repr(frozen(v))] for v in value], self.scale)
 
 
 KINDS = {"uniform": Uniform, "log_uniform": LogUniform, "int_uniform": IntUniform, "log_int_uniform": LogIntUniform, "choice": Choice}  # fmt: skip
@@ -237,7 +237,7 @@ class Space:
 
     def __init__(self, entries: Mapping[str, Any], structural=lambda name: False):
         self.ranges = {n: entries[n] for n in sorted(entries) if isinstance(entries[n], Range)}
-        self.constants = {n: _frozen(entries[n]) for n in sorted(entries) if n not in self.ranges}
+        self.constants = {n: frozen(entries[n]) for n in sorted(entries) if n not in self.ranges}
         for name, value in self.constants.items():
             for leaf in _flat(value):
                 if not isinstance(leaf, (str, bool, int, float, type(None))):
@@ -385,7 +385,7 @@ class Space:
         unit = np.full((count, len(self.dims)), 0.5)
         for name, values in columns.items():
             if name in self.constants:
-                wrong = [v for v in values if _frozen(v) != self.constants[name]]
+                wrong = [v for v in values if frozen(v) != self.constants[name]]
                 if wrong:
                     raise ValueError(
                         f"{name}={wrong[0]!r:.80}, but the space fixes it at {self.constants[name]!r:.80}"
@@ -406,7 +406,7 @@ class Space:
             given = [values[row] for row in here]
             for value in given:
                 inside = (
-                    repr(_frozen(value)) in map(repr, entry.values)
+                    repr(frozen(value)) in map(repr, entry.values)
                     if isinstance(entry, Choice)
                     else entry.low <= value <= entry.high
                 )
@@ -533,12 +533,12 @@ def unspelled(value: Any) -> Any:
     return float(value) if value in ("inf", "-inf") else value
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """Lists as tuples and NumPy scalars as Python's, all the way down."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(_frozen(v) for v in value)
+        return tuple(frozen(v) for v in value)
     return value
 
 

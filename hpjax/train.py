@@ -11,12 +11,11 @@ import jax
 import numpy as np
 
 from hpjax import catalogue, configurations, devices
-from hpjax.models import Family
 from hpjax.network import Network
 from hpjax.population import Population, Results
 from hpjax.resolve import as_family, as_seeds, as_space, as_task, check
 from hpjax.schedulers import Order
-from hpjax.space import Choice, Range
+from hpjax.space import Choice, Range, frozen
 from hpjax.tasks import Task
 from hpjax.training import batches
 from hpjax.watching import watching
@@ -86,7 +85,7 @@ def train(
         say(f"hpjax: {line}")
     unit = np.zeros((len(listed), len(space.names)))
     for at, name in enumerate(space.names):
-        unit[:, at] = space.ranges[name].encode([_plain(config.get(name)) for config in listed])
+        unit[:, at] = space.ranges[name].encode([frozen(config.get(name)) for config in listed])
     workload = Workload(
         space, found, unit, fidelity=epochs, seeds=numbers, folds=folds, repeats=repeats, score_every=score_every, gradients=gradients,
         trials=len(listed) * len(numbers), epochs=epochs, say=say, family=family,
@@ -108,19 +107,12 @@ def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
     """A space that holds these configurations: what differs is a choice; None holds a default."""
     entries: dict[str, Any] = {}
     for name in sorted({name for config in configs for name in config}):
-        values = [_plain(config.get(name)) for config in configs]
+        values = [frozen(config.get(name)) for config in configs]
         if any(isinstance(value, Range) for value in values):
             raise ValueError(f"{name} is a range, but configurations hold values; to search it use hpjax.tune")  # fmt: skip
         different = list({repr(value): value for value in values}.values())
         entries[name] = different[0] if len(different) == 1 else Choice(tuple(different))
     return entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}
-
-
-def _plain(value: Any) -> Any:
-    """A value with lists as tuples and NumPy's numbers as Python's."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_plain, value))
-    return value.item() if isinstance(value, np.generic) else value
 
 
 class Trained:
@@ -150,11 +142,6 @@ class Trained:
 
     def __repr__(self) -> str:
         return f"<Trained: {len(self.configs)} configurations, {len(self.seeds)} seeds, {self.results.loss.size} networks>"
-
-    @property
-    def family(self) -> Family:
-        """Of the networks."""
-        return self.workload.family
 
     def shape(self, config: int = 0) -> tuple[Any, dict]:
         """The Spec and the Config (scalar leaves, or one per layer) of a configuration."""

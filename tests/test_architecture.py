@@ -21,7 +21,7 @@ MAY = {
     "network": {"catalogue", "configurations", "devices", "hypergrad", "models", "plan", "population", "resolve", "schedulers", "space", "tasks", "training", "workload"},
     "assemble": {"models", "population", "records", "resolve", "schedulers", "search", "space", "study", "tasks", "workload"},
     "resolve": {"catalogue", "methods", "models", "schedulers", "search", "space", "study", "tasks", "training"},
-    "train": {"catalogue", "configurations", "devices", "models", "network", "population", "resolve", "schedulers", "space", "tasks", "training", "watching", "workload"},
+    "train": {"catalogue", "configurations", "devices", "network", "population", "resolve", "schedulers", "space", "tasks", "training", "watching", "workload"},
     "watching": {"plan", "workload"},
     "methods": {"schedulers", "search"},
     "study": {"contracts", "records", "schedulers.base", "search.base"},

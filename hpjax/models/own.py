@@ -46,9 +46,7 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
             about = f"structural, of {name}"
             static[parameter.name] = Static(parameter.default, None, 0, about)
     first = {n: values[n][0] if values.get(n) else entry.default for n, entry in static.items()}
-    missing = [n for n, value in first.items() if value is REQUIRED]
-    if missing:
-        raise ValueError(f"{name} needs {', '.join(missing)}; give {_them(missing)} in the space")
+    _refuse_missing(name, first)
     # which hyperparameters a network has of its own does not depend on the task
     numbers = traced(built(build, _frozen(first), 2, 2), name)
     for other in (*static, *numbers):
@@ -62,9 +60,7 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
 
     def spec(given: dict[str, Any], common: dict[str, Any]) -> Own:
         structure = {n: given.get(n, entry.default) for n, entry in static.items()}
-        absent = [n for n, value in structure.items() if value is REQUIRED]
-        if absent:
-            raise ValueError(f"{name} needs {', '.join(absent)}; give {_them(absent)} in the space")
+        _refuse_missing(name, structure)
         made = Own(**common, build=build, structure=_frozen(structure))
         if set(made.model.hyperparameters) != set(numbers):
             raise ValueError(
@@ -99,8 +95,12 @@ def traced(model: Model, name: str) -> dict[str, Traced]:
     }
 
 
-def _them(names: list[str]) -> str:
-    return "it" if len(names) == 1 else "them"
+def _refuse_missing(name: str, structure: Mapping[str, Any]) -> None:
+    """Refuses structural values that a build function needs and nobody gives."""
+    missing = [n for n, value in structure.items() if value is REQUIRED]
+    if missing:
+        them = "it" if len(missing) == 1 else "them"
+        raise ValueError(f"{name} needs {', '.join(missing)}; give {them} in the space")
 
 
 def _checked(name: str, entry: Static, value: Any) -> Any:
