@@ -11,7 +11,8 @@ from typing import Any
 
 from hpjax import devices, records, workload
 from hpjax.assemble import Assembly, table
-from hpjax.models import Family
+from hpjax.models import MLP, Family
+from hpjax.models.base import Target
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (  # fmt: skip
@@ -119,12 +120,12 @@ def tune(
         batch=batch, score_every=score_every, gradients=gradients, kind=kind, watch=watch, say=say,
     )  # fmt: skip
     say = say or devices.warn
-    family = as_family(model, space)
+    found = as_task(task, data, target, kind)
+    family = as_family(model, space, found)
     resolved = as_space(space, family)
     trials = varying(resolved, search, trials, repeats)
     rung = as_search("grid", resolved, levels).trials if search == "grid" and trials is None else trials  # fmt: skip
     scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
-    found = as_task(task, data, target, kind)
     settings = records.settled({
         "schema": records.SCHEMA, "space": resolved.to_dict(), "space_hash": resolved.hash(),
         "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
@@ -239,8 +240,10 @@ def open_run(
                 )
         return found
 
-    given = model is not None or folder.settings.get("model") is None
-    family = _family(folder.settings, model, out) if given else None
+    family: Family | None = MLP
+    if model is not None or folder.settings.get("model") is not None:
+        known = Target(**plan["target"]) if "target" in plan else None
+        family = None if model is None else _family(folder.settings, model, known or loaded(), out)
     space = _space(folder.settings, out, family)
     if task is not None:
         found = loaded()
@@ -263,8 +266,9 @@ def load_assembly(
     out = Path(out)
     settings = records.read_settings(out / "run.json")
     _current(settings, out)
-    family = _family(settings, model, out)
-    space, found = _space(settings, out, family), _task(settings, task)
+    found = _task(settings, task)
+    family = _family(settings, model, found, out)
+    space = _space(settings, out, family)
     search = settings["search"] if search is None else search
     if search is None:
         raise RunError(
@@ -290,14 +294,14 @@ def _current(settings: dict, out: Path) -> None:
         )
 
 
-def _family(settings: dict, model: Any, out: Path) -> Family:
+def _family(settings: dict, model: Any, task: Task | Target, out: Path) -> Family:
     """The family of a run's networks; refuses another function than the run was made with."""
     name = settings.get("model")
     if name is None and model is not None:
         raise RunError(f"{out} searched multilayer perceptrons; leave model out")
     if name is not None and model is None:
         raise RunError(f"{out} searched networks of {name}; give that function again: model=...")
-    family = as_family(model, settings["space"])
+    family = as_family(model, settings["space"], task)
     if name is not None and family.name != name:
         raise RunError(
             f"{out} searched networks of {name}, not of {family.name}; give model={name}"

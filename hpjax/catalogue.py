@@ -81,12 +81,13 @@ def tables(family: Family) -> tuple[dict[str, Static], dict[str, Traced]]:
     return STATIC | dict(family.static), TRACED | dict(family.traced)
 
 
-def family_of(model: Any, values: Mapping[str, list]) -> Family:
+def family_of(model: Any, values: Mapping[str, list], inputs: int, outputs: int) -> Family:
     """The family of a user's networks; multilayer perceptrons where None.
 
     Args:
         model: a function of structural hyperparameters that returns a `Model`, a `Model`, a Family, or None.
         values: name -> values that will be given; the first of each shows which hyperparameters a network has.
+        inputs, outputs: that the task has.
 
     Raises:
         ValueError: something else, or hyperparameters that training has already.
@@ -96,10 +97,10 @@ def family_of(model: Any, values: Mapping[str, list]) -> Family:
     if isinstance(model, Family):
         return model
     if isinstance(model, Model):
-        return own(functools.partial(_same, model), values, (*STATIC, *TRACED))
+        return own(functools.partial(_same, model), values, (*STATIC, *TRACED), inputs, outputs)
     if not callable(model) or isinstance(model, type):
         raise ValueError(f"model must be a function that returns a hpjax.Model, got {model!r:.80}")
-    return own(model, values, (*STATIC, *TRACED))
+    return own(model, values, (*STATIC, *TRACED), inputs, outputs)
 
 
 def _same(model: Model) -> Model:

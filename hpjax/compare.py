@@ -126,8 +126,9 @@ def compare(
         epochs=epochs, kind=kind, watch=watch, say=say,
     )  # fmt: skip
     say = say or devices.warn
-    family = as_family(model, space)
-    space, found = as_space(space, family), as_task(task, data, target, kind)
+    found = as_task(task, data, target, kind)
+    family = as_family(model, space, found)
+    space = as_space(space, family)
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
     numbers, named = as_seeds(seeds), _named(methods)

@@ -48,12 +48,12 @@ def split(
     static_names = [name for name in names if structural(name, family)]
     traced = {name: columns[name] for name in names if not structural(name, family)}
     keys = list(zip(*(_hashable(columns[name]) for name in static_names))) or [()] * count
-    rows_of: dict[tuple, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}  # repr tells 1 from 1.0 and from True
     for row, key in enumerate(keys):
-        rows_of.setdefault(key, []).append(row)
+        rows_of.setdefault(repr(key), []).append(row)
     groups: dict[Spec, list[int]] = {}
-    for key, rows in rows_of.items():
-        values = [(n, value) for n, value in zip(static_names, key) if value is not None]
+    for rows in rows_of.values():
+        values = [(n, v) for n, v in zip(static_names, keys[rows[0]]) if v is not None]
         given = {n: check(n, value, family) for n, value in values}
         groups.setdefault(_spec(given, target, features, family), []).extend(rows)
     return [

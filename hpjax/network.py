@@ -67,7 +67,7 @@ def fit(
         return Network(task, played.ready.plan.spec, scalars, first(played.params), first(played.stats), standards)  # fmt: skip
     if epochs is None:
         raise ValueError("fit needs epochs: fit(task, values, epochs=20)")
-    family = as_family(model, values)
+    family = as_family(model, values, task)
     space = as_space(values, family)
     return follow(task, space, [(epochs, np.zeros(0))], horizon or epochs, seed, family)
 

@@ -17,6 +17,7 @@ import numpy as np
 from hpjax import catalogue, schedulers, tasks
 from hpjax.methods import METHODS
 from hpjax.models import MLP, Family
+from hpjax.models.base import Target
 from hpjax.schedulers import Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform, spelled, unspelled
@@ -43,22 +44,25 @@ MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
 MINIMIZE = ("loss", "error")
 
 
-def as_family(model: Any, space: Space | Mapping | str | Path | None) -> Family:
+def as_family(
+    model: Any, space: Space | Mapping | str | Path | None, task: Task | Target
+) -> Family:
     """The family of the networks that are searched: multilayer perceptrons where None, else what a user's function builds.
 
     Args:
         model: a function of structural hyperparameters that returns a `Model`, a `Model`, or None.
         space: as the user wrote it; tells structural values.
+        task: tells how many inputs and outputs there are.
 
     Raises:
         ValueError: something else, or hyperparameters that training has already.
     """
     if model is None or isinstance(model, Family):
-        return catalogue.family_of(model, {})
+        return catalogue.family_of(model, {}, task.inputs, task.outputs)
     read = Space.load(space) if isinstance(space, (Mapping, str, Path)) else space
     entries = {} if read is None else read.ranges | read.dropped | read.constants
     values = {name: _values(entry) for name, entry in entries.items()}
-    return catalogue.family_of(model, values)
+    return catalogue.family_of(model, values, task.inputs, task.outputs)
 
 
 def written_model(model: Any, family: Family) -> str | None:
@@ -91,19 +95,24 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
                 f"{name} changes the shape of a network, so that it takes choices or whole numbers, not {entry}"
             )
         for value in values:
-            if value is None and isinstance(entry, Choice):
-                continue  # the default
+            if value is None and isinstance(entry, Choice):  # the default
+                _refuse_none(name, family)
+                continue
             catalogue.check(name, value, family)
             if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
                 raise ValueError(f"{name} is {value!r:.80}, which is no number; leave it out for the default")  # fmt: skip
-        layered = {isinstance(value, tuple) for value in values if value is not None}
-        if not structural(name) and len(layered) > 1:
-            raise ValueError(
-                f"{name} mixes numbers and one per layer; write every choice per layer"
-            )
     given = lambda entry: [value for value in _values(entry) if value is not None]
     family.refuse({name: given(entry) for name, entry in entries.items()})
     return space
+
+
+def _refuse_none(name: str, family: Family) -> None:
+    """Refuses None for a structural hyperparameter of a user's own that holds something else where it is left out."""
+    static = family.static.get(name)
+    if family is not MLP and static is not None and static.default is not None:
+        raise ValueError(
+            f"None means the default of {name}, which {family.name} has not or has other than None; write another value for it, such as 'none'"
+        )
 
 
 def _values(entry: Any) -> list:

@@ -78,8 +78,9 @@ def train(
     entries = _entries(listed)
     if folds == 0 and "patience" in entries:
         raise ValueError("patience needs validation; give folds, or drop patience")
-    family = as_family(model, entries)
-    space, found = as_space(entries, family), as_task(task, data, target, kind)
+    found = as_task(task, data, target, kind)
+    family = as_family(model, entries, found)
+    space = as_space(entries, family)
     numbers = as_seeds(seeds)
     for line in found.about(folds):
         say(f"hpjax: {line}")

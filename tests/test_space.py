@@ -192,7 +192,6 @@ def test_bad_toml_names_file_and_entry(tmp_path, text, message):
         ({"batch_size": -1}, "batch_size must be a whole number"),
         ({"width_1": 0}, "width_1 must be a whole number of at least 1"),
         ({"optimizer": "Adam"}, "did you mean adam"),
-        ({"dropout": Choice([0.1, (0.2, 0.3)])}, "mixes numbers and one per layer"),
         ({"residual": "yes"}, "residual='yes' is none of False, True"),
     ],
 )

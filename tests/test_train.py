@@ -112,3 +112,10 @@ def test_networks_that_are_not_there_are_refused():
     for wrong in (dict(config=1), dict(seed=3), dict(fold=1), dict(repeat=-1)):
         with pytest.raises(ValueError, match=r"is none of|there are"):
             found.network(**wrong)
+
+
+def test_one_value_and_one_per_layer_side_by_side():
+    configs = [{"hidden": (8, 8), "dropout": dropout} for dropout in (0.2, (0.2, 0.2), (0.0, 0.4))]
+    both = hpjax.train(configs, "iris", 2, say=lambda text: None)
+    assert both.table["loss"][0].tolist() == both.table["loss"][1].tolist()
+    assert both.table["loss"][0].tolist() != both.table["loss"][2].tolist()

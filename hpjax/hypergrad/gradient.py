@@ -227,7 +227,9 @@ def configure(
         >>> spec.sizes, float(config["learning_rate"])
         ((4, 8, 3), 0.1)
     """
-    family = family_of(model, {name: [value] for name, value in values.items()})
+    family = family_of(
+        model, {name: [value] for name, value in values.items()}, task.inputs, task.outputs
+    )
     return one(Target(task.inputs, task.outputs, task.loss, epochs), family=family, **values)
 
 

@@ -15,18 +15,19 @@ from hpjax.models.model import Model, Number
 TRAINING = {"train": lambda train: train, "training": lambda train: train, "deterministic": lambda train: not train}  # fmt: skip
 
 
-def _told(call: Callable[..., Any], train: bool) -> dict[str, bool]:
+def _told(call: Callable[..., Any], train: bool, weight: Any = None) -> dict[str, Any]:
     """What a module's call is told of training, by the names that it asks for."""
     names = inspect.signature(call).parameters
-    return {name: of(train) for name, of in TRAINING.items() if name in names}
+    told = {name: of(train) for name, of in TRAINING.items() if name in names}
+    return told | ({"weight": weight} if "weight" in names else {})
 
 
 def linen(module: Any, hyperparameters: Mapping[str, Number] | None = None) -> Model:
     """A Flax linen module.
 
     Args:
-        module: a `flax.linen.Module`; dropout draws from the stream "dropout"; `train`, `training` or `deterministic` is given to
-            its call where it has that argument. Collections beside "params", such as "batch_stats", are carried along.
+        module: a `flax.linen.Module`; dropout draws from the stream "dropout"; `train`, `training`, `deterministic` or `weight` (as
+            for `Model`) is given to its call where it has that argument. Collections beside "params", such as "batch_stats", are carried along.
         hyperparameters: numbers that its call takes by name.
 
     Example:
@@ -47,9 +48,18 @@ def linen(module: Any, hyperparameters: Mapping[str, Number] | None = None) -> M
         variables = module.init({"params": key, "dropout": key}, x, **_told(call, False), **values)
         return variables["params"], {n: v for n, v in variables.items() if n != "params"}
 
-    def apply(params: Any, state: Any, x: Array, *, key: Any, train: bool, **values: Array):
+    def apply(
+        params: Any,
+        state: Any,
+        x: Array,
+        *,
+        key: Any,
+        train: bool,
+        weight: Any = None,
+        **values: Array,
+    ):
         variables = {"params": params, **state}
-        arguments = _told(call, train) | values
+        arguments = _told(call, train, weight) | values
         if not train:
             return module.apply(variables, x, **arguments), state
         rngs = {"dropout": key}
@@ -130,16 +140,19 @@ def equinox(
     module = skeleton[0] if with_state else skeleton
     is_array = lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)
     _, static = library.partition(module, is_array)
+    trained = library.is_inexact_array
     asks = "key" in inspect.signature(type(module).__call__).parameters
 
     def init(key: Array, x: Array) -> tuple[Any, Any]:
         del x
         made = make(key)
         module, state = made if with_state else (made, ())
-        return library.filter(module, library.is_array), state
+        params, rest = library.partition(module, trained)
+        return params, (library.filter(rest, library.is_array), state)
 
     def apply(params: Any, state: Any, x: Array, *, key: Any, train: bool, **values: Array):
-        module = library.nn.inference_mode(library.combine(params, static), not train)
+        fixed, state = state
+        module = library.nn.inference_mode(library.combine(params, fixed, static), not train)
         keys = jax.random.split(key, len(x)) if train and asks else None
 
         def one(x: Array, key: Any, state: Any) -> Any:
@@ -147,6 +160,7 @@ def equinox(
             return module(x, state, **arguments) if with_state else (module(x, **arguments), ())
 
         axes = (0, None if keys is None else 0, None)
-        return jax.vmap(one, axes, (0, None), axis_name="batch")(x, keys, state)
+        outputs, state = jax.vmap(one, axes, (0, None), axis_name="batch")(x, keys, state)
+        return outputs, (fixed, state)
 
     return Model(init, apply, dict(hyperparameters or {}), stateful=True)

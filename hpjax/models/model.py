@@ -26,7 +26,9 @@ class Model:
         init: (key, x [1 F]) -> params, a pytree of real arrays; with `stateful`, (params, state).
         apply: (params, x [B F]) -> outputs [B C]: logits of classes, or numbers; with `stateful`,
             (params, state, x) -> (outputs, state). It is handed by name what it has a parameter for: `key` (this step's
-            randomness; None in prediction), `train` (whether this is a training step), and its own hyperparameters.
+            randomness; None in prediction), `train` (whether this is a training step), `weight` ([B]: 0 for the copies that fill the
+            last minibatch of an epoch, which batch statistics should leave out, else 1; None in prediction), and its own
+            hyperparameters.
         hyperparameters: continuous ones of its own by name, handed to `apply`.
         stateful: whether it carries something that is not trained, such as batch statistics.
 

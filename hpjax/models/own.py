@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,17 +22,24 @@ from hpjax.training.losses import training_loss
 
 REQUIRED = inspect.Parameter.empty
 GIVEN = ("inputs", "outputs")  # arguments of a build function that the task decides
-APPLIED = ("key", "train")  # what `apply` may ask for, beside its own hyperparameters
+APPLIED = ("key", "train", "weight")  # what `apply` may ask for, beside its own hyperparameters
 
 
 # --- the family -------------------------------------------------------------------------------------------------------
-def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str, ...]) -> Family:
+def own(
+    build: Callable[..., Any],
+    values: Mapping[str, list],
+    taken: tuple[str, ...],
+    inputs: int,
+    outputs: int,
+) -> Family:
     """The family of the networks that a function builds.
 
     Args:
         build: structural hyperparameters -> Model; parameters named `inputs` and `outputs` are told by the task.
         values: name -> values that the space gives it; the first of each shows which hyperparameters a network has.
         taken: names of training's own hyperparameters.
+        inputs, outputs: that the task has.
 
     Raises:
         ValueError: a name that is taken, or a function that does not build a Model.
@@ -47,8 +55,8 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
             static[parameter.name] = Static(parameter.default, None, 0, about)
     first = {n: values[n][0] if values.get(n) else entry.default for n, entry in static.items()}
     _refuse_missing(name, first)
-    # which hyperparameters a network has of its own does not depend on the task
-    numbers = traced(built(build, _frozen(first), 2, 2), name)
+    function = Build(build)
+    numbers = traced(built(function, _structure(first), inputs, outputs), name)
     for other in (*static, *numbers):
         if other in taken:
             raise ValueError(
@@ -61,7 +69,7 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
     def spec(given: dict[str, Any], common: dict[str, Any]) -> Own:
         structure = {n: given.get(n, entry.default) for n, entry in static.items()}
         _refuse_missing(name, structure)
-        made = Own(**common, build=build, structure=_frozen(structure))
+        made = Own(**common, build=function, structure=_structure(structure))
         if set(made.model.hyperparameters) != set(numbers):
             raise ValueError(
                 f"{made.label} has the hyperparameters {sorted(made.model.hyperparameters)}, another {sorted(numbers)}; let all have the same"
@@ -71,7 +79,7 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
     def read(written: dict[str, Any]) -> Own:
         fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in written.items()}  # fmt: skip
         weights, structure = fields.pop("arrays"), fields.pop("structure")
-        made = Own(**fields, build=build, structure=_frozen(structure))
+        made = Own(**fields, build=function, structure=_structure(structure))
         if made.written()["arrays"] != weights:
             raise ValueError(
                 f"{made.label} has other weights than the run began with; give the function that it was made with"
@@ -79,6 +87,20 @@ def own(build: Callable[..., Any], values: Mapping[str, list], taken: tuple[str,
         return made
 
     return Family(name, static, numbers, (), None, spec, read, _checked, lambda values: None)
+
+
+class Build:
+    """A user's build function as one study knows it.
+
+    What a function makes may change between two studies of a process, as when a cell of a notebook that defines a class is run
+    again; networks that were built and compiled are kept by this object, not by the function.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+
+NOTHING = Build(Model)
 
 
 def called(build: Callable[..., Any]) -> str:
@@ -113,23 +135,27 @@ def _checked(name: str, entry: Static, value: Any) -> Any:
     return value
 
 
-def _frozen(structure: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    plain = lambda v: tuple(map(plain, v)) if isinstance(v, (list, tuple)) else v
-    return tuple((name, plain(structure[name])) for name in sorted(structure))
+def _structure(values: Mapping[str, Any]) -> str:
+    """Structural values as text, which tells 1 from 1.0 and from true."""
+    return json.dumps(dict(values), sort_keys=True, default=lambda number: number.item())
+
+
+def _values(structure: str) -> dict[str, Any]:
+    """What `_structure` wrote, lists as tuples."""
+    tuples = lambda value: tuple(map(tuples, value)) if isinstance(value, list) else value
+    return {name: tuples(value) for name, value in json.loads(structure).items()}
 
 
 @functools.lru_cache(maxsize=1024)
-def built(
-    build: Callable[..., Any], structure: tuple[tuple[str, Any], ...], inputs: int, outputs: int
-) -> Model:
+def built(build: Build, structure: str, inputs: int, outputs: int) -> Model:
     """What a build function makes of structural values."""
-    names = inspect.signature(build).parameters
+    names = inspect.signature(build.function).parameters
     given = {n: v for n, v in (("inputs", inputs), ("outputs", outputs)) if n in names}
-    made = build(**dict(structure), **given)
+    made = build.function(**_values(structure), **given)
     if isinstance(made, tuple) and len(made) == 2:
         made = Model(*made)
     if not isinstance(made, Model):
-        raise ValueError(f"{called(build)} must return a hpjax.Model, got {made!r:.80}")
+        raise ValueError(f"{called(build.function)} must return a hpjax.Model, got {made!r:.80}")
     return made
 
 
@@ -138,8 +164,8 @@ def built(
 class Own(Spec):
     """The shape of a user's own network: the function that builds it, and the values that it is built from."""
 
-    build: Callable[..., Any] = Model
-    structure: tuple[tuple[str, Any], ...] = ()
+    build: Build = NOTHING
+    structure: str = "{}"
 
     @property
     def model(self) -> Model:
@@ -148,8 +174,8 @@ class Own(Spec):
 
     @property
     def label(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self.structure)
-        return f"{called(self.build)}({values})"
+        values = ", ".join(f"{name}={value!r}" for name, value in _values(self.structure).items())
+        return f"{called(self.build.function)}({values})"
 
     @property
     def numbers(self) -> Mapping[str, Traced]:
@@ -167,7 +193,7 @@ class Own(Spec):
         plain = {f.name: f.default for f in dataclasses.fields(Spec)}
         fields = {n: getattr(self, n) for n in plain}
         kept = {n: v for n, v in fields.items() if n in GIVEN or v != plain[n]}
-        return kept | {"structure": dict(self.structure), "arrays": _digest(self)}
+        return kept | {"structure": json.loads(self.structure), "arrays": _digest(self)}
 
 
 def _digest(spec: Own) -> str:
@@ -241,6 +267,8 @@ def functions(spec: Own) -> Functions:
             asked["key"] = None if batch is None else jax.random.fold_in(batch.key, 1)
         if asks["train"]:
             asked["train"] = batch is not None
+        if asks["weight"]:
+            asked["weight"] = None if batch is None else batch.weight
         if not model.stateful:
             return jnp.asarray(model.apply(params, x, **asked), dtype), state
         found, state = model.apply(params, state, x, **asked)

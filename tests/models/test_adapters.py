@@ -160,3 +160,21 @@ def test_the_examples_run(name, capsys):
     short = {"epochs": 3, "trials": 4} | ({"iterations": 2} if name == "residual_equinox" else {})
     module.main(task="iris", **short)
     assert "learning_rate" in capsys.readouterr().out
+
+
+def test_arrays_of_whole_numbers_are_carried_not_trained():
+    eqx = pytest.importorskip("equinox")
+
+    class Picked(eqx.Module):
+        order: jax.Array
+        linear: eqx.nn.Linear
+
+        def __init__(self, key):
+            self.order, self.linear = jnp.array([3, 1, 0, 2]), eqx.nn.Linear(4, 3, key=key)
+
+        def __call__(self, x):
+            return self.linear(x[self.order])
+
+    trained = hpjax.train({"learning_rate": 0.01}, "iris", 2, model=models.equinox(Picked), say=lambda text: None)  # fmt: skip
+    assert np.isfinite(trained.table["loss"]).all()
+    assert trained.network().predict(np.ones((2, 4))).shape == (2,)

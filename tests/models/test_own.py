@@ -60,7 +60,7 @@ def test_a_population_trains_as_a_loop_with_optax_does():
     task = tasks.load("iris")
     with jax.enable_x64(True):
         examples = batches.examples_of(task, tasks.splits(task, 1, 0))
-        spec, _ = configurations.one(Target(4, 3, "cross_entropy", 4), family=catalogue.family_of(build, {"width": [5]}), **values)  # fmt: skip
+        spec, _ = configurations.one(Target(4, 3, "cross_entropy", 4), family=catalogue.family_of(build, {"width": [5]}, 4, 3), **values)  # fmt: skip
         data = batches.keyed(batches.prepare(examples, 2, (0,), 4, spec), jnp.uint32(0))
         model, losses = build(5), []
         for repeat in range(2):
@@ -275,3 +275,77 @@ def test_a_run_refuses_another_function(tmp_path):
     hpjax.tune({"learning_rate": 0.1, "hidden": hpjax.Choice([(2,), (3,)])}, "iris", trials=2, epochs=1, out=tmp_path / "mlp", **quiet)  # fmt: skip
     with pytest.raises(hpjax.RunError, match="searched multilayer perceptrons; leave model out"):
         hpjax.open_run(tmp_path / "mlp", model=build, **quiet)
+
+
+def test_structural_values_of_other_types_are_other_networks():
+    """1, True and 1.0 are equal to Python, but not to a build function."""
+
+    def typed(which):
+        def init(key, x):
+            return jnp.full((x.shape[1], 3), {int: 0.0, bool: 0.1, float: 0.2}[type(which)])
+
+        return Model(init, lambda params, x: x @ params)
+
+    start = {}
+    for value in (1, True, 1.0):
+        trained = hpjax.train({"which": value, "learning_rate": 0.0}, "iris", 1, model=typed, **quiet)  # fmt: skip
+        start[type(value)] = float(np.ravel(trained.network().params)[0])
+    assert start == pytest.approx({int: 0.0, bool: 0.1, float: 0.2})
+    both = hpjax.train([{"which": 1}, {"which": 1.0}], "iris", 1, model=typed, **quiet)
+    assert both.shape(0)[0] != both.shape(1)[0]
+
+
+def test_what_a_build_function_refers_to_may_change_between_studies():
+    """As when the cell of a notebook that defines a module is run again."""
+    scale = {"now": 1.0}
+
+    def build():
+        factor = scale["now"]
+        return Model(lambda key, x: jnp.eye(4, 3), lambda params, x: factor * (x @ params))
+
+    def loss():
+        trained = hpjax.train({"learning_rate": 0.0}, "iris", 1, model=build, **quiet)
+        return float(trained.table["loss"].iloc[0])
+
+    assert loss() != pytest.approx(np.log(3))
+    scale["now"] = 0.0
+    assert loss() == pytest.approx(np.log(3))
+
+
+def test_none_is_the_default_or_refused():
+    def build(depth=None):
+        return Model(lambda key, x: jnp.ones((x.shape[1], 3)), lambda params, x: x @ params)
+
+    def other(depth=2):
+        return build(depth)
+
+    space = {"depth": hpjax.Choice([None, 3]), "learning_rate": 0.1}
+    assert len(hpjax.tune(space, "iris", model=build, search="grid", epochs=1, **quiet).trials) == 2
+    with pytest.raises(ValueError, match="None means the default of depth"):
+        hpjax.tune(space, "iris", model=other, search="grid", epochs=1, **quiet)
+
+
+def test_the_task_decides_inputs_and_outputs():
+    seen = set()
+
+    def build(inputs, outputs):
+        seen.add((inputs, outputs))
+        shape = (inputs, outputs)
+        return Model(lambda key, x: jnp.ones(shape), lambda params, x: x @ params)
+
+    hpjax.train({}, "iris", 1, model=build, **quiet)
+    assert seen == {(4, 3)}
+
+
+def test_copies_that_fill_a_minibatch_are_told():
+    """96 examples of iris train: of the last minibatch of 50, four are copies."""
+
+    def apply(params, state, x, *, train, weight):
+        if train:
+            return x @ params, state + weight.sum()
+        assert weight is None
+        return x @ params, state
+
+    init = lambda key, x: (jnp.ones((4, 3)), jnp.zeros(()))
+    trained = hpjax.train({"batch_size": 50}, "iris", 2, model=Model(init, apply, stateful=True), **quiet)  # fmt: skip
+    assert np.ravel(trained.states().stats).tolist() == [192.0]
