@@ -39,7 +39,7 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
 
     constants = {n: v for n, v in space.items() if not isinstance(v, hpjax.space.Range)}
     configs = [constants | point for point in points]
-    found = hpjax.train(configs, task, epochs, seeds=[seed], repeats=repeats, score_every=score_every, say=lambda text: None)  # fmt: skip
+    found = hpjax.train(configs, task, epochs, seeds=[seed], validation={"repeats": repeats, "score_every": score_every}, say=lambda text: None)  # fmt: skip
     result = []
     for row in range(len(configs)):
         (spec, config), state = found.shape(row), found.states(row)
@@ -51,10 +51,10 @@ def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mean losses [R] on inputs [N F] and targets [N C] as the networks see them."""
     import jax
 
-    from hpjax.training.losses import losses
+    from hpjax.training.losses import loss_of
 
     with jax.enable_x64(one.spec.dtype == "float64"):
-        return np.asarray(jax.vmap(lambda z: losses(z, np.asarray(y, one.spec.dtype), one.spec).mean())(outputs(one, x)))  # fmt: skip
+        return np.asarray(jax.vmap(lambda z: loss_of(one.spec).each(z, np.asarray(y, one.spec.dtype)).mean())(outputs(one, x)))  # fmt: skip
 
 
 def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Workload with an eye on it: what a function of weights and gradients says at every step, for many networks of one shape at once."""
+"""Training with an eye on it: what a function of weights and gradients says at every step, for many networks of one shape at once."""
 
 from __future__ import annotations
 

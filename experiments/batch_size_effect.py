@@ -41,14 +41,14 @@ def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
     import jax.numpy as jnp
 
     from hpjax.models.base import cast
-    from hpjax.training.losses import losses
+    from hpjax.training.losses import loss_of
 
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), one.params)
     config, x, y = cast(one.config, one.spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)  # fmt: skip
 
     def mean_loss(p, index):
         z, _ = one.spec.functions.outputs(p, (), config, x[index])
-        return losses(z, y[index], one.spec).mean()
+        return loss_of(one.spec).each(z, y[index]).mean()
 
     whole = jax.grad(mean_loss)(params, jnp.arange(len(x)))
     apart = lambda g: sum(((a - b) ** 2).sum() for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(whole)))  # fmt: skip
@@ -63,10 +63,10 @@ def sharpness(spec, config, params, x, y) -> float:
     import jax.numpy as jnp
 
     from hpjax.models.base import cast
-    from hpjax.training.losses import losses
+    from hpjax.training.losses import loss_of
 
     numbers, x, y = cast(config, spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    loss = lambda p: losses(spec.functions.outputs(p, (), numbers, x)[0], y, spec).mean()
+    loss = lambda p: loss_of(spec).each(spec.functions.outputs(p, (), numbers, x)[0], y).mean()
     box = jax.tree.map(lambda w: EPSILON * (jnp.abs(w) + 1), params)
 
     def climb(carry, _):
@@ -88,7 +88,7 @@ def run(flags: Flags, folder: Path) -> None:
 
     import hpjax
     from hpjax.models.base import cast
-    from hpjax.training.losses import losses
+    from hpjax.training.losses import loss_of
 
     smoke = flags.preset == "smoke"
     count, epochs, many, repeats = {"smoke": (200, 1, 2, 1), "small": (2000, 20, 33, 1), "paper": (2000, 20, 65, 10)}[flags.preset]  # fmt: skip
@@ -120,7 +120,7 @@ def run(flags: Flags, folder: Path) -> None:
     def along(place, x, y):
         between = jax.tree.map(lambda a, b: (1 - place) * a + place * b, few.params, lots.params)
         z = jax.vmap(lambda p: few.spec.functions.outputs(p, (), config, x)[0])(between)
-        return jax.vmap(lambda one: losses(one, y, few.spec).mean())(z), (z.argmax(-1) == y.argmax(-1)).mean(-1)  # fmt: skip
+        return jax.vmap(lambda one: loss_of(few.spec).each(one, y).mean())(z), (z.argmax(-1) == y.argmax(-1)).mean(-1)  # fmt: skip
 
     line: dict = {"places": places.tolist(), "small": 32, "large": large, "seeds": seeds}
     for name, (x, y) in (("train", train), ("test", test)):

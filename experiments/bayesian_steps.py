@@ -32,10 +32,12 @@ def run(flags: Flags, folder: Path) -> None:
     trials = 6 if flags.preset == "smoke" else 14
     space = NET | {"epochs": epochs, "learning_rate": hpjax.LogUniform(LOW, HIGH)}
     rates = np.geomspace(LOW, HIGH, count)
-    truth = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], repeats=REPEATS, say=lambda text: None).table["loss"]  # fmt: skip
+    truth = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], validation={"repeats": REPEATS}, say=lambda text: None).table["loss"]  # fmt: skip
     worst = np.nanmax(np.where(np.isfinite(truth), truth, np.nan))
     truth = np.where(np.isfinite(truth), truth, worst)
-    found = hpjax.tune(space, "digits", search="bayes", trials=trials, batch=1, repeats=REPEATS)
+    found = hpjax.tune(
+        space, "digits", search="bayes", trials=trials, batch=1, validation={"repeats": REPEATS}
+    )
     places = (np.arange(2000) + 0.5)[:, None] / 2000
     steps = []
     for number in range(4, trials):

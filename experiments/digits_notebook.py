@@ -76,7 +76,7 @@ def run(flags: Flags, folder: Path) -> None:
     for part in [flags.only] if flags.only else PARTS:
         started = time.perf_counter()
         space, options = search(part, flags.preset)
-        result = hpjax.tune(space, task, folds=3, seed=42, **options)
+        result = hpjax.tune(space, task, validation=3, seed=42, **options)
         searched = time.perf_counter() - started
         network = result.refit()
         truth, predicted = task.truth(task.test), network.predict(task.x[task.test])

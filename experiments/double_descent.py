@@ -55,7 +55,7 @@ def run(flags: Flags, folder: Path) -> None:
         rows = []
         for seed in range(seeds):
             result = hpjax.tune(
-                space, noisy(task, noise, seed), search=[{"hidden": (h, h)} for h in sizes], seed=seed, score_every=epochs, say=lambda text: None
+                space, noisy(task, noise, seed), search=[{"hidden": (h, h)} for h in sizes], seed=seed, validation={"score_every": epochs}, say=lambda text: None
             )  # fmt: skip
             last = result.curves.groupby("trial").last()
             rows.append({"error": last["error"].tolist(), "train": last["train"].tolist()})

@@ -86,7 +86,7 @@ def run(flags: Flags, folder: Path) -> None:
     entry |= {"rates": rates.tolist(), "epochs": epochs, "repeats": repeats, "training": {}, "curves": {}}  # fmt: skip
     for name, values in CURES.items():
         space = NET | values | {"batch_size": 32, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)}  # fmt: skip
-        found = hpjax.tune(space, task, search=[{"learning_rate": r} for r in rates], repeats=repeats, say=lambda text: None)  # fmt: skip
+        found = hpjax.tune(space, task, search=[{"learning_rate": r} for r in rates], validation={"repeats": repeats}, say=lambda text: None)  # fmt: skip
         entry["training"][name] = short(np.where(found.table["diverged"] > 0, np.nan, found.table["train"]))  # fmt: skip
         print(f"training, {name}", flush=True)
 

@@ -102,7 +102,9 @@ def retrained(name: str, flags: Flags) -> dict:
         "learning_rate": hpjax.LogUniform(5e-4, 0.1), "dropout_1": hpjax.Uniform(0.0, 0.9), "dropout_2": hpjax.Uniform(0.0, 0.9),
     }  # fmt: skip
     started = time.perf_counter()
-    found = hpjax.tune(space, task, search=trials, score_every=epochs, say=lambda text: None)
+    found = hpjax.tune(
+        space, task, search=trials, validation={"score_every": epochs}, say=lambda text: None
+    )
     seconds = round(time.perf_counter() - started, 1)
     ours = [v if np.isfinite(v) else None for v in found.table["loss"].tolist()]
     print(f"retrained, {name}: {count} networks in {seconds:g} s, {len(found.trained.compiled)} programs", flush=True)  # fmt: skip

@@ -61,7 +61,9 @@ def run(flags: Flags, folder: Path) -> None:
             if kind == "grid":
                 p = (p + np.array([offsets[seed, 0], 0.0])) % 1.0
             trials += [{"learning_rate": rates[0] * (rates[1] / rates[0]) ** u, "l2": penalties[0] * (penalties[1] / penalties[0]) ** v} for u, v in p]  # fmt: skip
-        found = hpjax.tune(space, "digits", search=trials, repeats=1, say=lambda text: None)
+        found = hpjax.tune(
+            space, "digits", search=trials, validation={"repeats": 1}, say=lambda text: None
+        )
         loss = found.trials["error"].to_numpy(float).reshape(studies, 9)
         networks[kind] = np.nan_to_num(loss, nan=1.0).min(1).round(6).tolist()
     entry["networks"] = networks

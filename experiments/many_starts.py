@@ -101,7 +101,7 @@ def run(flags: Flags, folder: Path) -> None:
 
 
 def judged(made, spec, configs, steps: int) -> np.ndarray:
-    """Workload loss after all steps, mean over the judges' seeds; infinite where one of them diverged."""
+    """Training loss after all steps, mean over the judges' seeds; infinite where one of them diverged."""
     from hpjax import hypergrad
 
     take = lambda key: hypergrad.hypergradients(made, spec, configs, "learning_rate", steps, objective="train", mode="plain", key=key).loss  # fmt: skip

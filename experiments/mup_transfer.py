@@ -36,7 +36,9 @@ def run(flags: Flags, folder: Path) -> None:
             "optimizer": "adam", "batch_size": 64, "epochs": epochs, "learning_rate": hpjax.LogUniform(2.0 ** (LOW - 1), 2.0 ** (HIGH + 1)),
         }  # fmt: skip
         trials = [{"hidden": (w, w), "learning_rate": float(r)} for w in widths for r in rates]
-        found = hpjax.tune(space, task, search=trials, score_every=epochs, say=lambda text: None)
+        found = hpjax.tune(
+            space, task, search=trials, validation={"score_every": epochs}, say=lambda text: None
+        )
         last = found.curves.groupby("trial").last()["train"].reindex(range(len(trials)))
         entry["loss"][name] = last.to_numpy(float).reshape(len(widths), points).tolist()
         print(name, flush=True)
@@ -44,7 +46,7 @@ def run(flags: Flags, folder: Path) -> None:
 
 
 def draw(folder: Path) -> list[dict]:
-    """Workload loss over the rate, a line per width; the best rate of each width."""
+    """Training loss over the rate, a line per width; the best rate of each width."""
     import matplotlib
 
     from hpjax import plots

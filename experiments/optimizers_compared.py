@@ -118,7 +118,7 @@ def run(flags: Flags, folder: Path) -> None:
     entry |= {"rates": rates.tolist(), "epochs": epochs}
     for name, values in SHOWN.items():
         space = {"hidden": (64,), "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)} | values  # fmt: skip
-        found = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], repeats=flags.seeds or repeats, say=lambda text: None)  # fmt: skip
+        found = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], validation={"repeats": flags.seeds or repeats}, say=lambda text: None)  # fmt: skip
         curves, table = np.full((count, epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["train"], nan=np.inf)
         entry["networks"][name] = {"curves": [short(row) for row in curves], "loss": short(found.table["loss"])}  # fmt: skip

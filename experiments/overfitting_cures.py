@@ -79,7 +79,7 @@ def run(flags: Flags, folder: Path) -> None:
     }  # fmt: skip
     none = dict.fromkeys(STRENGTHS, 0.0)
     what = [("nothing", 0.0)] + [(n, v) for n, values in STRENGTHS.items() for v in values[: 1 if flags.preset == "smoke" else None]]  # fmt: skip
-    found = hpjax.tune(space, task, search=[none | ({n: v} if v else {}) for n, v in what], repeats=repeats, say=lambda text: None)  # fmt: skip
+    found = hpjax.tune(space, task, search=[none | ({n: v} if v else {}) for n, v in what], validation={"repeats": repeats}, say=lambda text: None)  # fmt: skip
     table, entry = found.curves, []
     for trial, (name, value) in enumerate(what):
         mine = table[table["trial"] == trial]

@@ -45,7 +45,7 @@ def run(flags: Flags, folder: Path) -> None:
     entry: dict = {"members": members, "epochs": epochs, "every": every, "studies": []}
     quiet = lambda text: None
     for study in range(studies):
-        found = hpjax.tune(space, "digits", search="random", scheduler=hpjax.pbt(members, epochs, every, resample=0.0, jump=JUMP), seed=study, trials=members, folds=FOLDS, say=quiet)  # fmt: skip
+        found = hpjax.tune(space, "digits", search="random", scheduler=hpjax.pbt(members, epochs, every, resample=0.0, jump=JUMP), seed=study, trials=members, validation=FOLDS, say=quiet)  # fmt: skip
         reports = [record for _, record in records.reports(found.records)]
         trial = reports[0]["trial"]
         row = {number: place for place, number in enumerate(trial)}
@@ -57,12 +57,18 @@ def run(flags: Flags, folder: Path) -> None:
             frame = found.schedule(number).frame
             lines.append({name: frame[name].tolist() for name in ("until", *NAMES)})
         constant = hpjax.tune(
-            space, "digits", search="random", seed=study, trials=members, folds=FOLDS, say=quiet
+            space,
+            "digits",
+            search="random",
+            seed=study,
+            trials=members,
+            validation=FOLDS,
+            say=quiet,
         )
         best = constant.config(constant.best["trial"])
         fresh = range(1000 + seeds * study, 1000 + seeds * (study + 1))
         rivals = {"schedule": {"search": [schedule.start], "scheduler": hpjax.replay(schedule.segments)}, "constant": {"search": [best]}}  # fmt: skip
-        replayed, steady = hpjax.compare(rivals, space, "digits", seeds=fresh, stop={"trials": 1}, folds=FOLDS, say=quiet).final.T  # fmt: skip
+        replayed, steady = hpjax.compare(rivals, space, "digits", seeds=fresh, stop={"trials": 1}, validation=FOLDS, say=quiet).final.T  # fmt: skip
         kept = lambda values: np.round(np.nan_to_num(values, nan=99.0, posinf=99.0), 6).tolist()
         one = {
             "sources": sources.tolist(), "losses": kept(losses), "steps": [r["epochs"][0] for r in reports], "line": [row[m] for m in schedule.members],

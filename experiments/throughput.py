@@ -560,7 +560,7 @@ if sys.argv[1] == "warm":
     from hpjax.cli import use_cache
     use_cache()
 space, options = search("grid", sys.argv[2])
-result = hpjax.tune(space, digits(), folds=3, seed=42, **options)
+result = hpjax.tune(space, digits(), validation=3, seed=42, **options)
 print(result.best["loss"], result.trained.compile_seconds, result.trained.run_seconds, len(result.trained.compiled))
 """
 NOTEBOOK_SKLEARN = """
@@ -649,7 +649,7 @@ trials, folder = int(sys.argv[1]), sys.argv[2]
 space = {"hidden": (4,), "activation": "sigmoid", "optimizer": "sgd", "batch_size": 0, "epochs": 50,
          "learning_rate": hpjax.LogUniform(0.1, 1.0), "momentum": hpjax.Uniform(0.0, 0.9)}
 started = time.perf_counter()
-result = hpjax.tune(space, "xor", trials=trials, score_every=50, out=folder)
+result = hpjax.tune(space, "xor", trials=trials, validation={"score_every": 50}, out=folder)
 seconds = time.perf_counter() - started
 trained = result.trained
 host = seconds - trained.compile_seconds - trained.run_seconds

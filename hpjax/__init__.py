@@ -28,9 +28,11 @@ from hpjax.population import Population
 from hpjax.records import RunError
 from hpjax.result import Result
 from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
+from hpjax.settings import Stop, Validation
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError
 from hpjax.train import Trained, train
+from hpjax.training.metrics import Metric
 
 __version__ = metadata.version("hpjax")
 
@@ -41,6 +43,7 @@ __all__ = [
     "IntUniform",
     "LogIntUniform",
     "LogUniform",
+    "Metric",
     "Model",
     "Network",
     "Number",
@@ -49,10 +52,12 @@ __all__ = [
     "Result",
     "RunError",
     "Space",
+    "Stop",
     "Task",
     "TaskError",
     "Trained",
     "Uniform",
+    "Validation",
     "__version__",
     "compare",
     "confirm",

@@ -7,30 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpjax import devices, records, workload
 from hpjax.assemble import Assembly, table
+from hpjax.evaluation import Evaluation
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
-from hpjax.resolve import (  # fmt: skip
+from hpjax.resolve import (
+    as_evaluation,
     as_family,
     as_scheduler,
     as_search,
     as_space,
+    as_stop,
     as_task,
     check,
     varying,
-    written_model,
     written_search,
 )
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
+from hpjax.settings import (
+    SCHEMA,
+    Networks,
+    Settings,
+    Stop,
+    Validation,
+    read_run,
+    settled,
+    unchanged,
+)
 from hpjax.space import Space, spelled
-from hpjax.study import Progress, Stop
+from hpjax.study import Progress
 from hpjax.tasks import Task
+from hpjax.training.losses import own_name
+from hpjax.training.metrics import as_metrics
 from hpjax.watching import Watching, watching
 
 Watch = Callable[[Progress, Population], None]
@@ -47,20 +61,20 @@ def tune(
     eta: int = 3,
     trials: int | None = None,
     seed: int = 0,
-    folds: int = 1,
-    repeats: int = 1,
-    minimize: str = "loss",
-    stop: Mapping | None = None,
+    validation: Validation | Mapping | int = 1,
+    objective: str = "loss",
+    stop: Stop | Mapping | None = None,
     out: str | Path | None = None,
     explain: bool = False,
     levels: int = 5,
     batch: int | None = None,
-    score_every: int = 1,
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
     model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -82,20 +96,22 @@ def tune(
         eta: a scheduler by name keeps one network in eta.
         trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
         seed: names all randomness.
-        folds: 1 holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation.
-        repeats: networks per trial and fold, with fresh initial weights and minibatches.
-        minimize: "loss" or "error" of validation.
+        validation: how a configuration is scored: a `Validation`, a dict of its fields ({"folds": 5, "repeats": 2, "score_every": 10}), or a
+            number of folds. One fold holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation.
+        objective: what is minimised, of validation: "loss", "error", or one of `metrics` (made large where greater is better).
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
         explain: print the plan (programs, padding, predicted time and memory, rungs) and return None, without training.
         levels: values of a grid per range.
         batch: the most trials asked for at once; where None, what the search learns well from.
-        score_every: epochs between scores.
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
         model: a function of structural hyperparameters that returns a `hpjax.Model`; the names of the space are then its parameters,
             the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
+        loss: your own, in jax.numpy: (outputs [B C], y [B C]) -> each example's loss [B]; outputs are logits of classes (one column
+            for two classes), or numbers. As the task or the space says where None.
+        metrics: your own by name, each a function or a `Metric`: they stand in tables and curves, and may be the objective.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown progress after every report.
         say: shown what the task is, and warnings; standard error where None.
@@ -115,28 +131,40 @@ def tune(
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
-    check(
-        start=start, epochs=epochs, eta=eta, trials=trials, seed=seed, folds=folds, repeats=repeats, minimize=minimize, stop=stop, levels=levels,
-        batch=batch, score_every=score_every, gradients=gradients, kind=kind, watch=watch, say=say,
-    )  # fmt: skip
+    check(start=start, epochs=epochs, eta=eta, trials=trials, seed=seed, stop=stop, levels=levels, batch=batch, watch=watch, say=say)  # fmt: skip
     say = say or devices.warn
-    found = as_task(task, data, target, kind)
-    family = as_family(model, space, found)
-    resolved = as_space(space, family)
-    trials = varying(resolved, search, trials, repeats)
+    resolved, found, evaluation = as_evaluation(
+        space,
+        task,
+        data=data,
+        target=target,
+        kind=kind,
+        model=model,
+        loss=loss,
+        metrics=metrics,
+        objective=objective,
+        validation=validation,
+        gradients=gradients,
+    )
+    trials = varying(resolved, search, trials, evaluation.validation.repeats)
     rung = as_search("grid", resolved, levels).trials if search == "grid" and trials is None else trials  # fmt: skip
     scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
-    settings = records.settled({
-        "schema": records.SCHEMA, "space": resolved.to_dict(), "space_hash": resolved.hash(),
-        "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
-        "target": target, "kind": kind, "search": written_search(search),
-        "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed), "folds": folds,
-        "repeats": repeats, "minimize": minimize, "levels": levels, "batch": batch, "score_every": score_every,
-        "gradients": gradients, "comparison": False, "model": written_model(model, family),
-        "stop": dict.fromkeys(Stop._fields) | dict(stop or {}) | ({} if trials is None else {"trials": trials}),
-    })  # fmt: skip
-    made = Assembly(settings, resolved, found, search, scheduler, say, family)
-    for line in found.about(folds):
+    settings = settled(
+        Settings(
+            space=resolved.to_dict(),
+            space_hash=resolved.hash(),
+            networks=evaluation.settings,
+            search=written_search(search),
+            start=spelled(list(start)),
+            scheduler=scheduler.settings,
+            seed=int(seed),
+            levels=levels,
+            batch=batch,
+            stop=as_stop(stop or {}, trials),
+        )
+    )
+    made = Assembly(settings, resolved, found, evaluation, search, scheduler, say)
+    for line in found.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
     if explain:
         print(made.explain())
@@ -156,6 +184,8 @@ def resume(
     search: Any = None,
     scheduler: Scheduler | None = None,
     model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -166,7 +196,7 @@ def resume(
         out: the run folder.
         trials: goes on until there are so many, more than the run was asked for. The ledger is then that of a study asked for as
             many at once, unless the old limit cut a round or a bracket short (which is said), or the plan would be another.
-        task, search, scheduler, model: again, where they were objects rather than names.
+        task, search, scheduler, model, loss, metrics: again, where they were objects rather than names.
         progress, watch, say: as for `tune`.
 
     Raises:
@@ -175,20 +205,18 @@ def resume(
     """
     check(trials=trials, watch=watch, say=say)
     out, say = Path(out), say or devices.warn
-    settings = records.read_settings(out / "run.json")
+    settings = read_run(out / "run.json")
     _current(settings, out)
     ledger = Ledger(out, resume=True)
     try:
         if ledger.plan is not None:
-            records.unchanged(settings, ledger.plan, out / "run.json")
+            unchanged(settings, ledger.plan, out / "run.json")
         for note in ledger.notes:
             say(f"hpjax: {note}")
         if trials is None and ledger.ended:
             ledger.close()
-            return open_run(out, task, say, model)
-        made = load_assembly(
-            out, task=task, search=search, scheduler=scheduler, model=model, say=say
-        )
+            return open_run(out, task, say, model, loss, metrics)
+        made = _assembly(settings, out, task, Own(model, loss, metrics), search, scheduler, say)
         if trials is not None:
             _room(ledger, made, trials)
     except BaseException:
@@ -208,6 +236,8 @@ def open_run(
     task: Task | tuple | None = None,
     say: Callable[[str], None] | None = None,
     model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Result:
     """A run folder as a Result, without training anything.
 
@@ -215,7 +245,7 @@ def open_run(
         out: the run folder; of schema 2, too.
         task: again, where the run was made on arrays and their networks are wanted.
         say: shown what is missing or damaged; standard error where None.
-        model: again, where the run searched networks of your own and they are wanted.
+        model, loss, metrics: again, where they were your own and networks are wanted.
 
     Raises:
         RunError: no run there, or files that are not what was written.
@@ -224,108 +254,152 @@ def open_run(
     folder = records.open_folder(out)
     for note in folder.notes:
         say(f"hpjax: {note}")
-    if "folds" not in folder.settings:
+    settings = folder.settings
+    if settings.networks is None:
         raise RunError(
             f"{out} is a run of hpjax.minimize; read it by minimize(..., out={str(out)!r}, resume=True)"
         )
-    plan = folder.records[0] if folder.records else {}
+    networks, plan = settings.networks, folder.records[0] if folder.records else {}
 
     def loaded() -> Task:
-        found = _task(folder.settings, task)
-        if "data" in plan and not folder.settings["comparison"]:
-            now = workload.data_of(found, folder.settings)
+        found = _task(networks, task)
+        if "data" in plan and not settings.comparison:
+            now = workload.data_of(found, networks.validation.folds, settings.seed)
             if now != plan["data"]:
                 raise RunError(
                     f"{found.name} is not the data that {out} was made on; give those: task=..., or put the file back"
                 )
         return found
 
-    family: Family | None = MLP
-    if model is not None or folder.settings.get("model") is not None:
-        known = Target(**plan["target"]) if "target" in plan else None
-        family = None if model is None else _family(folder.settings, model, known or loaded(), out)
-    space = _space(folder.settings, out, family)
+    known = Target(**plan["target"]) if "target" in plan else None
+    sizes = lambda: known or loaded()
+    evaluation = _evaluation(settings, Own(model, loss, metrics), sizes, out, all_of_it=False)
+    space = _space(settings, out, evaluation.family)
     if task is not None:
         found = loaded()
         return Result(
-            folder.records, folder.curves, space, lambda: found, folder.settings, out, family=family
+            folder.records, folder.curves, space, lambda: found, settings, evaluation, out
         )
-    return Result(folder.records, folder.curves, space, loaded, folder.settings, out, family=family)
+    return Result(folder.records, folder.curves, space, loaded, settings, evaluation, out)
 
 
-def load_assembly(
-    out: str | Path,
-    *,
-    task: Task | tuple | None = None,
-    search: Any = None,
-    scheduler: Scheduler | None = None,
-    model: Any = None,
-    say: Callable[[str], None] | None = None,
+class Own(NamedTuple):
+    """Objects of the user's that a run folder knows by name only."""
+
+    model: Any = None
+    loss: Any = None
+    metrics: Mapping[str, Any] | None = None
+
+
+def _assembly(
+    settings: Settings,
+    out: Path,
+    task: Task | tuple | None,
+    own: Own,
+    search: Any,
+    scheduler: Scheduler | None,
+    say: Callable[[str], None],
 ) -> Assembly:
     """The study that a run folder's run.json describes."""
-    out = Path(out)
-    settings = records.read_settings(out / "run.json")
-    _current(settings, out)
-    found = _task(settings, task)
-    family = _family(settings, model, found, out)
-    space = _space(settings, out, family)
-    search = settings["search"] if search is None else search
+    assert settings.networks is not None
+    found = _task(settings.networks, task)
+    evaluation = _evaluation(settings, own, lambda: found, out)
+    space = _space(settings, out, evaluation.family)
+    search = settings.search if search is None else search
     if search is None:
         raise RunError(
             f"{out} was made with a search that is no name; give it again: resume(out, search=...)"
         )
     if scheduler is None:
-        scheduler = from_settings(settings["scheduler"])
-    return Assembly(settings, space, found, search, scheduler, say or devices.warn, family)
+        scheduler = from_settings(settings.scheduler)
+    return Assembly(settings, space, found, evaluation, search, scheduler, say)
 
 
-def _current(settings: dict, out: Path) -> None:
-    if settings["schema"] != records.SCHEMA:
+def _current(settings: Settings, out: Path) -> None:
+    if settings.schema != SCHEMA:
         raise RunError(
-            f"{out} has schema {settings['schema']}, which this version can show but not go on with; use the version of hpjax that made it"
+            f"{out} has schema {settings.schema}, which this version can show but not go on with; use the version of hpjax that made it"
         )
-    if settings.get("comparison"):
+    if settings.comparison:
         raise RunError(
             f"{out} is part of a comparison; go on with that: hpjax.resume_comparison({str(out.parent.parent)!r:.80})"
         )
-    if "folds" not in settings:
+    if settings.networks is None:
         raise RunError(
             f"{out} is a run of hpjax.minimize; go on with that: minimize(..., out={str(out)!r:.80}, resume=True)"
         )
 
 
-def _family(settings: dict, model: Any, task: Task | Target, out: Path) -> Family:
-    """The family of a run's networks; refuses another function than the run was made with."""
-    name = settings.get("model")
-    if name is None and model is not None:
-        raise RunError(f"{out} searched multilayer perceptrons; leave model out")
-    if name is not None and model is None:
-        raise RunError(f"{out} searched networks of {name}; give that function again: model=...")
-    family = as_family(model, settings["space"], task)
-    if name is not None and family.name != name:
-        raise RunError(
-            f"{out} searched networks of {name}, not of {family.name}; give model={name}"
-        )
-    return family
+def _evaluation(
+    settings: Settings,
+    own: Own,
+    sizes: Callable[[], Task | Target],
+    out: Path,
+    all_of_it: bool = True,
+) -> Evaluation:
+    """How a run judges configurations; refuses other objects than it was made with.
+
+    Args:
+        settings: of the run.
+        own: the objects that its settings name, as far as they are given again.
+        sizes: tells inputs, outputs and loss of the task.
+        out: the run folder.
+        all_of_it: whether all of them are needed.
+
+    Raises:
+        RunError: an object that is missing, or is not the one that is named.
+    """
+    networks = settings.networks
+    assert networks is not None
+    names = {"model": networks.model, "loss": networks.loss, "metrics": networks.metrics or None}
+    what = {"model": "multilayer perceptrons", "loss": "the loss of its task or space", "metrics": "no metrics of its own"}  # fmt: skip
+    missing = []
+    for name, known in names.items():
+        given = getattr(own, name)
+        if known is None and given is not None:
+            raise RunError(f"{out} has {what[name]}; leave {name} out")
+        if known is not None and given is None:
+            missing.append(name)
+            if all_of_it:
+                raise RunError(f"{out} was made with {name} {_named(known)}; give that again: {name}=...")  # fmt: skip
+    family: Family | None = None
+    if "model" not in missing:
+        family = MLP if own == Own() else as_family(own.model, settings.space, sizes(), own.loss)
+        if networks.model is not None and family.name != networks.model:
+            raise RunError(
+                f"{out} searched networks of {networks.model}, not of {family.name}; give model={networks.model}"
+            )
+    if own.loss is not None and own_name(own.loss) != networks.loss:
+        raise RunError(f"{out} was made with loss {networks.loss}, not {own_name(own.loss)}")
+    metrics = as_metrics(own.metrics, sizes().outputs) if own.metrics is not None else ()
+    given = {name: metric.greater_is_better for name, metric in metrics}
+    if own.metrics is not None and given != networks.metrics:
+        raise RunError(f"{out} was made with metrics {_named(networks.metrics)}, not {_named(given)}")  # fmt: skip
+    return Evaluation(networks, family, metrics, tuple(missing))
 
 
-def _space(settings: dict, out: Path, family: Family | None) -> Space:
-    if family is None or "folds" not in settings:
-        space = Space.load(settings["space"])
-    else:
-        space = as_space(settings["space"], family)
-    if space.hash() != settings["space_hash"]:
+def _named(known: str | Mapping[str, bool]) -> str:
+    """A function by its name, or metrics by theirs."""
+    if isinstance(known, str):
+        return known
+    return ", ".join(f"{name} (greater is better)" if up else name for name, up in known.items())
+
+
+def _space(settings: Settings, out: Path, family: Family | None) -> Space:
+    space = Space.load(settings.space) if family is None else as_space(settings.space, family)
+    if space.hash() != settings.space_hash:
         raise RunError(
             f"{out / 'run.json'}: space and space_hash do not belong together; put back what was there"
         )
     return space
 
 
-def _task(settings: dict, task: Task | tuple | None) -> Task:
-    if task is None and settings["task"] is None:
+def _task(networks: Networks, task: Task | tuple | None) -> Task:
+    if task is None and networks.task is None:
         raise RunError("the run was made on arrays; give them again: task=(x, y)")
-    source = settings["task"] if task is None else task
-    return as_task(source, settings["data"], settings["target"], settings["kind"])
+    source = networks.task if task is None else task
+    assert source is not None
+    return as_task(source, networks.data, networks.target, networks.kind)
 
 
 def _room(ledger: Ledger, made: Assembly, trials: int) -> None:
@@ -362,10 +436,10 @@ def _finish(
         made.space,
         lambda: made.task,
         made.settings,
+        made.evaluation,
         ledger.folder,
         trained,
         ledger.times,
-        made.family,
     )
 
 

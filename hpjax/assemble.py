@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from hpjax import study
-from hpjax.models import MLP, Family
+from hpjax.evaluation import Evaluation
 from hpjax.population import Population
-from hpjax.records import CHECKPOINT, SCHEMA, Ledger, RunError, fingerprints, write_json
+from hpjax.records import CHECKPOINT, Ledger, RunError
 from hpjax.resolve import TRIALS, as_points, as_search
 from hpjax.schedulers import Scheduler
 from hpjax.search import Searcher, chain
 from hpjax.search.base import generator
+from hpjax.settings import SCHEMA, Settings, Stop, fingerprints
 from hpjax.space import Space
-from hpjax.study import Progress, Stop
+from hpjax.study import Progress
 from hpjax.tasks import Task
 from hpjax.workload import SAMPLES, Workload, report_of
 
@@ -29,7 +31,7 @@ SAVED = 20.0  # seconds between checkpoints, at least
 class Part(NamedTuple):
     """One study, resolved but for its networks: what a comparison holds many of."""
 
-    settings: dict
+    settings: Settings
     searcher: Searcher
     scheduler: Scheduler
     stop: Stop
@@ -37,7 +39,7 @@ class Part(NamedTuple):
     known: int | None = None  # how many it proposes, where it is known
 
 
-def part(settings: dict, space: Space, search: Any, scheduler: Scheduler) -> Part:
+def part(settings: Settings, space: Space, search: Any, scheduler: Scheduler) -> Part:
     """A study's search and limits.
 
     Args:
@@ -45,23 +47,30 @@ def part(settings: dict, space: Space, search: Any, scheduler: Scheduler) -> Par
         space: of the study.
         search, scheduler: as given, or as made from the settings.
     """
-    make, known, points = as_search(search, space, settings["levels"])
+    make, known, points = as_search(search, space, settings.levels)
     searcher = make(space.dims)
     if searcher.wants_grad and scheduler.settings["name"] != "full":
         raise ValueError(
             f"this search takes gradients through whole trainings; use scheduler=hpjax.full(...), not {scheduler.settings['name']}"
         )
-    start = settings["start"]
+    start = settings.start
     if start:
         first = as_points([_tupled(config) for config in start], space, "start")
         make = functools.partial(chain, first=first, then=make)
         known = None if known is None else known + len(first)
         points = None if points is None else np.concatenate([first, points])
-    stop = Stop(**settings["stop"])
+    stop = settings.stop
     trials = stop.trials if known is None else min(known, stop.trials or known)
-    if all(limit is None for limit in stop._replace(trials=trials)):
+    if all(limit is None for limit in (trials, stop.epochs, stop.seconds, stop.rounds)):
         trials = scheduler.trials or TRIALS
-    return Part(settings, make(space.dims), scheduler, stop._replace(trials=trials), points, known)
+    return Part(
+        settings,
+        make(space.dims),
+        scheduler,
+        msgspec.structs.replace(stop, trials=trials),
+        points,
+        known,
+    )
 
 
 def _tupled(config: Mapping) -> dict:
@@ -78,37 +87,44 @@ class Assembly:
     """Everything a study of networks needs, resolved: made once by `tune` and again by `resume`."""
 
     def __init__(
-        self, settings: dict, space: Space, task: Task, search: Any, scheduler: Scheduler, say: Callable[[str], None],
-        family: Family = MLP,
-    ):  # fmt: skip
-        self.settings, self.space, self.task, self.scheduler, self.say = (
-            settings,
+        self,
+        settings: Settings,
+        space: Space,
+        task: Task,
+        evaluation: Evaluation,
+        search: Any,
+        scheduler: Scheduler,
+        say: Callable[[str], None],
+    ):
+        self.settings, self.space, self.task, self.evaluation = settings, space, task, evaluation
+        self.scheduler, self.say = scheduler, say
+        self.part = part(settings, space, search, scheduler)
+        points = sample(space, settings.seed) if self.part.points is None else self.part.points
+        self.workload = Workload(
             space,
             task,
-            scheduler,
-            say,
+            points[: SAMPLES * 4],
+            evaluation,
+            fidelity=scheduler.fidelity,
+            seeds=[settings.seed],
+            trials=self.part.stop.trials or 1000,
+            epochs=scheduler.mean_epochs,
+            grad=self.part.searcher.wants_grad,
+            say=say,
         )
-        self.family = family
-        self.part = part(settings, space, search, scheduler)
-        points = sample(space, settings["seed"]) if self.part.points is None else self.part.points
-        self.workload = Workload(
-            space, task, points[: SAMPLES * 4], grad=self.part.searcher.wants_grad, minimize=settings["minimize"], fidelity=scheduler.fidelity, seeds=[settings["seed"]],
-            folds=settings["folds"], repeats=settings["repeats"], score_every=settings["score_every"],
-            gradients=settings["gradients"], trials=self.part.stop.trials or 1000, epochs=scheduler.mean_epochs, say=say, family=family,
-        )  # fmt: skip
         per_trial = self.workload.predicted() / max(1, self.workload.load.trials)
         self.batch = (
-            settings["batch"]
+            settings.batch
             or self.part.searcher.batch
             or max(self.workload.widest, int(ROUND / max(per_trial, 1e-9)))
         )
 
     def explain(self) -> str:
         """The plan in words: programs, padding, predicted time and memory, rungs."""
-        load, repeats = self.workload.load, self.settings["repeats"]
+        load, validation = self.workload.load, self.evaluation.validation
         lines = [
             f"task      {self.task.name}: {load.train} training and {load.valid} validation examples, "
-            f"{self.settings['folds']} fold(s) x {repeats} repeat(s)",
+            f"{validation.folds} fold(s) x {validation.repeats} repeat(s)",
             f"space     {len(self.space.dims)} dimensions, {len(self.workload.shapes)} shapes seen",
             f"trials    {load.trials} ({load.trials * load.groups} networks), {load.epochs:g} epochs each on average",
             *table(self.scheduler),
@@ -131,7 +147,7 @@ class Assembly:
         saved = [time.monotonic()]
 
         def carry_out(order):
-            return report_of(trained.carry_out(order), self.settings["minimize"])
+            return report_of(trained.carry_out(order), self.evaluation)
 
         def save():
             if cache is not None and trained.home and time.monotonic() - saved[0] > SAVED:
@@ -151,15 +167,14 @@ class Assembly:
         ledger.put(plan_record(self.settings, self.batch, self.scheduler, settled))
 
         def extended(trials: int) -> None:
-            self.settings["stop"]["trials"] = trials
-            if ledger.folder is not None:
-                write_json(ledger.folder / "run.json", self.settings)
+            self.settings = self.settings.extended(trials)
+            ledger.put_settings(self.settings)
 
         fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save, extended)
         try:
             study.run(
                 self.part.searcher, self.scheduler, self.space.dims, fulfil, ledger, self.part.stop,
-                seed=self.settings["seed"], batch=self.batch, more=more, watch=lambda progress: watch(progress, trained), say=self.say,
+                seed=self.settings.seed, batch=self.batch, more=more, watch=lambda progress: watch(progress, trained), say=self.say,
             )  # fmt: skip
         finally:
             ledger.time(compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds)
@@ -168,14 +183,14 @@ class Assembly:
         return trained
 
 
-def plan_record(settings: dict, batch: int, scheduler: Scheduler, training: dict) -> dict:
+def plan_record(settings: Settings, batch: int, scheduler: Scheduler, training: dict) -> dict:
     """The first record of a ledger."""
     return {
         "kind": "plan",
         "schema": SCHEMA,
         "settings": fingerprints(settings),
-        "space": settings["space_hash"],
-        "seed": settings["seed"],
+        "space": settings.space_hash,
+        "seed": settings.seed,
         "batch": batch,
         "scheduler": scheduler.settings,
         **training,

@@ -16,7 +16,7 @@ from hpjax.models import MLP, Model
 from hpjax.models.base import INF, Family, Static, Traced, checked
 from hpjax.models.own import own
 from hpjax.training.learning_rate_schedules import SCHEDULES
-from hpjax.training.losses import LOSSES
+from hpjax.training.losses import LOSSES, Loss
 from hpjax.training.optimizers import OPTIMIZERS
 
 ALIASES = {"lr": "learning_rate", "alpha": "l2", "batchsize": "batch_size", "bs": "batch_size", "wd": "weight_decay", "layers": "hidden", "units": "width", "nonlinearity": "activation", "epsilon": "eps", "gamma": "decay_rate", "solver": "optimizer", "dropout_rate": "dropout", "n_layers": "depth", "num_layers": "depth", "max_iter": "epochs", "initializer": "init"}  # fmt: skip
@@ -28,7 +28,9 @@ STATIC: dict[str, Static] = {
     "sampling": Static(
         "permutation", ("permutation", "replacement"), 0, "how an epoch's minibatches are drawn"
     ),
-    "loss": Static(None, LOSSES, 0, "default by task: cross_entropy for classes, mse for numbers"),
+    "loss": Static(
+        None, tuple(LOSSES), 0, "default by task: cross_entropy for classes, mse for numbers"
+    ),
     "dtype": Static("float32", ("float32", "float64"), 0, "precision of everything"),
 }
 TRACED: dict[str, Traced] = {
@@ -101,6 +103,18 @@ def family_of(model: Any, values: Mapping[str, list], inputs: int, outputs: int)
     if not callable(model) or isinstance(model, type):
         raise ValueError(f"model must be a function that returns a hpjax.Model, got {model!r:.80}")
     return own(model, values, (*STATIC, *TRACED), inputs, outputs)
+
+
+def trained_on(family: Family, loss: Loss) -> Family:
+    """A family whose networks are trained on a user's loss."""
+
+    def spec(given: dict[str, Any], common: dict[str, Any]) -> Any:
+        return family.spec(given, common | {"loss": loss})
+
+    def read(written: dict[str, Any]) -> Any:
+        return family.read(written | {"loss": loss})
+
+    return family._replace(spec=spec, read=read)
 
 
 def _same(model: Model) -> Model:

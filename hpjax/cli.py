@@ -37,7 +37,7 @@ class Tune:
     seed: int = 0  # names all randomness
     folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
     repeats: int = 1  # networks per trial and fold
-    minimize: Literal["loss", "error"] = "loss"  # of validation
+    objective: Literal["loss", "error"] = "loss"  # of validation, what is minimised
     seconds: float | None = None  # stop after (recorded as not deterministic)
     out: Path | None = None  # run folder; runs/TASK-TIME where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
@@ -71,7 +71,7 @@ class Compare:
     batch: int | None = None  # points a round of those that learn; each search's own where absent
     folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
     repeats: int = 1  # networks per trial and fold
-    minimize: Literal["loss", "error"] = "loss"  # of validation
+    objective: Literal["loss", "error"] = "loss"  # of validation, what is minimised
     out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
@@ -121,7 +121,9 @@ def tune(options: Tune, console: Console) -> int:
 
     if options.cache:
         use_cache()
-    said = {name: value for name, value in vars(options).items() if name not in ("task", "space", "seconds", "cache", "out")}  # fmt: skip
+    grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats")
+    said = {name: value for name, value in vars(options).items() if name not in grouped}
+    said["validation"] = {"folds": options.folds, "repeats": options.repeats}
     stop = {"seconds": options.seconds}
     if options.explain:
         api.tune(options.space, options.task, stop=stop, **said)
@@ -160,10 +162,20 @@ def compare(options: Compare, console: Console) -> int:
     epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
     out = _folder(options.out, f"compare-{Path(options.task).stem}")
     _current.append(out)
-    said = {name: value for name, value in vars(options).items() if name in ("seeds", "folds", "repeats", "minimize", "data", "target", "kind")}  # fmt: skip
     found = run(
-        methods, options.space, options.task, epochs=options.epochs, stop={"epochs": options.budget * epochs}, out=out, **said
-    )  # fmt: skip
+        methods,
+        options.space,
+        options.task,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        stop={"epochs": options.budget * epochs},
+        validation={"folds": options.folds, "repeats": options.repeats},
+        objective=options.objective,
+        data=options.data,
+        target=options.target,
+        kind=options.kind,
+        out=out,
+    )
     return compared(found, console)
 
 
@@ -171,7 +183,7 @@ def compared(found, console: Console) -> int:
     """The end of a comparison: its table, and where the files are."""
     from hpjax import report as figures
 
-    made = Table(title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings['minimize']} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
+    made = Table(title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings.judged_by} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
     made.add_column("method")
     table = found.table.sort_values("mean rank", kind="stable")
     for column in table.columns:
@@ -196,7 +208,7 @@ def confirm(options: Confirm, console: Console) -> int:
         use_cache()
     result = api.open_run(options.run)
     found = train_again(result, options.top, options.repeats)
-    made = Table(title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings['minimize']}")  # fmt: skip
+    made = Table(title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.judged_by}")  # fmt: skip
     made.add_column("trial", justify="right")
     for column in found.table.columns:
         made.add_column(column, justify="right")
@@ -260,10 +272,10 @@ def end(result, console: Console, top: int = 10) -> int:
 def table(result, top: int) -> Table:
     """The best trials as a table."""
     trials = result.trials
-    minimized = result.settings["minimize"]
+    minimized = result.settings.judged_by
     order = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
     rank = trials["status"].map(order)
-    best = trials.assign(rank=rank).sort_values(["rank", minimized], kind="stable").head(top)
+    best = trials.assign(rank=rank).sort_values(["rank", "objective"], kind="stable").head(top)
     counts = ", ".join(
         f"{count} {status}" for status, count in trials["status"].value_counts().items()
     )
@@ -271,7 +283,16 @@ def table(result, top: int) -> Table:
         title=f"{result.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
     )
     made.add_column("trial", justify="right")
-    columns = ["loss", "error", "epochs", "parameters", "seconds", *result.space.names, "status"]
+    columns = [
+        "loss",
+        "error",
+        *result.metrics,
+        "epochs",
+        "parameters",
+        "seconds",
+        *result.space.names,
+        "status",
+    ]
     for column in columns:
         made.add_column(column, justify="right")
     for trial, row in best.iterrows():
@@ -297,7 +318,7 @@ def show(options: Show, console: Console) -> int:
     result = api.open_run(options.run)
     console.print(table(result, options.top))
     console.print(
-        f"ended: {result.stopped}; seed {result.settings['seed']}, space {result.settings['space_hash']}"
+        f"ended: {result.stopped}; seed {result.settings.seed}, space {result.settings.space_hash}"
     )
     if len(result.trials):
         drawn = figures.figures(result, options.run) if options.all else figures.overview(result, options.run / "figure")[:1]  # fmt: skip

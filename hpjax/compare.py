@@ -11,31 +11,44 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from hpjax import analysis, devices, records, study
+from hpjax import analysis, records, study
 from hpjax.assemble import Part, part, plan_record, sample
-from hpjax.models import Family
+from hpjax.devices import warn
+from hpjax.evaluation import Evaluation
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     METHOD_NAMES,
-    as_family,
+    as_evaluation,
     as_scheduler,
     as_seeds,
-    as_space,
-    as_task,
+    as_stop,
     check,
     fidelity_of,
     varying,
-    written_model,
     written_search,
 )
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
 from hpjax.search import grid
+from hpjax.settings import (
+    SCHEMA,
+    ComparisonSettings,
+    Method,
+    Networks,
+    Settings,
+    Stop,
+    Validation,
+    fields,
+    read_comparison,
+    settled,
+    unchanged,
+)
 from hpjax.space import Choice, Space, spelled
-from hpjax.study import Progress, Stop
+from hpjax.study import Progress
 from hpjax.tasks import Task
 from hpjax.watching import watching
 from hpjax.workload import SAMPLES, STRIDE, Workload, report_of
@@ -69,17 +82,17 @@ def compare(
     *,
     seeds: int | Sequence[int] = 10,
     epochs: int | None = None,
-    stop: Mapping | None = None,
-    folds: int = 1,
-    repeats: int = 1,
-    minimize: str = "loss",
+    stop: Stop | Mapping | None = None,
+    validation: Validation | Mapping | int = 1,
+    objective: str = "loss",
     levels: int = 5,
-    score_every: int = 1,
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
     model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -99,8 +112,8 @@ def compare(
         epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
-        folds, repeats, minimize, levels, score_every, gradients, data, target, kind, model: as for `tune`. A grid without levels of its own
-            takes as many as the epochs allow.
+        validation, objective, levels, gradients, data, target, kind, model, loss, metrics: as for `tune`. A grid without levels of its
+            own takes as many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
@@ -121,26 +134,28 @@ def compare(
         >>> sorted(found.table.index)
         ['random', 'sobol']
     """
-    check(
-        folds=folds, repeats=repeats, score_every=score_every, minimize=minimize, gradients=gradients, stop=stop, levels=levels,
-        epochs=epochs, kind=kind, watch=watch, say=say,
-    )  # fmt: skip
-    say = say or devices.warn
-    found = as_task(task, data, target, kind)
-    family = as_family(model, space, found)
-    space = as_space(space, family)
+    check(stop=stop, levels=levels, epochs=epochs, watch=watch, say=say)
+    say = say or warn
+    space, found, evaluation = as_evaluation(
+        space,
+        task,
+        data=data,
+        target=target,
+        kind=kind,
+        model=model,
+        loss=loss,
+        metrics=metrics,
+        objective=objective,
+        validation=validation,
+        gradients=gradients,
+    )
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
     numbers, named = as_seeds(seeds), _named(methods)
-    limits = dict(stop) if stop is not None else {"epochs": BUDGET * fidelity}
-    common = {
-        "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(),
-        "task": str(task) if isinstance(task, (str, Path)) else None, "data": None if data is None else str(data),
-        "target": target, "kind": kind, "folds": folds, "repeats": repeats, "minimize": minimize, "score_every": score_every,
-        "gradients": gradients, "comparison": True, "model": written_model(model, family),
-    }  # fmt: skip
+    limits = as_stop({"epochs": BUDGET * fidelity} if stop is None else stop)
+    rules = Rules(space, evaluation.settings, limits, fidelity, levels)
     entries = [
-        Entry(name, seed, _part(name, method, seed, common, limits, space, fidelity, levels))
+        Entry(name, seed, _part(name, method, seed, rules))
         for name, method in named.items()
         for seed in numbers
     ]
@@ -151,34 +166,42 @@ def compare(
             + ", ".join(f"{name} {value}" for name, value in reached.items())
             + "; give them schedulers that end at the same epoch"
         )
-    for line in found.about(folds):
+    for line in found.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
     folder = Path(out) if out is not None else None
     if folder is not None:
-        studies = {entry.name: _said(entry.part.settings) for entry in reversed(entries)}
-        asked = common | {
-            "seeds": numbers,
-            "stop": limits,
-            "methods": list(named),
-            "studies": studies,
-        }
-        _begin(folder, records.settled(asked), resume)
+        asked = ComparisonSettings(
+            space=space.to_dict(),
+            space_hash=space.hash(),
+            networks=evaluation.settings,
+            seeds=numbers,
+            stop=limits,
+            methods=list(named),
+            studies={entry.name: _method(entry.part.settings) for entry in reversed(entries)},
+        )
+        _begin(folder, settled(asked), resume)
     ledgers: list[Ledger] = []
     try:
         for entry in entries:
             ledgers.append(_ledger(folder, entry, resume))
-        trained = _train(
-            entries, ledgers, numbers, space, found, common, progress, watch, say, family
-        )
+        trained = _train(entries, ledgers, numbers, space, found, evaluation, progress, watch, say)
     finally:
         for ledger in ledgers:
             ledger.close()
     results = [
         Result(
-            ledger.records, ledger.all_curves(), space, lambda: found, entry.part.settings, ledger.folder, trained, ledger.times, family
+            ledger.records,
+            ledger.all_curves(),
+            space,
+            lambda: found,
+            entry.part.settings,
+            evaluation,
+            ledger.folder,
+            trained,
+            ledger.times,
         )
         for entry, ledger in zip(entries, ledgers)
-    ]  # fmt: skip
+    ]
     return Comparison(list(named), numbers, results, folder, trained)
 
 
@@ -186,6 +209,8 @@ def resume_comparison(
     out: str | Path,
     task: Task | tuple | None = None,
     model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -194,67 +219,94 @@ def resume_comparison(
 
     Args:
         out: the folder.
-        task, model: again, where they were arrays or a function.
+        task, model, loss, metrics: again, where they were arrays or functions.
         progress, watch, say: as for `compare`.
 
     Raises:
         RunError: no comparison there, or a method whose search is no name; use compare(..., resume=True) for those.
     """
-    settings = records.read_settings(Path(out) / "compare.json")
-    if settings["schema"] != records.SCHEMA:
+    settings = read_comparison(Path(out) / "compare.json")
+    if settings.schema != SCHEMA:
         raise RunError(
-            f"{out} has schema {settings['schema']}, which this version can show but not go on with; use the version of hpjax that made it"
+            f"{out} has schema {settings.schema}, which this version can show but not go on with; use the version of hpjax that made it"
         )
     methods = {}
-    for name in settings["methods"]:
-        said = settings["studies"].get(name, {"search": None})
-        if said["search"] is None:
+    for name in settings.methods:
+        method = settings.studies.get(name)
+        if method is None or method.search is None:
             raise RunError(
                 f"the search of {name} is no name; give the methods again: compare(..., out={str(out)!r:.80}, resume=True)"
             )
-        methods[name] = {
-            "search": said["search"], "scheduler": from_settings(said["scheduler"]), "trials": said["trials"],
-            "batch": said["batch"], "start": said["start"], "levels": said["levels"],
-        }  # fmt: skip
-    if model is None and settings["model"] is not None:
-        raise RunError(
-            f"{out} searched networks of {settings['model']}; give that function again: model=..."
-        )
-    if task is None and settings["task"] is None:
+        methods[name] = msgspec.structs.asdict(method) | {
+            "scheduler": from_settings(method.scheduler)
+        }
+    networks = settings.networks
+    own = {"model": model, "loss": loss, "metrics": metrics}
+    for name, given in own.items():
+        if given is None and getattr(networks, name):
+            raise RunError(
+                f"{out} was made with {name} {getattr(networks, name)}; give that again: {name}=..."
+            )
+    source = networks.task if task is None else task
+    if source is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    kept = ("data", "target", "kind", "folds", "repeats", "minimize", "score_every", "gradients", "seeds", "stop")  # fmt: skip
+    kept = ("data", "target", "kind", "objective", "validation", "gradients")
     return compare(
-        methods, settings["space"], settings["task"] if task is None else task, out=out, resume=True, progress=progress, watch=watch,
-        say=say, model=model,
-        **{name: settings[name] for name in kept},
-    )  # fmt: skip
+        methods,
+        settings.space,
+        source,
+        seeds=settings.seeds,
+        stop=settings.stop,
+        out=out,
+        resume=True,
+        progress=progress,
+        watch=watch,
+        say=say,
+        **own,
+        **{name: getattr(networks, name) for name in kept},
+    )
 
 
 def open_comparison(
-    out: str | Path, task: Task | tuple | None = None, model: Any = None
+    out: str | Path,
+    task: Task | tuple | None = None,
+    model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """A comparison's folder, read without training anything.
 
     Args:
         out: the folder.
-        task, model: again, where they were arrays or a function and networks are wanted.
+        task, model, loss, metrics: again, where they were arrays or functions and networks are wanted.
 
     Raises:
         RunError: no comparison there.
     """
     from hpjax.api import open_run
 
-    settings = records.read_settings(Path(out) / "compare.json")
+    settings = read_comparison(Path(out) / "compare.json")
     results = [
-        open_run(Path(out) / name / f"seed{seed}", task, model=model)
-        for name in settings["methods"]
-        for seed in settings["seeds"]
+        open_run(Path(out) / name / f"seed{seed}", task, model=model, loss=loss, metrics=metrics)
+        for name in settings.methods
+        for seed in settings.seeds
     ]
-    return Comparison(settings["methods"], settings["seeds"], results, Path(out))
+    return Comparison(settings.methods, settings.seeds, results, Path(out))
 
 
-def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
+class Rules(NamedTuple):
+    """What all studies of a comparison share."""
+
+    space: Space
+    networks: Networks
+    stop: Stop
+    fidelity: int  # of methods without a scheduler of their own
+    levels: int | dict[str, int]  # of a grid without its own
+
+
+def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
     """One study's search, scheduler and limits."""
+    space, levels = rules.space, rules.levels
     if not re.fullmatch(r"[\w+()-][\w.+() -]{0,99}", name):
         raise ValueError(
             f"method {name!r:.120} cannot name a folder; use letters, digits, . + - and (), at most 100, not beginning with a dot or a space"
@@ -267,17 +319,25 @@ def _part(name, method, seed, common, limits, space, fidelity, levels) -> Part:
             )
     search = said.get("search", "random")
     check(trials=said.get("trials"), batch=said.get("batch"))
-    scheduler = as_scheduler(search, said.get("scheduler"), default=fidelity, trials=said.get("trials"))  # fmt: skip
-    stop = dict.fromkeys(Stop._fields) | limits
-    if said.get("trials") is not None:
-        stop["trials"] = said["trials"]
-    if search == "grid" and "levels" not in said and limits.get("epochs"):
-        levels = _levels(space, limits["epochs"] // scheduler.fidelity)
-    settings = records.settled(common | {
-        "search": written_search(search), "seed": seed,
-        "start": spelled(list(said.get("start", ()))), "scheduler": scheduler.settings,
-        "levels": said.get("levels", levels), "batch": said.get("batch"), "stop": stop,
-    })  # fmt: skip
+    scheduler = as_scheduler(search, said.get("scheduler"), default=rules.fidelity, trials=said.get("trials"))  # fmt: skip
+    stop = as_stop(rules.stop, said.get("trials"))
+    if search == "grid" and "levels" not in said and stop.epochs:
+        levels = _levels(space, stop.epochs // scheduler.fidelity)
+    settings = settled(
+        Settings(
+            space=space.to_dict(),
+            space_hash=space.hash(),
+            networks=rules.networks,
+            search=written_search(search),
+            start=spelled(list(said.get("start", ()))),
+            scheduler=scheduler.settings,
+            seed=seed,
+            levels=said.get("levels", levels),
+            batch=said.get("batch"),
+            stop=stop,
+            comparison=True,
+        )
+    )
     return part(settings, space, search, scheduler)
 
 
@@ -307,22 +367,28 @@ def _ledger(folder: Path | None, entry: Entry, resume: bool) -> Ledger:
     begun = resume and (where / "run.json").exists()
     ledger = Ledger(where, resume=begun, settings=entry.part.settings)
     if ledger.plan is not None:
-        records.unchanged(entry.part.settings, ledger.plan, where / "run.json")
+        unchanged(entry.part.settings, ledger.plan, where / "run.json")
     return ledger
 
 
-def _said(settings: dict) -> dict:
-    """What a method says of its studies, whatever their seed."""
-    kept = {name: settings[name] for name in ("search", "scheduler", "batch", "start", "levels")}
-    return kept | {"trials": settings["stop"]["trials"]}
+def _method(settings: Settings) -> Method:
+    """What a method is, from one of its studies."""
+    return Method(
+        search=settings.search,
+        scheduler=settings.scheduler,
+        batch=settings.batch,
+        start=settings.start,
+        levels=settings.levels,
+        trials=settings.stop.trials,
+    )
 
 
-def _begin(folder: Path, settings: dict, resume: bool) -> None:
+def _begin(folder: Path, settings: ComparisonSettings, resume: bool) -> None:
     """Writes compare.json before anything else, or requires that it is there."""
     path = folder / "compare.json"
     if resume:
-        known = records.read_settings(path)
-        changed = [name for name in sorted(settings) if known.get(name) != settings[name]]
+        known, now = fields(read_comparison(path)), fields(settings)
+        changed = [name for name in sorted(now) if known.get(name) != now[name]]
         if changed:
             raise RunError(f"{path}: {', '.join(changed)} was another when the comparison began; give the same arguments again")  # fmt: skip
         return
@@ -349,31 +415,44 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
 
 
 def _train(
-    entries: list[Entry], ledgers: list[Ledger], seeds: list[int], space: Space, task: Task, common: dict, progress: bool | None,
-    watch: Watch | None, say: Callable[[str], None], family: Family,
-) -> Population:  # fmt: skip
+    entries: list[Entry],
+    ledgers: list[Ledger],
+    seeds: list[int],
+    space: Space,
+    task: Task,
+    evaluation: Evaluation,
+    progress: bool | None,
+    watch: Watch | None,
+    say: Callable[[str], None],
+) -> Population:
     """Drives all studies to their ends, their orders merged."""
     parts = [entry.part for entry in entries]
     costs = [_cost(one) for one in parts]
     known = [one.points[: SAMPLES // 4] for one in parts if one.points is not None]
     points = np.concatenate([sample(space, seeds[0]), *known])
     workload = Workload(
-        space, task, points, fidelity=parts[0].scheduler.fidelity, seeds=seeds, folds=common["folds"],
-        repeats=common["repeats"], score_every=common["score_every"], gradients=common["gradients"],
-        trials=max(trials for trials, _ in costs), studies=len(entries), say=say,
-        epochs=float(np.mean([epochs for _, epochs in costs])), minimize=common["minimize"],
-        grad=any(one.searcher.wants_grad for one in parts), family=family,
-    )  # fmt: skip
+        space,
+        task,
+        points,
+        evaluation,
+        fidelity=parts[0].scheduler.fidelity,
+        seeds=seeds,
+        trials=max(trials for trials, _ in costs),
+        epochs=float(np.mean([epochs for _, epochs in costs])),
+        studies=len(entries),
+        grad=any(one.searcher.wants_grad for one in parts),
+        say=say,
+    )
     trained = workload.population(cohorts=[seeds.index(entry.seed) for entry in entries])
     recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)
-    settled = workload.settle(trained, recorded)
+    training = workload.settle(trained, recorded)
     bar = watching(progress, workload, studies=len(entries))
     shown = bar.around(watch)
     plays = {}
     for number, (entry, ledger) in enumerate(zip(entries, ledgers)):
         one = entry.part
-        batch = one.settings["batch"] or one.searcher.batch or 2**20
-        ledger.put(plan_record(one.settings, batch, one.scheduler, settled))
+        batch = one.settings.batch or one.searcher.batch or 2**20
+        ledger.put(plan_record(one.settings, batch, one.scheduler, training))
         fulfil = study.Fulfil(
             recall=lambda order, number=number: trained.recall(study.merged({number: order}, STRIDE)),
             release=lambda trials, number=number: trained.release(trials + number * STRIDE),
@@ -388,7 +467,7 @@ def _train(
         for grad in (False, True):
             some = {number: order for number, order in orders.items() if order.grad == grad}
             if some:
-                whole = report_of(trained.carry_out(study.merged(some, STRIDE)), common["minimize"])
+                whole = report_of(trained.carry_out(study.merged(some, STRIDE)), evaluation)
                 reports |= zip(some, study.parted(whole, list(some.values())))
         return reports
 
@@ -429,7 +508,7 @@ class Comparison:
             raise RunError(
                 "a study of the comparison has not reported yet; go on with it first: hpjax resume"
             )
-        limit = self.settings["stop"]["epochs"]
+        limit = self.settings.stop.epochs
         spent = [self._incumbents[name][seed][0][-1] for name in self.names for seed in range(len(self.seeds))]  # fmt: skip
         return float(limit) if limit is not None else float(min(spent))
 
@@ -445,7 +524,7 @@ class Comparison:
     @functools.cached_property
     def cost(self) -> np.ndarray:
         """Epochs [g] at which curves are given."""
-        first = from_settings(self.settings["scheduler"]).fidelity
+        first = from_settings(self.settings.scheduler).fidelity
         return np.unique(np.round(np.geomspace(min(first, self.budget), self.budget, GRID)))
 
     @functools.cached_property

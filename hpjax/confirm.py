@@ -14,6 +14,7 @@ import numpy as np
 
 from hpjax import devices
 from hpjax.api import open_run
+from hpjax.evaluation import BUILT_IN, Evaluation
 from hpjax.population import Population
 from hpjax.resolve import check
 from hpjax.result import Result
@@ -33,7 +34,7 @@ class Confirmation:
 
     Attributes:
         table: a row per trial, the confirmed best first: searched (its objective in the study), objective (mean over fresh seeds),
-            deviation (standard, over them), loss and error (means), tied (no worse than the best within noise), parameters, epochs, seconds.
+            deviation (standard, over them), loss, error and own metrics (means), tied (no worse than the best within noise), parameters, epochs, seconds.
         best: {"trial", "config", "objective", "tied"}: "tied" holds the trials that cannot be told from it.
         test: metrics on the held-out set, of the best trained again on the whole development part; {} without one.
         optimism: how much lower the searched objective of the study's best was than its confirmed one.
@@ -90,18 +91,23 @@ def confirm(
         raise ValueError(
             "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
         )
-    settings = result.settings
-    seeds = [settings["seed"] + FRESH + i for i in range(repeats)]
+    seeds = [result.settings.seed + FRESH + i for i in range(repeats)]
     schedules = [result.schedule(int(trial)).stretches for trial in trials]
     points = np.array([point for segments in schedules for _, point in segments])
     workload = Workload(
-        result.space, result.task, points, fidelity=result.fidelity, seeds=seeds, folds=settings["folds"],
-        repeats=settings["repeats"], score_every=settings["score_every"], gradients=settings["gradients"],
-        trials=len(trials) * repeats, epochs=result.fidelity, say=say, family=result.known_family(),
-    )  # fmt: skip
+        result.space,
+        result.task,
+        points,
+        result.evaluation,
+        fidelity=result.fidelity,
+        seeds=seeds,
+        trials=len(trials) * repeats,
+        epochs=result.fidelity,
+        say=say,
+    )
     trained = workload.population(cohorts=range(repeats))
     with watching(progress, workload, studies=repeats):
-        values, metrics, seconds = _train_again(trained, schedules, repeats, settings["minimize"])
+        values, metrics, seconds = _train_again(trained, schedules, repeats, result.evaluation)
     mean = values.mean(0)
     order = np.argsort(mean, kind="stable")
     best = int(order[0])
@@ -110,7 +116,7 @@ def confirm(
         {
             "searched": result.table["objective"][trials[order]], "objective": mean[order],
             "deviation": np.std(values[:, order], axis=0, ddof=1) if np.isfinite(values).all() else np.nan,
-            "loss": metrics["loss"][order], "error": metrics["error"][order], "tied": tied[order],
+            **{name: column[order] for name, column in metrics.items()}, "tied": tied[order],
             "parameters": result.trials.loc[trials[order], "parameters"].to_numpy(),
             "epochs": result.table["epochs"][trials[order]], "seconds": seconds[order],
         },
@@ -128,16 +134,17 @@ def confirm(
 
 
 def _train_again(
-    trained: Population, schedules: list, repeats: int, minimize: str
+    trained: Population, schedules: list, repeats: int, evaluation: Evaluation
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """Trains every trial along its schedule under every seed.
 
     Returns:
-        The objective [repeats trials], loss and error [trials] as means over seeds, and seconds [trials].
+        The objective [repeats trials], every metric [trials] as its mean over seeds, and seconds [trials].
     """
     count = len(schedules)
     values, seconds = np.full((repeats, count), np.inf), np.zeros(count)
-    metrics = {name: np.full(count, np.inf) for name in ("loss", "error")}
+    own = [name for name, _ in evaluation.metrics]
+    metrics = {name: np.full(count, np.inf) for name in (*BUILT_IN, *own)}
     by_seed = lambda column: np.where(np.isfinite(column), column, np.inf).reshape(repeats, -1)
     for step in range(max(map(len, schedules))):
         rows = [i for i, segments in enumerate(schedules) if step < len(segments)]
@@ -146,10 +153,10 @@ def _train_again(
         until = np.array([schedules[i][step][0] for _ in range(repeats) for i in rows])
         source = number if step else np.full(len(number), -1)
         order = Order(number, unit, source, until, np.zeros(len(number), np.int64))
-        report = report_of(trained.carry_out(order), minimize)
+        report = report_of(trained.carry_out(order), evaluation)
         values[:, rows] = by_seed(report.objective)
         for name, column in metrics.items():
-            column[rows] = by_seed(report.columns[name]).mean(0)
+            column[rows] = by_seed((report.columns | report.metrics)[name]).mean(0)
         assert report.seconds is not None
         seconds[rows] += report.seconds.reshape(repeats, len(rows)).sum(0)
     return values, metrics, seconds

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import records, study
+from hpjax import study
 from hpjax.assemble import part, plan_record
 from hpjax.outcome import Outcome
 from hpjax.records import Ledger
-from hpjax.resolve import as_scheduler, check, takes, written_search
+from hpjax.resolve import as_scheduler, as_stop, check, takes, written_search
 from hpjax.schedulers import Scheduler
+from hpjax.settings import Settings, Stop, read_run, settled, unchanged
 from hpjax.space import Space, spelled
-from hpjax.study import Progress, Report, Stop
+from hpjax.study import Progress, Report
 
 Objective = Callable[..., Any]
 
@@ -31,7 +32,7 @@ def minimize(
     trials: int | None = None,
     batch: int | None = None,
     seed: int = 0,
-    stop: Mapping | None = None,
+    stop: Stop | Mapping | None = None,
     levels: int = 5,
     out: str | Path | None = None,
     resume: bool = False,
@@ -83,14 +84,21 @@ def minimize(
     given = "(configurations, epochs)" if fidelities else "(configurations)"
     if not takes(objective, *((None,) * (1 + fidelities))):
         raise ValueError(f"objective must be a function of {given}, got {objective!r:.80}")
-    limits = dict(stop or {})
-    settings = records.settled({
-        "schema": records.SCHEMA, "space": space.to_dict(), "space_hash": space.hash(), "task": None,
-        "search": written_search(search),
-        "start": spelled(list(start)), "scheduler": scheduler.settings, "seed": int(seed),
-        "minimize": "objective", "fidelities": fidelities, "levels": levels, "batch": batch,
-        "stop": dict.fromkeys(Stop._fields) | limits | ({} if trials is None else {"trials": trials}),
-    })  # fmt: skip
+    settings = settled(
+        Settings(
+            space=space.to_dict(),
+            space_hash=space.hash(),
+            networks=None,
+            search=written_search(search),
+            start=spelled(list(start)),
+            scheduler=scheduler.settings,
+            seed=int(seed),
+            levels=levels,
+            batch=batch,
+            stop=as_stop(stop or {}, trials),
+            fidelities=fidelities,
+        )
+    )
     made = part(settings, space, search, scheduler)
     width = batch or made.searcher.batch or 2**20
     ledger = Ledger(out, resume=resume, settings=settings)
@@ -98,18 +106,18 @@ def minimize(
         more = None
         if resume and ledger.plan is not None and ledger.folder is not None:
             path = ledger.folder / "run.json"
-            records.unchanged(settings, ledger.plan, path)
-            before = records.read_settings(path)["stop"]["trials"]
-            if before != settings["stop"]["trials"]:
+            unchanged(settings, ledger.plan, path)
+            before = read_run(path).stop.trials
+            if before != settings.stop.trials:
                 if before is None or trials is None or trials < before:
                     raise ValueError(f"the run was asked for {before} trials, now it is {trials}; give as many, or more")  # fmt: skip
-                more, settings["stop"]["trials"] = trials, before
+                more, settings = trials, settings.extended(before)
                 made = part(settings, space, search, scheduler)
 
         def extended(trials: int) -> None:
-            settings["stop"]["trials"] = trials
-            if ledger.folder is not None:
-                records.write_json(ledger.folder / "run.json", settings)
+            nonlocal settings
+            settings = settings.extended(trials)
+            ledger.put_settings(settings)
 
         ledger.put(plan_record(settings, width, scheduler, {}))
         carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)

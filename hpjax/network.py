@@ -27,7 +27,7 @@ from hpjax.workload import small_batch
 def _predicted(params: Any, stats: Any, config: dict, x: Any, spec: Spec) -> jax.Array:
     """Predictions [N C]; one function, so that a second prediction compiles nothing."""
     outputs, _ = spec.functions.outputs(params, stats, config, x, None)
-    return losses.predictions(outputs, spec)
+    return losses.loss_of(spec).predictions(outputs)
 
 
 def fit(
@@ -37,6 +37,7 @@ def fit(
     horizon: int | None = None,
     seed: int = 0,
     model: Any = None,
+    loss: Any = None,
 ) -> Network:
     """One network with given or learned hyperparameters, trained on a task's development part.
 
@@ -46,7 +47,7 @@ def fit(
         epochs: how long; of what was learned, as long as it was learned for.
         horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
         seed: names all randomness.
-        model: as for `tune`.
+        model, loss: as for `tune`.
 
     Returns:
         A Network.
@@ -67,7 +68,7 @@ def fit(
         return Network(task, played.ready.plan.spec, scalars, first(played.params), first(played.stats), standards)  # fmt: skip
     if epochs is None:
         raise ValueError("fit needs epochs: fit(task, values, epochs=20)")
-    family = as_family(model, values, task)
+    family = as_family(model, values, task, loss)
     space = as_space(values, family)
     return follow(task, space, [(epochs, np.zeros(0))], horizon or epochs, seed, family)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hpjax import configurations, records
 from hpjax.schedulers import from_settings
+from hpjax.settings import Settings
 from hpjax.space import Space
 
 if TYPE_CHECKING:
@@ -28,14 +29,18 @@ class Outcome:
     """
 
     def __init__(
-        self, kept: list[dict], space: Space, settings: dict, folder: Path | None = None,
+        self,
+        kept: list[dict],
+        space: Space,
+        settings: Settings,
+        folder: Path | None = None,
         times: list[dict] | None = None,
-    ):  # fmt: skip
+    ):
         self.records, self.space, self.settings, self.folder = kept, space, settings, folder
-        self.fidelity = from_settings(settings["scheduler"]).fidelity
+        self.fidelity = from_settings(settings.scheduler).fidelity
         self.table = records.summarise(kept, len(space.dims), self.fidelity)
         self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
-        self.fidelities = settings.get("fidelities", True)  # a function may have none
+        self.fidelities = settings.fidelities  # a function may have none
         ends = [record for record in kept if record["kind"] == "stop"]
         self.stopped = ends[-1]["why"] if ends else "interrupted"
 

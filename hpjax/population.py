@@ -33,6 +33,7 @@ from hpjax.records import checkpoint
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
 from hpjax.training import batches, loop
+from hpjax.training.metrics import Metrics
 
 PROBE = 64  # narrowest chunk that is tried on an accelerator
 
@@ -78,14 +79,20 @@ def block_function(program: Program, trainer: loop.Trainer, mesh: Mesh) -> Calla
 
 @functools.lru_cache(maxsize=64)
 def kernel(
-    program: Program, mesh: Mesh, score_every: int, rows: int, gradients: str, uneven: bool
+    program: Program,
+    mesh: Mesh,
+    score_every: int,
+    rows: int,
+    gradients: str,
+    uneven: bool,
+    metrics: Metrics,
 ) -> tuple[Any, Callable]:
     """The block function of a program, jitted, and (draw, config) -> the state that one network begins with.
 
     JAX keeps what it traced and compiled as long as the function lives: kept here, a second study of the same shapes in one
     process compiles nothing.
     """
-    trainer = loop.trainer(program.spec, score_every, rows, gradients, uneven)
+    trainer = loop.trainer(program.spec, score_every, rows, gradients, uneven, metrics)
     begin = lambda draw, config: trainer.init(draw, cast(config, program.spec))
     return jax.jit(block_function(program, trainer, mesh)), begin
 
@@ -143,7 +150,8 @@ class Results(NamedTuple):
     kept: (
         np.ndarray
     )  # [n G] epoch whose weights count: the best one where patience is on, else the last
-    curves: np.ndarray  # [n G rows 4] of (epoch, train, loss, error)
+    own: np.ndarray  # [n G M] the user's own metrics
+    curves: np.ndarray  # [n G rows 4+M] of (epoch, train, loss, error) and those
     failed: np.ndarray  # [n] bool
     seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
     grad: np.ndarray | None = (
@@ -167,6 +175,7 @@ class Population:
         cohort: trials [n] -> which of the seeds each belongs to [n]; a trial trains in the groups of its seed only.
         score_every: epochs between scores.
         gradients: "explicit" or "autodiff".
+        metrics: the user's own.
         found: devices, all of them where None.
         cache: path of the checkpoint to revive networks from after a resume.
         say: shown warnings.
@@ -177,14 +186,14 @@ class Population:
     def __init__(
         self, space: Space, target: Target, examples: batches.Examples, programs: tuple[Program, ...], load: Load, *,
         family: Family = MLP, repeats: int = 1, seeds: tuple[int, ...] = (0,), cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
-        score_every: int = 1, gradients: str = "explicit", found: list | None = None,
+        score_every: int = 1, gradients: str = "explicit", metrics: Metrics = (), found: list | None = None,
         cache: Path | None = None, say: Callable[[str], None] = warn,
         listen: Callable[..., None] = lambda what, **facts: None,
     ):  # fmt: skip
         self.space, self.target, self.examples, self.load = space, target, examples, load
         self.family = family
         self.repeats, self.seeds, self.cohort = repeats, seeds, cohort
-        self.score_every, self.gradients = score_every, gradients
+        self.score_every, self.gradients, self.metrics = score_every, gradients, metrics
         self.folds = len(examples.folds) // len(seeds)
         self.groups = self.folds * repeats  # G of one seed
         self.rows = -(-target.fidelity // score_every)
@@ -341,7 +350,7 @@ class Population:
         data = self.device_data(program.spec)
         uneven = batches.uneven(self.examples, program.spec)
         call, begin = kernel(
-            program, self.mesh, self.score_every, self.rows, self.gradients, uneven
+            program, self.mesh, self.score_every, self.rows, self.gradients, uneven, self.metrics
         )
         lead = (program.chunks * program.devices, program.chunk)
         scalar = {
@@ -435,7 +444,8 @@ class Population:
         lead = (count, self.groups)
         results = Results(
             loss=np.full(lead, nan), error=np.full(lead, nan), train=np.full(lead, nan),
-            reached=np.zeros(lead, np.int64), kept=np.zeros(lead, np.int64), curves=np.full((*lead, self.rows, 4), nan, np.float32),
+            reached=np.zeros(lead, np.int64), kept=np.zeros(lead, np.int64), own=np.full((*lead, len(self.metrics)), nan),
+            curves=np.full((*lead, self.rows, 4 + len(self.metrics)), nan, np.float32),
             failed=np.zeros(count, bool), seconds=np.zeros(count),
         )  # fmt: skip
         # a network that did not fit in memory leaves none to go on from
@@ -469,8 +479,11 @@ class Population:
                 "gradients are of whole trainings; use scheduler full with this search"
             )
         count, lead = len(order.trial), (len(order.trial), self.groups)
-        curves = np.full((*lead, self.rows, 4), np.nan, np.float32)
-        found = {name: np.full(lead, np.nan) for name in ("loss", "error", "train")}
+        curves = np.full((*lead, self.rows, 4 + len(self.metrics)), np.nan, np.float32)
+        found: dict[str, np.ndarray] = {
+            name: np.full(lead, np.nan) for name in ("loss", "error", "train")
+        }
+        found["own"] = np.full((*lead, len(self.metrics)), np.nan)
         grad, charged = np.zeros((*lead, order.unit.shape[1])), np.zeros(count, np.int64)
         failed, seconds = np.zeros(count, bool), np.zeros(count)
         cohort = self.cohort(order.trial)
@@ -493,7 +506,7 @@ class Population:
                 try:
                     one = slopes.slopes(
                         self.space, self.target, self.examples, self.host_data[name], spec, config, order.unit[rows], which, draws,
-                        fresh, self.gradients, self.say, self.family,
+                        fresh, self.gradients, self.say, self.family, self.metrics,
                     )  # fmt: skip
                 except jax.errors.JaxRuntimeError as fault:
                     if not exhausted(fault):
@@ -508,9 +521,16 @@ class Population:
         self.run_seconds += float(seconds.sum())
         self.networks_trained += count * self.groups
         epochs = np.broadcast_to(order.epochs[:, None], lead)
-        curves[:, :, -1] = np.stack([epochs, found["train"], found["loss"], found["error"]], -1)
+        last = [
+            epochs,
+            found["train"],
+            found["loss"],
+            found["error"],
+            *np.moveaxis(found["own"], -1, 0),
+        ]
+        curves[:, :, -1] = np.stack(last, -1)
         return Results(
-            found["loss"], found["error"], found["train"], epochs.copy(), epochs.copy(), curves, failed, seconds,
+            found["loss"], found["error"], found["train"], epochs.copy(), epochs.copy(), found["own"], curves, failed, seconds,
             grad, charged,
         )  # fmt: skip
 
@@ -680,6 +700,8 @@ class Population:
         results.loss[rows, groups], results.error[rows, groups] = scores.loss, scores.error
         results.train[rows, groups], results.reached[rows, groups] = scores.train, state.epoch
         results.kept[rows, groups], results.curves[rows, groups] = kept, curve
+        for at, values in enumerate(scores.own):
+            results.own[rows, groups, at] = values
         self.networks_trained += len(rows)
 
     # --- networks on disk ---

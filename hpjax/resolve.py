@@ -12,17 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from hpjax import catalogue, schedulers, tasks
+from hpjax.evaluation import BUILT_IN, Evaluation
 from hpjax.methods import METHODS
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.schedulers import Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
+from hpjax.settings import Networks, Stop, Validation
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform, spelled, unspelled
-from hpjax.study import Stop
 from hpjax.tasks import Task
+from hpjax.training.losses import own_loss, own_name
+from hpjax.training.metrics import as_metrics
 from hpjax.training.stepping import GRADIENTS
 
 # The space that is searched when none is given.
@@ -41,11 +45,10 @@ TRIALS = 64  # of a study that names no limit
 FIRST_RUNG = 81  # networks of halving's first rung where trials are not named
 MOST_LEVELS = 100_000  # of a grid, per range
 MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
-MINIMIZE = ("loss", "error")
 
 
 def as_family(
-    model: Any, space: Space | Mapping | str | Path | None, task: Task | Target
+    model: Any, space: Space | Mapping | str | Path | None, task: Task | Target, loss: Any = None
 ) -> Family:
     """The family of the networks that are searched: multilayer perceptrons where None, else what a user's function builds.
 
@@ -53,21 +56,99 @@ def as_family(
         model: a function of structural hyperparameters that returns a `Model`, a `Model`, or None.
         space: as the user wrote it; tells structural values.
         task: tells how many inputs and outputs there are.
+        loss: the user's, (outputs [B C], y [B C]) -> [B]; as the task or the space says where None.
 
     Raises:
         ValueError: something else, or hyperparameters that training has already.
     """
-    if model is None or isinstance(model, Family):
-        return catalogue.family_of(model, {}, task.inputs, task.outputs)
     read = Space.load(space) if isinstance(space, (Mapping, str, Path)) else space
-    entries = {} if read is None else read.ranges | read.dropped | read.constants
+    known = isinstance(read, Space)  # what else it may be is refused later
+    entries = read.ranges | read.dropped | read.constants if known else {}
     values = {name: _values(entry) for name, entry in entries.items()}
-    return catalogue.family_of(model, values, task.inputs, task.outputs)
+    family = catalogue.family_of(model, values, task.inputs, task.outputs)
+    if loss is None:
+        return family
+    if not callable(loss):
+        raise ValueError(
+            f"loss must be a function (outputs, y) -> [B], got {loss!r:.80}; one by name belongs in the space: {{'loss': {loss!r:.40}}}"
+        )
+    if "loss" in entries:
+        raise ValueError("the space has a loss, and loss is given; leave one out")
+    return catalogue.trained_on(family, own_loss(loss, task.outputs, task.loss != "mse"))
 
 
-def written_model(model: Any, family: Family) -> str | None:
-    """A user's networks as run.json keeps them: the name of the function; None for our own."""
-    return None if model is None else family.name
+def as_validation(validation: Any, fewest: int = 1) -> Validation:
+    """How configurations are scored: a Validation, a dict of its fields, or a number of folds.
+
+    Args:
+        validation: as the user wrote it.
+        fewest: folds.
+
+    Raises:
+        ValueError: a field that it has not, or a number that cannot be.
+    """
+    if isinstance(validation, Validation):
+        named: dict[str, Any] = msgspec.structs.asdict(validation)
+    elif isinstance(validation, Mapping):
+        named = dict(validation)
+    else:
+        named = {"folds": validation}
+    for name, value in named.items():
+        if name not in Validation.__struct_fields__:
+            raise ValueError(
+                f"validation has no {name!r:.80}; it has {', '.join(Validation.__struct_fields__)}"
+            )
+        least = fewest if name == "folds" else 1
+        _count(name, value, least=least)
+    return Validation(**{name: int(value) for name, value in named.items()})
+
+
+def as_evaluation(
+    space: Any,
+    task: Any,
+    *,
+    data: str | Path | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+    model: Any = None,
+    loss: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    objective: str = "loss",
+    validation: Any = 1,
+    gradients: str = "explicit",
+    fewest: int = 1,
+) -> tuple[Space, Task, Evaluation]:
+    """What a user says of space, data, networks and their judging, as `tune` takes it, resolved.
+
+    Args:
+        fewest: folds that there may be.
+
+    Raises:
+        ValueError: anything that can be wrong with them.
+    """
+    check(kind=kind, gradients=gradients)
+    found = as_task(task, data, target, kind)
+    family = as_family(model, space, found, loss)
+    resolved = as_space(space, family)
+    own = as_metrics(metrics, found.outputs)
+    names = [name for name, _ in own]
+    for name in {*names} & {*resolved.ranges, *resolved.constants}:
+        raise ValueError(f"{name} is a hyperparameter of the space and a metric; rename the metric")
+    if objective not in (*BUILT_IN, *names):
+        raise ValueError(f"objective={objective!r:.80} is none of {', '.join((*BUILT_IN, *names))}")
+    settings = Networks(
+        task=str(task) if isinstance(task, (str, Path)) else None,
+        data=None if data is None else str(data),
+        target=target,
+        kind=kind,  # type: ignore[arg-type]
+        model=None if model is None else family.name,
+        loss=None if loss is None else own_name(loss),
+        metrics={name: metric.greater_is_better for name, metric in own},
+        objective=objective,
+        validation=as_validation(validation, fewest),
+        gradients=gradients,  # type: ignore[arg-type]
+    )
+    return resolved, found, Evaluation(settings, family, own)
 
 
 def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:
@@ -77,14 +158,14 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
         ValueError: an unknown name (with the nearest known one) or a value out of bounds.
     """
     if space is None:
-        space = SPACE if family is MLP else {"learning_rate": SPACE["learning_rate"]}
+        space = {"learning_rate": SPACE["learning_rate"]} if family.own else SPACE
     if not isinstance(space, (Space, Mapping, str, Path)):
         raise ValueError(
             f"space must be a dict of ranges, a Space, or the path of a TOML file, got {type(space).__name__}"
         )
     structural = functools.partial(catalogue.structural, family=family)
     known = isinstance(space, Space) and any(dim.structural for dim in space.dims)
-    if not known or family is not MLP:
+    if not known or family.own:
         entries = space.ranges | space.constants if isinstance(space, Space) else space
         space = Space.load(entries, structural)
     entries = space.ranges | space.constants
@@ -109,7 +190,7 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
 def _refuse_none(name: str, family: Family) -> None:
     """Refuses None for a structural hyperparameter of a user's own that holds something else where it is left out."""
     static = family.static.get(name)
-    if family is not MLP and static is not None and static.default is not None:
+    if family.own and static is not None and static.default is not None:
         raise ValueError(
             f"None means the default of {name}, which {family.name} has not or has other than None; write another value for it, such as 'none'"
         )
@@ -192,10 +273,9 @@ def check(**options: Any) -> None:
         ValueError: in one line, with the remedy.
     """
     for name, value in options.items():
-        if name in ("minimize", "gradients"):
-            known = MINIMIZE if name == "minimize" else GRADIENTS
-            if value not in known:
-                raise ValueError(f"{name}={value!r:.80} is none of {', '.join(known)}")
+        if name == "gradients":
+            if value not in GRADIENTS:
+                raise ValueError(f"gradients={value!r:.80} is none of {', '.join(GRADIENTS)}")
         elif name == "start":
             if not isinstance(value, (list, tuple)) or not all(isinstance(one, Mapping) for one in value):  # fmt: skip
                 raise ValueError(
@@ -204,7 +284,7 @@ def check(**options: Any) -> None:
         elif name == "seed":
             if not _whole(value) or not 0 <= value < 2**63:
                 raise ValueError(f"seed must be a whole number of at least 0, got {value!r:.80}")
-        elif name in ("folds", "repeats", "score_every"):
+        elif name == "repeats":
             _count(name, value)
         elif value is None:
             continue
@@ -212,7 +292,7 @@ def check(**options: Any) -> None:
             if value not in tasks.KINDS:
                 raise ValueError(f"kind={value!r:.80} is none of {', '.join(tasks.KINDS)}")
         elif name == "stop":
-            _limits(value)
+            as_stop(value)
         elif name == "levels":
             named = value.items() if isinstance(value, Mapping) else [("", value)]
             for dimension, levels in named:
@@ -228,20 +308,33 @@ def _whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _count(name: str, value: Any, most: int = MOST) -> None:
-    if not _whole(value) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r:.80}")
+def _count(name: str, value: Any, most: int = MOST, least: int = 1) -> None:
+    if not _whole(value) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r:.80}")
     if value > most:
         raise ValueError(f"{name} must be at most {most}, got {value!r:.80}")
 
 
-def _limits(stop: Any) -> None:
-    if not isinstance(stop, Mapping):
+def as_stop(stop: Any, trials: int | None = None) -> Stop:
+    """Limits of a study: a Stop, or a dict of them.
+
+    Args:
+        stop: as the user wrote it.
+        trials: limit of them, where it is given beside.
+
+    Raises:
+        ValueError: a limit that there is not, or a number that cannot be.
+    """
+    if isinstance(stop, Stop):
+        named: dict[str, Any] = msgspec.structs.asdict(stop)
+    elif isinstance(stop, Mapping):
+        named = dict(stop)
+    else:
         raise ValueError(f"stop must be a dict such as {{'seconds': 60}}, got {stop!r:.80}")
-    for name, value in stop.items():
-        if name not in Stop._fields:
+    for name, value in named.items():
+        if name not in Stop.__struct_fields__:
             raise ValueError(
-                f"stop has no limit called {name!r:.80}; it has {', '.join(Stop._fields)}"
+                f"stop has no limit called {name!r:.80}; it has {', '.join(Stop.__struct_fields__)}"
             )
         if value is None:
             continue
@@ -256,6 +349,8 @@ def _limits(stop: Any) -> None:
             or not 0 <= value < math.inf
         ):
             raise ValueError(f"stop's seconds must be a number of at least 0, got {value!r:.80}")
+    plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in named.items()}
+    return Stop(**plain | ({} if trials is None else {"trials": int(trials)}))
 
 
 class ResolvedSearch(NamedTuple):
@@ -410,5 +505,5 @@ def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int 
     meaning = f"{name} = {values} means one value per layer; " if listed else ""
     raise ValueError(
         f"nothing varies in the space, so that all trials would be the same network; {meaning}to try values write {name} = Choice({values}), "
-        f"in TOML {name} = {{ choice = {values} }}; to train one configuration on 8 seeds give repeats=8 and no trials"
+        f"in TOML {name} = {{ choice = {values} }}; to train one configuration on 8 seeds give 8 repeats and no trials: validation={{'repeats': 8}}, --repeats 8"
     )

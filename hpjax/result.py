@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import configurations, records
-from hpjax.models import MLP, Family
+from hpjax.evaluation import Evaluation, minimised
 from hpjax.models.base import Target
 from hpjax.network import Network, fit, follow
 from hpjax.outcome import Outcome
+from hpjax.settings import Settings
 from hpjax.space import Space
 from hpjax.tasks import Task
 from hpjax.training import metrics
@@ -26,30 +27,38 @@ class Result(Outcome):
     """What a study of networks found.
 
     Attributes:
-        best: the best trial at full fidelity: {"trial", "config", "objective", "loss", "error", "epochs"}; "trial" is None if none.
+        best: the best trial at full fidelity: {"trial", "config", "objective", "loss", "error", "epochs"} and own metrics; "trial" is
+            None if none.
         trials: a pandas table, a row per trial: its hyperparameters, objective (which of loss and error was minimised), loss, error,
-            train, epochs, parameters, seconds (of the devices), diverged, status.
-        curves: a pandas table of learning curves: trial, epoch, objective, train, loss, error.
+            own metrics, train, epochs, parameters, seconds (of the devices), diverged, status.
+        curves: a pandas table of learning curves: trial, epoch, objective, train, loss, error, own metrics.
     """
 
-    columns: tuple[str, ...] = (
-        "objective",
-        "loss",
-        "error",
-        "train",
-        "epochs",
-        "parameters",
-        "seconds",
-        "diverged",
-        "status",
-    )
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the table of trials says of each, beside its hyperparameters."""
+        after = ("train", "epochs", "parameters", "seconds", "diverged", "status")
+        return ("objective", "loss", "error", *self.metrics, *after)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The user's own metrics."""
+        return records.curve_columns(self.records)[4:]
 
     def __init__(
-        self, kept: list[dict], curves: Sequence[np.ndarray | None], space: Space, task: Callable[[], Task], settings: dict,
-        folder: Path | None = None, trained: Any = None, times: list[dict] | None = None, family: Family | None = MLP,
-    ):  # fmt: skip
+        self,
+        kept: list[dict],
+        curves: Sequence[np.ndarray | None],
+        space: Space,
+        task: Callable[[], Task],
+        settings: Settings,
+        evaluation: Evaluation,
+        folder: Path | None = None,
+        trained: Any = None,
+        times: list[dict] | None = None,
+    ):
         super().__init__(kept, space, settings, folder, times)
-        self.family = family  # of its networks; None where the user's function was not given again
+        self.evaluation = evaluation
         self._load_task = task
         self.trained = trained  # the Population, where this process trained it
         self._curves = curves
@@ -63,9 +72,9 @@ class Result(Outcome):
     @property
     def name(self) -> str:
         """Of the task, for titles; without reading it."""
-        if "task" in self.__dict__ or self.settings["task"] is None:
+        if "task" in self.__dict__ or self.evaluation.settings.task is None:
             return self.task.name
-        return Path(self.settings["task"]).stem
+        return Path(self.evaluation.settings.task).stem
 
     @functools.cached_property
     def best(self) -> dict:
@@ -73,7 +82,7 @@ class Result(Outcome):
         found = super().best
         at = found["trial"]
         of = lambda name: np.nan if at is None else float(self.table[name][at])
-        return found | {"loss": of("loss"), "error": of("error")}
+        return found | {name: of(name) for name in ("loss", "error", *self.metrics)}
 
     @functools.cached_property
     def trials(self) -> pandas.DataFrame:
@@ -85,11 +94,12 @@ class Result(Outcome):
             task = self.task
             goal = Target(task.inputs, task.outputs, task.loss, self.fidelity)
         weights = np.zeros(len(self.table["objective"]), np.int64)
-        if self.family is None:
+        family = self.evaluation.family
+        if family is None:
             weights = np.full(len(weights), np.nan)
         else:
             columns = self.space.decode(self.table["unit"])
-            for group in configurations.split(columns, goal, self.family):
+            for group in configurations.split(columns, goal, family):
                 weights[group.rows] = group.spec.weights
         self.table |= {"parameters": weights}
         return super().trials
@@ -101,29 +111,23 @@ class Result(Outcome):
 
         there = [(record["trial"], self._curves[i]) for i, record in records.reports(self.records) if self._curves[i] is not None]  # fmt: skip
         curves = [curve for _, curve in there if curve is not None]
-        flat = np.concatenate([curve.reshape(-1, 4) for curve in curves]) if curves else np.zeros((0, 4))  # fmt: skip
+        columns = records.curve_columns(self.records)
+        flat = np.concatenate([np.zeros((0, len(columns)), np.float32), *(c.reshape(-1, len(columns)) for c in curves)])  # fmt: skip
         rows = [curve.shape[1] for curve in curves for _ in range(len(curve))]
         trial = np.repeat([trial for trials, _ in there for trial in trials], rows)
         seen = np.isfinite(flat[:, 0])
-        table = pandas.DataFrame(
-            flat[seen].astype(float), columns=["epoch", "train", "loss", "error"]
-        )
+        table = pandas.DataFrame(flat[seen].astype(float), columns=list(columns))
         table.insert(0, "trial", trial[seen].astype(int))
         table = table.astype({"epoch": int}).drop_duplicates(["trial", "epoch"], keep="last")
-        table.insert(2, "objective", table[self.settings["minimize"]])
+        table.insert(
+            2,
+            "objective",
+            minimised(
+                self.evaluation.settings,
+                {str(name): column.to_numpy() for name, column in table.items()},
+            ),
+        )
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
-
-    def known_family(self) -> Family:
-        """The family of its networks.
-
-        Raises:
-            ValueError: networks of a function that was not given again.
-        """
-        if self.family is None:
-            raise ValueError(
-                f"the networks of {self.settings['model']} are not known here; give the function again: open_run(out, model=...)"
-            )
-        return self.family
 
     def refit(self, trial: int | None = None, seed: int | None = None) -> Network:
         """The best trial's network (or another's), trained again on the whole development part.
@@ -138,13 +142,13 @@ class Result(Outcome):
         Raises:
             ValueError: no trial reached full fidelity without diverging.
         """
-        family = self.known_family()
+        family = self.evaluation.known_family()
         trial = self.best["trial"] if trial is None else trial
         if trial is None:
             raise ValueError(
                 "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
             )
-        seed = self.settings["seed"] if seed is None else seed
+        seed = self.settings.seed if seed is None else seed
         segments = self.schedule(trial).stretches
         if len(segments) > 1:
             return follow(self.task, self.space, segments, self.fidelity, seed, family)

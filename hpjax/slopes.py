@@ -14,6 +14,7 @@ from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config, Target
 from hpjax.space import LogUniform, Space, Uniform
 from hpjax.training import batches
+from hpjax.training.metrics import Metrics
 
 # bytes that one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
 MEMORY = 2 * 2**30
@@ -25,13 +26,14 @@ class Slopes(NamedTuple):
     loss: np.ndarray  # [m G] validation loss
     error: np.ndarray  # [m G]
     train: np.ndarray  # [m G] loss on the training part, after training
+    own: np.ndarray  # [m G M] a user's own metrics
     grad: np.ndarray  # [m G D] d loss / d unit
     time: float  # of one network, in plain trainings
 
 
 def _rules(family: Family) -> dict[str, Any]:
     """What of a family's hyperparameters can be differentiated: of networks of a user's own, all their numbers."""
-    return hypergrad.rules({} if family is MLP else family.traced)
+    return hypergrad.rules(family.traced if family.own else {})
 
 
 def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
@@ -84,7 +86,7 @@ def roots(space: Space, spec: Spec, fidelity: int, family: Family = MLP) -> list
 def slopes(
     space: Space, target: Target, examples: batches.Examples, data: batches.Data, spec: Spec, config: Config, unit: np.ndarray,
     groups: Sequence[np.ndarray], draws: Sequence[np.ndarray], fresh: int, gradients: str,
-    say: Callable[[str], None] = devices.warn, family: Family = MLP,
+    say: Callable[[str], None] = devices.warn, family: Family = MLP, metrics: Metrics = (),
 ) -> Slopes:  # fmt: skip
     """Trains networks of one shape to the end of their epochs, and differentiates.
 
@@ -108,7 +110,7 @@ def slopes(
     steps = target.fidelity * (places // (spec.batch_size or places))
     plan = Plan(
         spec, steps, tuple((name, "identity") for name in names), gradients=gradients, report=True,
-        uneven=batches.uneven(examples, spec),
+        uneven=batches.uneven(examples, spec), metrics=metrics,
     )  # fmt: skip
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in examples.folds)
@@ -150,7 +152,8 @@ def slopes(
             own = _own(space, root, unit, slope.shape[-1], family)
             slope = np.where(own[:, None], 0.0, slope).sum(-1)
         chain[:, :, at] *= slope
-    return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), chain, price.time)  # fmt: skip
+    own = by_group(info["own"]) if metrics else np.zeros((rows, many, 0))
+    return Slopes(by_group(loss), by_group(info["error"]), by_group(info["train"]), own, chain, price.time)  # fmt: skip
 
 
 def _own(space: Space, root: str, unit: np.ndarray, layers: int, family: Family) -> np.ndarray:

@@ -21,6 +21,7 @@ from hpjax.contracts import Trials
 from hpjax.records import Ledger, RunError, numbers, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Searcher, Told
+from hpjax.settings import Stop
 
 SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
 # fields of a report's record that say which order it answers
@@ -33,18 +34,10 @@ class Report(NamedTuple):
     objective: np.ndarray  # [n] what is minimised; not finite where it failed
     # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
     columns: dict[str, np.ndarray] = {}
-    curves: np.ndarray | None = None  # [n rows 4]
+    metrics: dict[str, np.ndarray] = {}  # [n] each, the user's own by name
+    curves: np.ndarray | None = None  # [n rows 4+M]
     grad: np.ndarray | None = None  # [n D]
     seconds: np.ndarray | None = None  # [n] that each trial took of the devices
-
-
-class Stop(NamedTuple):
-    """Limits; the first that is reached ends the study."""
-
-    trials: int | None = None
-    epochs: int | None = None  # summed over trials
-    seconds: float | None = None  # recorded as not deterministic
-    rounds: int | None = None  # reports at full fidelity in a row without a better objective
 
 
 class Progress(NamedTuple):
@@ -339,6 +332,8 @@ def _absorb(
         moved = not (trials.unit[order.trial] == order.unit).all()
         record = _ordered(order, moved) | report.columns
         record |= {"objective": objective, "finished": np.sort(done)}
+        if report.metrics:
+            record["metrics"] = report.metrics
         if report.grad is not None:
             record["grad"] = report.grad
         if report.curves is not None:
@@ -467,6 +462,7 @@ def parted(report: Report, orders: Sequence[Order]) -> list[Report]:
             Report(
                 report.objective[rows],
                 columns,
+                {name: column[rows] for name, column in report.metrics.items()},
                 cut(report.curves),
                 cut(report.grad),
                 cut(report.seconds),

@@ -13,8 +13,9 @@ import numpy as np
 from hpjax import catalogue, configurations, devices
 from hpjax.network import Network
 from hpjax.population import Population, Results
-from hpjax.resolve import as_family, as_seeds, as_space, as_task, check
+from hpjax.resolve import as_evaluation, as_seeds, check
 from hpjax.schedulers import Order
+from hpjax.settings import Validation
 from hpjax.space import Choice, Range, frozen
 from hpjax.tasks import Task
 from hpjax.training import batches
@@ -32,9 +33,9 @@ def train(
     *,
     model: Any = None,
     seeds: int | Sequence[int] = 1,
-    folds: int = 1,
-    repeats: int = 1,
-    score_every: int = 1,
+    validation: Validation | Mapping | int = 1,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,
@@ -50,10 +51,8 @@ def train(
         epochs: of every network.
         model: as for `tune`.
         seeds: how many, or which; each has its own folds, initial weights and minibatches, which all configurations share.
-        folds: 1 holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation; 0 trains on all of it, without
-            validation.
-        repeats: networks per configuration, seed and fold, with fresh initial weights and minibatches.
-        score_every, gradients, data, target, kind, progress, say: as for `tune`.
+        validation: as for `tune`; 0 folds train on all of the development part, without validation.
+        loss, metrics, gradients, data, target, kind, progress, say: as for `tune`.
 
     Returns:
         A Trained.
@@ -66,21 +65,28 @@ def train(
         >>> found.table.shape, found.network(1).spec.hidden
         ((4, 7), (8,))
     """
-    check(
-        epochs=epochs, repeats=repeats, score_every=score_every, gradients=gradients, kind=kind, say=say
-    )  # fmt: skip
-    if folds != 0:
-        check(folds=folds)
+    check(epochs=epochs, say=say)
     say = say or devices.warn
     listed = [configs] if isinstance(configs, Mapping) else list(configs)
     if not listed or not all(isinstance(config, Mapping) for config in listed):
         raise ValueError(f"configs must be configurations (dicts), got {configs!r:.80}")
     entries = _entries(listed)
+    space, found, evaluation = as_evaluation(
+        entries,
+        task,
+        data=data,
+        target=target,
+        kind=kind,
+        model=model,
+        loss=loss,
+        metrics=metrics,
+        validation=validation,
+        gradients=gradients,
+        fewest=0,
+    )
+    folds = evaluation.validation.folds
     if folds == 0 and "patience" in entries:
         raise ValueError("patience needs validation; give folds, or drop patience")
-    found = as_task(task, data, target, kind)
-    family = as_family(model, entries, found)
-    space = as_space(entries, family)
     numbers = as_seeds(seeds)
     for line in found.about(folds):
         say(f"hpjax: {line}")
@@ -88,9 +94,16 @@ def train(
     for at, name in enumerate(space.names):
         unit[:, at] = space.ranges[name].encode([frozen(config.get(name)) for config in listed])
     workload = Workload(
-        space, found, unit, fidelity=epochs, seeds=numbers, folds=folds, repeats=repeats, score_every=score_every, gradients=gradients,
-        trials=len(listed) * len(numbers), epochs=epochs, say=say, family=family,
-    )  # fmt: skip
+        space,
+        found,
+        unit,
+        evaluation,
+        fidelity=epochs,
+        seeds=numbers,
+        trials=len(listed) * len(numbers),
+        epochs=epochs,
+        say=say,
+    )
     population = workload.population(cohorts=range(len(numbers)))
     trial = np.array([s * STRIDE + i for s in range(len(numbers)) for i in range(len(listed))])
     order = Order(
@@ -99,7 +112,7 @@ def train(
     with watching(progress, workload):
         results = population.carry_out(order)
     if folds == 0:  # what was scored is a row of the training part
-        for column in (results.loss, results.error, results.curves[..., 2:]):
+        for column in (results.loss, results.error, results.own, results.curves[..., 2:]):
             column[...] = np.nan
     return Trained(listed, numbers, workload, population, results, unit)
 
@@ -122,9 +135,9 @@ class Trained:
     Attributes:
         configs: as they were given.
         seeds: which.
-        table: a pandas table, a row per configuration and seed: validation loss and error, training loss, epochs (the mean over
+        table: a pandas table, a row per configuration and seed: validation loss and error, own metrics, training loss, epochs (the mean over
             folds and repeats), parameters, diverged, failed (it did not fit in memory).
-        curves: a pandas table of learning curves: config, seed, fold, repeat, epoch, train, loss, error.
+        curves: a pandas table of learning curves: config, seed, fold, repeat, epoch, train, loss, error, own metrics.
     """
 
     def __init__(
@@ -143,6 +156,11 @@ class Trained:
 
     def __repr__(self) -> str:
         return f"<Trained: {len(self.configs)} configurations, {len(self.seeds)} seeds, {self.results.loss.size} networks>"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The user's own metrics."""
+        return tuple(name for name, _ in self.workload.evaluation.metrics)
 
     def shape(self, config: int = 0) -> tuple[Any, dict]:
         """The Spec and the Config (scalar leaves, or one per layer) of a configuration."""
@@ -211,6 +229,7 @@ class Trained:
         columns = {
             "loss": self.results.loss.mean(1),
             "error": self.results.error.mean(1),
+            **{name: self.results.own[..., at].mean(1) for at, name in enumerate(self.metrics)},
             "train": self.results.train.mean(1),
             "epochs": self.results.kept.mean(1),
             "parameters": np.tile(weights, len(self.seeds)),
@@ -224,10 +243,10 @@ class Trained:
         """A row per network and scored epoch."""
         import pandas
 
-        curves = self.results.curves  # [S * configs, K * R, rows, 4]
+        curves = self.results.curves  # [S * configs, K * R, rows, 4+M]
         shape = (len(self.seeds), len(self.configs), self.population.folds, self.workload.repeats)
         names = np.indices((*shape, curves.shape[2])).reshape(5, -1)
-        flat = curves.reshape(-1, 4).astype(float)
+        flat = curves.reshape(-1, curves.shape[-1]).astype(float)
         table = pandas.DataFrame(
             {
                 "config": names[1],
@@ -238,6 +257,7 @@ class Trained:
                 "train": flat[:, 1],
                 "loss": flat[:, 2],
                 "error": flat[:, 3],
+                **{name: flat[:, 4 + at] for at, name in enumerate(self.metrics)},
             }
         )
         table = table[np.isfinite(flat[:, 0])].astype({"epoch": int})

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hpjax import catalogue, configurations, devices, plan, population, slopes, tasks
-from hpjax.models import MLP, Family
+from hpjax.evaluation import Evaluation
 from hpjax.models.base import Target
 from hpjax.population import Population
 from hpjax.records import plain
@@ -32,9 +32,9 @@ def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
     return {"batch_size": examples} if "batch_size" not in entries and examples < default else {}
 
 
-def data_of(task: Task, settings: Mapping) -> str:
+def data_of(task: Task, folds: int, seed: int) -> str:
     """The `data_hash` of a single study on a task."""
-    return data_hash(examples_of(task, tasks.splits(task, settings["folds"], settings["seed"])))
+    return data_hash(examples_of(task, tasks.splits(task, folds, seed)))
 
 
 def data_hash(examples: Examples) -> str:
@@ -52,15 +52,13 @@ class Workload:
         space: of the studies.
         task: data.
         points: [n D] that the plan looks at to see which shapes will come.
+        evaluation: of a configuration.
         fidelity: epochs of a network that lives to the end.
         seeds: of the studies; each has its own folds, initial weights and minibatches.
-        folds, repeats, score_every, gradients: as for `tune`.
         trials: how many a study is expected to have: programs are chosen for that.
         epochs: how long each trains, on average.
         studies: how many train at once: blocks are as wide as all of them fill.
         grad: whether gradients will be asked for.
-        minimize: what studies minimise.
-        family: of the models.
         say: shown warnings.
 
     Raises:
@@ -68,16 +66,30 @@ class Workload:
     """
 
     def __init__(
-        self, space: Space, task: Task, points: np.ndarray, *, fidelity: int, seeds: Sequence[int], folds: int, repeats: int,
-        score_every: int, gradients: str, trials: int, epochs: float, say: Callable[[str], None], studies: int = 1,
-        grad: bool = False, minimize: str = "loss", family: Family = MLP,
-    ):  # fmt: skip
-        self.task, self.repeats, self.seeds, self.say = task, repeats, tuple(seeds), say
-        self.family = family
+        self,
+        space: Space,
+        task: Task,
+        points: np.ndarray,
+        evaluation: Evaluation,
+        *,
+        fidelity: int,
+        seeds: Sequence[int],
+        trials: int,
+        epochs: float,
+        say: Callable[[str], None],
+        studies: int = 1,
+        grad: bool = False,
+    ):
+        family, folds = evaluation.known_family(), evaluation.validation.folds
+        self.evaluation, self.family, self.repeats = (
+            evaluation,
+            family,
+            evaluation.validation.repeats,
+        )
+        self.task, self.seeds, self.say = task, tuple(seeds), say
         self.listen: Callable[..., None] = lambda what, **facts: (
             None
         )  # told of compiling and blocks
-        self.score_every, self.gradients = score_every, gradients
         rows = task.development  # without folds all of it is trained on, and nothing is validated
         draw = lambda seed: tasks.splits(task, folds, seed) if folds else [Split(rows, rows[:1])]
         splits = [split for seed in seeds for split in draw(seed)]
@@ -109,20 +121,20 @@ class Workload:
                     "make it smaller, or 0 for all of them"
                 )
         if grad:
-            if minimize == "error":
+            if not evaluation.differentiable:
                 raise ValueError(
-                    "the error has no gradient; use minimize='loss' with search gradient"
+                    f"{evaluation.settings.objective} has no gradient; use objective='loss' with search gradient"
                 )
             for spec in self.shapes:
                 slopes.roots(self.space, spec, fidelity, family)
         self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,
-            groups=max(1, folds) * repeats,
+            groups=max(1, folds) * self.repeats,
             epochs=epochs,
             train=max(len(fold.train) for fold in splits),
             valid=max(len(fold.valid) for fold in splits),
-            score_every=score_every,
+            score_every=evaluation.validation.score_every,
             memory=devices.memory(self.found),
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
@@ -171,10 +183,23 @@ class Workload:
         """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
         of_study = np.array(cohorts)
         return Population(
-            self.space, self.target, self.examples, self.programs, self.load, family=self.family, repeats=self.repeats, seeds=self.seeds,
-            cohort=lambda trial: of_study[np.asarray(trial) // STRIDE], score_every=self.score_every, gradients=self.gradients, found=self.found, cache=cache,
-            say=self.say, listen=lambda what, **facts: self.listen(what, **facts),
-        )  # fmt: skip
+            self.space,
+            self.target,
+            self.examples,
+            self.programs,
+            self.load,
+            family=self.family,
+            repeats=self.repeats,
+            seeds=self.seeds,
+            cohort=lambda trial: of_study[np.asarray(trial) // STRIDE],
+            score_every=self.evaluation.validation.score_every,
+            gradients=self.evaluation.settings.gradients,
+            metrics=self.evaluation.metrics,
+            found=self.found,
+            cache=cache,
+            say=self.say,
+            listen=lambda what, **facts: self.listen(what, **facts),
+        )
 
     def settle(self, trained: Population, recorded: Mapping | None) -> dict:
         """Fixes programs and the widths of their blocks: as recorded when the run began, whatever this machine would choose.
@@ -200,10 +225,15 @@ class Workload:
                 self.say(
                     f"hpjax: made on {made} device(s), here are {devices_here}; goes on with the recorded plan, the last digits of losses may differ"
                 )
-        return {
-            "data": data_hash(self.examples), "target": self.target._asdict(), "rows": trained.rows, "devices": made,
+        own = [name for name, _ in self.evaluation.metrics]
+        settled = {
+            "data": data_hash(self.examples),
+            "target": self.target._asdict(),
+            "rows": trained.rows,
+            "devices": made,
             "programs": programs,
-        }  # fmt: skip
+        }
+        return settled | ({"metrics": own} if own else {})
 
     def describe(self) -> list[str]:
         """Programs, padding, predicted time and memory, in words."""
@@ -227,9 +257,9 @@ class Workload:
         return lines
 
 
-def report_of(results: population.Results, minimize: str) -> Report:
+def report_of(results: population.Results, evaluation: Evaluation) -> Report:
     """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
-    loss, error = results.loss.mean(1), results.error.mean(1)
+    loss, error, own = results.loss.mean(1), results.error.mean(1), results.own.mean(1)
     epoch = results.curves[..., 0]
     broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., 1:3]).all(-1)
     first = np.where(broken, epoch, np.inf).min((1, 2))
@@ -245,15 +275,16 @@ def report_of(results: population.Results, minimize: str) -> Report:
         "kept": results.kept.mean(1),
         "diverged": diverged,
     }
+    metrics = {name: own[:, at] for at, (name, _) in enumerate(evaluation.metrics)}
     if results.failed.any():
         columns["failed"] = results.failed
     if results.cost is not None:
         columns["cost"] = results.cost
-    objective = loss if minimize == "loss" else np.where(bad, np.nan, error)
+    value = evaluation.objective({"loss": loss, "error": error} | metrics)
     there = np.isfinite(epoch)[
         ..., None
     ]  # networks that early stopping ended leave the mean to the others
     total = np.where(there, results.curves, 0).sum(1)
     curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
     grad = None if results.grad is None else results.grad.mean(1)
-    return Report(objective, columns, curves.astype(np.float32), grad, results.seconds)
+    return Report(value, columns, metrics, curves.astype(np.float32), grad, results.seconds)

@@ -18,7 +18,11 @@ SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs"
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     return hpjax.tune(
-        SPACE, "iris", trials=6, folds=2, repeats=2, out=tmp_path_factory.mktemp("run") / "run"
+        SPACE,
+        "iris",
+        trials=6,
+        validation={"folds": 2, "repeats": 2},
+        out=tmp_path_factory.mktemp("run") / "run",
     )
 
 
@@ -109,7 +113,7 @@ def test_diverged_trials_are_never_best(tmp_path):
 
 @pytest.mark.parametrize("minimize", ["loss", "error"])
 def test_what_is_minimised_is_what_is_told(minimize):
-    found = hpjax.tune(SPACE, "iris", trials=5, minimize=minimize)
+    found = hpjax.tune(SPACE, "iris", trials=5, objective=minimize)
     other = hpjax.tune(SPACE, "iris", trials=5)
     for column in ("loss", "error"):
         np.testing.assert_allclose(found.trials[column], other.trials[column])
@@ -130,9 +134,11 @@ def test_errors_of_mse_with_an_output_activation_are_the_predictions():
 @pytest.mark.slow
 def test_patience_off_the_grid_of_scores_and_over_folds():
     space = SPACE | {"patience": 2.0, "learning_rate": 0.05, "epochs": 30}
-    found = hpjax.tune(space, "iris", search=[{}], scheduler=full(7), score_every=10)
+    found = hpjax.tune(
+        space, "iris", search=[{}], scheduler=full(7), validation={"score_every": 10}
+    )
     assert found.trials["status"].tolist() == ["OK"]
-    folded = hpjax.tune(space, "iris", search=[{}], folds=3)
+    folded = hpjax.tune(space, "iris", search=[{}], validation=3)
     record = next(r for r in folded.records if r["kind"] == "report")
     assert 1 <= record["kept"][0] < record["reached"][0] <= 30
     assert folded.curves["epoch"].max() == record["reached"][0]
@@ -212,7 +218,7 @@ def test_explain_trains_nothing_and_says_the_plan(capsys):
 def test_xor_is_learned_and_arrays_are_taken():
     found = hpjax.tune(
         {"hidden": (4,), "activation": "tanh", "optimizer": "adam", "learning_rate": 0.05, "batch_size": 0, "epochs": 300},
-        "xor", search=[{}], repeats=4, score_every=100,
+        "xor", search=[{}], validation={"repeats": 4, "score_every": 100},
     )  # fmt: skip
     assert found.best["error"] < 0.3
     assert len(found.curves) == 3
@@ -246,8 +252,8 @@ def test_a_dropout_network_predicts_without_dropping():
     ("change", "message"),
     [
         (dict(trials=0), "trials must be a whole number"),
-        (dict(folds=1.5), "folds must be a whole number"),
-        (dict(minimize="accuracy"), "minimize='accuracy' is none of loss, error"),
+        (dict(validation=1.5), "folds must be a whole number"),
+        (dict(objective="accuracy"), "objective='accuracy' is none of loss, error"),
         (dict(gradients="magic"), "gradients='magic'"),
         (dict(search="annealing"), "search='annealing' is none of bayes, bohb"),
         (dict(search=[]), "empty list of configurations"),

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(folder):
     return hpjax.compare(
-        METHODS, SPACE, "iris", seeds=(0, 4), folds=2, stop={"epochs": 108}, out=folder
+        METHODS, SPACE, "iris", seeds=(0, 4), validation=2, stop={"epochs": 108}, out=folder
     )
 
 
@@ -41,7 +41,9 @@ def test_a_study_in_a_comparison_is_the_study_alone(found):
         ("hyperband", {"search": "hyperband"}),
     ):
         for which, seed in enumerate((0, 4)):
-            alone = hpjax.tune(SPACE, "iris", folds=2, seed=seed, stop={"epochs": 108}, **options)
+            alone = hpjax.tune(
+                SPACE, "iris", validation=2, seed=seed, stop={"epochs": 108}, **options
+            )
             pooled = found.studies[name][which]
             np.testing.assert_allclose(pooled.trials["loss"], alone.trials["loss"], rtol=1e-7)
             assert pooled.trials["status"].tolist() == alone.trials["status"].tolist()
@@ -85,7 +87,7 @@ def test_it_is_read_again_and_resumed(found, folder, tmp_path):
         if len(reports) == 14:
             raise Interrupted
 
-    options = dict(seeds=(0, 4), folds=2, stop={"epochs": 108}, out=tmp_path / "cut")
+    options = dict(seeds=(0, 4), validation=2, stop={"epochs": 108}, out=tmp_path / "cut")
     with pytest.raises(Interrupted):
         hpjax.compare(METHODS, SPACE, "iris", watch=watch, **options)
     again = hpjax.compare(METHODS, SPACE, "iris", resume=True, **options)
@@ -107,8 +109,8 @@ def test_it_is_read_again_and_resumed(found, folder, tmp_path):
         ({"a/b": "random"}, {}, "cannot name a folder"),
         ({"a": {"serch": "random"}}, {}, "has no 'serch'"),
         ({"a": {"trials": 0}}, {}, "trials must be a whole number of at least 1, got 0"),
-        (["random"], {"minimize": "eror"}, "minimize='eror' is none of loss, error"),
-        (["random"], {"folds": 0}, "folds must be a whole number"),
+        (["random"], {"objective": "eror"}, "objective='eror' is none of loss, error"),
+        (["random"], {"validation": 0}, "folds must be a whole number"),
         ({"a": "nosuch"}, {}, "search='nosuch' is none of"),
         ({}, {}, "at least one method"),
         (["random"], {"seeds": 0}, "seeds must be a whole number of at least 1"),
@@ -147,7 +149,9 @@ def test_confirm_chooses_again_and_flags_ties(found):
     trial = int(table.index[0])
     seeds = [1_000_003, 1_000_004, 1_000_005]
     alone = [
-        hpjax.tune(SPACE, "iris", search=[study.config(trial)], folds=2, seed=seed).best["loss"]
+        hpjax.tune(SPACE, "iris", search=[study.config(trial)], validation=2, seed=seed).best[
+            "loss"
+        ]
         for seed in seeds
     ]
     assert table["loss"].iloc[0] == pytest.approx(np.mean(alone), rel=1e-7)

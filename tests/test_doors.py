@@ -30,7 +30,7 @@ DOORS = {
     "median": (["--scheduler", "median", "--epochs", "4", "--trials", "3"], dict(scheduler="median", epochs=4, trials=3)),
     "method": (["--search", "bohb", "--epochs", "3", "--trials", "4"], dict(search="bohb", epochs=3, trials=4)),
     "grid": (["--search", "grid", "--levels", "2", "--scheduler", "halving", "--epochs", "3"], dict(search="grid", levels=2, scheduler="halving", epochs=3)),
-    "others": (["--trials", "2", "--epochs", "2", "--folds", "2", "--repeats", "2", "--seed", "5", "--minimize", "error", "--seconds", "600"], dict(trials=2, epochs=2, folds=2, repeats=2, seed=5, minimize="error", stop={"seconds": 600.0})),
+    "others": (["--trials", "2", "--epochs", "2", "--folds", "2", "--repeats", "2", "--seed", "5", "--objective", "error", "--seconds", "600"], dict(trials=2, epochs=2, validation={"folds": 2, "repeats": 2}, seed=5, objective="error", stop={"seconds": 600.0})),
 }  # fmt: skip
 
 
@@ -84,11 +84,11 @@ def test_a_space_in_which_nothing_varies_is_refused_with_the_remedy(tmp_path):
             call()
         assert "one value per layer" in str(caught.value)
         assert "Choice([0.1, 0.01])" in str(caught.value)
-        assert "repeats=8" in str(caught.value)
+        assert "validation={'repeats': 8}" in str(caught.value)
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="nothing varies"):
-        hpjax.tune(space, "iris", trials=5, repeats=2, **quiet)
-    found = hpjax.tune(space, "iris", repeats=3, **quiet)
+        hpjax.tune(space, "iris", trials=5, validation={"repeats": 2}, **quiet)
+    found = hpjax.tune(space, "iris", validation={"repeats": 3}, **quiet)
     assert len(found.trials) == 1
     assert len(hpjax.tune(space, "iris", search=[{}], **quiet).trials) == 1
 
@@ -145,7 +145,7 @@ def test_the_kind_is_said_and_may_be_given_at_every_door(tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(["tune", str(path), "--kind", "numbers", "--trials", "2", "--epochs", "1", "--out", str(tmp_path / "run"), "--no-cache"])  # fmt: skip
     assert capsys.readouterr().err.startswith("hpjax: ages: regression\n")
-    assert settings_of(tmp_path / "run")["kind"] == "numbers"
+    assert settings_of(tmp_path / "run")["networks"]["kind"] == "numbers"
     with pytest.raises(ValueError, match="kind='real' is none of classes, numbers"):
         hpjax.tune(SPACE, path, kind="real")
     with pytest.raises(hpjax.TaskError, match="leave kind='numbers' out"):

@@ -120,8 +120,9 @@ def damaged_runs(runs, folder, count, seed):
             assert kept, name
             if len(found.records) < len(whole.records):
                 assert name == "ledger.jsonl"
-            same = ("minimize", "space", "seed", "folds", "repeats", "scheduler", "search")
-            assert {n: found.settings[n] for n in same} == {n: whole.settings[n] for n in same}
+            same = ("networks", "space", "seed", "scheduler", "search")
+            for field in same:
+                assert getattr(found.settings, field) == getattr(whole.settings, field)
             curves = found.curves
             if name == "curves.bin" and not said:
                 assert curves.equals(whole.curves)
@@ -238,7 +239,7 @@ def damaged_spaces(folder, count, seed):
                 assert len(column) == 4
 
 
-TUNED = ["space", "task", "search", "start", "scheduler", "epochs", "eta", "trials", "seed", "folds", "repeats", "minimize", "stop", "levels", "batch", "score_every", "gradients", "data", "target", "kind", "say", "watch"]  # fmt: skip
+TUNED = ["space", "task", "search", "start", "scheduler", "epochs", "eta", "trials", "seed", "validation", "objective", "metrics", "loss", "stop", "levels", "batch", "gradients", "data", "target", "kind", "say", "watch"]  # fmt: skip
 MADE = [
     lambda v: hpjax.full(v), lambda v: hpjax.halving(v), lambda v: hpjax.halving(((1, v), (3, 1))), lambda v: hpjax.hyperband(v), lambda v: hpjax.hyperband(9, v),
     lambda v: hpjax.median(v, 1), lambda v: hpjax.median(4, v), lambda v: hpjax.pbt(v), lambda v: hpjax.pbt(4, 4, v), lambda v: hpjax.pbt(quantile=v), lambda v: hpjax.pbt(jump=v),
@@ -266,12 +267,14 @@ def wrong_arguments(count, seed):
         name = str(rng.choice(TUNED))
         if name == "stop" and rng.random() < 0.7:
             value = {str(rng.choice(["epochs", "seconds", "rounds", "trials"])): value}
+        if name == "validation" and rng.random() < 0.7:
+            value = {str(rng.choice(["folds", "repeats", "score_every"])): value}
         options = plain | {"say": quiet, name: value, "explain": True}
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             outcome(lambda options=options: hpjax.tune(**options))
 
 
-WORDS = ["tune", "compare", "resume", "show", "confirm", "tasks", "iris", "digits", "nowhere", "--trials", "--seed", "--folds", "--out", "--space", "--search", "--scheduler", "--epochs", "--seconds", "--top", "--budget", "--seeds", "--methods", "--kind", "--minimize", "--levels", "--explain", "0", "-1", "nan", "1.5", "x", "", "a" * 300, "grid", "bayes", "full", "classes", "\x00", "/dev/null", "../..", "99999999999999999999"]  # fmt: skip
+WORDS = ["tune", "compare", "resume", "show", "confirm", "tasks", "iris", "digits", "nowhere", "--trials", "--seed", "--folds", "--out", "--space", "--search", "--scheduler", "--epochs", "--seconds", "--top", "--budget", "--seeds", "--methods", "--kind", "--objective", "--levels", "--explain", "0", "-1", "nan", "1.5", "x", "", "a" * 300, "grid", "bayes", "full", "classes", "\x00", "/dev/null", "../..", "99999999999999999999"]  # fmt: skip
 
 
 def wrong_commands(folder, count, seed, capsys, monkeypatch):

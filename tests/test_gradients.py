@@ -13,7 +13,7 @@ from hpjax.models import Batch
 from hpjax.models.base import Target, cast
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.activations import ACTIVATIONS, activate
-from hpjax.training.losses import losses
+from hpjax.training.losses import loss_of
 
 # compiling takes longer than computing here
 jit = partial(
@@ -141,7 +141,7 @@ def test_the_courses_figures():
         out = activate("sigmoid", jnp.float64(3.5097))
         np.testing.assert_allclose(out, 0.9710, atol=5e-5)
         spec, _ = configurations.one(Target(2, 1, "bce"), hidden=(4,), dtype="float64")
-        loss = losses(jnp.array([[3.5097]]), jnp.ones((1, 1)), spec)[0]
+        loss = loss_of(spec).each(jnp.array([[3.5097]]), jnp.ones((1, 1)))[0]
         np.testing.assert_allclose(loss, -np.log(0.9710), atol=5e-5)
         np.testing.assert_allclose(loss, 0.029468, atol=5e-5)
 

@@ -39,7 +39,7 @@ def quick(monkeypatch):
 
 # --- a quadratic: a linear network under mse --------------------------------------------------------------------------
 class Quadratic:
-    """Workload 1/n |X w - y|^2 from w0, validation on other rows; everything in the eigenvectors of H = 2/n X'X."""
+    """Training 1/n |X w - y|^2 from w0, validation on other rows; everything in the eigenvectors of H = 2/n X'X."""
 
     def __init__(self):
         rng = np.random.default_rng(3)

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from hpjax import configurations, plan, resolve, workload
+from hpjax.evaluation import Evaluation
+from hpjax.models import MLP
 from hpjax.models.base import Target, cast
 from hpjax.population import Population
 from hpjax.schedulers.base import Order
+from hpjax.settings import Networks
 from hpjax.tasks import Split, Task
 from hpjax.training import batches, loop, stepping
 
@@ -314,7 +317,7 @@ def test_divergence_is_seen_and_touches_no_neighbour(blobs):
     calm = trained.carry_out(order([3, 5], units[[0, 2]], 4))
     np.testing.assert_array_equal(mixed.loss[[0, 2]], calm.loss)
     assert not np.isfinite(mixed.loss[1]).any()
-    report = workload.report_of(mixed, "loss")
+    report = workload.report_of(mixed, Evaluation(Networks(task=None), MLP))
     assert report.columns["diverged"][1] >= 1
     assert (report.columns["diverged"][[0, 2]] == 0).all()
 

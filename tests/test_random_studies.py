@@ -71,7 +71,7 @@ def jitted(spec, uneven):
 
 def alone(result, trial, folds):
     """A trial's losses [folds], by `train` only: no plan, no padding, no population."""
-    task, seed = result.task, result.settings["seed"]
+    task, seed = result.task, result.settings.seed
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
     examples = batches.examples_of(task, tasks.splits(task, folds, seed))
     losses = []
@@ -115,7 +115,7 @@ def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
         for names in (assemble.__dict__, hpjax.compare.__globals__):
             patch.setitem(names, "sample", lambda space, seed: sample(space, seed)[:foreseen])
         patch.setattr(workload, "CORNERS", 0)
-        common = dict(folds=folds, say=lambda text: None)
+        common = dict(validation=folds, say=lambda text: None)
 
         def run(out, **options):
             if several:

@@ -116,13 +116,21 @@ def test_a_method_names_a_folder_within_the_comparison(tmp_path, name):
     assert not list(tmp_path.rglob("seed0"))
 
 
+def changed(settings, change):
+    """Settings with other values, those of networks and their validation where they stand."""
+    for at in (settings["networks"]["validation"], settings["networks"]):
+        at |= {name: value for name, value in change.items() if name in at}
+    inner = {**settings["networks"], **settings["networks"]["validation"]}
+    return settings | {name: value for name, value in change.items() if name not in inner}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("minimize", "error"), ("seed", 1), ("folds", 2), ("repeats", 3), ("score_every", 2), ("batch", 7), ("gradients", "autodiff"), ("search", "sobol")],
+    [("objective", "error"), ("seed", 1), ("folds", 2), ("repeats", 3), ("score_every", 2), ("batch", 7), ("gradients", "autodiff"), ("search", "sobol")],
 )  # fmt: skip
 def test_a_field_that_was_changed_is_named(copy, field, value):
     path = copy / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    path.write_text(json.dumps(changed(json.loads(path.read_text()), {field: value})))
     for call in (hpjax.open_run, hpjax.resume):
         with pytest.raises(hpjax.RunError, match=rf"run.json: {field} changed since the run began"):
             call(copy)
@@ -131,13 +139,13 @@ def test_a_field_that_was_changed_is_named(copy, field, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"minimize": "x"}, "minimize"), ({"seed": "0"}, "seed"), ({"folds": 0}, "folds"), ({"stop": []}, "stop"), ({"surprise": 1}, "surprise"),
+        ({"objective": "x"}, "objective"), ({"seed": "0"}, "seed"), ({"folds": 0}, "folds"), ({"stop": []}, "stop"), ({"surprise": 1}, "surprise"),
         ({"schema": 99}, "schema 99"), ({"scheduler": 3}, "scheduler"), ({"levels": -1}, "levels"),
     ],
 )  # fmt: skip
 def test_a_field_of_another_kind_is_named_with_its_file(copy, change, message):
     path = copy / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(changed(json.loads(path.read_text()), change)))
     with pytest.raises(hpjax.RunError, match=rf"run.json: .*{message}"):
         hpjax.open_run(copy)
 

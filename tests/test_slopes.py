@@ -41,7 +41,9 @@ def test_gradients_of_trials_are_central_differences(blobs):
         for i, dim in enumerate(space.dims):
             if dim.kind == "continuous":
                 rows += [point + step * sign * np.eye(width)[i] for sign in (1, -1)]
-    found = hpjax.tune(SPACE, blobs, search=given(np.array(rows)), folds=4, repeats=2)
+    found = hpjax.tune(
+        SPACE, blobs, search=given(np.array(rows)), validation={"folds": 4, "repeats": 2}
+    )
     report = next(record for record in found.records if record["kind"] == "report")
     loss = np.asarray(report["loss"])
     moved = iter(loss[3:].reshape(-1, 2))
@@ -57,7 +59,12 @@ def test_gradients_of_trials_are_central_differences(blobs):
                 assert report["grad"][number][i] == expected == 0
             np.testing.assert_allclose(report["grad"][number][i], expected, rtol=1e-4, atol=1e-9)
     # the losses are those of plain training
-    plain = hpjax.tune(SPACE, blobs, search=[found.config(t) for t in range(3)], folds=4, repeats=2)
+    plain = hpjax.tune(
+        SPACE,
+        blobs,
+        search=[found.config(t) for t in range(3)],
+        validation={"folds": 4, "repeats": 2},
+    )
     np.testing.assert_allclose(plain.trials["loss"], loss[:3], rtol=1e-9)
 
 
@@ -166,7 +173,7 @@ def test_a_comparison_trains_gradients_beside_others(blobs):
             },
             "not halving",
         ),
-        ({}, {"minimize": "error"}, "the error has no gradient"),
+        ({}, {"objective": "error"}, "error has no gradient"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -256,7 +256,7 @@ if resume == "resume":
     hpjax.resume(folder)
 else:
     made = {{"full": full(6), "halving": halving(((1, 12), (3, 6), (6, 3)))}}[scheduler]
-    hpjax.tune({space!r}, "iris", scheduler=made, trials=24, folds=2, batch=6, out=folder, seed=3)
+    hpjax.tune({space!r}, "iris", scheduler=made, trials=24, validation=2, batch=6, out=folder, seed=3)
 """
 
 
@@ -305,7 +305,7 @@ def test_resume_makes_live_networks_again_with_and_without_a_checkpoint(tmp_path
 
     monkeypatch.setattr(assemble, "SAVED", 0.0)
     rungs = halving(((1, 8), (3, 4), (6, 2)))
-    hpjax.tune(SPACE, "iris", scheduler=rungs, trials=8, folds=2, out=tmp_path / "whole")
+    hpjax.tune(SPACE, "iris", scheduler=rungs, trials=8, validation=2, out=tmp_path / "whole")
     whole = (tmp_path / "whole" / "ledger.jsonl").read_bytes()
 
     class Interrupted(Exception):
@@ -330,7 +330,9 @@ def test_resume_makes_live_networks_again_with_and_without_a_checkpoint(tmp_path
                 raise Interrupted
 
         with pytest.raises(Interrupted):
-            hpjax.tune(SPACE, "iris", scheduler=rungs, trials=8, folds=2, out=folder, watch=watch)
+            hpjax.tune(
+                SPACE, "iris", scheduler=rungs, trials=8, validation=2, out=folder, watch=watch
+            )
         saved = folder / "checkpoint.npz"
         assert saved.exists()
         if checkpoint == "missing":

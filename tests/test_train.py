@@ -21,7 +21,9 @@ def test_every_network_is_the_one_that_is_trained_alone():
     """Padded and selected ones among them; weights, statistics, curves; over seeds, folds and repeats."""
     common = {"dtype": "float64", "normalization": "batch", "optimizer": "sgd", "momentum": 0.5}
     configs = [common | config for config in CONFIGS[1:]]
-    found = hpjax.train(configs, "iris", 3, seeds=[4, 1], folds=2, repeats=2, **quiet)
+    found = hpjax.train(
+        configs, "iris", 3, seeds=[4, 1], validation={"folds": 2, "repeats": 2}, **quiet
+    )
     task, rate = tasks.load("iris"), (0.1, 0.01, 0.001)
     for number, config in enumerate(configs):
         alone = config | {"l2": config.get("l2", 0.0)}
@@ -46,13 +48,13 @@ def test_every_network_is_the_one_that_is_trained_alone():
 
 
 def test_it_trains_what_a_study_trains():
-    found = hpjax.train(CONFIGS[:1], "iris", 3, seeds=[2], repeats=2, **quiet)
-    study = hpjax.tune(CONFIGS[0], "iris", epochs=3, seed=2, repeats=2, **quiet)
+    found = hpjax.train(CONFIGS[:1], "iris", 3, seeds=[2], validation={"repeats": 2}, **quiet)
+    study = hpjax.tune(CONFIGS[0], "iris", epochs=3, seed=2, validation={"repeats": 2}, **quiet)
     np.testing.assert_allclose(found.table["loss"].iloc[0], study.best["loss"], rtol=1e-6)
 
 
 def test_without_folds_it_trains_as_fit_does():
-    found = hpjax.train(CONFIGS[0], "iris", 4, folds=0, **quiet)
+    found = hpjax.train(CONFIGS[0], "iris", 4, validation=0, **quiet)
     task = tasks.load("iris")
     fitted = hpjax.fit(task, CONFIGS[0], epochs=4)
     np.testing.assert_allclose(found.network().outputs(task.x), fitted.outputs(task.x), rtol=1e-4, atol=1e-5)  # fmt: skip
@@ -69,7 +71,7 @@ def test_what_was_left_out_holds_its_default_and_patience_keeps_the_best():
 
 
 def test_defaults_alone_and_no_validation():
-    found = hpjax.train([{}, {"hidden": [8]}, {"hidden": (np.int64(8),)}], "iris", 2, seeds=2, folds=0, **quiet)  # fmt: skip
+    found = hpjax.train([{}, {"hidden": [8]}, {"hidden": (np.int64(8),)}], "iris", 2, seeds=2, validation=0, **quiet)  # fmt: skip
     assert found.table["train"].notna().all()
     assert found.table["loss"].isna().all()
     assert not found.table["diverged"].any()
@@ -98,8 +100,8 @@ def test_own_networks_and_their_numbers():
         (dict(configs={}, epochs=0), "epochs must be a whole number of at least 1, got 0"),
         (dict(configs={}, seeds=[1, 1]), "each once"),
         (dict(configs={"learning_rate": hpjax.Uniform(0.1, 0.2)}), "configurations hold values"),
-        (dict(configs={"patience": 3}, folds=0), "patience needs validation"),
-        (dict(configs={}, folds=-1), "folds must be a whole number of at least 1, got -1"),
+        (dict(configs={"patience": 3}, validation=0), "patience needs validation"),
+        (dict(configs={}, validation=-1), "folds must be a whole number of at least 0, got -1"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message):

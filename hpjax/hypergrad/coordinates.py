@@ -14,6 +14,7 @@ from hpjax.models import MLP, Spec
 from hpjax.models.base import Traced
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.space import LogUniform, Range, Uniform
+from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
 
 Array = jax.Array
@@ -97,7 +98,9 @@ RULES = {
         "loss",
     ),
     "input_noise": Rule("log", "", _always, "loss"),
-    "label_smoothing": Rule("logit", "targets that are classes", lambda s: s.loss != "mse", "loss"),
+    "label_smoothing": Rule(
+        "logit", "targets that are classes", lambda s: loss_of(s).smooths is not None, "loss"
+    ),
     "clip_norm": Rule("log", "", _always, "update"),
     "init_scale": Rule("log", "", _always, "init"),
     "decay_rate": Rule(

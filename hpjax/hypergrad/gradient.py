@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from hpjax import devices, tasks
-from hpjax.catalogue import family_of
+from hpjax.catalogue import family_of, trained_on
 from hpjax.configurations import one
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad import cost
@@ -34,6 +34,7 @@ from hpjax.models.base import Target
 from hpjax.plan import cache_size
 from hpjax.tasks import Split, Task
 from hpjax.training import batches
+from hpjax.training.losses import own_loss
 
 WIDEST = 16  # networks in lockstep on a core
 
@@ -219,7 +220,7 @@ def configure(
         task: tells inputs, outputs and loss.
         epochs: that learning-rate schedules run over, where `horizon` is not given.
         model: as for `tune`; multilayer perceptrons where None.
-        values: hyperparameters by name.
+        values: hyperparameters by name; `loss` may be a function of your own, as for `tune`.
 
     Example:
         >>> import hpjax
@@ -227,9 +228,11 @@ def configure(
         >>> spec.sizes, float(config["learning_rate"])
         ((4, 8, 3), 0.1)
     """
-    family = family_of(
-        model, {name: [value] for name, value in values.items()}, task.inputs, task.outputs
-    )
+    loss = values.pop("loss") if callable(values.get("loss")) else None
+    named = {name: [value] for name, value in values.items()}
+    family = family_of(model, named, task.inputs, task.outputs)
+    if loss is not None:
+        family = trained_on(family, own_loss(loss, task.outputs, task.classes))
     return one(Target(task.inputs, task.outputs, task.loss, epochs), family=family, **values)
 
 

@@ -14,6 +14,7 @@ from hpjax.hypergrad.coordinates import Kind, decode
 from hpjax.models import MLP, Batch, Spec
 from hpjax.models.base import Array, Config, cast
 from hpjax.training import batches, loop, optimizers, stepping
+from hpjax.training.metrics import Metrics
 
 OBJECTIVES = ("validation", "train", "curve", "next")
 
@@ -48,6 +49,7 @@ class Plan(NamedTuple):
     objective: str = "validation"
     gradients: str = "explicit"
     uneven: bool = False  # whether a step may have no weight at all (folds of different lengths)
+    metrics: Metrics = ()  # of a user's own, reported with the error
     report: bool = False  # whether validation error and training loss are wanted too
     curve: bool = False  # whether every minibatch's loss is wanted too, in plain training
 
@@ -175,21 +177,25 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
             return spec.functions.loss(state.params, state.stats, config(values), now)[0]
         return scores(state, values, plan.objective == "train")[0]
 
-    def scores(state: State, values: Config, training: bool) -> tuple[Array, Array]:
-        """Loss and error on the training or the validation part."""
+    def scores(state: State, values: Config, training: bool) -> tuple[Array, Array, tuple]:
+        """Loss, error and own metrics on the training or the validation part."""
         if training:
             rows, weight = data.train[group], jnp.arange(places, dtype=jnp.int32) < count
         else:
             rows, weight = data.valid[group], data.valid_weight[group]
         x, y = batches.inputs(spec, data, group, rows)
         weight = weight.astype(dtype)
-        return stepping.scores(spec, state.params, state.stats, config(values), x, y, weight)
+        return stepping.scores(
+            spec, state.params, state.stats, config(values), x, y, weight, plan.metrics
+        )
 
     def report(state: State, h: Hyper) -> dict:
         if not plan.report:
             return {}
         values = h.at(-1)
-        return {"error": scores(state, values, False)[1], "train": scores(state, values, True)[0]}
+        _, wrong, own = scores(state, values, False)
+        found = {"error": wrong, "train": scores(state, values, True)[0]}
+        return found | ({"own": jnp.stack(own)} if own else {})
 
     def rest(params, stats, h):
         grads, _ = gradient(params, stats, h, jnp.zeros((), jnp.int32))

@@ -145,7 +145,7 @@ class Spec:
     outputs: int
     # whether the task's targets are classes (one-hot, or 0/1 in one column) or numbers
     classes: bool = True
-    loss: str = "cross_entropy"
+    loss: Any = "cross_entropy"  # its name in the catalogue, or a Loss of a user's own
     optimizer: str = "adam"
     schedule: str = "constant"
     batch_size: int = 32  # 0: the whole training part
@@ -187,11 +187,9 @@ class Spec:
         """What of it is not the default, as the ledger's plan keeps it."""
         plain = type(self)(self.inputs, self.outputs)
         named = ("inputs", "outputs")
-        return {
-            n: v
-            for n, v in dataclasses.asdict(self).items()
-            if n in named or v != getattr(plain, n)
-        }
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        kept = {n: v for n, v in fields.items() if n in named or v != getattr(plain, n)}
+        return kept | ({"loss": getattr(self.loss, "name", self.loss)} if "loss" in kept else {})
 
     # --- padding: by default a network runs in the program of its own shape only ---
     @property
@@ -246,6 +244,7 @@ class Family(NamedTuple):
         read: what `Spec.written` made -> Spec.
         check: (name, its entry in `static`, value) -> the value in canonical form; refuses what cannot be.
         refuse: name -> values that a space gives it; refuses names that act on no network of the space.
+        own: whether a user's function builds its networks.
     """
 
     name: str
@@ -257,6 +256,7 @@ class Family(NamedTuple):
     read: Callable[[dict[str, Any]], Spec]
     check: Callable[[str, Static, Any], Any]
     refuse: Callable[[Mapping[str, list]], None]
+    own: bool = False
 
 
 def cast(config: Mapping[str, Any], spec: Spec) -> Config:

@@ -86,7 +86,9 @@ def own(
             )
         return made
 
-    return Family(name, static, numbers, (), None, spec, read, _checked, lambda values: None)
+    return Family(
+        name, static, numbers, (), None, spec, read, _checked, lambda values: None, own=True
+    )
 
 
 class Build:
@@ -193,6 +195,7 @@ class Own(Spec):
         plain = {f.name: f.default for f in dataclasses.fields(Spec)}
         fields = {n: getattr(self, n) for n in plain}
         kept = {n: v for n, v in fields.items() if n in GIVEN or v != plain[n]}
+        kept |= {"loss": getattr(self.loss, "name", self.loss)} if "loss" in kept else {}
         return kept | {"structure": json.loads(self.structure), "arrays": _digest(self)}
 
 

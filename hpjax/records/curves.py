@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hpjax.records.files import open_own, read_bytes
+from hpjax.files import open_own, read_bytes
 
 NAME = "curves.bin"
-COLUMNS = 4  # epoch, training loss, validation loss, validation error
+COLUMNS = ("epoch", "train", "loss", "error")  # and the metrics that the plan names
 
 
 def packed(curves: np.ndarray) -> tuple[bytes, int]:
@@ -20,11 +20,22 @@ def packed(curves: np.ndarray) -> tuple[bytes, int]:
     return data, zlib.crc32(data)
 
 
+def columns(records: list[dict]) -> tuple[str, ...]:
+    """What the columns of a curve are, by the plan of a ledger."""
+    plan = records[0] if records else {}
+    return (*COLUMNS, *plan.get("metrics", ()))
+
+
+def shape(records: list[dict]) -> tuple[int, int]:
+    """Rows and columns of every curve, by the plan of a ledger."""
+    return (records[0].get("rows", 0) if records else 0), len(columns(records))
+
+
 def sizes(records: list[dict]) -> list[int]:
     """Bytes [reports] that each report's curves take."""
-    rows = next((record.get("rows", 0) for record in records if record["kind"] == "plan"), 0)
+    rows, width = shape(records)
     return [
-        len(record["trial"]) * rows * COLUMNS * 4 if "curves" in record else 0
+        len(record["trial"]) * rows * width * 4 if "curves" in record else 0
         for record in records
         if record["kind"] == "report"
     ]
@@ -74,7 +85,7 @@ def load(path: Path, records: list[dict]) -> tuple[list[np.ndarray | None], int]
         part = data[at : at + size]
         at += size
         sound = size > 0 and zlib.crc32(part) == record["curves"] and len(part) == size
-        shape = (len(record["trial"]), -1, COLUMNS)
+        shape = (len(record["trial"]), -1, len(columns(records)))
         found.append(np.frombuffer(part, "<f4").reshape(shape) if sound else None)
         lost += size > 0 and not sound
     return found, lost

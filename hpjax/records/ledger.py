@@ -18,8 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hpjax.records import curves as curve_files
-from hpjax.records.files import (
+from hpjax.files import (
     RunError,
     encode,
     open_own,
@@ -30,6 +29,7 @@ from hpjax.records.files import (
     write_bytes,
     write_json,
 )
+from hpjax.records import curves as curve_files
 
 LEDGER, SETTINGS, ENVIRONMENT, TIMES, LOCK = (
     "ledger.jsonl",
@@ -128,7 +128,7 @@ class Ledger:
     Args:
         folder: of the run; nothing is written where None.
         resume: go on with the run that is there, instead of beginning one.
-        settings: what was asked for, written to run.json before anything else.
+        settings: what was asked for, plain, written to run.json before anything else.
 
     Raises:
         RunError: a folder that holds a run (or holds none, where one is resumed), that holds other people's files under our
@@ -136,7 +136,7 @@ class Ledger:
     """
 
     def __init__(
-        self, folder: str | Path | None = None, resume: bool = False, settings: dict | None = None
+        self, folder: str | Path | None = None, resume: bool = False, settings: Any = None
     ):
         self.folder = Path(folder) if folder is not None else None
         self.records: list[dict] = []
@@ -159,7 +159,7 @@ class Ledger:
                 self.close()
                 raise
 
-    def _open(self, folder: Path, resume: bool, settings: dict) -> None:
+    def _open(self, folder: Path, resume: bool, settings: Any) -> None:
         if resume and not (folder / SETTINGS).is_file():
             raise RunError(f"no run in {folder}: {SETTINGS} is missing")
         if not resume:
@@ -203,6 +203,11 @@ class Ledger:
     def ended(self) -> bool:
         """Whether the study came to its end."""
         return bool(self.records) and self.records[-1]["kind"] == "stop"
+
+    def put_settings(self, settings: Any) -> None:
+        """Writes what is asked for from now on to run.json."""
+        if self.folder is not None:
+            write_json(self.folder / SETTINGS, settings)
 
     def put(self, record: dict) -> None:
         """Appends a record; while replaying, requires that it is the recorded one."""

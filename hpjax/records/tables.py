@@ -7,7 +7,8 @@ from itertools import chain
 
 import numpy as np
 
-from hpjax.records.files import numbers, uncollected
+from hpjax.files import numbers, uncollected
+from hpjax.records import curves
 
 # columns of a report, and what a null among them stands for
 COLUMNS = {"objective": np.inf, "loss": np.inf, "error": np.nan, "train": np.nan, "kept": np.nan}
@@ -54,7 +55,7 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
         fidelity: epochs of a network that lives to the end.
 
     Returns:
-        Columns by trial number: unit [n D], objective (what was minimised), loss, error, train, kept, epochs, diverged [n] (epoch, 0
+        Columns by trial number: unit [n D], objective (what was minimised), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0
         if not) and status: OK, PRUNED, DIVERGED, FAILED, RUNNING or NEW.
     """
     asks = [record for record in records if record["kind"] == "ask"]
@@ -68,6 +69,12 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
         table[name] = np.full(count, np.nan)
         having = [record for record in answers if name in record]
         table[name][_column(having, "trial").astype(np.int64)] = _column(having, name, missing)
+    own = [
+        record["metrics"] | {"trial": record["trial"]} for record in answers if "metrics" in record
+    ]
+    for name in curves.columns(records)[len(curves.COLUMNS) :]:
+        table[name] = np.full(count, np.nan)
+        table[name][_column(own, "trial").astype(np.int64)] = _column(own, name)
     asked, epochs, diverged = (np.zeros(count, np.int64) for _ in range(3))
     finished, failed = np.zeros(count, bool), np.zeros(count, bool)
     asked[trial] = _column(answers, "epochs")

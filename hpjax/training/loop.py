@@ -17,6 +17,7 @@ from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
 from hpjax.training.batches import inputs
+from hpjax.training.metrics import Metrics
 from hpjax.training.stepping import gradient, scores, update
 
 
@@ -26,6 +27,11 @@ class Scores(NamedTuple):
     train: Array  # [] mean data loss over the last epoch's minibatches
     loss: Array  # [] validation loss
     error: Array  # [] validation error: wrong classes, or 1 - R^2
+    own: tuple[Array, ...] = ()  # [] each, of a user's own metrics
+
+    def values(self) -> list[Array]:
+        """All of them, in the order of a curve's columns."""
+        return [self.train, self.loss, self.error, *self.own]
 
 
 class Best(NamedTuple):
@@ -55,7 +61,7 @@ class Trainer(NamedTuple):
 
     init:    (draw, config) -> TrainState; a draw as `drawn` makes it
     step:    (state, config, batch, epoch) -> (TrainState, data loss); epoch [] with the fraction done, for schedules
-    advance: (state, config, data, group, until) -> (TrainState, curve [rows 4]); rows of (epoch, train, loss, error)
+    advance: (state, config, data, group, until) -> (TrainState, curve [rows 4+M]); rows of (epoch, train, loss, error) and own metrics
     score:   (state, config, data, group) -> Scores with the last training loss
     """
 
@@ -71,6 +77,7 @@ def trainer(
     rows: int = 1,
     gradients: str = "explicit",
     uneven: bool = True,
+    metrics: Metrics = (),
 ) -> Trainer:
     """Makes the four functions that train one network of a shape.
 
@@ -80,13 +87,15 @@ def trainer(
         rows: rows of a curve: the study's full fidelity over `score_every`, rounded up.
         gradients: "explicit" (backprop by hand) or "autodiff" (`jax.grad`).
         uneven: whether a step may have no weight at all (folds of different lengths); False saves a comparison.
+        metrics: M of a user's own, beside the loss and the error.
 
     Returns:
         A Trainer.
     """
     value_and_grad = gradient(spec, gradients)
     dtype = jnp.dtype(spec.dtype)
-    nothing = Scores(*(jnp.full((), jnp.nan, dtype) for _ in Scores._fields))
+    unknown = jnp.full((), jnp.nan, dtype)
+    nothing = Scores(unknown, unknown, unknown, tuple(unknown for _ in metrics))
 
     def init(draw, config):
         params, stats = spec.functions.init(draw, config)
@@ -108,8 +117,8 @@ def trainer(
         return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state), data
 
     def evaluate(state, config, x, y, weight):
-        loss, wrong = scores(spec, state.params, state.stats, config, x, y, weight)
-        return state.scores._replace(loss=loss, error=wrong)
+        loss, wrong, own = scores(spec, state.params, state.stats, config, x, y, weight, metrics)
+        return state.scores._replace(loss=loss, error=wrong, own=own)
 
     def score(state, config, data, group):
         x, y = inputs(spec, data, group, data.valid[group])
@@ -184,10 +193,10 @@ def trainer(
             state = state._replace(scores=evaluate(state, config, x_valid, y_valid, valid_weight))
             if state.best:
                 state = remember(state, config, state.epoch % score_every == 0)
-            line = jnp.stack([state.epoch.astype(dtype), *state.scores])
+            line = jnp.stack([state.epoch.astype(dtype), *state.scores.values()])
             return state, curve.at[row].set(line)
 
-        curve = jnp.full((rows, 4), jnp.nan, dtype)
+        curve = jnp.full((rows, 4 + len(metrics)), jnp.nan, dtype)
         return jax.lax.while_loop(lambda carry: unfinished(carry[0]), period, (state, curve))
 
     return Trainer(init, step, advance, score)

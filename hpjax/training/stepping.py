@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from hpjax.models import Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import metrics, optimizers
-from hpjax.training.losses import losses
+from hpjax.training.losses import loss_of
 
 GRADIENTS = ("explicit", "autodiff")
 
@@ -43,9 +43,13 @@ def scores(
     x: Array,
     y: Array,
     weight: Array,
-) -> tuple[Array, Array]:
-    """Loss and error of a network on weighted examples."""
+    own: metrics.Metrics = (),
+) -> tuple[Array, Array, tuple[Array, ...]]:
+    """Loss, error and a user's own metrics of a network on weighted examples."""
     outputs, _ = spec.functions.outputs(params, stats, config, x, None)
-    loss = (losses(outputs, y, spec) * weight).sum() / jnp.maximum(weight.sum(), 1)
-    boundary = 0.5 if spec.loss == "mse" else 0.0
-    return loss, metrics.error(outputs, y, weight, spec.classes, boundary)
+    loss = loss_of(spec)
+    mean = (loss.each(outputs, y) * weight).sum() / jnp.maximum(weight.sum(), 1)
+    boundary = 0.0 if loss.logits else 0.5
+    predictions = loss.predictions(outputs)
+    values = tuple(metric(predictions, y, weight) for _, metric in own)
+    return mean, metrics.error(outputs, y, weight, spec.classes, boundary), values

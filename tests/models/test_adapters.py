@@ -137,7 +137,7 @@ def test_what_is_predicted_is_what_the_library_computes(x):
 def test_they_are_searched_resumed_and_used(build, tmp_path):
     space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
     scheduler = hpjax.halving(((2, 4), (4, 2)))
-    found = hpjax.tune(space, "iris", model=build, scheduler=scheduler, trials=4, repeats=2, out=tmp_path / "run", **quiet)  # fmt: skip
+    found = hpjax.tune(space, "iris", model=build, scheduler=scheduler, trials=4, validation={"repeats": 2}, out=tmp_path / "run", **quiet)  # fmt: skip
     path = tmp_path / "run" / "ledger.jsonl"
     whole = path.read_bytes()
     path.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))

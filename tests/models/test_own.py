@@ -56,7 +56,7 @@ SPACE = {
 def test_a_population_trains_as_a_loop_with_optax_does():
     """The oracle knows nothing of hpjax but the order of minibatches and the keys: init and apply, momentum and l2 by optax and jax.grad."""
     values = dict(width=5, tau=0.7, learning_rate=0.03, l2=0.01, optimizer="sgd", momentum=0.9, dtype="float64", batch_size=16)  # fmt: skip
-    result = hpjax.tune(values, "iris", model=build, repeats=2, epochs=4, **quiet)
+    result = hpjax.tune(values, "iris", model=build, validation={"repeats": 2}, epochs=4, **quiet)
     task = tasks.load("iris")
     with jax.enable_x64(True):
         examples = batches.examples_of(task, tasks.splits(task, 1, 0))
@@ -114,7 +114,7 @@ def test_every_search_takes_them(search):
 )
 def test_a_run_that_was_cut_goes_on_with_its_function(tmp_path, scheduler):
     space = SPACE | ({"width": 4, "activation": "relu"} if scheduler.settings["name"] == "pbt" else {})  # fmt: skip
-    options = dict(scheduler=scheduler, folds=2, out=tmp_path / "run", **quiet)
+    options = dict(scheduler=scheduler, validation=2, out=tmp_path / "run", **quiet)
     hpjax.tune(space, "iris", model=build, **options)
     path = tmp_path / "run" / "ledger.jsonl"
     whole = path.read_bytes()
@@ -196,7 +196,7 @@ def test_inputs_and_outputs_are_told_where_they_are_asked_for():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 3))
     for y in (x @ np.ones((3, 2)), (x[:, 0] > 0).astype(int)):
-        found = hpjax.tune({"learning_rate": 0.1}, (x, y), model=linear, repeats=2, epochs=20, **quiet)  # fmt: skip
+        found = hpjax.tune({"learning_rate": 0.1}, (x, y), model=linear, validation={"repeats": 2}, epochs=20, **quiet)  # fmt: skip
         assert found.best["error"] < 0.2
 
 
@@ -260,7 +260,7 @@ def test_a_run_refuses_another_function(tmp_path):
     hpjax.tune(SPACE, "iris", model=build, trials=4, batch=2, epochs=1, out=tmp_path / "run", **quiet)  # fmt: skip
     path = tmp_path / "run" / "ledger.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
-    with pytest.raises(hpjax.RunError, match="searched networks of build; give that function again"):  # fmt: skip
+    with pytest.raises(hpjax.RunError, match="was made with model build; give that again"):  # fmt: skip
         hpjax.resume(tmp_path / "run", **quiet)
     with pytest.raises(hpjax.RunError, match="searched networks of build, not of plain"):
         hpjax.resume(tmp_path / "run", model=plain, **quiet)
@@ -273,7 +273,7 @@ def test_a_run_refuses_another_function(tmp_path):
     with pytest.raises(ValueError, match="has other weights than the run began with"):
         hpjax.resume(tmp_path / "run", model=other, **quiet)
     hpjax.tune({"learning_rate": 0.1, "hidden": hpjax.Choice([(2,), (3,)])}, "iris", trials=2, epochs=1, out=tmp_path / "mlp", **quiet)  # fmt: skip
-    with pytest.raises(hpjax.RunError, match="searched multilayer perceptrons; leave model out"):
+    with pytest.raises(hpjax.RunError, match="has multilayer perceptrons; leave model out"):
         hpjax.open_run(tmp_path / "mlp", model=build, **quiet)
 
 

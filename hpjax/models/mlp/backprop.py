@@ -25,7 +25,7 @@ from hpjax.models.mlp import network
 from hpjax.models.mlp.activations import activation
 from hpjax.models.mlp.network import Params, Stats
 from hpjax.models.mlp.shape import MLPSpec
-from hpjax.training.losses import losses, noisy, penalty, predictions, targets
+from hpjax.training.losses import loss_of, noisy, penalty, targets
 
 
 class Layer(NamedTuple):
@@ -98,13 +98,11 @@ def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Average):
 # --- loss -------------------------------------------------------------------------------------------------------------
 def output_delta(z: Array, y: Array, share: Array, spec: MLPSpec) -> Array:
     """d loss / d z at the outputs, [B C]; `share` [B 1] is each example's part of the mean."""
-    match spec.loss:
-        case "cross_entropy":  # -sum y log softmax(z)
-            return share * (y.sum(-1, keepdims=True) * jax.nn.softmax(z, axis=-1) - y)
-        case "bce":  # mean over outputs of -y log s(z) - (1-y) log(1 - s(z))
-            return share * (jax.nn.sigmoid(z) - y) / spec.outputs
-    a, back = activation(spec.output, z)  # mean over outputs of (a - y)^2
-    return back(share * 2 * (a - y) / spec.outputs)[0]
+    loss = loss_of(spec)
+    if loss.logits:
+        return loss.slope(z, y, share)
+    a, back = activation(spec.output, z)
+    return back(loss.slope(a, y, share))[0]
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
@@ -193,7 +191,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLP
 
     y = targets(batch.y, config, spec)
     share = batch.share()
-    data = (losses(network.activated(z, spec), y, spec) * share).sum()
+    data = (loss_of(spec).each(network.activated(z, spec), y) * share).sum()
     value = data + penalty(params, config, spec, network.place)
 
     # backward: the output delta, then layer by layer
@@ -229,7 +227,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLP
             Layer(
                 a_in,
                 z,
-                a if layer < last else predictions(network.activated(z, spec), spec),
+                a if layer < last else loss_of(spec).predictions(network.activated(z, spec)),
                 delta,
                 grad["w"],
                 delta.sum(0),

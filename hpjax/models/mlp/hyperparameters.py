@@ -9,6 +9,7 @@ from typing import Any
 from hpjax.models.base import INF, Family, Static, Traced, checked
 from hpjax.models.mlp.activations import ACTIVATIONS
 from hpjax.models.mlp.shape import MLPSpec
+from hpjax.training.losses import LOSSES, Loss
 
 DEEPEST = 1000  # layers; a program is compiled layer by layer
 NUMBERED = re.compile(
@@ -96,9 +97,10 @@ def shape(given: Mapping[str, Any], common: Mapping[str, Any]) -> MLPSpec:
         )
     activation = tuple(given.get(f"activation_{i + 1}", one) for i, one in enumerate(activation))
     output, loss = given.get("output") or "identity", common["loss"]
-    if loss != "mse" and output != "identity":
+    logits = (loss if isinstance(loss, Loss) else LOSSES[loss]).logits
+    if logits and output != "identity":
         raise ValueError(
-            f"output={output!r:.80} has no effect: loss={loss!r:.80} fixes the output activation; drop it"
+            f"output={output!r:.80} has no effect: loss={getattr(loss, 'name', loss)!r:.80} fixes the output activation; drop it"
         )
     if output == "prelu":
         raise ValueError("output='prelu' is for hidden layers; use 'leaky_relu'")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from hpjax.models.base import Array, Batch, Config, Place, per_layer
 from hpjax.models.mlp.activations import activate
 from hpjax.models.mlp.shape import MLPSpec
+from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
 
 Params = tuple[
@@ -294,8 +295,8 @@ def resize(a: Array, width: int) -> Array:
 
 
 def activated(z: Array, spec: MLPSpec) -> Array:
-    """The network's outputs [B C]: what the loss takes, with the output activation under mse."""
-    return activate(spec.output, z) if spec.loss == "mse" else z
+    """The network's outputs [B C]: what the loss takes, with the output activation where they are no logits."""
+    return z if loss_of(spec).logits else activate(spec.output, z)
 
 
 def place(path: tuple, leaf: Any) -> Place:

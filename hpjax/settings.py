@@ -1,0 +1,232 @@
+"""What a study was asked for: frozen, typed and versioned; run.json and compare.json are these types, written down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from hpjax.files import RunError, encode, read_bytes
+
+SCHEMA = 4
+READ = (2, 3, SCHEMA)  # schemas that `show` reads
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Seed = Annotated[int, msgspec.Meta(ge=0)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a configuration is scored.
+
+    Attributes:
+        folds: 1 holds out 20 % of the development part; K >= 2 is K-fold cross-validation, stratified by classes; in
+            `hpjax.train`, 0 trains on all of it and scores nothing.
+        repeats: networks per configuration and fold, with fresh initial weights and minibatches.
+        score_every: epochs between scores; training always ends on one.
+    """
+
+    folds: Annotated[int, msgspec.Meta(ge=0)] = 1
+    repeats: Count = 1
+    score_every: Count = 1
+
+
+class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of a study; the first that is reached ends it.
+
+    Attributes:
+        trials: that a search proposes.
+        epochs: summed over trials.
+        seconds: recorded as not deterministic.
+        rounds: reports at full fidelity in a row without a better objective.
+    """
+
+    trials: Count | None = None
+    epochs: Count | None = None
+    seconds: Seconds | None = None
+    rounds: Count | None = None
+
+
+class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which networks a study trains, on what, and how they are judged; objects that cannot be written stand by name."""
+
+    task: str | None  # a name or a file; None: arrays
+    data: str | None = None  # folder of stored data
+    target: str | None = None  # column to predict
+    kind: Literal["classes", "numbers"] | None = None
+    model: str | None = None  # the function that builds them; None: multilayer perceptrons
+    loss: str | None = None  # the user's function; None: as the task or the space says
+    metrics: dict[str, bool] = {}  # the user's functions by name, and whether greater is better
+    objective: Text = "loss"  # "loss", "error", or one of the metrics
+    validation: Validation = Validation()
+    gradients: Literal["explicit", "autodiff"] = "explicit"
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("loss", "error", *self.metrics):
+            raise ValueError(f"objective {self.objective!r:.80} is no metric of the study")
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """run.json: one study, of networks or of a function."""
+
+    schema: int = SCHEMA
+    space: dict[str, Any]
+    space_hash: Text
+    networks: Networks | None  # None: a function
+    search: str | list[dict[str, Any]] | None  # None: a factory, which has to be given again
+    start: list[dict[str, Any]]
+    scheduler: dict[str, Any]
+    seed: Seed
+    levels: Count | dict[str, Count]
+    batch: Count | None
+    stop: Stop
+    fidelities: bool = True  # whether what is searched can be trained for some of its epochs
+    comparison: bool = False  # whether it is one of the studies of a comparison
+
+    def extended(self, trials: int) -> Settings:
+        """The same study, of so many trials."""
+        stop = msgspec.structs.replace(self.stop, trials=trials)
+        return msgspec.structs.replace(self, stop=stop)
+
+    @property
+    def judged_by(self) -> str:
+        """The name of what is minimised."""
+        return "objective" if self.networks is None else self.networks.objective
+
+
+class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a method of a comparison is, whatever its seed."""
+
+    search: str | list[dict[str, Any]] | None
+    scheduler: dict[str, Any]
+    batch: Count | None
+    start: list[dict[str, Any]]
+    levels: Count | dict[str, Count]
+    trials: Count | None
+
+
+class ComparisonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """compare.json."""
+
+    schema: int = SCHEMA
+    space: dict[str, Any]
+    space_hash: Text
+    networks: Networks
+    seeds: Annotated[list[Seed], msgspec.Meta(min_length=1)]
+    stop: Stop
+    methods: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    studies: dict[str, Method] = {}
+
+
+def fields(settings: msgspec.Struct) -> dict[str, Any]:
+    """Settings as plain values by name; those of networks and of their validation beside the others."""
+    plain = msgspec.to_builtins(settings)
+    networks = plain.pop("networks", None) or {}
+    return plain | networks.pop("validation", {}) | networks
+
+
+def written(settings: msgspec.Struct) -> dict[str, Any]:
+    """Settings as JSON has them.
+
+    Raises:
+        ValueError: what cannot be written.
+    """
+    try:
+        return msgspec.json.decode(encode(msgspec.to_builtins(settings)))
+    except (msgspec.MsgspecError, TypeError, RecursionError) as fault:
+        raise ValueError(f"these settings cannot be written: {fault!s:.200}") from None
+
+
+def settled(settings: Struct) -> Struct:
+    """Settings as they will be read again, lists for tuples."""
+    return msgspec.convert(written(settings), type(settings))
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+def read(path: Path) -> Settings | ComparisonSettings:
+    """What run.json or compare.json says; of an older schema as if it were of this one, but for its number.
+
+    Raises:
+        RunError: no such file, no JSON, or a field that is missing, unknown or of another type; names file and field.
+    """
+    form = ComparisonSettings if path.name == "compare.json" else Settings
+    try:
+        plain = msgspec.json.decode(read_bytes(path), type=dict[str, Any])
+        schema = plain.get("schema")
+        if schema not in READ:
+            raise RunError(
+                f"{path}: schema {schema!r:.20} is not {', '.join(map(str, READ[:-1]))} or {SCHEMA}; use the version of hpjax that made it"
+            )
+        return msgspec.convert(plain if schema == SCHEMA else _renewed(plain), form)
+    except msgspec.MsgspecError as fault:
+        text = str(fault).replace("$.", "")
+        raise RunError(
+            f"{path}: {text[:1].lower()}{text[1:]}; restore the file from a copy"
+        ) from None
+    except (ValueError, RecursionError) as fault:
+        raise RunError(f"{path} is not JSON: {fault!s:.200}; restore it from a copy") from None
+
+
+def read_run(path: Path) -> Settings:
+    """What a run.json says; raises as `read`."""
+    found = read(path)
+    assert isinstance(found, Settings)
+    return found
+
+
+def read_comparison(path: Path) -> ComparisonSettings:
+    """What a compare.json says; raises as `read`."""
+    found = read(path)
+    assert isinstance(found, ComparisonSettings)
+    return found
+
+
+def _renewed(plain: dict[str, Any]) -> dict[str, Any]:
+    """Settings of schema 2 or 3, in which everything stood side by side, as this schema has them."""
+    new, old = {}, dict(plain)
+    comparison = old.pop("comparison", False)
+    minimized = old.pop("minimize", "loss")
+    if "folds" in old:
+        names = ("folds", "repeats", "score_every")
+        validation = {name: old.pop(name) for name in names if name in old}
+        names = ("task", "data", "target", "kind", "model", "gradients")
+        networks = {name: old.pop(name) for name in names if name in old}
+        new["networks"] = networks | {"objective": minimized, "validation": validation}
+    elif "methods" not in old:
+        old.pop("task", None)
+        new["networks"], new["fidelities"] = None, old.pop("fidelities", False)
+    if "methods" not in old:
+        new["comparison"] = comparison
+    return old | new
+
+
+# --- telling apart ----------------------------------------------------------------------------------------------------
+def fingerprints(settings: Settings) -> dict[str, str]:
+    """Eight hexadecimal digits for every field of a run's settings, as the plan keeps them.
+
+    The number of trials is left out: it may be raised later.
+    """
+    named = fields(settings)
+    named["stop"] = {name: limit for name, limit in named["stop"].items() if name != "trials"}
+    return {name: hashlib.sha256(encode(v).encode()).hexdigest()[:8] for name, v in named.items()}
+
+
+def unchanged(settings: Settings, plan: Mapping[str, Any], path: Path) -> None:
+    """Requires that settings are those that a ledger began with.
+
+    Raises:
+        RunError: names the fields that were changed.
+    """
+    known, now = plan.get("settings"), fingerprints(settings)
+    if known is None or known == now or settings.schema != SCHEMA:
+        return
+    changed = [name for name in sorted(known) if known[name] != now.get(name)]
+    if changed:
+        raise RunError(
+            f"{path}: {', '.join(changed)} changed since the run began; put back what was there"
+        )
