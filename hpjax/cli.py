@@ -183,7 +183,7 @@ def compared(found, console: Console) -> int:
     """The end of a comparison: its table, and where the files are."""
     from hpjax import report as figures
 
-    made = Table(title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings.judged_by} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
+    made = Table(title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings.minimised} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
     made.add_column("method")
     table = found.table.sort_values("mean rank", kind="stable")
     for column in table.columns:
@@ -208,7 +208,7 @@ def confirm(options: Confirm, console: Console) -> int:
         use_cache()
     result = api.open_run(options.run)
     found = train_again(result, options.top, options.repeats)
-    made = Table(title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.judged_by}")  # fmt: skip
+    made = Table(title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}")  # fmt: skip
     made.add_column("trial", justify="right")
     for column in found.table.columns:
         made.add_column(column, justify="right")
@@ -272,7 +272,7 @@ def end(result, console: Console, top: int = 10) -> int:
 def table(result, top: int) -> Table:
     """The best trials as a table."""
     trials = result.trials
-    minimized = result.settings.judged_by
+    minimized = result.settings.minimised
     order = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
     rank = trials["status"].map(order)
     best = trials.assign(rank=rank).sort_values(["rank", "objective"], kind="stable").head(top)

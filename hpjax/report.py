@@ -26,8 +26,8 @@ TRUSTED = 20  # trials for each hyperparameter below which importance is said to
 def overview(result: Result, path: Path) -> list[Path]:
     """Learning curves and the incumbent of a run."""
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE)
-    minimized = result.settings.judged_by
-    plots.learning_curves(left, result.curves, result.best["trial"], minimized, f"validation {minimized}")  # fmt: skip
+    minimized = result.settings.minimised
+    plots.learning_curves(left, result.curves, result.best["trial"], "objective", f"validation {minimized}")  # fmt: skip
     incumbent = records.incumbent(result.records, result.fidelity)
     plots.incumbent(right, *incumbent, label=f"best validation {minimized}")
     return plots.save(made, path)
@@ -111,7 +111,7 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     """Parallel coordinates, slices, importance, partial dependence and a contour."""
     space, told, unit = result.space, result.table["objective"], result.table["unit"]
     values, kinds = drawn_values(space, unit), scales(space)
-    label = f"validation {result.settings.judged_by}" if isinstance(result, Result) else "objective"
+    label = f"validation {result.settings.minimised}" if isinstance(result, Result) else "objective"
     finite = np.flatnonzero(np.isfinite(told))
     if not len(finite):
         return []
@@ -221,8 +221,8 @@ def _rungs(result: Result, folder: Path) -> list[Path]:
     if len(set(reached.values())) < 2:
         return []
     figure, ax = plots.figure(1, 1, width=4.5, height=2.8)
-    minimized = result.settings.judged_by
-    plots.rungs(ax, result.curves, reached, minimized, f"validation {minimized}")
+    minimized = result.settings.minimised
+    plots.rungs(ax, result.curves, reached, "objective", f"validation {minimized}")
     return plots.save(figure, folder / "rungs")[:1]
 
 
@@ -240,7 +240,7 @@ def _pareto(result: Result, folder: Path) -> list[Path]:
     figure, axes = plots.figure(1, len(known), width=plots.WIDE if len(known) == 2 else plots.COLUMN)  # fmt: skip
     told = result.table["objective"][ok.to_numpy()]
     for ax, (label, cost) in zip(np.atleast_1d(axes), known.items()):
-        plots.pareto(ax, cost, told, analysis.pareto(cost, told), label, f"validation {result.settings.judged_by}")  # fmt: skip
+        plots.pareto(ax, cost, told, analysis.pareto(cost, told), label, f"validation {result.settings.minimised}")  # fmt: skip
     return plots.save(figure, folder / "pareto")[:1]
 
 
@@ -311,7 +311,7 @@ def summary(found: Comparison) -> dict:
     """A comparison as plain numbers, from which `comparison` draws: costs [g], values {method: [seeds g]}, the table."""
     table = found.table
     return {
-        "minimize": found.settings.judged_by,
+        "minimize": found.settings.minimised,
         "seeds": found.seeds,
         "cost": found.cost.tolist(),
         "values": {

@@ -94,9 +94,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return msgspec.structs.replace(self, stop=stop)
 
     @property
-    def judged_by(self) -> str:
-        """The name of what is minimised."""
-        return "objective" if self.networks is None else self.networks.objective
+    def minimised(self) -> str:
+        """The name of what is minimised: of a metric that should be large, "minus" and its name."""
+        if self.networks is None:
+            return "objective"
+        name = self.networks.objective
+        return f"minus {name}" if self.networks.metrics.get(name) else name
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

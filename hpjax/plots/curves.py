@@ -36,13 +36,18 @@ def learning_curves(
     if len(part):
         axes.plot(part["epoch"], part[value], color=COLORS[0], linewidth=1.5, label="best trial")
     axes.autoscale()
-    finite = curves[value][np.isfinite(curves[value]) & (curves[value] > 0)]
+    finite = positive(curves[value])
     if len(finite):
         axes.set_yscale("log")
         axes.set_ylim(finite.min() * 0.8, min(finite.max(), finite.quantile(0.98) * 3) * 1.1)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.legend(loc="upper right")
+
+
+def positive(column):
+    """The finite values above 0 of a column, for a logarithmic axis; none where some lie below 0."""
+    return column[np.isfinite(column) & (column > 0)] if not (column < 0).any() else column[:0]
 
 
 DRAWN = (
@@ -93,7 +98,7 @@ def rungs(axes, curves, reached, value: str = "loss", label: str = "validation l
         axes.plot(*dots.T, ".", color=shade, markersize=2)
     axes.autoscale()
     axes.set_xscale("log")
-    finite = curves[value][np.isfinite(curves[value]) & (curves[value] > 0)]
+    finite = positive(curves[value])
     if len(finite):
         axes.set_yscale("log")
         axes.set_ylim(finite.min() * 0.8, finite.quantile(0.98) * 2)

@@ -42,7 +42,7 @@ def open_folder(folder: Path) -> Folder:
             f"{path}: schema is {settings.schema}, that of the ledger {records[0].get('schema')}; restore the file from a copy"
         )
     if settings.schema == 2:
-        records = [_renamed(record, settings.judged_by) for record in records]
+        records = [_renamed(record, settings.minimised) for record in records]
         count = sum(record["kind"] == "report" for record in records)
         found = [_old_curves(folder, number) for number in range(count)]
         lost = (
