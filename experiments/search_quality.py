@@ -14,8 +14,6 @@ counting  Counting Ones with fidelities: random, hyperband, bohb, dehb, tpe at e
 overhead  host microseconds of ask and tell per trial; alone, on an idle machine
 
 Regret is the best loss so far minus the least possible one. Peers that are not installed are left out, and the figures say so.
-
-This file is long because every part has its peers, its table and its criteria.
 """
 
 from __future__ import annotations

@@ -89,9 +89,9 @@ def digits() -> tuple[np.ndarray, ...]:
 def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     """hpjax's population; or its networks one at a time."""
     import hpjax
-    from hpjax import configurations, plan, resolve
+    from hpjax import configurations, resolve
     from hpjax.models.base import Target
-    from hpjax.population import Population
+    from hpjax.population import Population, Regime, plan
     from hpjax.schedulers import Order
     from hpjax.tasks import Split
     from hpjax.training import batches
@@ -119,8 +119,7 @@ def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
     found = hpjax.devices.devices()[: 1 if one_by_one else None]
     trained = Population(
         space,
-        target,
-        batches.examples_of(task, [fold]),
+        Regime(target, batches.examples_of(task, [fold])),
         plan.make([spec], [1.0], load, len(found)),
         load,
         found=found,
@@ -375,9 +374,9 @@ def roofline_worker(sweep: Sweep):
 def tiny_worker(sweep: Sweep):
     """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
     import hpjax
-    from hpjax import configurations, plan, resolve
+    from hpjax import configurations, resolve
     from hpjax.models.base import Target
-    from hpjax.population import Population
+    from hpjax.population import Population, Regime, plan
     from hpjax.schedulers import Order
     from hpjax.training import batches
 
@@ -397,11 +396,9 @@ def tiny_worker(sweep: Sweep):
     programs = plan.make([spec], [1.0], load, len(hpjax.devices.devices()))
     trained = Population(
         space,
-        target,
-        batches.examples_of(task, task.groups),
+        Regime(target, batches.examples_of(task, task.groups), score_every=sweep.epochs),
         programs,
         load,
-        score_every=sweep.epochs,
     )
     units = np.linspace(0, 1, sweep.networks)[:, None]
     rows = np.arange(sweep.networks)
@@ -682,7 +679,8 @@ def overhead(preset: str) -> list[dict]:
 
 MIXED = """
 import json, sys, time, hpjax
-from hpjax import catalogue, configurations, plan
+from hpjax import catalogue, configurations
+from hpjax.population import plan
 from hpjax.models.base import Target
 if sys.argv[1] == "exact":
     plan.COMPILE = 0.0  # programs cost nothing: every shape gets its own
@@ -694,7 +692,7 @@ result = hpjax.tune(space, "digits", trials=trials)
 seconds, trained = time.perf_counter() - started, result.trained
 columns = {name: result.trials[name].tolist() for name in trained.space.names}
 columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
-groups = configurations.split(columns, trained.target)
+groups = configurations.split(columns, trained.regime.target)
 shares = [len(group.rows) / trials for group in groups]
 print(json.dumps({"seconds": seconds, "programs": len(trained.compiled),
     "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),

@@ -1,7 +1,4 @@
-"""What many studies, or many trials, say together: ranks, intervals, profiles, importance. Numbers in, numbers out.
-
-This file is long because the statistics of studies and of hyperparameters share it.
-"""
+"""What many studies, or many trials, say together: ranks, intervals, profiles, importance. Numbers in, numbers out."""
 
 from __future__ import annotations
 

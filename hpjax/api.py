@@ -1,7 +1,4 @@
-"""What a user calls: `tune`, `resume`, `open_run`.
-
-This file is long because of the docstrings of its functions.
-"""
+"""What a user calls: `tune`, `resume`, `open_run`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `tasks`.
-
-This file is long because six commands share their tables.
-"""
+"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `tasks`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which method is better? Studies of several methods and seeds, trained as one population: `compare` and its Comparison.
-
-This file is long because a comparison is planned, run, resumed, read again and summarised here.
-"""
+"""Which method is better? Studies of several methods and seeds, trained as one population: `compare` and its Comparison."""
 
 from __future__ import annotations
 

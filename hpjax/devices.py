@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jaxlib
 
+S = TypeVar("S")
+T = TypeVar("T")
 NOTICED: list[int] = []  # CPU devices that were said to be too few: once in a process
 
 
@@ -43,6 +48,16 @@ def devices(say: Callable[[str], None] = warn) -> list:
     return found
 
 
+@functools.cache
+def cache_size() -> int:
+    """Bytes of a core's second-level cache; 1 MiB where the system does not say."""
+    try:
+        text = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
+        return int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]
+    except (OSError, KeyError, ValueError):
+        return 2**20
+
+
 def memory(found: list) -> int:
     """Bytes that an accelerator has; 0 for CPU devices, where a core's cache counts instead."""
     if found[0].platform == "cpu":
@@ -54,6 +69,27 @@ def memory(found: list) -> int:
 def exhausted(fault: jax.errors.JaxRuntimeError) -> bool:
     """Whether a program failed for want of memory."""
     return "RESOURCE_EXHAUSTED" in str(fault) or "out of memory" in str(fault).lower()
+
+
+def narrowing(run: Callable[[S], T], size: S, narrower: Callable[[S], S | None]) -> T:
+    """`run(size)`, and again with a narrower size as often as that does not fit in memory.
+
+    Args:
+        run: trains something; what it has done before it fails stays done.
+        size: how much at once.
+        narrower: size -> a smaller one; None where there is none.
+
+    Raises:
+        JaxRuntimeError: not even the smallest fits, or something else went wrong.
+    """
+    while True:
+        try:
+            return run(size)
+        except jax.errors.JaxRuntimeError as fault:
+            smaller = narrower(size) if exhausted(fault) else None
+            if smaller is None:
+                raise
+            size = smaller
 
 
 def sound() -> dict | None:

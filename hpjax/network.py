@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from hpjax import configurations, devices, plan
+from hpjax import configurations, devices
 from hpjax.hypergrad import Learned
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Target, cast
-from hpjax.population import Population
+from hpjax.population import Population, Regime, plan
 from hpjax.resolve import as_family, as_space
 from hpjax.schedulers import Order
 from hpjax.space import Space
@@ -104,9 +104,8 @@ def follow(
     ]
     load = plan.Load(1, 1, float(segments[-1][0]), len(rows), 1, goal.fidelity)
     programs = tuple(plan.Program(spec, 1, 1, 1) for spec in dict.fromkeys(g.spec for g in groups))
-    trained = Population(
-        space, goal, examples, programs, load, family=family, seeds=(seed,), score_every=goal.fidelity, found=devices.devices()[:1]
-    )  # fmt: skip
+    regime = Regime(goal, examples, family, seeds=(seed,), score_every=goal.fidelity)
+    trained = Population(space, regime, programs, load, found=devices.devices()[:1])
     one = np.array([0])
     for number, (until, point) in enumerate(segments):
         source = one if number else one - 1

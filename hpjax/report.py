@@ -1,7 +1,4 @@
-"""Figures of runs and comparisons, drawn from what is on disk.
-
-This file is long because every figure needs its numbers gathered before it is drawn.
-"""
+"""Figures of runs and comparisons, drawn from what is on disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How does what a user writes become a space, a task, a search, a scheduler? The same for every door, with the same defaults.
-
-This file is long because everything that a user may write is resolved, and refused, here.
-"""
+"""How does what a user writes become a space, a task, a search, a scheduler? The same for every door, with the same defaults."""
 
 from __future__ import annotations
 

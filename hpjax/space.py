@@ -1,7 +1,4 @@
-"""Named ranges <-> the unit cube, with conditions.
-
-This file is long because each kind of range brings both directions and its own refusals.
-"""
+"""Named ranges <-> the unit cube, with conditions."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 `play` is one study as a generator of orders, `run` carries them out one by one, and `together` lets several studies wait for
 each other, so that their orders become one.
-
-This file is long because one study and several at once share the loop.
 """
 
 from __future__ import annotations

@@ -207,12 +207,12 @@ class Trained:
             fold, repeat: which, from 0.
         """
         work = self.workload
-        if not (0 <= fold < self.population.folds and 0 <= repeat < work.repeats):
-            raise ValueError(f"fold={fold}, repeat={repeat}: there are {self.population.folds} folds and {work.repeats} repeats")  # fmt: skip
+        if not (0 <= fold < self.population.regime.folds and 0 <= repeat < work.repeats):
+            raise ValueError(f"fold={fold}, repeat={repeat}: there are {self.population.regime.folds} folds and {work.repeats} repeats")  # fmt: skip
         spec, numbers = self.shape(config)
         group = fold * work.repeats + repeat
         state = jax.tree.map(lambda leaf: leaf[group], self.states(config, seed))
-        which = self._place(seed) * self.population.folds + fold
+        which = self._place(seed) * self.population.regime.folds + fold
         rows, _ = work.examples.folds[which]
         standards = batches.standards(work.examples, rows)
         return Network(work.task, spec, numbers, state.params, state.stats, standards)
@@ -244,7 +244,12 @@ class Trained:
         import pandas
 
         curves = self.results.curves  # [S * configs, K * R, rows, 4+M]
-        shape = (len(self.seeds), len(self.configs), self.population.folds, self.workload.repeats)
+        shape = (
+            len(self.seeds),
+            len(self.configs),
+            self.population.regime.folds,
+            self.workload.repeats,
+        )
         names = np.indices((*shape, curves.shape[2])).reshape(5, -1)
         flat = curves.reshape(-1, curves.shape[-1]).astype(float)
         table = pandas.DataFrame(

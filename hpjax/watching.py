@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hpjax import plan
+from hpjax.population import plan
 
 if TYPE_CHECKING:
     from hpjax.workload import Workload

@@ -1,7 +1,4 @@
-"""How the networks of a space train on a task: folds, plan, population; for one study or for several at once.
-
-This file is long because it decides everything that studies of one space and one task share.
-"""
+"""How the networks of a space train on a task: folds, plan, population; for one study or for several at once."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hpjax import catalogue, configurations, devices, plan, population, slopes, tasks
+from hpjax import catalogue, configurations, devices, tasks
 from hpjax.evaluation import Evaluation
 from hpjax.models.base import Target
-from hpjax.population import Population
+from hpjax.population import Population, Regime, Results, plan, trial_gradients
 from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
@@ -95,6 +92,16 @@ class Workload:
         splits = [split for seed in seeds for split in draw(seed)]
         self.target = Target(task.inputs, task.outputs, task.loss, fidelity)
         self.examples = examples_of(task, splits)
+        self.regime = Regime(
+            self.target,
+            self.examples,
+            family,
+            evaluation.validation.repeats,
+            self.seeds,
+            evaluation.validation.score_every,
+            evaluation.settings.gradients,
+            evaluation.metrics,
+        )
         smallest = min(len(fold.train) for fold in splits)
         entries = space.ranges | space.constants
         named = [r.condition.name for r in space.ranges.values() if r.condition is not None]
@@ -126,7 +133,7 @@ class Workload:
                     f"{evaluation.settings.objective} has no gradient; use objective='loss' with search gradient"
                 )
             for spec in self.shapes:
-                slopes.roots(self.space, spec, fidelity, family)
+                trial_gradients.roots(self.space, spec, fidelity, family)
         self.found = devices.devices(say)
         self.load = plan.Load(
             trials=trials,
@@ -184,17 +191,10 @@ class Workload:
         of_study = np.array(cohorts)
         return Population(
             self.space,
-            self.target,
-            self.examples,
+            self.regime,
             self.programs,
             self.load,
-            family=self.family,
-            repeats=self.repeats,
-            seeds=self.seeds,
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE],
-            score_every=self.evaluation.validation.score_every,
-            gradients=self.evaluation.settings.gradients,
-            metrics=self.evaluation.metrics,
             found=self.found,
             cache=cache,
             say=self.say,
@@ -229,7 +229,7 @@ class Workload:
         settled = {
             "data": data_hash(self.examples),
             "target": self.target._asdict(),
-            "rows": trained.rows,
+            "rows": trained.regime.rows,
             "devices": made,
             "programs": programs,
         }
@@ -257,7 +257,7 @@ class Workload:
         return lines
 
 
-def report_of(results: population.Results, evaluation: Evaluation) -> Report:
+def report_of(results: Results, evaluation: Evaluation) -> Report:
     """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
     loss, error, own = results.loss.mean(1), results.error.mean(1), results.own.mean(1)
     epoch = results.curves[..., 0]

@@ -1,7 +1,4 @@
-"""Hypergradients: closed forms, central differences, agreement of the modes, refusals; no NaN at zero gradients.
-
-This file is long because every mode meets every oracle.
-"""
+"""Hypergradients: closed forms, central differences, agreement of the modes, refusals; no NaN at zero gradients."""
 
 import dataclasses
 from functools import partial

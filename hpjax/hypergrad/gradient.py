@@ -1,7 +1,4 @@
-"""What is the gradient of the loss after training with respect to hyperparameters? `hypergradient`, for one network or many.
-
-This file is long because of the docstring and the refusals of `hypergradient`.
-"""
+"""What is the gradient of the loss after training with respect to hyperparameters? `hypergradient`, for one network or many."""
 
 from __future__ import annotations
 
@@ -31,7 +28,6 @@ from hpjax.hypergrad.process import OBJECTIVES, Plan, process, resized
 from hpjax.hypergrad.reverse import reverse, truncated
 from hpjax.models import Spec
 from hpjax.models.base import Target
-from hpjax.plan import cache_size
 from hpjax.tasks import Split, Task
 from hpjax.training import batches
 from hpjax.training.losses import own_loss
@@ -324,7 +320,7 @@ def width_of(plan: Plan, batch: int, networks: int) -> int:
         touched = item * (
             4 * numbers(plan.spec) + 6 * batch * (plan.spec.inputs + plan.spec.size.units)
         )
-        alone = min(alone, max(1, min(WIDEST, cache_size() // touched)))
+        alone = min(alone, max(1, min(WIDEST, devices.cache_size() // touched)))
     return min(networks, alone * len(found))
 
 

@@ -2,8 +2,6 @@
 
 `learn` repeats: train, differentiate, step; a schedule per layer and training step is 2 x layers x steps numbers. What it found,
 a `Learned`, can be saved, read again, drawn and replayed in plain training.
-
-This file is long because of what may befall a meta-step, and because `Learned` says all that it found.
 """
 
 from __future__ import annotations

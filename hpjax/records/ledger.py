@@ -2,8 +2,6 @@
 
 Every line of ledger.jsonl is canonical JSON with a checksum of itself and of all lines before it, so that an edit, a flipped
 bit, a lost or a moved line is seen.
-
-This file is long because the files of a run folder are held and locked with the ledger.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Bergstra, Bardenet, Bengio & Kegl 2011, Algorithms for Hyper-Parameter Optimization, section 4, with the adaptive bandwidths
 and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Falkner, Klein & Hutter 2018, section 3.2.
-
-This file is long because both densities, and what a batch adds to them, are in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A task: data and splits. Everything that can be wrong with data is refused here, in one line.
-
-This file is long because everything that can be wrong with data is refused here.
-"""
+"""A task: data and splits. Everything that can be wrong with data is refused here, in one line."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 A layer is  z = a W + b,  z = normalise(z),  a = activation(z),  dropout,  (+ the layer's input, when residual).
 Every function here is for ONE network; widths may be padded (`MLPSpec.masked`), and then masks follow every activation,
 so that a padded network computes exactly what the narrow one alone computes.
-
-This file is long because it has the whole catalogue of layers and initialisations, once.
 """
 
 from __future__ import annotations

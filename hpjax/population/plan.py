@@ -2,22 +2,19 @@
 
 A program costs about a second to compile; a padded one does more arithmetic than its networks need. The plan trades one
 for the other by a small cost model of constants, never of timings, so that equal studies have equal plans.
-
-This file is long because programs are chosen, widened and assigned here.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.devices import cache_size
 from hpjax.models import Family, Spec
 from hpjax.training.optimizers import OPTIMIZERS
 
@@ -90,16 +87,6 @@ class Load(NamedTuple):
     valid: int  # examples in the largest validation part
     score_every: int
     memory: int = 0  # bytes of an accelerator; 0 on CPUs, whose caches count instead
-
-
-@functools.cache
-def cache_size() -> int:
-    """Bytes of a core's second-level cache; 1 MiB where the system does not say."""
-    try:
-        text = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
-        return int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]
-    except (OSError, KeyError, ValueError):
-        return 2**20
 
 
 def member_bytes(spec: Spec, batch: int) -> int:
@@ -236,6 +223,13 @@ def unforeseen(planned: int, spec: Spec, load: Load, devices: int) -> Program:
     whole life, and a resumed study or a comparison meets its shapes in another order but trains them in the same programs.
     """
     return program(spec.roomier(), 1 / (planned + 1), load._replace(trials=SEEN_LATE), devices)
+
+
+def halved(program: Program) -> Program | None:
+    """The program with half as many networks in a block; None where it has but one a device."""
+    if program.chunks > 1:
+        return program._replace(chunks=program.chunks // 2)
+    return program._replace(chunk=program.chunk // 2) if program.chunk > 1 else None
 
 
 def waste(programs: Sequence[Program], specs: Sequence[Spec], shares: Sequence[float]) -> float:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hpjax import configurations, plan, resolve, workload
+from hpjax import configurations, resolve, workload
 from hpjax.evaluation import Evaluation
 from hpjax.models import MLP
 from hpjax.models.base import Target, cast
-from hpjax.population import Population
+from hpjax.population import Population, Regime, plan
+from hpjax.population.executor import LocalExecutor
 from hpjax.schedulers.base import Order
 from hpjax.settings import Networks
 from hpjax.tasks import Split, Task
@@ -63,15 +64,8 @@ def population(task, folds, space, programs, devices=None, repeats=1):
         1,
     )
     found = jax.devices()[: devices or 2]
-    return Population(
-        space,
-        target,
-        batches.examples_of(task, folds),
-        programs,
-        load,
-        repeats=repeats,
-        found=found,
-    )
+    regime = Regime(target, batches.examples_of(task, folds), repeats=repeats)
+    return Population(space, regime, programs, load, found=found)
 
 
 def order(trials, units, epochs, sources=None):
@@ -250,7 +244,7 @@ def test_advance_of_a_sum_is_the_sum_of_advances(blobs, extra):
 
 def test_a_later_rung_goes_on_and_rates_and_rounds_compile_nothing(blobs):
     folds = uneven_folds(blobs)
-    values = {"hidden": (6,), "batch_size": 16}
+    values = {"hidden": (9,), "batch_size": 16}
     spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
     space = values | {"learning_rate": {"log_uniform": [1e-3, 1.0]}}
     trained = population(blobs, folds, space, (plan.Program(spec, 2, 1, 2),))
@@ -341,11 +335,11 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
         values | {"learning_rate": {"uniform": [0.0, 1.0]}},
         (plan.Program(spec, 4, 2, 2),),
     ).carry_out(order(range(7), units, 2))
-    compile_ = Population._compile
+    compile_ = LocalExecutor._compile
 
-    def failing(self, number, config):
-        compiled = compile_(self, number, config)
-        if compiled.program.width > 8:
+    def failing(self, program, shapes):
+        compiled = compile_(self, program, shapes)
+        if program.width > 8:
 
             def call(*arguments):
                 raise jax.errors.JaxRuntimeError(
@@ -355,7 +349,7 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
             return compiled._replace(call=call)
         return compiled
 
-    monkeypatch.setattr(Population, "_compile", failing)
+    monkeypatch.setattr(LocalExecutor, "_compile", failing)
     results = trained.carry_out(order(range(7), units, 2))
     assert said == ["hpjax: out of memory; blocks of 8 networks instead of 16"]
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-4)
@@ -406,7 +400,7 @@ def test_finished_networks_are_dropped(blobs):
     trained.release(np.arange(5))
     assert list(trained.home) == [5]
     trained.release(np.array([5]))
-    assert all(len(pool.leaves[0]) == 0 for pool in trained.pools.values())
+    assert all(len(pool.leaves[0]) == 0 for pool in trained.store.pools.values())
 
 
 def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):

@@ -1,0 +1,191 @@
+"""Where blocks are trained: an executor is handed blocks and answers with futures. This one has the devices of this machine.
+
+Programs are compiled in the background, in the order in which they will be needed, so that the second compiles while the first
+trains. A block's results are asked for in the order of blocks, never of arrival.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from hpjax.models import Spec
+from hpjax.population.kernels import jitted, kernel_of
+from hpjax.population.pack import Block
+from hpjax.population.plan import Program
+from hpjax.population.regime import Regime
+from hpjax.training import batches, loop
+
+
+class BlockResult(NamedTuple):
+    """What training a block brought; c chunks of w networks."""
+
+    state: loop.TrainState  # leaves [c w ...], NumPy arrays
+    curve: np.ndarray  # [c w rows 4+M]
+    seconds: float  # of the devices
+
+
+class Executor(Protocol):
+    """Trains blocks, somewhere.
+
+    prepare: (number, program, config of one network or more) -> begins to make a program ready
+    submit:  (block, leaves of states or None) -> its result, to come; `result()` raises JaxRuntimeError where it does not fit in memory
+    forget:  (number) -> a program is about to change its width
+    cancel:  () -> what was prepared and is not yet under way is not needed any more
+    """
+
+    def prepare(self, number: int, program: Program, config: dict[str, np.ndarray]) -> None: ...
+
+    def submit(self, block: Block, leaves: list[np.ndarray] | None) -> Future[BlockResult]: ...
+
+    def forget(self, number: int) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class Compiled(NamedTuple):
+    """A program ready to run."""
+
+    program: Program
+    call: Callable
+    empty: Any  # a block of states to start from scratch with, on the devices
+    data: Any  # on the devices
+
+
+class LocalExecutor:
+    """Trains blocks on the devices of this process.
+
+    Args:
+        regime: what all networks are trained on.
+        found: the devices.
+        listen: told ("compile") and ("compiled", seconds=).
+    """
+
+    def __init__(self, regime: Regime, found: list, listen: Callable[..., None]):
+        self.regime, self.found, self.listen = regime, found, listen
+        self.mesh = Mesh(np.array(found), ("device",), axis_types=(AxisType.Auto,))
+        self.compiled: dict[int, Future[Compiled]] = {}
+        self.compile_seconds = self.run_seconds = 0.0
+        self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
+        self._data: dict[tuple, Any] = {}
+        self._draws: dict[tuple, np.ndarray] = {}
+        self._lock = threading.Lock()  # of the task's arrays
+
+    # --- programs ---
+    def prepare(self, number: int, program: Program, config: dict[str, np.ndarray]) -> None:
+        """Begins to compile a program, where it is new; `config` shows the shapes and dtypes of its leaves, [m ...]."""
+        if number not in self.compiled:
+            shapes = {name: (leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
+            self.compiled[number] = self._compiling.submit(self._compile, program, shapes)
+
+    def forget(self, number: int) -> None:
+        """Drops a compiled program."""
+        self.compiled.pop(number, None)
+
+    def cancel(self) -> None:
+        """Takes back programs that wait to be compiled."""
+        self.compiled = {n: future for n, future in self.compiled.items() if not future.cancel()}
+
+    def _compile(self, program: Program, shapes: dict[str, tuple]) -> Compiled:
+        started = time.perf_counter()
+        self.listen("compile")
+        spec, regime = program.spec, self.regime
+        with jax.enable_x64(spec.dtype == "float64"):
+            data = self.device_data(spec)
+            call, begin = jitted(
+                program,
+                self.mesh,
+                regime.score_every,
+                regime.rows,
+                regime.gradients,
+                batches.uneven(regime.examples, spec),
+                regime.metrics,
+                kernel_of(program, self.found[0].platform),
+            )
+            lead = (program.chunks * program.devices, program.chunk)
+            scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}
+            draws = spec.functions.draws
+            one = jax.eval_shape(begin, draws, scalar)
+            rows = NamedSharding(self.mesh, PartitionSpec("device"))
+            blank = lambda s: jax.device_put(np.zeros((*lead, *s.shape), s.dtype), rows)
+            empty = jax.tree.map(blank, one)
+            each = [np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)]  # fmt: skip
+            wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
+            draw = np.zeros((lead[0], *draws.shape), draws.dtype)
+            call = call.lower(data, empty, wide, *each, draw).compile()
+        elapsed = time.perf_counter() - started
+        self.compile_seconds += elapsed
+        self.listen("compiled", seconds=elapsed)
+        return Compiled(program, call, empty, data)
+
+    def device_data(self, spec: Spec) -> Any:
+        """The task on the devices, for a spec's batch size, sampling and dtype."""
+        name = (spec.batch_size, spec.sampling, spec.dtype)
+        with self._lock:
+            if name not in self._data:
+                everywhere = NamedSharding(self.mesh, PartitionSpec())
+                self._data[name] = jax.device_put(self.regime.data(spec), everywhere)
+            return self._data[name]
+
+    # --- blocks ---
+    def submit(self, block: Block, leaves: list[np.ndarray] | None) -> Future[BlockResult]:
+        """Trains a block; the answer is there when this returns.
+
+        Args:
+            block: to train.
+            leaves: of the states [c w ...] that it begins with; fresh ones where None.
+        """
+        self.prepare(block.number, block.program, {n: v[0] for n, v in block.config.items()})
+        answer: Future[BlockResult] = Future()
+        try:
+            answer.set_result(self._run(block, leaves))
+        except jax.errors.JaxRuntimeError as fault:
+            answer.set_exception(fault)
+        return answer
+
+    def _run(self, block: Block, leaves: list[np.ndarray] | None) -> BlockResult:
+        compiled = self.compiled[block.number].result()
+        spec = block.program.spec
+        with jax.enable_x64(spec.dtype == "float64"):
+            state = compiled.empty
+            if leaves is not None:
+                state = jax.tree.unflatten(jax.tree.structure(compiled.empty), leaves)
+            draw = self.drawn(spec, block.group, block.seed, block.fresh & (block.until > 0))
+            begun = time.perf_counter()
+            state, curve = compiled.call(
+                compiled.data,
+                state,
+                block.config,
+                block.fresh,
+                block.begin,
+                block.until,
+                block.group,
+                block.seed,
+                draw,
+            )
+            state, curve = jax.tree.map(np.asarray, (state, curve))
+        elapsed = time.perf_counter() - begun
+        self.run_seconds += elapsed
+        return BlockResult(state, curve, elapsed)
+
+    def drawn(
+        self, spec: Spec, group: np.ndarray, seed: np.ndarray, wanted: np.ndarray
+    ) -> np.ndarray:
+        """The draws [c n] that fresh networks start from: of groups [c] under fresh seeds [c], zeros where not `wanted` [c]."""
+        draws = spec.functions.draws
+        found = np.zeros((len(group), *draws.shape), draws.dtype)
+        for at in np.flatnonzero(wanted):
+            name = (int(group[at]), int(seed[at]), draws.shape, draws.dtype)
+            kept = self._draws.get(name)
+            if kept is None:
+                kept = batches.drawn(*self.regime.names(name[0]), name[1], spec)
+                self._draws[name] = kept
+            found[at] = kept
+        return found

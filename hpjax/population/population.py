@@ -1,0 +1,391 @@
+"""Trains the networks that orders name, and keeps them between orders: packs, submits, records, in the order of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from hpjax import configurations
+from hpjax.devices import devices, exhausted, narrowing, warn
+from hpjax.models import Spec
+from hpjax.population import checkpoints, plan, trial_gradients
+from hpjax.population.executor import BlockResult, Executor, LocalExecutor
+from hpjax.population.pack import Block, Job, pack
+from hpjax.population.plan import Load, Program
+from hpjax.population.regime import Regime
+from hpjax.population.weights import WeightStore
+from hpjax.schedulers.base import Order
+from hpjax.space import Space
+from hpjax.training import loop
+
+PROBE = 64  # narrowest chunk that is tried on an accelerator
+
+
+class Results(NamedTuple):
+    """What an order brought, per trial and group."""
+
+    loss: np.ndarray  # [n G]
+    error: np.ndarray  # [n G]
+    train: np.ndarray  # [n G]
+    own: np.ndarray  # [n G M] the user's own metrics
+    reached: np.ndarray  # [n G] epochs
+    # [n G] epoch whose weights count: the best one where patience is on, else the last
+    kept: np.ndarray
+    curves: np.ndarray  # [n G rows 4+M] of (epoch, train, loss, error) and own metrics
+    failed: np.ndarray  # [n] bool
+    seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
+    # [n G D] d validation loss / d unit, where the order asks for it
+    grad: np.ndarray | None = None
+    cost: np.ndarray | None = None  # [n] epochs charged, where it is not the epochs trained
+
+
+def nothing(count: int, regime: Regime) -> Results:
+    """Results [n ...] of an order before it is carried out."""
+    lead = (count, regime.groups)
+    return Results(
+        loss=np.full(lead, np.nan),
+        error=np.full(lead, np.nan),
+        train=np.full(lead, np.nan),
+        own=np.full((*lead, len(regime.metrics)), np.nan),
+        reached=np.zeros(lead, np.int64),
+        kept=np.zeros(lead, np.int64),
+        curves=np.full((*lead, regime.rows, regime.columns), np.nan, np.float32),
+        failed=np.zeros(count, bool),
+        seconds=np.zeros(count),
+    )
+
+
+class Population:
+    """Trains the trials that orders name, on a task, and keeps their networks between orders.
+
+    Args:
+        space: decodes units.
+        regime: what all networks are trained on.
+        programs: the plan; shapes that it did not foresee get programs of their own.
+        load: as the plan was made with.
+        cohort: trials [n] -> which of the seeds each belongs to [n]; a trial trains in the groups of its seed only.
+        found: devices of a local executor, all of them where None.
+        executor: where blocks are trained; the devices of this process where None.
+        cache: path of the checkpoint to revive networks from after a resume.
+        say: shown warnings.
+        listen: told ("compile"), ("compiled", seconds=) and ("block", seconds=, work=, networks=), where work is what the plan
+            predicts for the block, in seconds.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        regime: Regime,
+        programs: Sequence[Program],
+        load: Load,
+        *,
+        cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
+        found: list | None = None,
+        executor: Executor | None = None,
+        cache: Path | None = None,
+        say: Callable[[str], None] = warn,
+        listen: Callable[..., None] = lambda what, **facts: None,
+    ):
+        self.space, self.regime, self.load, self.cohort = space, regime, load, cohort
+        self.cache, self.say, self.listen = cache, say, listen
+        self.found = devices(say) if found is None else found
+        self.local = LocalExecutor(regime, self.found, listen)
+        self.executor: Executor = executor or self.local
+        self.store = WeightStore(regime.groups)
+        self.adopt(programs)
+        self.history: list[Order] = []
+        self.networks_trained = 0
+        self.gradient_seconds = 0.0
+        self._recalled, self._released = False, set()
+
+    def adopt(self, programs: Sequence[Program], devices: int | None = None) -> None:
+        """Takes a plan's programs; shapes that they do not cover get programs of their own, behind these.
+
+        Args:
+            programs: of the plan.
+            devices: that it was made for; those that are here where None.
+        """
+        self.programs, self.planned = list(programs), len(programs)
+        self.planned_devices = devices or len(self.found)
+
+    @property
+    def home(self) -> dict[int, int]:
+        """Live trial -> number of its program."""
+        return self.store.home
+
+    @property
+    def compiled(self) -> list[int]:
+        """Numbers of the programs that were compiled here."""
+        return list(self.local.compiled)
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds of compiling, some of them while blocks were trained."""
+        return self.local.compile_seconds
+
+    @property
+    def run_seconds(self) -> float:
+        """Seconds of training."""
+        return self.local.run_seconds + self.gradient_seconds
+
+    def networks(self, trial: int) -> loop.TrainState:
+        """A live trial's states, leaves of [G, ...]."""
+        return self.store.networks(trial)
+
+    # --- orders ---
+    def carry_out(self, order: Order) -> Results:
+        """Trains an order's networks; leaves them in the store."""
+        if self._recalled:
+            self._revive()
+        results = self._differentiate(order) if order.grad else self._train(order)
+        self.history.append(order)
+        return results
+
+    def recall(self, order: Order) -> None:
+        """Takes note of an order that was carried out before a resume."""
+        self.history.append(order)
+        self._recalled = True
+
+    def release(self, trials: np.ndarray) -> None:
+        """Drops finished networks."""
+        dropped = np.asarray(trials).tolist()
+        if self._recalled:
+            self._released |= set(dropped)
+        self.store.release(dropped)
+
+    # --- checkpoints ---
+    def saved(self) -> dict[str, np.ndarray]:
+        """Arrays from which a resume makes the live networks again."""
+        return checkpoints.saved(self.store, self.programs, self.history)
+
+    def _revive(self) -> None:
+        """After a resume: live networks from the checkpoint, and from there by training recorded orders again."""
+        self._recalled = False
+        base = 0
+        if self.cache is not None:
+            base = checkpoints.load(self.cache, self.store, self._read, self.history, self.say)
+        live = {t for order in self.history for t in order.trial.tolist()} - self._released
+        for order in checkpoints.missing(self.history, base, live, set(self.home)):
+            self._train(order)
+        self.release(np.array(sorted(set(self.home) - live), np.int64))
+
+    def _read(self, data: np.ndarray) -> int:
+        """The number of a program that a checkpoint holds."""
+        return self._numbered(plan.unpacked(data, len(self.found), self.regime.family))
+
+    # --- programs ---
+    def _program_of(self, spec: Spec) -> int:
+        """The number of a shape's program; one that the plan did not foresee is added behind the others."""
+        at = plan.assign(self.programs[: self.planned], spec)
+        if at is not None:
+            return at
+        made = plan.unforeseen(self.planned, spec, self.load, self.planned_devices)
+        chunks = -(-made.chunks * self.planned_devices // len(self.found))
+        return self._numbered(made._replace(chunks=chunks, devices=len(self.found)))
+
+    def _numbered(self, added: Program) -> int:
+        """The number of a program, which is added where it is new."""
+        for number in range(len(self.programs)):
+            if self.programs[number].spec == added.spec:
+                return number
+        self.programs.append(added)
+        return len(self.programs) - 1
+
+    def _groups(self, unit: np.ndarray) -> list[configurations.Group]:
+        """The rows of each shape among points [n D]."""
+        columns = self.space.decode(unit)
+        return configurations.split(columns, self.regime.target, self.regime.family)
+
+    # --- training ---
+    def _train(self, order: Order) -> Results:
+        results = nothing(len(order.trial), self.regime)
+        # a network that did not fit in memory leaves none to go on from
+        results.failed[:] = [s >= 0 and s not in self.home for s in order.source.tolist()]
+        jobs = self._jobs(order, results)
+        self.store.begin(order)
+        for job in jobs:
+            self.executor.prepare(job.number, self.programs[job.number], job.config)
+        try:
+            for job in jobs:
+                self._carry_out(order, job, results)
+        except BaseException:
+            self.executor.cancel()
+            raise
+        return results
+
+    def _jobs(self, order: Order, results: Results) -> list[Job]:
+        """An order's rows, program by program."""
+        begins = np.array([self.store.age.get(source, 0) for source in order.source.tolist()])
+        parts: dict[int, list[tuple[np.ndarray, dict]]] = {}
+        for group in self._groups(order.unit):
+            number = self._program_of(group.spec)
+            config = self.programs[number].spec.member(group.spec, group.config)
+            there = ~results.failed[group.rows]
+            config = {name: leaf[there] for name, leaf in config.items()}
+            parts.setdefault(number, []).append((group.rows[there], config))
+            for source in order.source[group.rows].tolist():
+                if self.home.get(source, number) != number:
+                    raise ValueError(
+                        f"the network of trial {source} has another shape than the trial that goes on from it; a scheduler may not move structural hyperparameters"
+                    )
+        jobs = []
+        for number in sorted(parts):
+            rows = np.concatenate([rows for rows, _ in parts[number]])
+            configs = [config for _, config in parts[number]]
+            config = {name: np.concatenate([c[name] for c in configs]) for name in configs[0]}
+            config = typed(config, self.programs[number].spec)
+            jobs.append(Job(number, rows, config, begins[rows], self.cohort(order.trial[rows])))
+        return jobs
+
+    def _carry_out(self, order: Order, job: Job, results: Results) -> None:
+        """Streams a job through its program's blocks; halves these where they do not fit in memory."""
+        left = np.ones((len(job.rows), self.regime.groups), bool)
+
+        def run(program: Program) -> None:
+            for block in pack(order, job, program, self.regime.groups, left):
+                answer = self.executor.submit(block, self.store.gather(block)).result()
+                self._record(job, block, answer, results)
+                self.store.keep(block, answer.state)
+                group = np.broadcast_to(block.own_group[:, None], block.real.shape)
+                left[block.member[block.real], group[block.real]] = False
+
+        def narrower(program: Program) -> Program | None:
+            half = plan.halved(program)
+            if half is not None:
+                self.programs[job.number] = half
+                self.executor.forget(job.number)
+                self.say(
+                    f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}"
+                )
+            return half
+
+        try:
+            narrowing(run, self.programs[job.number], narrower)
+        except jax.errors.JaxRuntimeError as fault:
+            if not exhausted(fault):
+                raise
+            results.failed[job.rows[left.any(1)]] = True
+            label = self.programs[job.number].spec.label
+            self.say(f"hpjax: {left.any(1).sum()} networks, {label}, do not fit in memory: FAILED")
+
+    def _record(self, job: Job, block: Block, answer: BlockResult, results: Results) -> None:
+        """Writes what a block brought into the results of its order."""
+        real, program = block.real, block.program
+        member = block.member[real]
+        rows, groups = job.rows[member], np.broadcast_to(block.own_group[:, None], real.shape)[real]
+        one_epoch = self.load._replace(epochs=1)
+        each = plan.seconds(program.spec, program.width, one_epoch, program.devices, program.chunk)
+        self.listen("block", seconds=answer.seconds, work=each * block.length, networks=len(rows))
+        length = np.broadcast_to((block.until - block.begin)[:, None], real.shape)[real]
+        trained = np.maximum(length, 1)
+        np.add.at(results.seconds, rows, answer.seconds * trained / trained.sum())
+        state = jax.tree.map(lambda leaf: leaf[real], answer.state)
+        scores, kept = state.scores, state.epoch
+        if state.best:  # early stopping reports the epoch whose weights it keeps
+            patient = (job.config["patience"][member] > 0) & np.isfinite(state.best.scores.loss)
+            scores = jax.tree.map(lambda a, b: np.where(patient, a, b), state.best.scores, scores)
+            kept = np.where(patient, state.best.epoch, kept)
+        at = rows, groups
+        results.loss[at], results.error[at], results.train[at] = (
+            scores.loss,
+            scores.error,
+            scores.train,
+        )
+        results.reached[at], results.kept[at] = state.epoch, kept
+        results.curves[at] = answer.curve[real]
+        for number, values in enumerate(scores.own):
+            results.own[rows, groups, number] = values
+        self.networks_trained += len(rows)
+
+    def _differentiate(self, order: Order) -> Results:
+        """Trains an order's networks from the start to the end, with d loss / d unit; only last scores are kept."""
+        if (order.source >= 0).any() or (order.epochs != self.regime.target.fidelity).any():
+            raise ValueError(
+                "gradients are of whole trainings; use scheduler full with this search"
+            )
+        results = nothing(len(order.trial), self.regime)._replace(
+            grad=np.zeros((len(order.trial), self.regime.groups, order.unit.shape[1])),
+            cost=np.zeros(len(order.trial), np.int64),
+        )
+        shapes = [
+            (self.programs[self._program_of(group.spec)].spec, group)
+            for group in self._groups(order.unit)
+        ]
+        trial_gradients.carry_out(
+            order,
+            shapes,
+            self.space,
+            self.regime,
+            self.cohort(order.trial),
+            self.local,
+            results,
+            self.say,
+        )
+        self.gradient_seconds += float(results.seconds.sum())
+        self.networks_trained += len(order.trial) * self.regime.groups
+        return results
+
+    # --- accelerators ---
+    def probe(self, units: np.ndarray) -> None:
+        """Chooses each program's chunk on an accelerator: the narrowest at the knee of throughput, within its memory.
+
+        Widths grow fourfold from `PROBE` while networks per second still grow by a quarter; a width that does not fit ends
+        the search. The plan's chunk is the upper limit.
+
+        Args:
+            units: [n D] points of the space that between them use every program.
+        """
+        probed: dict[int, int] = {}  # program -> chunk
+        for group in self._groups(units):
+            number = self._program_of(group.spec)
+            if number in probed:
+                continue
+            program = self.programs[number]
+            config = program.spec.member(group.spec, group.config)
+            config = typed({name: leaf[:1] for name, leaf in config.items()}, program.spec)
+            best, width = 0.0, min(PROBE, program.chunk)
+            while True:
+                self.programs[number] = program._replace(chunk=width)
+                try:
+                    rate = width / self._epoch_seconds(number, config)
+                except jax.errors.JaxRuntimeError as fault:
+                    if not exhausted(fault) or not best:
+                        raise
+                    break
+                if rate < 1.25 * best:
+                    break
+                best, probed[number] = rate, width
+                if width >= program.chunk:
+                    break
+                width = min(4 * width, program.chunk)
+            if probed[number] != width:
+                self.executor.forget(number)
+            self.programs[number] = program._replace(chunk=probed[number])
+
+    def _epoch_seconds(self, number: int, config: dict) -> float:
+        """Seconds that a full block of fresh networks needs for one epoch, compilation apart."""
+        self.executor.forget(number)
+        program = self.programs[number]
+        count = program.width
+        order = Order(
+            np.arange(count),
+            np.zeros((count, 0)),
+            np.full(count, -1),
+            np.ones(count, np.int64),
+            np.zeros(count, np.int64),
+        )
+        wide = {n: np.repeat(leaf, count, 0) for n, leaf in config.items()}
+        job = Job(
+            number, np.arange(count), wide, np.zeros(count, np.int64), np.zeros(count, np.int64)
+        )
+        (block,) = pack(order, job, program, 1)
+        return [self.executor.submit(block, None).result().seconds for _ in range(2)][-1]
+
+
+def typed(config: dict[str, np.ndarray], spec: Spec) -> dict[str, np.ndarray]:
+    """Config leaves in the spec's dtype; counts as they are."""
+    return {n: v.astype(spec.dtype) if v.dtype == np.float64 else v for n, v in config.items()}

@@ -1,0 +1,146 @@
+"""Where the state of a trial's networks is between orders: on the host, program by program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from hpjax.population.pack import Block
+from hpjax.schedulers.base import Order
+
+
+class Pool:
+    """The live networks of one program: leaves of [capacity, G, ...]."""
+
+    def __init__(self, like: list[np.ndarray], groups: int):
+        """Takes shapes and dtypes from one network's leaves."""
+        self.like, self.groups = like, groups
+        self.leaves = [np.zeros((0, groups, *leaf.shape), leaf.dtype) for leaf in like]
+        self.slot: dict[int, int] = {}
+        self.free: list[int] = []
+
+    def reserve(self, trials: list[int]) -> np.ndarray:
+        """Slots [n] of these trials, new ones where they have none."""
+        missing = [trial for trial in dict.fromkeys(trials) if trial not in self.slot]
+        short = len(missing) - len(self.free)
+        if short > 0:
+            old = len(self.slot) + len(self.free)
+            grown = max(short, old // 2)
+            self.leaves = [
+                np.concatenate([a, np.zeros((grown, *a.shape[1:]), a.dtype)]) for a in self.leaves
+            ]
+            self.free += range(old, old + grown)
+        for trial in missing:
+            self.slot[trial] = self.free.pop()
+        return np.array([self.slot[trial] for trial in trials], np.int64)
+
+    def drop(self, trials: Iterable[int]) -> None:
+        """Forgets these trials; an empty pool gives its memory back."""
+        for trial in trials:
+            at = self.slot.pop(trial, None)
+            if at is not None:
+                self.free.append(at)
+        if not self.slot:
+            self.__init__(self.like, self.groups)
+
+
+class WeightStore:
+    """The states of live trials.
+
+    Attributes:
+        home: live trial -> number of the program that trains it.
+        age: live trial -> epoch that it was last trained until.
+    """
+
+    def __init__(self, groups: int):
+        self.groups = groups
+        self.pools: dict[int, Pool] = {}
+        self.structures: dict[int, Any] = {}  # program -> tree of a state
+        self.home: dict[int, int] = {}
+        self.age: dict[int, int] = {}
+        self._snapshot: dict[int, list[np.ndarray]] = {}
+
+    def begin(self, order: Order) -> None:
+        """Copies networks that others go on from: all sources are read before any is overwritten."""
+        taken = order.source[(order.source >= 0) & (order.source != order.trial)]
+        self._snapshot = {}
+        for trial in set(taken.tolist()) & set(self.home):
+            pool = self.pools[self.home[trial]]
+            self._snapshot[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
+
+    def gather(self, block: Block) -> list[np.ndarray] | None:
+        """The leaves [c w ...] of the states that a block begins with, spare and fresh places 0; None where all are fresh."""
+        if not (block.source >= 0).any():
+            return None
+        pool = self.pools[block.number]
+        own = (block.source >= 0) & (block.source == block.trial)
+        shape = block.source.shape
+        leaves = [np.zeros((*shape, *leaf.shape[2:]), leaf.dtype) for leaf in pool.leaves]
+        group = np.broadcast_to(block.own_group[:, None], shape)
+        if own.any():
+            slots = np.array([pool.slot[trial] for trial in block.source[own].tolist()])
+            for leaf, kept in zip(leaves, pool.leaves):
+                leaf[own] = kept[slots, group[own]]
+        for i, j in np.argwhere((block.source >= 0) & ~own):
+            for leaf, kept in zip(leaves, self._snapshot[int(block.source[i, j])]):
+                leaf[i, j] = kept[block.own_group[i]]
+        return leaves
+
+    def keep(self, block: Block, state: Any) -> None:
+        """Takes the states [c w ...] that a block ended with."""
+        leaves, self.structures[block.number] = jax.tree.flatten(state)
+        if block.number not in self.pools:
+            self.pools[block.number] = Pool([leaf[0, 0] for leaf in leaves], self.groups)
+        pool, real = self.pools[block.number], block.real
+        owners = block.trial[real].tolist()
+        group = np.broadcast_to(block.own_group[:, None], real.shape)[real]
+        slots = pool.reserve(owners)
+        for kept, leaf in zip(pool.leaves, leaves):
+            kept[slots, group] = leaf[real]
+        for owner in set(owners):
+            if self.home.get(owner, block.number) != block.number:
+                self.pools[self.home[owner]].drop([owner])
+            self.home[owner] = block.number
+        until = np.broadcast_to(block.until[:, None], real.shape)[real]
+        self.age |= dict(zip(owners, until.tolist()))
+
+    def release(self, trials: Iterable[int]) -> None:
+        """Drops networks."""
+        gone: dict[int, list[int]] = {}
+        for trial in trials:
+            if trial in self.home:
+                gone.setdefault(self.home.pop(trial), []).append(trial)
+                del self.age[trial]
+        for number, dropped in gone.items():
+            self.pools[number].drop(dropped)
+
+    def networks(self, trial: int) -> Any:
+        """A live trial's states, leaves of [G ...]."""
+        number = self.home[trial]
+        pool = self.pools[number]
+        leaves = [leaf[pool.slot[trial]] for leaf in pool.leaves]
+        return jax.tree.unflatten(self.structures[number], leaves)
+
+    # --- as arrays ---
+    def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:
+        """(program, trials [n], ages [n], leaves [n G ...]) of everything that lives."""
+        for number, pool in self.pools.items():
+            if pool.slot:
+                trials = sorted(pool.slot)
+                slots = np.array([pool.slot[trial] for trial in trials])
+                ages = np.array([self.age[trial] for trial in trials])
+                yield number, np.array(trials), ages, [leaf[slots] for leaf in pool.leaves]
+
+    def load(
+        self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
+    ) -> None:
+        """Takes what `saved` gave."""
+        self.pools[number] = pool = Pool([leaf[0, 0] for leaf in leaves], self.groups)
+        slots = pool.reserve(trials.tolist())
+        for kept, leaf in zip(pool.leaves, leaves):
+            kept[slots] = leaf
+        self.home |= dict.fromkeys(trials.tolist(), number)
+        self.age |= dict(zip(trials.tolist(), ages.tolist()))
