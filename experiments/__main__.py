@@ -24,7 +24,9 @@ def row(name: str, folder: Path, criterion: dict) -> str:
     run, part = json.loads((folder / "run.json").read_text()), criterion.get("part")
     made = run.get("parts", {}).get(part, run)
     if made["only"] not in (None, part):
-        sys.exit(f"experiments: {name} was last run with --only {made['only']}, and run.json knows nothing of {part or 'the rest'}; write its rows by hand")  # fmt: skip
+        sys.exit(
+            f"experiments: {name} was last run with --only {made['only']}, and run.json knows nothing of {part or 'the rest'}; write its rows by hand"
+        )
     figures = sorted(folder.glob("*.png"))
     named = criterion.get("figure", part)
     figure = next((f for f in figures if f.stem == named), figures[0])
@@ -44,10 +46,16 @@ def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
     for name in names:
         folder = readme.parent / name
         if not (folder / "criteria.json").exists():
-            sys.exit(f"experiments: {folder}/criteria.json is missing; run `python -m experiments.{name}` first")  # fmt: skip
+            sys.exit(
+                f"experiments: {folder}/criteria.json is missing; run `python -m experiments.{name}` first"
+            )
         criteria = json.loads((folder / "criteria.json").read_text())
         rows = [row(name, folder, one) for one in criteria]
-        mine = [i for i, line in enumerate(lines) if re.search(rf"`python -m experiments\.{name}[ `]", line)]  # fmt: skip
+        mine = [
+            i
+            for i, line in enumerate(lines)
+            if re.search(rf"`python -m experiments\.{name}[ `]", line)
+        ]
         at = mine[0] if mine else len(lines)
         lines = [line for i, line in enumerate(lines) if i not in mine]
         lines[at:at] = rows

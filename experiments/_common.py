@@ -25,7 +25,8 @@ class Flags:
     only: str | None = None  # one part of the experiment
     seeds: int | None = None  # how many; the preset's where absent
     out: Path | None = (
-        None  # folder for figures and numbers; runs/NAME where absent: results/NAME changes only when it is named
+        # folder for figures and numbers; runs/NAME where absent: results/NAME changes only when it is named
+        None
     )
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     plot: Path | None = None  # only draw again what this folder holds
@@ -38,8 +39,13 @@ class Criterion(dict):
     """A numeric criterion: {name, value, threshold, pass}."""
 
     def __init__(
-        self, name: str, value: float, threshold: float, at_least: bool = True, figure: str | None = None
-    ):  # fmt: skip
+        self,
+        name: str,
+        value: float,
+        threshold: float,
+        at_least: bool = True,
+        figure: str | None = None,
+    ):
         holds = bool(value >= threshold if at_least else value <= threshold)
         sense = ">=" if at_least else "<="
         super().__init__(
@@ -132,7 +138,11 @@ def main(
     from hpjax import records
 
     flags = tyro.cli(Flags, prog=f"python -m experiments.{name}", args=arguments)
-    folder = flags.plot or flags.out or Path("runs") / (f"{name}-smoke" if flags.preset == "smoke" else name)  # fmt: skip
+    folder = (
+        flags.plot
+        or flags.out
+        or Path("runs") / (f"{name}-smoke" if flags.preset == "smoke" else name)
+    )
     try:
         refuse_unused(flags, parts, uses)
         if flags.plot is None:
@@ -157,12 +167,16 @@ def main(
         criteria = draw(folder)
         smoke = judged_by(folder, flags) == "smoke"
         if smoke and flags.check:
-            raise ValueError("a smoke run is too small to be judged; leave --check out, or use --preset small")  # fmt: skip
+            raise ValueError(
+                "a smoke run is too small to be judged; leave --check out, or use --preset small"
+            )
     except ValueError as fault:
         print(f"experiments.{name}: {fault}", file=sys.stderr)
         sys.exit(2)
     if smoke:
-        print(f"{folder}: drawn; a smoke run shows that the experiment runs, its criteria are not judged")  # fmt: skip
+        print(
+            f"{folder}: drawn; a smoke run shows that the experiment runs, its criteria are not judged"
+        )
         return
     write(folder / "criteria.json", criteria)
     for criterion in criteria:

@@ -16,9 +16,25 @@ import numpy as np
 import hpjax
 
 A3 = np.array([[3, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])
-P3 = 1e-4 * np.array([[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]])  # fmt: skip
-A6 = np.array([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])  # fmt: skip
-P6 = 1e-4 * np.array([[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991], [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]])  # fmt: skip
+P3 = 1e-4 * np.array(
+    [[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]]
+)
+A6 = np.array(
+    [
+        [10, 3, 17, 3.5, 1.7, 8],
+        [0.05, 10, 17, 0.1, 8, 14],
+        [3, 3.5, 1.7, 10, 17, 8],
+        [17, 8, 0.05, 10, 0.1, 14],
+    ]
+)
+P6 = 1e-4 * np.array(
+    [
+        [1312, 1696, 5569, 124, 8283, 5886],
+        [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650],
+        [4047, 8828, 8732, 5743, 1091, 381],
+    ]
+)
 WEIGHTS = np.array([1, 1.2, 3, 3.2])
 
 
@@ -79,7 +95,7 @@ def mixed(point):
 
 def conditional(point):
     """A choice of three, each with numbers of its own: a bowl, camel, and Rosenbrock in three dimensions."""
-    number = lambda *names: np.stack([np.nan_to_num(np.asarray(point[n], float)) for n in names], 1)  # fmt: skip
+    number = lambda *names: np.stack([np.nan_to_num(np.asarray(point[n], float)) for n in names], 1)
     bowl = (number("bowl_x") ** 2).sum(1) + 0.3
     hump = camel(number("camel_x", "camel_y")) + 1.0316284534898774
     valley = rosenbrock(number("rose_x", "rose_y", "rose_z")) / 100 + 0.1
@@ -138,7 +154,9 @@ def synthetic() -> dict[str, Problem]:
     return found
 
 
-def stored_table(name: str, folder: Path | None, seeds: bool = False) -> tuple[np.ndarray, dict[str, list]]:  # fmt: skip
+def stored_table(
+    name: str, folder: Path | None, seeds: bool = False
+) -> tuple[np.ndarray, dict[str, list]]:
     """A published table: validation errors over the grid, the mean of its seeds or with the seeds last; and the grid's axes.
 
     Raises:
@@ -147,10 +165,14 @@ def stored_table(name: str, folder: Path | None, seeds: bool = False) -> tuple[n
     folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
     path = folder / f"fcnet_{name}_table.npz"
     if not path.is_file():
-        raise ValueError(f"{path.name} (validation errors of 62,208 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR")  # fmt: skip
+        raise ValueError(
+            f"{path.name} (validation errors of 62,208 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR"
+        )
     with np.load(path) as saved:
         loss = saved["valid_mse"].astype(float)
-        return loss if seeds else loss.mean(-1), {axis: saved[axis].tolist() for axis in saved if axis != "valid_mse"}  # fmt: skip
+        return loss if seeds else loss.mean(-1), {
+            axis: saved[axis].tolist() for axis in saved if axis != "valid_mse"
+        }
 
 
 def tables(folder: Path | None) -> dict[str, Problem]:
@@ -166,13 +188,15 @@ def tables(folder: Path | None) -> dict[str, Problem]:
         space = {
             axis: hpjax.Choice(values) if axis in named else hpjax.IntUniform(0, len(values) - 1)
             for axis, values in axes.items()
-        }  # fmt: skip
+        }
 
         def look_up(point, loss=loss, axes=axes, named=named):
             at = [
-                np.array([axes[a].index(v) for v in point[a]]) if a in named else np.asarray(point[a], int)
+                np.array([axes[a].index(v) for v in point[a]])
+                if a in named
+                else np.asarray(point[a], int)
                 for a in axes
-            ]  # fmt: skip
+            ]
             return loss[tuple(at)]
 
         found[f"FCNet {name}"] = Problem(space, look_up, float(loss.min()), 100)

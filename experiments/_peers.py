@@ -78,7 +78,13 @@ def cmaes_library(problem: Problem, count: int, seed: int, batch: int) -> np.nda
     values: list[float] = []
     while len(values) < count:
         if made.should_stop():
-            made = CMA(np.full(dims, 0.5), 0.25, bounds=np.tile([0.0, 1.0], (dims, 1)), seed=seed + 1000, population_size=2 * made.population_size)  # fmt: skip
+            made = CMA(
+                np.full(dims, 0.5),
+                0.25,
+                bounds=np.tile([0.0, 1.0], (dims, 1)),
+                seed=seed + 1000,
+                population_size=2 * made.population_size,
+            )
         points = [made.ask() for _ in range(made.population_size)]
         told = [loss(point) for point in points]
         made.tell(list(zip(points, told)))
@@ -98,7 +104,9 @@ def scipy_de(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
         return values[-1]
 
     rounds = max(1, count // (15 * dims))
-    differential_evolution(recorded, [(0, 1)] * dims, maxiter=rounds, polish=False, seed=seed, tol=0)  # fmt: skip
+    differential_evolution(
+        recorded, [(0, 1)] * dims, maxiter=rounds, polish=False, seed=seed, tol=0
+    )
     return np.array(values[:count])
 
 
@@ -157,7 +165,13 @@ PEERS = {
     "evosax CMA-ES": ("evosax", functools.partial(evosax, "CMA_ES")),
     "evosax DE": ("evosax", functools.partial(evosax, "DifferentialEvolution")),
 }
-ONLY_CONTINUOUS = ("bayesian-optimization", "cmaes library", "SciPy DE", "evosax CMA-ES", "evosax DE")  # fmt: skip
+ONLY_CONTINUOUS = (
+    "bayesian-optimization",
+    "cmaes library",
+    "SciPy DE",
+    "evosax CMA-ES",
+    "evosax DE",
+)
 
 
 def installed(names) -> dict:
@@ -166,7 +180,9 @@ def installed(names) -> dict:
     for name in names:
         if name in OURS:
             found[name] = OURS[name]
-        elif importlib.util.find_spec(PEERS[name][0]) is None or (name.startswith("Optuna") and importlib.util.find_spec("optuna") is None):  # fmt: skip
+        elif importlib.util.find_spec(PEERS[name][0]) is None or (
+            name.startswith("Optuna") and importlib.util.find_spec("optuna") is None
+        ):
             print(f"{name} is left out: {PEERS[name][0]} is not installed")
         else:
             found[name] = PEERS[name][1]

@@ -22,7 +22,15 @@ class Trained(NamedTuple):
     kept: np.ndarray  # [R] epoch whose weights these are
 
 
-def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeats: int = 1, seed: int = 0, score_every: int = 1) -> list[Trained]:  # fmt: skip
+def trained(
+    space: Mapping,
+    task,
+    points: Sequence[Mapping],
+    epochs: int,
+    repeats: int = 1,
+    seed: int = 0,
+    score_every: int = 1,
+) -> list[Trained]:
     """Trains one population, every configuration `repeats` times, and hands out its networks.
 
     Args:
@@ -39,11 +47,27 @@ def trained(space: Mapping, task, points: Sequence[Mapping], epochs: int, repeat
 
     constants = {n: v for n, v in space.items() if not isinstance(v, hpjax.space.Range)}
     configs = [constants | point for point in points]
-    found = hpjax.train(configs, task, epochs, seeds=[seed], validation={"repeats": repeats, "score_every": score_every}, say=lambda text: None)  # fmt: skip
+    found = hpjax.train(
+        configs,
+        task,
+        epochs,
+        seeds=[seed],
+        validation={"repeats": repeats, "score_every": score_every},
+        say=lambda text: None,
+    )
     result = []
     for row in range(len(configs)):
         (spec, config), state = found.shape(row), found.states(row)
-        result.append(Trained(spec, config, state.params, state.stats, found.results.curves[row], found.results.kept[row]))  # fmt: skip
+        result.append(
+            Trained(
+                spec,
+                config,
+                state.params,
+                state.stats,
+                found.results.curves[row],
+                found.results.kept[row],
+            )
+        )
     return result
 
 
@@ -54,7 +78,11 @@ def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     from hpjax.training.losses import loss_of
 
     with jax.enable_x64(one.spec.dtype == "float64"):
-        return np.asarray(jax.vmap(lambda z: loss_of(one.spec).each(z, np.asarray(y, one.spec.dtype)).mean())(outputs(one, x)))  # fmt: skip
+        return np.asarray(
+            jax.vmap(lambda z: loss_of(one.spec).each(z, np.asarray(y, one.spec.dtype)).mean())(
+                outputs(one, x)
+            )
+        )
 
 
 def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +104,9 @@ def outputs(one: Trained, x: np.ndarray) -> np.ndarray:
 
     with jax.enable_x64(one.spec.dtype == "float64"):
         config = cast(one.config, one.spec)
-        return np.asarray(_look()(one.params, one.stats, config, np.asarray(x, one.spec.dtype), one.spec))  # fmt: skip
+        return np.asarray(
+            _look()(one.params, one.stats, config, np.asarray(x, one.spec.dtype), one.spec)
+        )
 
 
 @functools.cache
@@ -85,6 +115,8 @@ def _look():
     import jax
 
     return jax.jit(
-        lambda params, stats, config, x, spec: jax.vmap(lambda p, s: spec.functions.outputs(p, s, config, x)[0])(params, stats),
+        lambda params, stats, config, x, spec: jax.vmap(
+            lambda p, s: spec.functions.outputs(p, s, config, x)[0]
+        )(params, stats),
         static_argnames="spec",
-    )  # fmt: skip
+    )

@@ -18,9 +18,15 @@ def norms(params: Any, grads: Any) -> dict:
 
 
 def watched(
-    task, spec, configs: Sequence[Mapping], steps: int, look: Callable[[Any, Any], dict] = norms, *, split=None,
+    task,
+    spec,
+    configs: Sequence[Mapping],
+    steps: int,
+    look: Callable[[Any, Any], dict] = norms,
+    *,
+    split=None,
     keys: Sequence[int] = (0,),
-) -> tuple[np.ndarray, dict]:  # fmt: skip
+) -> tuple[np.ndarray, dict]:
     """Trains networks of one shape side by side, and says what it saw before every step.
 
     Args:
@@ -60,11 +66,20 @@ def watched(
 
     def everyone(data, draws, coordinates, fixed):
         keyed = batches.keyed(data, np.uint32(0))
-        one = lambda group, normal: jax.vmap(lambda c, f: network(keyed, group, normal, c, f))(coordinates, fixed)  # fmt: skip
+        one = lambda group, normal: jax.vmap(lambda c, f: network(keyed, group, normal, c, f))(
+            coordinates, fixed
+        )
         return jax.vmap(one)(jnp.arange(len(keys), dtype=jnp.int32), draws)
 
     with jax.enable_x64(dtype == np.float64):
-        typed = lambda tree: {n: jnp.asarray(v if v.dtype == np.int32 else v.astype(dtype)) for n, v in tree.items()}  # fmt: skip
+        typed = lambda tree: {
+            n: jnp.asarray(v if v.dtype == np.int32 else v.astype(dtype)) for n, v in tree.items()
+        }
         call = jax.jit(everyone, compiler_options=devices.sound())
-        loss, seen = call(ready.data, jnp.asarray(ready.draws.astype(dtype)), typed(ready.coordinates), typed(ready.fixed))  # fmt: skip
+        loss, seen = call(
+            ready.data,
+            jnp.asarray(ready.draws.astype(dtype)),
+            typed(ready.coordinates),
+            typed(ready.fixed),
+        )
         return np.asarray(loss), jax.tree.map(np.asarray, seen)

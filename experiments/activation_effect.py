@@ -40,7 +40,18 @@ NET = {
     "momentum": 0.9,
     "batch_size": 32,
 }
-COLORS = ("#4477AA", "#66CCEE", "#EE6677", "#AA3377", "#228833", "#CCBB44", "#DDAA33", "#000088", "#777777", "#000000")  # fmt: skip
+COLORS = (
+    "#4477AA",
+    "#66CCEE",
+    "#EE6677",
+    "#AA3377",
+    "#228833",
+    "#CCBB44",
+    "#DDAA33",
+    "#000088",
+    "#777777",
+    "#000000",
+)
 MARKERS = "osD^vP*Xh."
 
 
@@ -58,12 +69,18 @@ def shapes() -> dict:
             slope = jnp.asarray(0.25) if name == "prelu" else None
             wide = 3 if name == "softmax" else 1
             at = lambda v, wide=wide: jnp.pad(jnp.asarray(v)[:, None], ((0, 0), (0, wide - 1)))
-            value = lambda v, at=at, name=name, slope=slope: np.asarray(activate(name, at(v), slope))[:, 0]  # fmt: skip
+            value = lambda v, at=at, name=name, slope=slope: np.asarray(
+                activate(name, at(v), slope)
+            )[:, 0]
             _, back = activation(name, at(z), slope)
             ones = jnp.zeros((len(z), wide)).at[:, 0].set(1.0)
             derivative = np.asarray(back(ones)[0])[:, 0]
             central = (value(z + step) - value(z - step)) / (2 * step)
-            found[name] = {"value": value(z).tolist(), "derivative": derivative.tolist(), "distance": float(np.abs(central - derivative).max())}  # fmt: skip
+            found[name] = {
+                "value": value(z).tolist(),
+                "derivative": derivative.tolist(),
+                "distance": float(np.abs(central - derivative).max()),
+            }
     return {"z": z.tolist(), "shapes": found}
 
 
@@ -97,14 +114,22 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax import devices, tasks
 
     devices.devices()  # before anything else starts JAX
-    count, epochs, repeats, names = {"smoke": (3, 1, 1, SHOWN[:3]), "small": (25, 40, 5, SHOWN), "paper": (61, 50, 20, SHOWN)}[flags.preset]  # fmt: skip
+    count, epochs, repeats, names = {
+        "smoke": (3, 1, 1, SHOWN[:3]),
+        "small": (25, 40, 5, SHOWN),
+        "paper": (61, 50, 20, SHOWN),
+    }[flags.preset]
     repeats = flags.seeds or repeats
     entry: dict = shapes()
     task = tasks.load("spirals")
     split = tasks.splits(task)[0]
     task = dataclasses.replace(task, groups=(split,))
     rates = np.geomspace(1e-4, 10, count)
-    space = NET | {"activation": hpjax.Choice(names), "learning_rate": hpjax.LogUniform(1e-5, 100.0), "epochs": epochs}  # fmt: skip
+    space = NET | {
+        "activation": hpjax.Choice(names),
+        "learning_rate": hpjax.LogUniform(1e-5, 100.0),
+        "epochs": epochs,
+    }
     points = [{"activation": name, "learning_rate": rate} for name in names for rate in rates]
     found = trained(space, task, points, epochs, repeats)
     entry |= {"rates": rates.tolist(), "epochs": epochs, "training": {}, "curves": {}}
@@ -117,14 +142,34 @@ def run(flags: Flags, folder: Path) -> None:
         below = curves[..., 1] < FIT
         fast = np.median(np.where(below.any(2) & ~diverged, below.argmax(2) + 1, np.inf), 1)
         best = int(fast.argmin()) if np.isfinite(fast).any() else int(np.median(loss, 1).argmin())
-        entry["training"][name] = {"loss": short(np.median(loss, 1)), "error": short(np.median(error, 1)), "train": short(np.median(np.where(diverged, np.inf, curves[:, :, -1, 1]), 1))}  # fmt: skip
-        entry["curves"][name] = {"rate": rates[best], "epochs": short(fast[[best]])[0], "train": short(np.median(curves[best, :, :, 1], 0))}  # fmt: skip
+        entry["training"][name] = {
+            "loss": short(np.median(loss, 1)),
+            "error": short(np.median(error, 1)),
+            "train": short(np.median(np.where(diverged, np.inf, curves[:, :, -1, 1]), 1)),
+        }
+        entry["curves"][name] = {
+            "rate": rates[best],
+            "epochs": short(fast[[best]])[0],
+            "train": short(np.median(curves[best, :, :, 1], 0)),
+        }
     x, _ = seen(task, split.train, split.train)
     leaky = space | {"activation": "leaky_relu"}
     entry["dead"] = {
-        name: [v if np.isfinite(v) else None for v in (alive(dead_share(one, x)) for one in trained((space if name == "relu" else leaky) | {"activation": name}, task, [{"learning_rate": r} for r in rates], epochs, repeats))]
+        name: [
+            v if np.isfinite(v) else None
+            for v in (
+                alive(dead_share(one, x))
+                for one in trained(
+                    (space if name == "relu" else leaky) | {"activation": name},
+                    task,
+                    [{"learning_rate": r} for r in rates],
+                    epochs,
+                    repeats,
+                )
+            )
+        ]
         for name in ("relu", "leaky_relu")
-    }  # fmt: skip
+    }
     write(folder / "activations.json", entry, indent=None)
 
 
@@ -154,43 +199,105 @@ def draw(folder: Path) -> list[dict]:
     for name, one in entry["training"].items():
         number = SHOWN.index(name)
         loss, error = np.array(one["loss"], float), np.array(one["error"], float)
-        label, style = name.replace("_", " "), {"color": COLORS[number], "marker": MARKERS[number], "ms": 3, "lw": 0.8}  # fmt: skip
+        label, style = (
+            name.replace("_", " "),
+            {"color": COLORS[number], "marker": MARKERS[number], "ms": 3, "lw": 0.8},
+        )
         axes[0].plot(rates, 100 * np.where(np.isfinite(loss), error, np.nan), label=label, **style)
         curve = np.array(entry["curves"][name]["train"], float)
         axes[1].plot(np.arange(1, len(curve) + 1), curve, label=label, markevery=5, **style)
         best[name], wide[name] = np.nanmin(error), float((error < 0.1).sum())
         rows += [[name, r, v, e] for r, v, e in zip(rates, loss, error)]
     axes[0].set(xscale="log", xlabel="learning rate", ylabel="validation error, %", ylim=(-2, 75))
-    axes[1].set(yscale="log", xlabel="epoch", ylabel="training loss", ylim=(2e-5, 3))  # fmt: skip
+    axes[1].set(yscale="log", xlabel="epoch", ylabel="training loss", ylim=(2e-5, 3))
     made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     for name, marker in (("relu", "D"), ("leaky_relu", "^")):
         number = SHOWN.index(name)
-        axes[2].plot(rates, 100 * np.array(entry["dead"][name], float), marker=marker, ms=3, color=COLORS[number], label=name.replace("_", " "))  # fmt: skip
-        rows += [[f"{name}, share of silent units", r, v, None] for r, v in zip(rates, entry["dead"][name])]  # fmt: skip
-    axes[2].set(xscale="log", xlabel="learning rate", ylabel="hidden units never switched on, %", ylim=(0, None))  # fmt: skip
+        axes[2].plot(
+            rates,
+            100 * np.array(entry["dead"][name], float),
+            marker=marker,
+            ms=3,
+            color=COLORS[number],
+            label=name.replace("_", " "),
+        )
+        rows += [
+            [f"{name}, share of silent units", r, v, None]
+            for r, v in zip(rates, entry["dead"][name])
+        ]
+    axes[2].set(
+        xscale="log",
+        xlabel="learning rate",
+        ylabel="hidden units never switched on, %",
+        ylim=(0, None),
+    )
     axes[2].legend(loc="upper left")
     axes[2].set_title("where most networks train")
     axes[0].set_title("lines end where training diverges")
     axes[1].set_title("at the fastest rate of each")
     plots.save(made, folder / "training")
-    write_rows(folder / "training.csv", ["activation", "learning rate", "validation loss or share", "validation error"], rows)  # fmt: skip
+    write_rows(
+        folder / "training.csv",
+        ["activation", "learning rate", "validation loss or share", "validation error"],
+        rows,
+    )
     dead = {name: np.array(values, float) for name, values in entry["dead"].items()}
     both = np.flatnonzero(np.isfinite(dead["relu"]) & np.isfinite(dead["leaky_relu"]))[-1]
-    criteria = [Criterion("derivatives in backprop, largest distance from central differences", np.max([one["distance"] for one in entry["shapes"].values()]), 1e-8, at_least=False, figure="shapes")]  # fmt: skip
+    criteria = [
+        Criterion(
+            "derivatives in backprop, largest distance from central differences",
+            np.max([one["distance"] for one in entry["shapes"].values()]),
+            1e-8,
+            at_least=False,
+            figure="shapes",
+        )
+    ]
     if "identity" in best:
         epochs = {n: one["epochs"] or np.inf for n, one in entry["curves"].items()}
         gates = [n for n in best if n not in ("identity", "softmax", "sigmoid")]
         criteria += [
-            Criterion("points of lowest validation error, identity minus the best", 100 * (best["identity"] - min(best.values())), 10, figure="training"),
-            Criterion(f"epochs to a training loss of {FIT:g} at the fastest rate, sigmoid over ReLU", epochs["sigmoid"] / epochs["relu"], 2, figure="training"),
-            Criterion("the same, the slowest over the fastest of tanh, ReLU and its kin", max(epochs[n] for n in gates) / min(epochs[n] for n in gates), 4, at_least=False, figure="training"),
-            Criterion("rates with less than 10 % error: ReLU's over the sigmoid's", wide["relu"] / max(wide["sigmoid"], 1), 1.5, figure="training"),
-        ]  # fmt: skip
+            Criterion(
+                "points of lowest validation error, identity minus the best",
+                100 * (best["identity"] - min(best.values())),
+                10,
+                figure="training",
+            ),
+            Criterion(
+                f"epochs to a training loss of {FIT:g} at the fastest rate, sigmoid over ReLU",
+                epochs["sigmoid"] / epochs["relu"],
+                2,
+                figure="training",
+            ),
+            Criterion(
+                "the same, the slowest over the fastest of tanh, ReLU and its kin",
+                max(epochs[n] for n in gates) / min(epochs[n] for n in gates),
+                4,
+                at_least=False,
+                figure="training",
+            ),
+            Criterion(
+                "rates with less than 10 % error: ReLU's over the sigmoid's",
+                wide["relu"] / max(wide["sigmoid"], 1),
+                1.5,
+                figure="training",
+            ),
+        ]
     return [
         *criteria,
-        Criterion("ReLU: largest share of silent units over that at the lowest rate", np.nanmax(dead["relu"]) / dead["relu"][0], 2, figure="training"),
-        Criterion("share of silent units at the highest rate at which both train, leaky ReLU over ReLU", dead["leaky_relu"][both] / dead["relu"][both], 1.0, at_least=False, figure="training"),
-    ]  # fmt: skip
+        Criterion(
+            "ReLU: largest share of silent units over that at the lowest rate",
+            np.nanmax(dead["relu"]) / dead["relu"][0],
+            2,
+            figure="training",
+        ),
+        Criterion(
+            "share of silent units at the highest rate at which both train, leaky ReLU over ReLU",
+            dead["leaky_relu"][both] / dead["relu"][both],
+            1.0,
+            at_least=False,
+            figure="training",
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -21,11 +21,23 @@ RATE = 0.5
 SHOWN = (1, 100, 1000, 5000)
 FRAMES = 24
 MAZUR = {
-    "net output of hidden 1": 0.593269992, "net output of hidden 2": 0.596884378, "output 1": 0.75136507, "output 2": 0.772928465,
-    "error": 0.298371109, "dE/dw5": 0.082167041, "dE/dw6": 0.08266763, "dE/dw7": -0.02260254, "dE/dw8": -0.02274024,
-    "dE/dw1": 0.000438568, "dE/dw2": 0.000877135, "dE/dw3": 0.000497713, "dE/dw4": 0.000995425,
-    "w1 after": 0.149780716, "w5 after": 0.358916480, "error after": 0.291027924,
-}  # fmt: skip
+    "net output of hidden 1": 0.593269992,
+    "net output of hidden 2": 0.596884378,
+    "output 1": 0.75136507,
+    "output 2": 0.772928465,
+    "error": 0.298371109,
+    "dE/dw5": 0.082167041,
+    "dE/dw6": 0.08266763,
+    "dE/dw7": -0.02260254,
+    "dE/dw8": -0.02274024,
+    "dE/dw1": 0.000438568,
+    "dE/dw2": 0.000877135,
+    "dE/dw3": 0.000497713,
+    "dE/dw4": 0.000995425,
+    "w1 after": 0.149780716,
+    "w5 after": 0.358916480,
+    "error after": 0.291027924,
+}
 
 
 def numbers(params, config, batch, spec) -> tuple[dict, float, float]:
@@ -43,11 +55,18 @@ def numbers(params, config, batch, spec) -> tuple[dict, float, float]:
     step = {
         "loss": float(value),
         "layers": [
-            {"w": p["w"].tolist(), "b": p["b"].tolist(), "z": layer.z.tolist(), "a": layer.a.tolist(), "delta": layer.delta.tolist(),
-             "dw": layer.dw.tolist(), "db": layer.db.tolist()}
+            {
+                "w": p["w"].tolist(),
+                "b": p["b"].tolist(),
+                "z": layer.z.tolist(),
+                "a": layer.a.tolist(),
+                "delta": layer.delta.tolist(),
+                "dw": layer.dw.tolist(),
+                "db": layer.db.tolist(),
+            }
             for p, layer in zip(params, layers)
         ],
-    }  # fmt: skip
+    }
     return step, apart(exact), apart(moved)
 
 
@@ -63,15 +82,32 @@ def run(flags: Flags, folder: Path) -> None:
 
     epochs = 50 if flags.preset == "smoke" else max(SHOWN)
     shown = [e for e in SHOWN if e <= epochs]
-    frames = np.unique(np.geomspace(1, epochs, 4 if flags.preset == "smoke" else FRAMES).astype(int)).tolist()  # fmt: skip
+    frames = np.unique(
+        np.geomspace(1, epochs, 4 if flags.preset == "smoke" else FRAMES).astype(int)
+    ).tolist()
     with jax.enable_x64(True):
         task = tasks.load("xor")
-        spec, config = hypergrad.configure(task, hidden=(4,), activation="sigmoid", init="xavier", optimizer="sgd", dtype="float64", batch_size=0)  # fmt: skip
+        spec, config = hypergrad.configure(
+            task,
+            hidden=(4,),
+            activation="sigmoid",
+            init="xavier",
+            optimizer="sgd",
+            dtype="float64",
+            batch_size=0,
+        )
         config = cast(config, spec)
-        params, _ = spec.functions.init(jnp.asarray(batches.drawn(1, 0, 0, 0, spec), jnp.float64), config)  # fmt: skip
+        params, _ = spec.functions.init(
+            jnp.asarray(batches.drawn(1, 0, 0, 0, spec), jnp.float64), config
+        )
         x, y = jnp.asarray(task.x), jnp.asarray(task.targets())
         batch = Batch(x, y, jnp.ones(len(x)), jax.random.key(0))
-        entry: dict = {"x": task.x.tolist(), "y": task.targets()[:, 0].tolist(), "steps": {}, "loss": []}  # fmt: skip
+        entry: dict = {
+            "x": task.x.tolist(),
+            "y": task.targets()[:, 0].tolist(),
+            "steps": {},
+            "loss": [],
+        }
         grad = jax.jit(jax.value_and_grad(lambda p: spec.functions.loss(p, (), config, batch)[0]))
         far = [0.0, 0.0]
         for epoch in range(1, epochs + 1):
@@ -84,15 +120,40 @@ def run(flags: Flags, folder: Path) -> None:
             params = jax.tree.map(lambda p, g: p - RATE * g, params, grads)
         entry |= {"shown": shown, "frames": frames, "apart": far}
         target = Target(2, 2, "mse")
-        spec, config = configurations.one(target, hidden=(2,), activation="sigmoid", output="sigmoid", dtype="float64", optimizer="sgd")  # fmt: skip
-        params = ({"w": jnp.array([[0.15, 0.25], [0.20, 0.30]]), "b": jnp.array([0.35, 0.35])}, {"w": jnp.array([[0.40, 0.50], [0.45, 0.55]]), "b": jnp.array([0.60, 0.60])})  # fmt: skip
-        batch = Batch(jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0))  # fmt: skip
+        spec, config = configurations.one(
+            target,
+            hidden=(2,),
+            activation="sigmoid",
+            output="sigmoid",
+            dtype="float64",
+            optimizer="sgd",
+        )
+        params = (
+            {"w": jnp.array([[0.15, 0.25], [0.20, 0.30]]), "b": jnp.array([0.35, 0.35])},
+            {"w": jnp.array([[0.40, 0.50], [0.45, 0.55]]), "b": jnp.array([0.60, 0.60])},
+        )
+        batch = Batch(
+            jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0)
+        )
         config = cast(config, spec)
         step, exact, moved = numbers(params, config, batch, spec)
-        after = tuple(p | {"w": p["w"] - RATE * jnp.asarray(layer["dw"])} for p, layer in zip(params, step["layers"]))  # fmt: skip
+        after = tuple(
+            p | {"w": p["w"] - RATE * jnp.asarray(layer["dw"])}
+            for p, layer in zip(params, step["layers"])
+        )
         first, last = step["layers"]
-        values = [*first["a"][0], *last["a"][0], step["loss"], *np.array(last["dw"]).T.ravel(), *np.array(first["dw"]).T.ravel()]  # fmt: skip
-        values += [after[0]["w"][0, 0], after[1]["w"][0, 0], spec.functions.loss(after, (), config, batch)[0]]  # fmt: skip
+        values = [
+            *first["a"][0],
+            *last["a"][0],
+            step["loss"],
+            *np.array(last["dw"]).T.ravel(),
+            *np.array(first["dw"]).T.ravel(),
+        ]
+        values += [
+            after[0]["w"][0, 0],
+            after[1]["w"][0, 0],
+            spec.functions.loss(after, (), config, batch)[0],
+        ]
     entry["mazur"] = dict(zip(MAZUR, map(float, values)))
     entry["apart"] = [max(entry["apart"][0], exact), max(entry["apart"][1], moved)]
     write(folder / "steps.json", entry, indent=None)
@@ -108,9 +169,25 @@ def diagram(ax, step: dict, x: list, y: float, row: int) -> None:
         for i, a in enumerate(left):
             for j, b in enumerate(right):
                 color = "#4477AA" if w[i, j] >= 0 else "#EE6677"
-                ax.plot([a[0], b[0]], [a[1], b[1]], color=color, lw=0.4 + min(3.0, abs(w[i, j]) / 2.5), alpha=0.75, zorder=1)  # fmt: skip
+                ax.plot(
+                    [a[0], b[0]],
+                    [a[1], b[1]],
+                    color=color,
+                    lw=0.4 + min(3.0, abs(w[i, j]) / 2.5),
+                    alpha=0.75,
+                    zorder=1,
+                )
                 at = 0.28 if layer == 0 and i == 0 else 0.22 if layer == 0 else 0.45
-                ax.text(a[0] + at * (b[0] - a[0]), a[1] + at * (b[1] - a[1]), f"{w[i, j]:.2f}", fontsize=4.5, ha="center", va="center", zorder=3, bbox={"facecolor": "w", "edgecolor": "none", "pad": 0.3})  # fmt: skip
+                ax.text(
+                    a[0] + at * (b[0] - a[0]),
+                    a[1] + at * (b[1] - a[1]),
+                    f"{w[i, j]:.2f}",
+                    fontsize=4.5,
+                    ha="center",
+                    va="center",
+                    zorder=3,
+                    bbox={"facecolor": "w", "edgecolor": "none", "pad": 0.3},
+                )
     for layer, nodes in enumerate(places):
         for node, value in zip(nodes, activations[layer]):
             ax.scatter(*node, s=260, color="w", edgecolor="k", linewidth=0.6, zorder=4)
@@ -125,7 +202,14 @@ def listed(ax, title: str, header: list[str], rows: list[list]) -> None:
     ax.axis("off")
     ax.set_title(title, fontsize=7, loc="left", pad=2)
     text = [[v if isinstance(v, str) else f"{v:.4f}" for v in row] for row in rows]
-    made = ax.table(cellText=text, colLabels=header, loc="upper left", cellLoc="right", edges="horizontal", bbox=(0, 0, 1, 1))  # fmt: skip
+    made = ax.table(
+        cellText=text,
+        colLabels=header,
+        loc="upper left",
+        cellLoc="right",
+        edges="horizontal",
+        bbox=(0, 0, 1, 1),
+    )
     made.auto_set_font_size(False)
     made.set_fontsize(5)
     for cell in made.get_celld().values():
@@ -140,7 +224,10 @@ def page(made, entry: dict, epoch: int) -> None:
     row = 2  # the example that the diagram shows
     ax = made.add_subplot(grid[:3, 0])
     diagram(ax, step, entry["x"][row], entry["y"][row], row)
-    ax.set_title(f"epoch {epoch:,}: inputs {entry['x'][row][0]:g}, {entry['x'][row][1]:g}; loss {step['loss']:.4f}", fontsize=8)  # fmt: skip
+    ax.set_title(
+        f"epoch {epoch:,}: inputs {entry['x'][row][0]:g}, {entry['x'][row][1]:g}; loss {step['loss']:.4f}",
+        fontsize=8,
+    )
     ax = made.add_subplot(grid[3, 0])
     ax.plot(np.arange(1, len(before) + 1), before, color="#4477AA", lw=0.8)
     ax.plot(epoch, before[epoch - 1], "o", ms=3, color="#EE6677")
@@ -152,15 +239,36 @@ def page(made, entry: dict, epoch: int) -> None:
         listed(made.add_subplot(grid[0, 1 + column]), title, ["x", *units, "out"], rows)
     rows = [[n, *h, *o] for n, h, o in zip(names, first["delta"], last["delta"])]
     listed(made.add_subplot(grid[1, 1]), "delta = d loss / d z", ["x", *units, "out"], rows)
-    stacked = lambda key, bias: [["x1", *first[key][0]], ["x2", *first[key][1]], ["bias", *first[bias]], ["to out", *np.ravel(last[key])]]  # fmt: skip
+    stacked = lambda key, bias: [
+        ["x1", *first[key][0]],
+        ["x2", *first[key][1]],
+        ["bias", *first[bias]],
+        ["to out", *np.ravel(last[key])],
+    ]
     listed(made.add_subplot(grid[1, 2]), "d loss / d W", ["", *units], stacked("dw", "db"))
     listed(made.add_subplot(grid[2, 1]), "W before", ["", *units], stacked("w", "b"))
-    after = {key: {k: (np.array(layer[k]) - RATE * np.array(layer[f"d{k}"])).tolist() for k in "wb"} for key, layer in (("first", first), ("last", last))}  # fmt: skip
-    rows = [["x1", *after["first"]["w"][0]], ["x2", *after["first"]["w"][1]], ["bias", *after["first"]["b"]], ["to out", *np.ravel(after["last"]["w"])]]  # fmt: skip
+    after = {
+        key: {k: (np.array(layer[k]) - RATE * np.array(layer[f"d{k}"])).tolist() for k in "wb"}
+        for key, layer in (("first", first), ("last", last))
+    }
+    rows = [
+        ["x1", *after["first"]["w"][0]],
+        ["x2", *after["first"]["w"][1]],
+        ["bias", *after["first"]["b"]],
+        ["to out", *np.ravel(after["last"]["w"])],
+    ]
     listed(made.add_subplot(grid[2, 2]), f"W after: W - {RATE:g} d loss / d W", ["", *units], rows)
     ax = made.add_subplot(grid[3, 1:])
-    rows = [[n, float(t), float(o[0]), float(o[0]) - float(t)] for n, t, o in zip(names, entry["y"], last["a"])]  # fmt: skip
-    listed(ax, f"what it says; bias of out {last['b'][0]:.4f}, its gradient {last['db'][0]:.4f}", ["x", "target", "output", "output - target"], rows)  # fmt: skip
+    rows = [
+        [n, float(t), float(o[0]), float(o[0]) - float(t)]
+        for n, t, o in zip(names, entry["y"], last["a"])
+    ]
+    listed(
+        ax,
+        f"what it says; bias of out {last['b'][0]:.4f}, its gradient {last['db'][0]:.4f}",
+        ["x", "target", "output", "output - target"],
+        rows,
+    )
 
 
 def draw(folder: Path) -> list[dict]:
@@ -192,14 +300,33 @@ def draw(folder: Path) -> list[dict]:
     moving = FuncAnimation(made, frame, frames=len(entry["frames"]))
     moving.save(folder / "epochs.gif", writer=PillowWriter(fps=3))
     write_rows(folder / "loss.csv", ["epoch", "loss"], enumerate(entry["loss"], 1))
-    write_rows(folder / "mazur.csv", ["number", "published", "ours"], [[n, v, entry["mazur"][n]] for n, v in MAZUR.items()])  # fmt: skip
+    write_rows(
+        folder / "mazur.csv",
+        ["number", "published", "ours"],
+        [[n, v, entry["mazur"][n]] for n, v in MAZUR.items()],
+    )
     far = max(abs(entry["mazur"][n] - v) for n, v in MAZUR.items())
     return [
-        Criterion("largest distance of a gradient drawn from jax.grad's", entry["apart"][0], 1e-10, at_least=False),
-        Criterion("largest distance of it from central differences", entry["apart"][1], 1e-8, at_least=False),
-        Criterion("Mazur's example: largest distance from the published numbers", far, 1e-6, at_least=False),
+        Criterion(
+            "largest distance of a gradient drawn from jax.grad's",
+            entry["apart"][0],
+            1e-10,
+            at_least=False,
+        ),
+        Criterion(
+            "largest distance of it from central differences",
+            entry["apart"][1],
+            1e-8,
+            at_least=False,
+        ),
+        Criterion(
+            "Mazur's example: largest distance from the published numbers",
+            far,
+            1e-6,
+            at_least=False,
+        ),
         Criterion("XOR: loss at the last epoch", entry["loss"][-1], 0.05, at_least=False),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

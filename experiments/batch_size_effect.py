@@ -44,17 +44,26 @@ def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
     from hpjax.training.losses import loss_of
 
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), one.params)
-    config, x, y = cast(one.config, one.spec), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)  # fmt: skip
+    config, x, y = (
+        cast(one.config, one.spec),
+        jnp.asarray(x, jnp.float32),
+        jnp.asarray(y, jnp.float32),
+    )
 
     def mean_loss(p, index):
         z, _ = one.spec.functions.outputs(p, (), config, x[index])
         return loss_of(one.spec).each(z, y[index]).mean()
 
     whole = jax.grad(mean_loss)(params, jnp.arange(len(x)))
-    apart = lambda g: sum(((a - b) ** 2).sum() for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(whole)))  # fmt: skip
+    apart = lambda g: sum(
+        ((a - b) ** 2).sum() for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(whole))
+    )
     at = jax.jit(lambda index: apart(jax.grad(mean_loss)(params, index)))
     rng = np.random.default_rng(0)
-    return [float(np.mean([at(rng.integers(len(x), size=size)) for _ in range(draws)])) for size in sizes]  # fmt: skip
+    return [
+        float(np.mean([at(rng.integers(len(x), size=size)) for _ in range(draws)]))
+        for size in sizes
+    ]
 
 
 def sharpness(spec, config, params, x, y) -> float:
@@ -72,7 +81,9 @@ def sharpness(spec, config, params, x, y) -> float:
     def climb(carry, _):
         move, best = carry
         value, slope = jax.value_and_grad(loss)(jax.tree.map(jnp.add, params, move))
-        move = jax.tree.map(lambda m, g, b: jnp.clip(m + 0.2 * b * jnp.sign(g), -b, b), move, slope, box)  # fmt: skip
+        move = jax.tree.map(
+            lambda m, g, b: jnp.clip(m + 0.2 * b * jnp.sign(g), -b, b), move, slope, box
+        )
         return (move, jnp.maximum(best, value)), None
 
     still = jax.tree.map(jnp.zeros_like, params)
@@ -91,25 +102,48 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax.training.losses import loss_of
 
     smoke = flags.preset == "smoke"
-    count, epochs, many, repeats = {"smoke": (200, 1, 2, 1), "small": (2000, 20, 33, 1), "paper": (2000, 20, 65, 10)}[flags.preset]  # fmt: skip
+    count, epochs, many, repeats = {
+        "smoke": (200, 1, 2, 1),
+        "small": (2000, 20, 33, 1),
+        "paper": (2000, 20, 65, 10),
+    }[flags.preset]
     sizes = (32, 0) if smoke else SIZES
     task = data(flags, count)
     rates = np.geomspace(1e-4, 3, many)
-    space = {"hidden": (32,), "optimizer": "sgd", "epochs": epochs, "batch_size": hpjax.Choice(sizes), "learning_rate": hpjax.LogUniform(1e-5, 10.0)}  # fmt: skip
+    space = {
+        "hidden": (32,),
+        "optimizer": "sgd",
+        "epochs": epochs,
+        "batch_size": hpjax.Choice(sizes),
+        "learning_rate": hpjax.LogUniform(1e-5, 10.0),
+    }
     points = [{"batch_size": size, "learning_rate": rate} for size in sizes for rate in rates]
     found = trained(space, task, points, epochs, repeats)
     curves = np.stack([one.curve.mean(0) for one in found]).reshape(len(sizes), many, epochs, 4)
-    entry: dict = {"sizes": [s or count for s in sizes], "rates": rates.tolist(), "epochs": epochs, "examples": count}  # fmt: skip
+    entry: dict = {
+        "sizes": [s or count for s in sizes],
+        "rates": rates.tolist(),
+        "epochs": epochs,
+        "examples": count,
+    }
     entry |= {"loss": short(curves[:, :, -1, 2]), "train": [short(c) for c in curves[..., 1]]}
     x, y = seen(task, task.groups[0].train, task.groups[0].train)
     sampled = (4, 16, 64) if smoke else (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-    entry["noise"] = {"sizes": sampled, "variance": noise(found[many // 2], x, y, sampled, 20 if smoke else 400)}  # fmt: skip
+    entry["noise"] = {
+        "sizes": sampled,
+        "variance": noise(found[many // 2], x, y, sampled, 20 if smoke else 400),
+    }
     print("sweep, noise", flush=True)
 
     count, epochs, seeds = (300, (1, 2), 2) if smoke else (4000, (15, 60), flags.seeds or 5)
     task = data(flags, count)
     large = count // 10
-    space = {"hidden": (128, 128), "optimizer": "adam", "epochs": hpjax.IntUniform(1, epochs[1]), "batch_size": hpjax.Choice((32, large))}  # fmt: skip
+    space = {
+        "hidden": (128, 128),
+        "optimizer": "adam",
+        "epochs": hpjax.IntUniform(1, epochs[1]),
+        "batch_size": hpjax.Choice((32, large)),
+    }
     points = [{"batch_size": size, "epochs": until} for size, until in zip((32, large), epochs)]
     few, lots = trained(space, task, points, epochs[1], seeds, score_every=epochs[1])
     train, test = (seen(task, rows, task.groups[0].train) for rows in task.groups[0])
@@ -120,14 +154,22 @@ def run(flags: Flags, folder: Path) -> None:
     def along(place, x, y):
         between = jax.tree.map(lambda a, b: (1 - place) * a + place * b, few.params, lots.params)
         z = jax.vmap(lambda p: few.spec.functions.outputs(p, (), config, x)[0])(between)
-        return jax.vmap(lambda one: loss_of(few.spec).each(one, y).mean())(z), (z.argmax(-1) == y.argmax(-1)).mean(-1)  # fmt: skip
+        return jax.vmap(lambda one: loss_of(few.spec).each(one, y).mean())(z), (
+            z.argmax(-1) == y.argmax(-1)
+        ).mean(-1)
 
     line: dict = {"places": places.tolist(), "small": 32, "large": large, "seeds": seeds}
     for name, (x, y) in (("train", train), ("test", test)):
         values = [along(place, np.float32(x), np.float32(y)) for place in places]
-        line[name] = {"loss": [np.asarray(v).tolist() for v, _ in values], "accuracy": [np.asarray(a).tolist() for _, a in values]}  # fmt: skip
+        line[name] = {
+            "loss": [np.asarray(v).tolist() for v, _ in values],
+            "accuracy": [np.asarray(a).tolist() for _, a in values],
+        }
     one = lambda made, seed: jax.tree.map(lambda leaf: leaf[seed], made.params)
-    line["sharpness"] = {name: [sharpness(made.spec, made.config, one(made, s), *train) for s in range(seeds)] for name, made in (("small", few), ("large", lots))}  # fmt: skip
+    line["sharpness"] = {
+        name: [sharpness(made.spec, made.config, one(made, s), *train) for s in range(seeds)]
+        for name, made in (("small", few), ("large", lots))
+    }
     entry["line"] = line
     write(folder / "batches.json", entry, indent=None)
 
@@ -166,7 +208,14 @@ def draw(folder: Path) -> list[dict]:
     noisy, over, needed, line, accuracy, sharp = axes.ravel()
     sampled, variance = (np.array(entry["noise"][n], float) for n in ("sizes", "variance"))
     noisy.plot(sampled, variance, "o", ms=4, color="#4477AA", label="measured")
-    noisy.plot(sampled, variance[0] * sampled[0] / sampled, color="k", lw=0.7, ls=":", label="one example's / size")  # fmt: skip
+    noisy.plot(
+        sampled,
+        variance[0] * sampled[0] / sampled,
+        color="k",
+        lw=0.7,
+        ls=":",
+        label="one example's / size",
+    )
     noisy.set(
         xscale="log", yscale="log", xlabel="minibatch size", ylabel="variance of the gradient"
     )
@@ -186,8 +235,22 @@ def draw(folder: Path) -> list[dict]:
             label=f"{size:,}" + (" (all)" if size == entry["examples"] else ""),
         )
         rows += [["sweep", int(size), r, v] for r, v in zip(rates, values)]
-    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"test loss, epoch {entry['epochs']}", ylim=(0.3, 60))  # fmt: skip
-    over.legend(title="minibatch", fontsize=5.5, title_fontsize=6, loc="upper left", ncols=2, columnspacing=0.8, handlelength=1)  # fmt: skip
+    over.set(
+        xscale="log",
+        yscale="log",
+        xlabel="learning rate",
+        ylabel=f"test loss, epoch {entry['epochs']}",
+        ylim=(0.3, 60),
+    )
+    over.legend(
+        title="minibatch",
+        fontsize=5.5,
+        title_fontsize=6,
+        loc="upper left",
+        ncols=2,
+        columnspacing=0.8,
+        handlelength=1,
+    )
     best = np.array([lowest(np.log(rates), row) for row in loss])
     epochs = np.array([min(crossing(row) for row in rows_of) for rows_of in train])
     steps = epochs * np.ceil(entry["examples"] / sizes)
@@ -195,7 +258,12 @@ def draw(folder: Path) -> list[dict]:
     needed.plot(sizes[there], steps[there], marker="s", ms=3, color="#EE6677", label="steps")
     needed.plot(sizes[there], epochs[there], marker="o", ms=3, color="#4477AA", label="epochs")
     scale = "log" if there.any() else "linear"
-    needed.set(xscale=scale, yscale=scale, xlabel="minibatch size", ylabel=f"to a training loss of {GOAL:g}")  # fmt: skip
+    needed.set(
+        xscale=scale,
+        yscale=scale,
+        xlabel="minibatch size",
+        ylabel=f"to a training loss of {GOAL:g}",
+    )
     needed.legend(title="fastest of all rates", title_fontsize=6)
     rows += [["needed", int(s), e, t] for s, e, t in zip(sizes, epochs, steps)]
     found = entry["line"]
@@ -203,9 +271,11 @@ def draw(folder: Path) -> list[dict]:
     for part, dash in (("train", "-"), ("test", "--")):
         values, right = (np.array(found[part][n]) for n in ("loss", "accuracy"))
         line.plot(places, values.mean(1), color="#4477AA", ls=dash, label=part)
-        accuracy.plot(places, 100 * right.mean(1), color="#EE6677", ls=dash, lw=0.8, label=part)  # fmt: skip
+        accuracy.plot(places, 100 * right.mean(1), color="#EE6677", ls=dash, lw=0.8, label=part)
         rows += [["line", part, p, v] for p, v in zip(places, values.mean(1))]
-    line.set(yscale="log", xlabel=f"place (0: size {found['small']}, 1: {found['large']})", ylabel="loss")  # fmt: skip
+    line.set(
+        yscale="log", xlabel=f"place (0: size {found['small']}, 1: {found['large']})", ylabel="loss"
+    )
     accuracy.set(xlabel="place on the line", ylabel="accuracy, %", ylim=(85, 100.5))
     for ax in (line, accuracy):
         ax.legend(loc="center left" if ax is line else "lower left")
@@ -223,24 +293,64 @@ def draw(folder: Path) -> list[dict]:
     over.set_title("loss over the rate")
     needed.set_title("cost to fit")
     plots.save(made, folder / "batches")
-    write_rows(folder / "batches.csv", ["part", "minibatch or examples", "rate, epochs or place", "variance, loss or steps"], rows)  # fmt: skip
-    write_rows(folder / "sharpness.csv", ["seed", f"minibatches of {found['small']}, %", f"of {found['large']}, %"], zip(range(len(few)), few, lots))  # fmt: skip
+    write_rows(
+        folder / "batches.csv",
+        ["part", "minibatch or examples", "rate, epochs or place", "variance, loss or steps"],
+        rows,
+    )
+    write_rows(
+        folder / "sharpness.csv",
+        ["seed", f"minibatches of {found['small']}, %", f"of {found['large']}, %"],
+        zip(range(len(few)), few, lots),
+    )
     slope = np.polyfit(np.log(sampled), np.log(variance), 1)[0]
     middling = (sizes <= 128) & (best > 1.01 * rates[0]) & (best < 0.99 * rates[-1])
-    scaling = np.polyfit(np.log(sizes[middling]), np.log(best[middling]), 1)[0] if middling.sum() > 1 else np.nan  # fmt: skip
+    scaling = (
+        np.polyfit(np.log(sizes[middling]), np.log(best[middling]), 1)[0]
+        if middling.sum() > 1
+        else np.nan
+    )
     end = np.array(found["train"]["loss"])
-    rise = lambda at, way: end[np.abs(places - (at + way)).argmin()] - end[np.abs(places - at).argmin()]  # [seeds]  # fmt: skip
-    ends = {name: float(np.mean(end[np.abs(places - at).argmin()])) for name, at in (("small", 0), ("large", 1))}  # fmt: skip
+    # [seeds]
+    rise = lambda at, way: (
+        end[np.abs(places - (at + way)).argmin()] - end[np.abs(places - at).argmin()]
+    )
+    ends = {
+        name: float(np.mean(end[np.abs(places - at).argmin()]))
+        for name, at in (("small", 0), ("large", 1))
+    }
     return [
-        Criterion("noise: exponent of the variance over the size, distance from -1", abs(slope + 1), 0.05, at_least=False),
-        Criterion("sweep: exponent of the best rate over the size, up to 128 (1: the linear scaling rule)", scaling, 0.5),
+        Criterion(
+            "noise: exponent of the variance over the size, distance from -1",
+            abs(slope + 1),
+            0.05,
+            at_least=False,
+        ),
+        Criterion(
+            "sweep: exponent of the best rate over the size, up to 128 (1: the linear scaling rule)",
+            scaling,
+            0.5,
+        ),
         Criterion("the same, from above", scaling, 1.2, at_least=False),
         Criterion("sweep: epochs needed, largest over smallest size", epochs[-1] / epochs[0], 2),
         Criterion("sweep: steps needed, smallest over largest size", steps[0] / steps[-1], 2),
-        Criterion("sharpness: seeds, of all, whose large-batch end point is sharper", float((lots > few).mean()), 0.8),
-        Criterion("line: seeds, of all, whose training loss rises more 0.5 beyond the large-batch end than 0.5 beyond the other", float((rise(1, 0.5) > rise(0, -0.5)).mean()), 0.8),
-        Criterion(f"line: training loss at the ends, {ends['small']:.2g} and {ends['large']:.2g}: factor between them", np.exp(abs(np.log(ends["large"] / ends["small"]))), 2, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "sharpness: seeds, of all, whose large-batch end point is sharper",
+            float((lots > few).mean()),
+            0.8,
+        ),
+        Criterion(
+            "line: seeds, of all, whose training loss rises more 0.5 beyond the large-batch end than 0.5 beyond the other",
+            float((rise(1, 0.5) > rise(0, -0.5)).mean()),
+            0.8,
+        ),
+        Criterion(
+            f"line: training loss at the ends, {ends['small']:.2g} and {ends['large']:.2g}: factor between them",
+            np.exp(abs(np.log(ends["large"] / ends["small"]))),
+            2,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -28,11 +28,19 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
     from hpjax.search.bayes import step
 
-    count, epochs, seeds = {"smoke": (40, 1, 3), "small": (400, 10, 50), "paper": (2000, 50, 1000)}[flags.preset]  # fmt: skip
+    count, epochs, seeds = {"smoke": (40, 1, 3), "small": (400, 10, 50), "paper": (2000, 50, 1000)}[
+        flags.preset
+    ]
     trials = 6 if flags.preset == "smoke" else 14
     space = NET | {"epochs": epochs, "learning_rate": hpjax.LogUniform(LOW, HIGH)}
     rates = np.geomspace(LOW, HIGH, count)
-    truth = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], validation={"repeats": REPEATS}, say=lambda text: None).table["loss"]  # fmt: skip
+    truth = hpjax.tune(
+        space,
+        "digits",
+        search=[{"learning_rate": r} for r in rates],
+        validation={"repeats": REPEATS},
+        say=lambda text: None,
+    ).table["loss"]
     worst = np.nanmax(np.where(np.isfinite(truth), truth, np.nan))
     truth = np.where(np.isfinite(truth), truth, worst)
     found = hpjax.tune(
@@ -42,24 +50,54 @@ def run(flags: Flags, folder: Path) -> None:
     steps = []
     for number in range(4, trials):
         seen = step(found.records, found.space.dims, number, places)
-        at = step(found.records, found.space.dims, number, np.concatenate([seen.seen, seen.proposed]))  # fmt: skip
+        at = step(
+            found.records, found.space.dims, number, np.concatenate([seen.seen, seen.proposed])
+        )
         thin = slice(None, None, 10)
-        steps.append({
-            "number": number, "seen": seen.seen[:, 0].tolist(), "value": seen.value.tolist(), "mean": seen.mean[thin].tolist(),
-            "deviation": seen.deviation[thin].tolist(), "log ei": seen.log_ei[thin].tolist(), "proposed": float(seen.proposed[0, 0]),
-            "peak": float(seen.log_ei.max()), "reached": float(at.log_ei[-1]), "misses": float(np.abs(at.mean[:-1] - seen.value).max()),
-        })  # fmt: skip
+        steps.append(
+            {
+                "number": number,
+                "seen": seen.seen[:, 0].tolist(),
+                "value": seen.value.tolist(),
+                "mean": seen.mean[thin].tolist(),
+                "deviation": seen.deviation[thin].tolist(),
+                "log ei": seen.log_ei[thin].tolist(),
+                "proposed": float(seen.proposed[0, 0]),
+                "peak": float(seen.log_ei.max()),
+                "reached": float(at.log_ei[-1]),
+                "misses": float(np.abs(at.mean[:-1] - seen.value).max()),
+            }
+        )
     unit = np.linspace(0, 1, count)
-    look_up = lambda point: np.interp(np.log(point["learning_rate"] / LOW) / np.log(HIGH / LOW), unit, truth)  # fmt: skip
+    look_up = lambda point: np.interp(
+        np.log(point["learning_rate"] / LOW) / np.log(HIGH / LOW), unit, truth
+    )
     ours = []
     for seed in range(flags.seeds or seeds):
-        told = hpjax.minimize(look_up, {"learning_rate": hpjax.LogUniform(LOW, HIGH)}, search="bayes", trials=trials, batch=1, seed=seed).table["objective"]  # fmt: skip
+        told = hpjax.minimize(
+            look_up,
+            {"learning_rate": hpjax.LogUniform(LOW, HIGH)},
+            search="bayes",
+            trials=trials,
+            batch=1,
+            seed=seed,
+        ).table["objective"]
         ours.append(np.minimum.accumulate(told))
-    write(folder / "steps.json", {
-        "rates": rates.tolist(), "truth": np.round(truth, 5).tolist(), "losses": found.table["loss"].tolist(), "units": found.table["unit"][:, 0].tolist(),
-        "places": places[::10, 0].tolist(), "steps": steps, "bayes": np.round(ours, 6).tolist(), "random": [float(np.quantile(truth, 1 - 0.5 ** (1 / k))) for k in range(1, trials + 1)],
-        "epochs": epochs,
-    }, indent=None)  # fmt: skip
+    write(
+        folder / "steps.json",
+        {
+            "rates": rates.tolist(),
+            "truth": np.round(truth, 5).tolist(),
+            "losses": found.table["loss"].tolist(),
+            "units": found.table["unit"][:, 0].tolist(),
+            "places": places[::10, 0].tolist(),
+            "steps": steps,
+            "bayes": np.round(ours, 6).tolist(),
+            "random": [float(np.quantile(truth, 1 - 0.5 ** (1 / k))) for k in range(1, trials + 1)],
+            "epochs": epochs,
+        },
+        indent=None,
+    )
 
 
 def draw(folder: Path) -> list[dict]:
@@ -70,13 +108,17 @@ def draw(folder: Path) -> list[dict]:
     rates, truth, losses = (np.array(entry[n]) for n in ("rates", "truth", "losses"))
     rate = lambda unit: LOW * (HIGH / LOW) ** np.asarray(unit)
     places, shown = rate(entry["places"]), [s for s in entry["steps"] if s["number"] in SHOWN]
-    made, axes = plots.figure(3, len(SHOWN), width=plots.WIDE, height=4.2, sharex=True, sharey="row")  # fmt: skip
+    made, axes = plots.figure(
+        3, len(SHOWN), width=plots.WIDE, height=4.2, sharex=True, sharey="row"
+    )
     rows = []
     for column, one in enumerate(shown):
         number, proposed = one["number"], rate(one["proposed"])
         top, middle, bottom = axes[:, column]
         top.plot(rates, truth, color="k", lw=0.7, ls=":", label="truth")
-        top.plot(rate(entry["units"][:number]), losses[:number], "o", ms=2.5, color="k", label="seen")  # fmt: skip
+        top.plot(
+            rate(entry["units"][:number]), losses[:number], "o", ms=2.5, color="k", label="seen"
+        )
         gone = rate(entry["units"][:number])[~(losses[:number] < 4)]
         top.plot(
             gone,
@@ -93,13 +135,28 @@ def draw(folder: Path) -> list[dict]:
         top.axvline(proposed, color="#EE6677", lw=0.8, ls="--")
         top.set(xscale="log", yscale="log", ylim=(0.02, 4))
         top.set_title(f"{number} rates seen")
-        plots.posterior(middle, places, np.array(one["mean"]), np.array(one["deviation"]), rate(one["seen"]), np.array(one["value"]), proposed, "", log=True)  # fmt: skip
+        plots.posterior(
+            middle,
+            places,
+            np.array(one["mean"]),
+            np.array(one["deviation"]),
+            rate(one["seen"]),
+            np.array(one["value"]),
+            proposed,
+            "",
+            log=True,
+        )
         middle.set_ylim(-3, 3)
-        plots.improvement(bottom, places, np.array(one["log ei"]), proposed, "learning rate", log=True)  # fmt: skip
+        plots.improvement(
+            bottom, places, np.array(one["log ei"]), proposed, "learning rate", log=True
+        )
         if column:
             middle.set_ylabel("")
             bottom.set_ylabel("")
-        rows += [[number, p, m, d, e] for p, m, d, e in zip(places, one["mean"], one["deviation"], one["log ei"])]  # fmt: skip
+        rows += [
+            [number, p, m, d, e]
+            for p, m, d, e in zip(places, one["mean"], one["deviation"], one["log ei"])
+        ]
     for ax in axes[:, len(shown) :].ravel():
         ax.set_axis_off()
     axes[0, 0].set_ylabel("validation loss")
@@ -109,7 +166,17 @@ def draw(folder: Path) -> list[dict]:
     handles, labels = axes[1, 0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside lower center", ncols=4)
     plots.save(made, folder / "steps")
-    write_rows(folder / "steps.csv", ["rates seen", "learning rate", "mean, standardised", "deviation", "log expected improvement"], rows)  # fmt: skip
+    write_rows(
+        folder / "steps.csv",
+        [
+            "rates seen",
+            "learning rate",
+            "mean, standardised",
+            "deviation",
+            "log expected improvement",
+        ],
+        rows,
+    )
     made, ax = plots.figure(1, 1)
     ours, least = np.array(entry["bayes"]), truth.min()
     count = np.arange(1, ours.shape[1] + 1)
@@ -117,17 +184,51 @@ def draw(folder: Path) -> list[dict]:
     look = plots.look("bayes")
     ax.plot(count, middle, **look, ms=3, label=f"bayes, median and quartiles of {len(ours)}")
     ax.fill_between(count, low, high, color=look["color"], alpha=0.15, lw=0)
-    ax.plot(count, np.array(entry["random"]) - least, **plots.look("random"), ms=3, label="random, exact median")  # fmt: skip
+    ax.plot(
+        count,
+        np.array(entry["random"]) - least,
+        **plots.look("random"),
+        ms=3,
+        label="random, exact median",
+    )
     ax.set(yscale="log", xlabel="rates tried", ylabel="regret (validation loss)")
     ax.legend()
     plots.save(made, folder / "race")
-    write_rows(folder / "race.csv", ["rates", "bayes, lower quartile", "median", "upper quartile", "random, median"], zip(count, low, middle, high, np.array(entry["random"]) - least))  # fmt: skip
+    write_rows(
+        folder / "race.csv",
+        ["rates", "bayes, lower quartile", "median", "upper quartile", "random, median"],
+        zip(count, low, middle, high, np.array(entry["random"]) - least),
+    )
     return [
-        Criterion("log expected improvement at the proposed points below its peak on 2,000 places, at most", np.max([s["peak"] - s["reached"] for s in entry["steps"]]), 1e-3, at_least=False, figure="steps"),
-        Criterion("the process at what was seen, largest distance from it in deviations of the losses", np.max([s["misses"] for s in entry["steps"]]), 0.2, at_least=False, figure="steps"),
-        Criterion(f"rates: lowest loss of {len(losses)} over the lowest of {len(truth)}", losses.min() / truth.min(), 1.05, at_least=False, figure="steps"),
-        Criterion(f"median regret after {len(count)} rates, bayes over random", middle[-1] / (entry["random"][-1] - least), 1.0, at_least=False, figure="race"),
-    ]  # fmt: skip
+        Criterion(
+            "log expected improvement at the proposed points below its peak on 2,000 places, at most",
+            np.max([s["peak"] - s["reached"] for s in entry["steps"]]),
+            1e-3,
+            at_least=False,
+            figure="steps",
+        ),
+        Criterion(
+            "the process at what was seen, largest distance from it in deviations of the losses",
+            np.max([s["misses"] for s in entry["steps"]]),
+            0.2,
+            at_least=False,
+            figure="steps",
+        ),
+        Criterion(
+            f"rates: lowest loss of {len(losses)} over the lowest of {len(truth)}",
+            losses.min() / truth.min(),
+            1.05,
+            at_least=False,
+            figure="steps",
+        ),
+        Criterion(
+            f"median regret after {len(count)} rates, bayes over random",
+            middle[-1] / (entry["random"][-1] - least),
+            1.0,
+            at_least=False,
+            figure="race",
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,10 @@ def run(flags: Flags, folder: Path) -> None:
     entry: dict = {"problems": {}}
     for ones in ONES[:1] if smoke else ONES:
         found = counting(seeds, turns, ones, METHODS)
-        entry["problems"][f"Counting Ones, {ones} + {ones}"] = {"cost": found["grid"], "values": {n: np.array(v, float).T.tolist() for n, v in found["methods"].items()}}  # fmt: skip
+        entry["problems"][f"Counting Ones, {ones} + {ones}"] = {
+            "cost": found["grid"],
+            "values": {n: np.array(v, float).T.tolist() for n, v in found["methods"].items()},
+        }
         print(f"Counting Ones, {ones}", flush=True)
     epochs, images, networks = (3, 100, 2) if smoke else (27, 800, 8)
     for name in ("digits",) if smoke else ("digits", "mnist1d"):
@@ -44,15 +47,35 @@ def run(flags: Flags, folder: Path) -> None:
         split = tasks.splits(task)[0]
         task = dataclasses.replace(task, groups=(Split(split.train[:images], split.valid[:500]),))
         space = {
-            "learning_rate": hpjax.LogUniform(1e-4, 1.0), "depth": hpjax.IntUniform(1, 2), "width_1": hpjax.LogIntUniform(8, 64),
-            "width_2": hpjax.LogIntUniform(8, 64).when("depth", 2), "activation": hpjax.Choice(["relu", "tanh"]), "l2": hpjax.LogUniform(1e-6, 1e-1),
-            "dropout": hpjax.Uniform(0.0, 0.7), "epochs": epochs,
-        }  # fmt: skip
+            "learning_rate": hpjax.LogUniform(1e-4, 1.0),
+            "depth": hpjax.IntUniform(1, 2),
+            "width_1": hpjax.LogIntUniform(8, 64),
+            "width_2": hpjax.LogIntUniform(8, 64).when("depth", 2),
+            "activation": hpjax.Choice(["relu", "tanh"]),
+            "l2": hpjax.LogUniform(1e-6, 1e-1),
+            "dropout": hpjax.Uniform(0.0, 0.7),
+            "epochs": epochs,
+        }
         methods: dict = {n: {"search": n, "batch": 4} if n == "tpe" else n for n in METHODS}
-        turn = sum(until * many for bracket in hpjax.hyperband(epochs).brackets for until, many in bracket)  # fmt: skip
-        found = hpjax.compare(methods, space, task, seeds=max(2, seeds // 32 * networks or networks // 2), epochs=epochs, stop={"epochs": 2 * turns * turn}, say=lambda text: None)  # fmt: skip
+        turn = sum(
+            until * many for bracket in hpjax.hyperband(epochs).brackets for until, many in bracket
+        )
+        found = hpjax.compare(
+            methods,
+            space,
+            task,
+            seeds=max(2, seeds // 32 * networks or networks // 2),
+            epochs=epochs,
+            stop={"epochs": 2 * turns * turn},
+            say=lambda text: None,
+        )
         lowest = np.nanmin([values[:, -1] for values in found.values.values()], 0)
-        entry["problems"][name] = {"cost": found.cost.tolist(), "values": {n: np.round(v - lowest[:, None], 6).tolist() for n, v in found.values.items()}}  # fmt: skip
+        entry["problems"][name] = {
+            "cost": found.cost.tolist(),
+            "values": {
+                n: np.round(v - lowest[:, None], 6).tolist() for n, v in found.values.items()
+            },
+        }
         print(name, flush=True)
     write(folder / "regret.json", entry, indent=None)
 
@@ -62,7 +85,10 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import analysis, plots
 
     entry = read(folder / "regret.json")
-    problems = {n: (np.array(p["cost"]), {m: np.array(v, float) for m, v in p["values"].items()}) for n, p in entry["problems"].items()}  # fmt: skip
+    problems = {
+        n: (np.array(p["cost"]), {m: np.array(v, float) for m, v in p["values"].items()})
+        for n, p in entry["problems"].items()
+    }
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.1)
     rows, over, end, early = [], {m: [] for m in METHODS}, {}, {}
     shares = np.linspace(0.05, 1, GRID)
@@ -81,15 +107,18 @@ def draw(folder: Path) -> list[dict]:
             ax.set_yticks([1e-3, 1e-2, 1e-1, 1], ["0", "$10^{-2}$", "$10^{-1}$", "$10^0$"])
         seeds = len(next(iter(values.values())))
         ax.set_title(f"{name}, {seeds} seeds", fontsize=7)
-        rows += [[name, m, c, *band] for m, curve in curves.items() for c, band in zip(cost, curve.T)]  # fmt: skip
+        rows += [
+            [name, m, c, *band] for m, curve in curves.items() for c, band in zip(cost, curve.T)
+        ]
         at = np.clip(np.searchsorted(cost, shares * cost[-1], side="right") - 1, 0, None)
         stacked = np.nan_to_num(np.stack([values[m][:, at] for m in METHODS], -1), nan=np.inf)
-        ranks = analysis.ranks(stacked.reshape(-1, len(METHODS))).reshape(stacked.shape).mean(0)  # [g methods]  # fmt: skip
+        # [g methods]
+        ranks = analysis.ranks(stacked.reshape(-1, len(METHODS))).reshape(stacked.shape).mean(0)
         for number, method in enumerate(METHODS):
             over[method].append(ranks[:, number])
         end[name] = {m: np.nan_to_num(values[m][:, -1], nan=np.inf) for m in METHODS}
         sixth = max(0, np.searchsorted(cost, cost[-1] / 6, side="right") - 1)
-        first = values["bohb"][:, sixth], values["hyperband"][:, sixth]  # fmt: skip
+        first = values["bohb"][:, sixth], values["hyperband"][:, sixth]
         early[name] = float(np.divide(*(np.median(np.nan_to_num(v, nan=1e9)) for v in first)))
     ax = axes.ravel()[len(problems)]
     mean = {m: np.mean(r, 0) for m, r in over.items()}
@@ -98,24 +127,70 @@ def draw(folder: Path) -> list[dict]:
     for spare in axes.ravel()[len(problems) + 1 :]:
         spare.set_axis_off()
     made.suptitle("medians and quartiles", fontsize=7)
-    made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS))  # fmt: skip
+    made.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS)
+    )
     plots.save(made, folder / "regret")
-    write_rows(folder / "regret.csv", ["problem", "method", "epochs", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
+    write_rows(
+        folder / "regret.csv",
+        ["problem", "method", "epochs", "lower quartile", "median", "upper quartile"],
+        rows,
+    )
     write_rows(folder / "ranks.csv", ["share of the budget", *METHODS], zip(shares, *mean.values()))
     ones = [n for n in problems if n.startswith("Counting")]
     real = [n for n in problems if n not in ones]
-    lower = lambda names, a, b: analysis.wilcoxon(np.concatenate([end[n][a] for n in names]), np.concatenate([end[n][b] for n in names]))  # fmt: skip
+    lower = lambda names, a, b: analysis.wilcoxon(
+        np.concatenate([end[n][a] for n in names]), np.concatenate([end[n][b] for n in names])
+    )
     ratio = [early[n] for n in ones]
     return [
-        Criterion("Counting Ones: BOHB over Hyperband, median regret after a sixth of the budget, lowest of the problems", min(ratio), 0.5),
+        Criterion(
+            "Counting Ones: BOHB over Hyperband, median regret after a sixth of the budget, lowest of the problems",
+            min(ratio),
+            0.5,
+        ),
         Criterion("the same, highest of them", max(ratio), 2.0, at_least=False),
-        Criterion("Counting Ones: one-sided p that bohb ends below hyperband, all sizes", lower(ones, "bohb", "hyperband"), 0.05, at_least=False),
-        Criterion("Counting Ones: one-sided p that bohb ends below random", lower(ones, "bohb", "random"), 0.05, at_least=False),
-        *(Criterion(f"{n}: one-sided p that bohb ends below {other}", lower([n], "bohb", other), 0.05, at_least=False) for n in real for other in ("hyperband", "random")),
-        Criterion("dehb's mean rank at the end less hyperband's", mean["dehb"][-1] - mean["hyperband"][-1], -1e-9, at_least=False),
-        Criterion("dehb's mean rank at the end less random's", mean["dehb"][-1] - mean["random"][-1], -1e-9, at_least=False),
-        Criterion("mean ranks, distance of their sum from k (k + 1) / 2", float(np.max(np.abs(sum(mean.values()) - len(METHODS) * (len(METHODS) + 1) / 2))), 1e-9, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "Counting Ones: one-sided p that bohb ends below hyperband, all sizes",
+            lower(ones, "bohb", "hyperband"),
+            0.05,
+            at_least=False,
+        ),
+        Criterion(
+            "Counting Ones: one-sided p that bohb ends below random",
+            lower(ones, "bohb", "random"),
+            0.05,
+            at_least=False,
+        ),
+        *(
+            Criterion(
+                f"{n}: one-sided p that bohb ends below {other}",
+                lower([n], "bohb", other),
+                0.05,
+                at_least=False,
+            )
+            for n in real
+            for other in ("hyperband", "random")
+        ),
+        Criterion(
+            "dehb's mean rank at the end less hyperband's",
+            mean["dehb"][-1] - mean["hyperband"][-1],
+            -1e-9,
+            at_least=False,
+        ),
+        Criterion(
+            "dehb's mean rank at the end less random's",
+            mean["dehb"][-1] - mean["random"][-1],
+            -1e-9,
+            at_least=False,
+        ),
+        Criterion(
+            "mean ranks, distance of their sum from k (k + 1) / 2",
+            float(np.max(np.abs(sum(mean.values()) - len(METHODS) * (len(METHODS) + 1) / 2))),
+            1e-9,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -32,28 +32,47 @@ def task(sets: int):
     grid = np.linspace(-0.95, 0.95, PLACES)
     rows, scored = np.arange(len(x)).reshape(sets, POINTS), len(x) + np.arange(PLACES)
     return Task(
-        "noisy sines", np.append(x, grid)[:, None], np.append(y, np.sin(2 * np.pi * grid)), test=scored[:1], standardize=False,
+        "noisy sines",
+        np.append(x, grid)[:, None],
+        np.append(y, np.sin(2 * np.pi * grid)),
+        test=scored[:1],
+        standardize=False,
         groups=tuple(Split(row, scored) for row in rows),
-    )  # fmt: skip
+    )
 
 
 def run(flags: Flags, folder: Path) -> None:
     """All widths and data sets at once."""
     import hpjax
 
-    sets, steps, widths = {"smoke": (3, 50, WIDTHS[:3]), "small": (40, 8000, WIDTHS), "paper": (200, 8000, WIDTHS)}[flags.preset]  # fmt: skip
+    sets, steps, widths = {
+        "smoke": (3, 50, WIDTHS[:3]),
+        "small": (40, 8000, WIDTHS),
+        "paper": (200, 8000, WIDTHS),
+    }[flags.preset]
     data = task(flags.seeds or sets)
     space = {
-        "hidden": hpjax.Choice([(w,) for w in widths]), "activation": "tanh", "init": "lecun", "init_scale": 3.0, "optimizer": "adam",
-        "learning_rate": 0.02, "schedule": "cosine", "batch_size": 0, "epochs": steps, "loss": "mse",
-    }  # fmt: skip
+        "hidden": hpjax.Choice([(w,) for w in widths]),
+        "activation": "tanh",
+        "init": "lecun",
+        "init_scale": 3.0,
+        "optimizer": "adam",
+        "learning_rate": 0.02,
+        "schedule": "cosine",
+        "batch_size": 0,
+        "epochs": steps,
+        "loss": "mse",
+    }
     found = trained(space, data, [{"hidden": (w,)} for w in widths], steps, score_every=steps)
     x = data.x[-PLACES:]
     fits = np.stack([outputs(one, x)[:, :, 0] for one in found])  # [widths sets places]
     entry = {
-        "widths": widths, "x": x[:, 0].tolist(), "first": [data.x[:POINTS, 0].tolist(), data.y[:POINTS].tolist()],
-        "train": [one.curve[:, -1, 1].tolist() for one in found], "test": [one.curve[:, -1, 2].tolist() for one in found],
-    }  # fmt: skip
+        "widths": widths,
+        "x": x[:, 0].tolist(),
+        "first": [data.x[:POINTS, 0].tolist(), data.y[:POINTS].tolist()],
+        "train": [one.curve[:, -1, 1].tolist() for one in found],
+        "test": [one.curve[:, -1, 2].tolist() for one in found],
+    }
     write(folder / "capacity.json", entry, indent=None)
     np.savez_compressed(folder / "fits.npz", fits=fits.round(4).astype(np.float32))
 
@@ -69,7 +88,9 @@ def draw(folder: Path) -> list[dict]:
     train, test = np.array(entry["train"]), np.array(entry["test"])
     truth = np.sin(2 * np.pi * x)
     sets = fits.shape[1]
-    made, axes = plots.figure(1, 5, width=plots.WIDE, height=2.4, gridspec_kw={"width_ratios": [1, 1, 1, 1.5, 1.5]})  # fmt: skip
+    made, axes = plots.figure(
+        1, 5, width=plots.WIDE, height=2.4, gridspec_kw={"width_ratios": [1, 1, 1, 1.5, 1.5]}
+    )
     for ax, width in zip(axes, SHOWN):
         at = int(np.abs(widths - width).argmin())
         for fit in fits[at, : min(sets, 20)]:
@@ -100,8 +121,30 @@ def draw(folder: Path) -> list[dict]:
     axes[4].legend(fontsize=6)
     axes[4].set_title("bias and variance")
     plots.save(made, folder / "capacity")
-    write_rows(folder / "capacity.csv", ["hidden units", "training error, median", "test error, lower quartile", "median", "upper quartile", "bias squared", "variance"], zip(widths, np.median(train, 1), low, middle, high, bias, variance))  # fmt: skip
-    write_rows(folder / "fits.csv", ["hidden units", "data set", "x", "fit"], [[int(w), s, v, f] for w in SHOWN if w in widths for s in range(min(sets, 20)) for v, f in zip(x[::4], fits[list(widths).index(w), s, ::4])])  # fmt: skip
+    write_rows(
+        folder / "capacity.csv",
+        [
+            "hidden units",
+            "training error, median",
+            "test error, lower quartile",
+            "median",
+            "upper quartile",
+            "bias squared",
+            "variance",
+        ],
+        zip(widths, np.median(train, 1), low, middle, high, bias, variance),
+    )
+    write_rows(
+        folder / "fits.csv",
+        ["hidden units", "data set", "x", "fit"],
+        [
+            [int(w), s, v, f]
+            for w in SHOWN
+            if w in widths
+            for s in range(min(sets, 20))
+            for v, f in zip(x[::4], fits[list(widths).index(w), s, ::4])
+        ],
+    )
     best, most = int(middle.argmin()), int(np.abs(widths - SHOWN[-1]).argmin())
     each = ((clipped - truth) ** 2).mean((1, 2))
     mean_best = int(each.argmin())
@@ -109,12 +152,33 @@ def draw(folder: Path) -> list[dict]:
         Criterion("units of the lowest median test error: at least", float(widths[best]), 2),
         Criterion("the same: at most", float(widths[best]), 12, at_least=False),
         Criterion("test error of one unit over the lowest", middle[0] / middle[best], 2),
-        Criterion(f"test error of {widths[most]} units over the lowest", middle[most] / middle[best], 1.5),
-        Criterion(f"training error of {widths[most]} units over that of one", np.median(train[most]) / np.median(train[0]), 0.25, at_least=False),
-        Criterion(f"bias squared of {widths[most]} units over that of one", bias[most] / bias[0], 0.25, at_least=False),
-        Criterion(f"variance of {widths[most]} units over that at the lowest mean error ({widths[mean_best]} units)", variance[most] / variance[mean_best], 1.5),
-        Criterion("bias squared plus variance, largest relative distance from the mean error", float(np.max(np.abs((bias + variance) / each - 1))), 1e-9, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            f"test error of {widths[most]} units over the lowest", middle[most] / middle[best], 1.5
+        ),
+        Criterion(
+            f"training error of {widths[most]} units over that of one",
+            np.median(train[most]) / np.median(train[0]),
+            0.25,
+            at_least=False,
+        ),
+        Criterion(
+            f"bias squared of {widths[most]} units over that of one",
+            bias[most] / bias[0],
+            0.25,
+            at_least=False,
+        ),
+        Criterion(
+            f"variance of {widths[most]} units over that at the lowest mean error ({widths[mean_best]} units)",
+            variance[most] / variance[mean_best],
+            1.5,
+        ),
+        Criterion(
+            "bias squared plus variance, largest relative distance from the mean error",
+            float(np.max(np.abs((bias + variance) / each - 1))),
+            1e-9,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

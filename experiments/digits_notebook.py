@@ -52,8 +52,12 @@ def search(part: str, preset: str):
         from hpjax import search as searches
 
         widths = hpjax.LogIntUniform(64, 128 if smoke else 512)
-        space = {"width_1": widths, "width_2": widths, "activation": hpjax.Choice(["relu", "tanh", "softmax"]),
-                 "learning_rate": hpjax.LogUniform(1e-4, 1e-2)}  # fmt: skip
+        space = {
+            "width_1": widths,
+            "width_2": widths,
+            "activation": hpjax.Choice(["relu", "tanh", "softmax"]),
+            "learning_rate": hpjax.LogUniform(1e-4, 1e-2),
+        }
         made = functools.partial(searches.bayes, startup=3 if smoke else 5)
         trials = 4 if smoke else 15
         return NETWORK | space | epochs, {"search": made, "trials": trials, "batch": 1}
@@ -89,11 +93,15 @@ def run(flags: Flags, folder: Path) -> None:
             counts,
         )
         found[part] = {
-            "trainings": 3 * len(trials), "seconds_searching": round(searched, 2),
-            "seconds_compiling": round(result.trained.compile_seconds, 2), "programs": len(result.trained.compiled),
-            "best": result.best, "test": metrics.table(truth, predicted, True), "confusion": counts.tolist(),
+            "trainings": 3 * len(trials),
+            "seconds_searching": round(searched, 2),
+            "seconds_compiling": round(result.trained.compile_seconds, 2),
+            "programs": len(result.trained.compiled),
+            "best": result.best,
+            "test": metrics.table(truth, predicted, True),
+            "confusion": counts.tolist(),
             "labels": list(task.labels),
-        }  # fmt: skip
+        }
         test = ", ".join(f"{name} {value:.4f}" for name, value in found[part]["test"].items())
         print(
             f"{part}: {3 * len(trials)} trainings in {searched:.1f} s; best {result.best['config']}; test {test}"

@@ -49,14 +49,26 @@ def run(flags: Flags, folder: Path) -> None:
     sizes = widths(flags.preset)
     epochs, seeds = {"smoke": (2, 1), "small": (500, 1), "paper": (500, 10)}[flags.preset]
     seeds = flags.seeds or seeds
-    space = {"hidden": hpjax.Choice([(h, h) for h in sizes]), "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01, "batch_size": 100, "epochs": epochs}  # fmt: skip
+    space = {
+        "hidden": hpjax.Choice([(h, h) for h in sizes]),
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "learning_rate": 0.01,
+        "batch_size": 100,
+        "epochs": epochs,
+    }
     found = {}
     for noise in NOISES:
         rows = []
         for seed in range(seeds):
             result = hpjax.tune(
-                space, noisy(task, noise, seed), search=[{"hidden": (h, h)} for h in sizes], seed=seed, validation={"score_every": epochs}, say=lambda text: None
-            )  # fmt: skip
+                space,
+                noisy(task, noise, seed),
+                search=[{"hidden": (h, h)} for h in sizes],
+                seed=seed,
+                validation={"score_every": epochs},
+                say=lambda text: None,
+            )
             last = result.curves.groupby("trial").last()
             rows.append({"error": last["error"].tolist(), "train": last["train"].tolist()})
             print(f"noise {noise:g}, seed {seed}", flush=True)
@@ -86,11 +98,20 @@ def draw(folder: Path) -> list[dict]:
         rows += [[noise, int(h), e, t] for h, e, t in zip(sizes, middle[noise], train)]
     left.plot([], [], "x", color="k", ms=4, label="published")
     left.set(xscale="log", xlabel="hidden units a layer", ylabel="test error, %")
-    right.set(xscale="log", yscale="log", xlabel="hidden units a layer", ylabel="training loss, last epoch")  # fmt: skip
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="hidden units a layer",
+        ylabel="training loss, last epoch",
+    )
     left.legend()
     right.legend()
     plots.save(made, folder / "descent")
-    write_rows(folder / "descent.csv", ["share of random labels", "hidden units", "test error, %", "training loss"], rows)  # fmt: skip
+    write_rows(
+        folder / "descent.csv",
+        ["share of random labels", "hidden units", "test error, %", "training loss"],
+        rows,
+    )
     error = middle[NOISES[0]]
     wide = sizes >= 15
     peak = int(np.flatnonzero(wide)[error[wide].argmax()]) if wide.any() else int(error.argmax())
@@ -98,10 +119,20 @@ def draw(folder: Path) -> list[dict]:
     return [
         Criterion("random labels: width at the peak of the test error", float(sizes[peak]), 27),
         Criterion("the same, from above", float(sizes[peak]), 90, at_least=False),
-        Criterion(f"random labels: points from the dip (width {sizes[dip]}) to the peak", error[peak] - error[dip], 3),
-        Criterion("random labels: points that the widest lies below the dip", error[dip] - error[-1], 0),
-        Criterion("true labels: points from the narrowest of 15 or more to the widest", middle[0.0][sizes >= min(15, sizes[-1])][0] - middle[0.0][-1], 0),
-    ]  # fmt: skip
+        Criterion(
+            f"random labels: points from the dip (width {sizes[dip]}) to the peak",
+            error[peak] - error[dip],
+            3,
+        ),
+        Criterion(
+            "random labels: points that the widest lies below the dip", error[dip] - error[-1], 0
+        ),
+        Criterion(
+            "true labels: points from the narrowest of 15 or more to the widest",
+            middle[0.0][sizes >= min(15, sizes[-1])][0] - middle[0.0][-1],
+            0,
+        ),
+    ]
 
 
 if __name__ == "__main__":

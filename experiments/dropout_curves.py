@@ -20,7 +20,14 @@ import numpy as np
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 from experiments._trained import outputs, seen, trained
 
-ARCHITECTURES = ((256, 256), (384, 384), (512, 512), (256, 256, 256), (384, 384, 384), (512, 512, 512))  # fmt: skip
+ARCHITECTURES = (
+    (256, 256),
+    (384, 384),
+    (512, 512),
+    (256, 256, 256),
+    (384, 384, 384),
+    (512, 512, 512),
+)
 RATES = 4  # networks a point of `rate` and `size` at small
 KEPT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 MASKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120)
@@ -34,7 +41,9 @@ def data(flags: Flags, count: int):
 
     task = hpjax.tasks.load("mnist10k", flags.data)
     rows = np.random.default_rng(0).permutation(task.development)[:count]
-    return dataclasses.replace(task, x=task.x / task.x.max(), standardize=False, groups=(Split(np.sort(rows), task.test),))  # fmt: skip
+    return dataclasses.replace(
+        task, x=task.x / task.x.max(), standardize=False, groups=(Split(np.sort(rows), task.test),)
+    )
 
 
 def averaged(one, x: np.ndarray, truth: np.ndarray, draws: int) -> dict:
@@ -70,41 +79,81 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
 
     smoke = flags.preset == "smoke"
-    count, epochs, repeats = {"smoke": (200, 2, 1), "small": (1000, 40, 2), "paper": (8000, 200, 10)}[flags.preset]  # fmt: skip
+    count, epochs, repeats = {
+        "smoke": (200, 2, 1),
+        "small": (1000, 40, 2),
+        "paper": (8000, 200, 10),
+    }[flags.preset]
     repeats = flags.seeds or repeats
-    base = {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 100, "epochs": epochs, "dropout": hpjax.Uniform(0.0, 0.95)}  # fmt: skip
+    base = {
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "batch_size": 100,
+        "epochs": epochs,
+        "dropout": hpjax.Uniform(0.0, 0.95),
+    }
     task = data(flags, count)
     shapes = ((16, 16), (32, 32)) if smoke else ARCHITECTURES
     entry: dict = {"epochs": epochs, "repeats": repeats, "images": count}
     points = [{"hidden": shape, "dropout": p} for shape in shapes for p in (0.0, 0.5)]
     found = trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, repeats)
-    entry["curves"] = [{"hidden": p["hidden"], "dropout": p["dropout"], "error": np.round(one.curve[:, :, 3].mean(0), 5).tolist()} for p, one in zip(points, found)]  # fmt: skip
+    entry["curves"] = [
+        {
+            "hidden": p["hidden"],
+            "dropout": p["dropout"],
+            "error": np.round(one.curve[:, :, 3].mean(0), 5).tolist(),
+        }
+        for p, one in zip(points, found)
+    ]
     print("curves", flush=True)
     width, kept = (16, (0.5, 1.0)) if smoke else (256, KEPT)
     every = max(
         1, epochs // 10
     )  # scoring costs as much as training here; the last two scores count
     ends = lambda found: [one.curve[:, -2:, 3].mean(1).round(5).tolist() for one in found]  # [p R]
-    fixed = trained(base | {"hidden": (width, width)}, task, [{"dropout": 1 - p} for p in kept], epochs, RATES * repeats // 2, score_every=every)  # fmt: skip
+    fixed = trained(
+        base | {"hidden": (width, width)},
+        task,
+        [{"dropout": 1 - p} for p in kept],
+        epochs,
+        RATES * repeats // 2,
+        score_every=every,
+    )
     entry["rate"] = {"width": width, "kept": kept, "fixed n": ends(fixed)}
     wide = [p for p in kept if p >= 0.2]
     shapes = [(round(width / 2 / p),) * 2 for p in wide]
     points = [{"hidden": shape, "dropout": 1 - p} for shape, p in zip(shapes, wide)]
-    entry["rate"] |= {"kept wide": wide, "fixed pn": ends(trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, 1, score_every=every))}  # fmt: skip
+    entry["rate"] |= {
+        "kept wide": wide,
+        "fixed pn": ends(
+            trained(
+                base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, 1, score_every=every
+            )
+        ),
+    }
     print("rate", flush=True)
     sizes = (100, 200) if smoke else (100, 200, 500, 1000, 2000)
     entry["size"] = {"sizes": sizes, "none": [], "dropout": []}
     space = base | {"hidden": (256, 256) if not smoke else (16, 16)}
     for size in sizes:
         here = max(epochs, round(epochs * min(count, 1000) / size)) if not smoke else epochs
-        pair = trained(space | {"epochs": here, "batch_size": min(100, size // 2)}, data(flags, size), [{"dropout": 0.0}, {"dropout": 0.5}], here, RATES * repeats // 2, score_every=here)  # fmt: skip
+        pair = trained(
+            space | {"epochs": here, "batch_size": min(100, size // 2)},
+            data(flags, size),
+            [{"dropout": 0.0}, {"dropout": 0.5}],
+            here,
+            RATES * repeats // 2,
+            score_every=here,
+        )
         for name, one in zip(("none", "dropout"), pair):
             entry["size"][name].append(one.curve[:, -1, 3].tolist())
     print("size", flush=True)
     shape = (16, 16) if smoke else ARCHITECTURES[0]
-    several = trained(base | {"hidden": shape}, task, [{"dropout": 0.5}], epochs, 3, score_every=epochs)[0]  # fmt: skip
+    several = trained(
+        base | {"hidden": shape}, task, [{"dropout": 0.5}], epochs, 3, score_every=epochs
+    )[0]
     x, y = seen(task, task.test, task.groups[0].train)
-    entry["masks"] = {"hidden": shape} | averaged(several, x, y.argmax(-1), 2 if smoke else 10)  # fmt: skip
+    entry["masks"] = {"hidden": shape} | averaged(several, x, y.argmax(-1), 2 if smoke else 10)
     write(folder / "dropout.json", entry, indent=None)
 
 
@@ -120,27 +169,47 @@ def draw(folder: Path) -> list[dict]:
     named: set = set()
     for one in entry["curves"]:
         name = "dropout" if one["dropout"] else "none"
-        curves.plot(epoch, 100 * np.array(one["error"]), color=LOOKS[name][0], lw=0.7, label=None if name in named else {"none": "without", "dropout": "half dropped"}[name])  # fmt: skip
+        curves.plot(
+            epoch,
+            100 * np.array(one["error"]),
+            color=LOOKS[name][0],
+            lw=0.7,
+            label=None if name in named else {"none": "without", "dropout": "half dropped"}[name],
+        )
         named.add(name)
-        rows += [["curves", f"{'-'.join(map(str, one['hidden']))} {name}", int(e), v] for e, v in zip(epoch, one["error"])]  # fmt: skip
+        rows += [
+            ["curves", f"{'-'.join(map(str, one['hidden']))} {name}", int(e), v]
+            for e, v in zip(epoch, one["error"])
+        ]
     top = 100 * np.median([one["error"][-1] for one in entry["curves"]])
     curves.set(xlabel="epoch", ylabel="test error, %", ylim=(0.75 * top, 2.2 * top))
     curves.legend(title=f"{len(entry['curves']) // 2} architectures", title_fontsize=7)
     found = entry["rate"]
     kept, wide = np.array(found["kept"]), np.array(found["kept wide"])
-    for places, key, color, marker, label in ((kept, "fixed n", "#4477AA", "o", f"n = {found['width']} units a layer"), (wide, "fixed pn", "#228833", "^", f"p n = {found['width'] // 2}")):  # fmt: skip
+    for places, key, color, marker, label in (
+        (kept, "fixed n", "#4477AA", "o", f"n = {found['width']} units a layer"),
+        (wide, "fixed pn", "#228833", "^", f"p n = {found['width'] // 2}"),
+    ):
         test = np.array([np.mean(v) for v in found[key]])
         rate.plot(
             places, 100 * test, color=color, marker=marker, ms=3, label=f"test error, {label}"
         )
         rows += [["rate", key, p, v] for p, v in zip(places, test)]
-    rate.set(yscale="log", xlabel="probability p of keeping a unit", ylabel="test error, %")  # fmt: skip
+    rate.set(yscale="log", xlabel="probability p of keeping a unit", ylabel="test error, %")
     rate.legend(fontsize=6.5)
     sizes = np.array(entry["size"]["sizes"])
     ends = {name: 100 * np.array(entry["size"][name]) for name in LOOKS}
     for name, (color, marker) in LOOKS.items():
         size.plot(sizes, ends[name], ".", ms=2, color=color)
-        size.plot(sizes, ends[name].mean(1), color=color, marker=marker, ms=3, lw=0.9, label={"none": "without", "dropout": "half dropped"}[name])  # fmt: skip
+        size.plot(
+            sizes,
+            ends[name].mean(1),
+            color=color,
+            marker=marker,
+            ms=3,
+            lw=0.9,
+            label={"none": "without", "dropout": "half dropped"}[name],
+        )
         rows += [["size", name, int(s), v / 100] for s, v in zip(sizes, ends[name].mean(1))]
     size.set(xscale="log", xlabel="training images", ylabel="test error, % (dots: single networks)")
     size.legend()
@@ -149,15 +218,26 @@ def draw(folder: Path) -> list[dict]:
         100 * np.array(entry["masks"]["masks"]),
     )
     mean, spread = drawn.mean((0, 1)), drawn.std(1).mean(0)
-    masks.errorbar(MASKS, mean, spread, color="#4477AA", marker="o", ms=3, lw=0.9, label="k masks averaged (1 deviation)")  # fmt: skip
+    masks.errorbar(
+        MASKS,
+        mean,
+        spread,
+        color="#4477AA",
+        marker="o",
+        ms=3,
+        lw=0.9,
+        label="k masks averaged (1 deviation)",
+    )
     masks.axhline(scaled.mean(), color="k", lw=0.8, ls="--", label="scaled weights")
     rows += [["masks", "averaged", k, v / 100] for k, v in zip(MASKS, mean)]
     masks.set(xscale="log", xlabel="masks k", ylabel="test error, %")
     masks.legend()
     plots.save(made, folder / "dropout")
-    write_rows(folder / "dropout.csv", ["part", "what", "epoch, p, images or masks", "test error"], rows)  # fmt: skip
+    write_rows(
+        folder / "dropout.csv", ["part", "what", "epoch, p, images or masks", "test error"], rows
+    )
     last = lambda one: np.mean(one["error"][-max(1, entry["epochs"] // 10) :])
-    pairs = [(last(a), last(b)) for a, b in zip(entry["curves"][::2], entry["curves"][1::2])]  # fmt: skip
+    pairs = [(last(a), last(b)) for a, b in zip(entry["curves"][::2], entry["curves"][1::2])]
     fixed = {p: np.array(v) for p, v in zip(found["kept"], found["fixed n"])}
     flat = [v.mean() for p, v in fixed.items() if 0.4 <= p <= 0.8]
     gain = ends["none"] - ends["dropout"]  # [sizes R], in pairs of networks with the same start
@@ -165,15 +245,46 @@ def draw(folder: Path) -> list[dict]:
     big = gain[sizes >= min(1000, sizes[-1])]
     many = [i for i, k in enumerate(MASKS) if k >= 50]
     return [
-        Criterion("architectures, of all, whose test error over the last tenth of the epochs is lower with dropout", float(np.mean([b < a for a, b in pairs])), 1.0),
-        Criterion("p at fixed n: error at the least p over that at 0.5", fixed[min(fixed)].mean() / fixed[0.5].mean(), 1.2),
-        Criterion("p at fixed n: points of error gained by p = 0.5 over no dropout, pairs of networks, mean less a standard error", less_error(fixed[1.0] - fixed[0.5]), 0.0),
-        Criterion("p at fixed n: highest over lowest error for p from 0.4 to 0.8", max(flat) / min(flat), 1.1, at_least=False),
-        Criterion("size: points gained from 1,000 images on, pairs of networks, mean less a standard error", less_error(big / 100), 0.0),
-        Criterion("size: points gained at 100 images (Srivastava: none), mean less a standard error", less_error(gain[0] / 100), 0.0, at_least=False),
-        Criterion("masks: 50 or more averaged, distance from scaled weights in points", float(np.max(np.abs(mean[many] - scaled.mean()))), float(np.mean(spread[many])), at_least=False),
+        Criterion(
+            "architectures, of all, whose test error over the last tenth of the epochs is lower with dropout",
+            float(np.mean([b < a for a, b in pairs])),
+            1.0,
+        ),
+        Criterion(
+            "p at fixed n: error at the least p over that at 0.5",
+            fixed[min(fixed)].mean() / fixed[0.5].mean(),
+            1.2,
+        ),
+        Criterion(
+            "p at fixed n: points of error gained by p = 0.5 over no dropout, pairs of networks, mean less a standard error",
+            less_error(fixed[1.0] - fixed[0.5]),
+            0.0,
+        ),
+        Criterion(
+            "p at fixed n: highest over lowest error for p from 0.4 to 0.8",
+            max(flat) / min(flat),
+            1.1,
+            at_least=False,
+        ),
+        Criterion(
+            "size: points gained from 1,000 images on, pairs of networks, mean less a standard error",
+            less_error(big / 100),
+            0.0,
+        ),
+        Criterion(
+            "size: points gained at 100 images (Srivastava: none), mean less a standard error",
+            less_error(gain[0] / 100),
+            0.0,
+            at_least=False,
+        ),
+        Criterion(
+            "masks: 50 or more averaged, distance from scaled weights in points",
+            float(np.max(np.abs(mean[many] - scaled.mean()))),
+            float(np.mean(spread[many])),
+            at_least=False,
+        ),
         Criterion("masks: error of a single one over that of 50", mean[0] / mean[many[0]], 1.05),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

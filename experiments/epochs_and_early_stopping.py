@@ -48,25 +48,39 @@ def run(flags: Flags, folder: Path) -> None:
     split = tasks.splits(task)[0]
     task = dataclasses.replace(task, groups=(split,))
     tested = dataclasses.replace(task, groups=(Split(split.train, task.test),))
-    space = {"hidden": (100, 100), "optimizer": "adam", "learning_rate": 1e-3, "batch_size": 32, "epochs": epochs}  # fmt: skip
+    space = {
+        "hidden": (100, 100),
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "batch_size": 32,
+        "epochs": epochs,
+    }
     entry: dict = {"epochs": epochs}
     for part, where in (("validation", task), ("test", tested)):
         curve = trained(space, where, [{}], epochs, repeats)[0].curve
-        entry[part] = {name: np.round(curve[:, :, at], 5).tolist() for at, name in ((1, "train"), (2, "loss"), (3, "error"))}  # fmt: skip
+        entry[part] = {
+            name: np.round(curve[:, :, at], 5).tolist()
+            for at, name in ((1, "train"), (2, "loss"), (3, "error"))
+        }
         print(f"curves on {part}", flush=True)
     patient = space | {"patience": hpjax.IntUniform(1, 100)}
     found = trained(patient, task, [{"patience": p} for p in PATIENCES], epochs, repeats)
     x, y = seen(task, task.test, split.train)
     told = [stops(one.curve[:, :, 2], p) for p, one in zip(PATIENCES, found)]
     ended = [np.nanmax(one.curve[:, :, 0], 1) for one in found]
-    entry["differ"] = sum(int((end != e).sum() + (kept != one.kept).sum()) for one, end, (e, kept) in zip(found, ended, told))  # fmt: skip
+    entry["differ"] = sum(
+        int((end != e).sum() + (kept != one.kept).sum())
+        for one, end, (e, kept) in zip(found, ended, told)
+    )
     entry["patience"] = {
         str(patience): {
-            "kept": one.kept.tolist(), "stopped": end.tolist(), "loss": losses(one, x, y).round(5).tolist(),
+            "kept": one.kept.tolist(),
+            "stopped": end.tolist(),
+            "loss": losses(one, x, y).round(5).tolist(),
             "error": (outputs(one, x).argmax(-1) != y.argmax(-1)).mean(-1).round(5).tolist(),
         }
         for patience, one, end in zip(PATIENCES, found, ended)
-    }  # fmt: skip
+    }
     write(folder / "epochs.json", entry, indent=None)
 
 
@@ -77,18 +91,34 @@ def draw(folder: Path) -> list[dict]:
     entry = read(folder / "epochs.json")
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.4)
     epoch = np.arange(1, entry["epochs"] + 1)
-    validation, test = ({n: np.array(v) for n, v in entry[part].items()} for part in ("validation", "test"))  # fmt: skip
+    validation, test = (
+        {n: np.array(v) for n, v in entry[part].items()} for part in ("validation", "test")
+    )
     rows = []
-    for what, values, color, dash in (("training", validation["train"], "#BBBBBB", "--"), ("validation", validation["loss"], "#4477AA", "-"), ("test", test["loss"], "#EE6677", "-")):  # fmt: skip
+    for what, values, color, dash in (
+        ("training", validation["train"], "#BBBBBB", "--"),
+        ("validation", validation["loss"], "#4477AA", "-"),
+        ("test", test["loss"], "#EE6677", "-"),
+    ):
         low, middle, high = analysis.quartiles(values)
         axes[0].plot(epoch, middle, color=color, ls=dash, label=what)
         axes[0].fill_between(epoch, low, high, color=color, alpha=0.2, lw=0)
-        rows += [["loss", what, int(e), *band] for e, band in zip(epoch, np.stack([low, middle, high], 1))]  # fmt: skip
+        rows += [
+            ["loss", what, int(e), *band]
+            for e, band in zip(epoch, np.stack([low, middle, high], 1))
+        ]
     patiences = np.array([int(p) for p in entry["patience"]])
     chosen = entry["patience"][str(CHOSEN)]
     turned = float(np.median(np.array(entry["patience"][str(patiences[-1])]["kept"])))
     axes[0].axvline(turned, color="k", lw=0.6, ls=":")
-    axes[0].text(turned * 0.9, 0.15, f"lowest validation\nloss: epoch {turned:g}", fontsize=6, ha="right", va="top")  # fmt: skip
+    axes[0].text(
+        turned * 0.9,
+        0.15,
+        f"lowest validation\nloss: epoch {turned:g}",
+        fontsize=6,
+        ha="right",
+        va="top",
+    )
     axes[0].set(yscale="log", xscale="log", xlabel="epoch", ylabel="loss", ylim=(1e-3, 4))
     axes[0].legend(loc="lower left")
     axes[0].set_title(f"median, quartiles of {len(test['loss'])} seeds")
@@ -96,11 +126,17 @@ def draw(folder: Path) -> list[dict]:
     low, middle, high = analysis.quartiles(error)
     axes[1].plot(epoch, middle, color="#EE6677", label="test")
     axes[1].fill_between(epoch, low, high, color="#EE6677", alpha=0.2, lw=0)
-    rows += [["error, %", "test", int(e), *band] for e, band in zip(epoch, np.stack([low, middle, high], 1))]  # fmt: skip
+    rows += [
+        ["error, %", "test", int(e), *band]
+        for e, band in zip(epoch, np.stack([low, middle, high], 1))
+    ]
     axes[1].axvline(turned, color="k", lw=0.6, ls=":")
     axes[1].set(xscale="log", xlabel="epoch", ylabel="test error, %")
     axes[1].set_title("the error does not turn")
-    ends = {n: np.array([one[n] for one in entry["patience"].values()], float) for n in ("loss", "stopped", "kept")}  # fmt: skip
+    ends = {
+        n: np.array([one[n] for one in entry["patience"].values()], float)
+        for n in ("loss", "stopped", "kept")
+    }
     middle = analysis.quartiles(ends["loss"].T)
     axes[2].plot(
         patiences, middle[1], marker="o", ms=3, color="#EE6677", label="test loss, stopped"
@@ -108,33 +144,97 @@ def draw(folder: Path) -> list[dict]:
     axes[2].fill_between(patiences, middle[0], middle[2], color="#EE6677", alpha=0.2, lw=0)
     last = float(np.median(test["loss"][:, -1]))
     axes[2].axhline(last, color="#EE6677", lw=0.8, ls="--")
-    axes[2].text(patiences[0], last * 0.98, f"test loss after {entry['epochs']} epochs", fontsize=6, va="top")  # fmt: skip
+    axes[2].text(
+        patiences[0], last * 0.98, f"test loss after {entry['epochs']} epochs", fontsize=6, va="top"
+    )
     axes[2].set(xscale="log", xlabel="patience, epochs", ylabel="test loss", ylim=(0, None))
     axes[2].yaxis.label.set_color("#EE6677")
     axes[2].tick_params(axis="y", colors="#EE6677")
     axes[2].set_title("what patience costs")
     spent = axes[2].twinx()
-    spent.plot(patiences, np.median(ends["stopped"], 1), marker="s", ms=3, color="#228833", label="epochs trained")  # fmt: skip
+    spent.plot(
+        patiences,
+        np.median(ends["stopped"], 1),
+        marker="s",
+        ms=3,
+        color="#228833",
+        label="epochs trained",
+    )
     spent.set(ylabel="epochs trained", ylim=(0, None))
     spent.spines["right"].set_visible(True)
     spent.yaxis.label.set_color("#228833")
     spent.tick_params(axis="y", colors="#228833")
     handles = [*axes[2].get_legend_handles_labels()[0], *spent.get_legend_handles_labels()[0]]
-    axes[2].legend(handles, [h.get_label() for h in handles], loc="center left", bbox_to_anchor=(0.0, 0.72), fontsize=6)  # fmt: skip
+    axes[2].legend(
+        handles,
+        [h.get_label() for h in handles],
+        loc="center left",
+        bbox_to_anchor=(0.0, 0.72),
+        fontsize=6,
+    )
     plots.save(made, folder / "epochs")
-    write_rows(folder / "epochs.csv", ["what", "examples", "epoch", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
-    write_rows(folder / "patience.csv", ["patience", "seed", "stopped", "kept", "test loss", "test error"], [[int(p), s, *v] for p, one in entry["patience"].items() for s, v in enumerate(zip(one["stopped"], one["kept"], one["loss"], one["error"]))])  # fmt: skip
+    write_rows(
+        folder / "epochs.csv",
+        ["what", "examples", "epoch", "lower quartile", "median", "upper quartile"],
+        rows,
+    )
+    write_rows(
+        folder / "patience.csv",
+        ["patience", "seed", "stopped", "kept", "test loss", "test error"],
+        [
+            [int(p), s, *v]
+            for p, one in entry["patience"].items()
+            for s, v in enumerate(zip(one["stopped"], one["kept"], one["loss"], one["error"]))
+        ],
+    )
     lowest = validation["loss"].min(1)
     ours = np.array(chosen["loss"])
     return [
-        Criterion("training loss, last epoch over that of the lowest validation loss", np.median(validation["train"][:, -1] / validation["train"][np.arange(len(lowest)), validation["loss"].argmin(1)]), 0.5, at_least=False),
-        Criterion("validation loss, last epoch over the lowest", np.median(validation["loss"][:, -1] / lowest), 1.25),
-        Criterion(f"stops and kept epochs that differ from those told from the curves by hand, of {2 * len(patiences) * len(lowest)}", entry["differ"], 0, at_least=False),
-        Criterion(f"patience {CHOSEN}: test loss of what it keeps over that of the last epoch, median", np.median(ours / test["loss"][:, -1]), 0.8, at_least=False),
-        Criterion(f"patience {CHOSEN}: the same over the lowest of all epochs on the test examples", np.median(ours / test["loss"].min(1)), 1.05, at_least=False),
-        Criterion(f"patience {CHOSEN}: share of the epochs trained", np.median(chosen["stopped"]) / entry["epochs"], 0.5, at_least=False),
-        Criterion("the test error does not turn: median over the last ten epochs over the lowest median", np.median(test["error"][:, -10:]) / np.median(test["error"], 0).min(), 1.05, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "training loss, last epoch over that of the lowest validation loss",
+            np.median(
+                validation["train"][:, -1]
+                / validation["train"][np.arange(len(lowest)), validation["loss"].argmin(1)]
+            ),
+            0.5,
+            at_least=False,
+        ),
+        Criterion(
+            "validation loss, last epoch over the lowest",
+            np.median(validation["loss"][:, -1] / lowest),
+            1.25,
+        ),
+        Criterion(
+            f"stops and kept epochs that differ from those told from the curves by hand, of {2 * len(patiences) * len(lowest)}",
+            entry["differ"],
+            0,
+            at_least=False,
+        ),
+        Criterion(
+            f"patience {CHOSEN}: test loss of what it keeps over that of the last epoch, median",
+            np.median(ours / test["loss"][:, -1]),
+            0.8,
+            at_least=False,
+        ),
+        Criterion(
+            f"patience {CHOSEN}: the same over the lowest of all epochs on the test examples",
+            np.median(ours / test["loss"].min(1)),
+            1.05,
+            at_least=False,
+        ),
+        Criterion(
+            f"patience {CHOSEN}: share of the epochs trained",
+            np.median(chosen["stopped"]) / entry["epochs"],
+            0.5,
+            at_least=False,
+        ),
+        Criterion(
+            "the test error does not turn: median over the last ten epochs over the lowest median",
+            np.median(test["error"][:, -10:]) / np.median(test["error"], 0).min(),
+            1.05,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,13 @@ CURES = {
     "clipping and l2": {"init_scale": 2.0, "clip_norm": 1.0, "l2": 1e-2},
     "s = 1, nothing else": {},
 }
-COLORS = {"nothing": "#BBBBBB", "clipping": "#4477AA", "l2": "#CCBB44", "clipping and l2": "#AA3377", "s = 1, nothing else": "#228833"}  # fmt: skip
+COLORS = {
+    "nothing": "#BBBBBB",
+    "clipping": "#4477AA",
+    "l2": "#CCBB44",
+    "clipping and l2": "#AA3377",
+    "s = 1, nothing else": "#228833",
+}
 UNROLLED, GOAL, RATE, THRESHOLD = 50, 0.7, 1.0, 0.3  # of the wall
 BOX = (2.0, 9.0, -6.0, 0.0)  # w and b
 
@@ -44,7 +50,9 @@ def unit_error(point, steps: int = UNROLLED):
     return (x - GOAL) ** 2
 
 
-def descents(starts: np.ndarray, steps: int, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+def descents(
+    starts: np.ndarray, steps: int, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradient descent on the wall from many starts at once, gradients clipped to `threshold`.
 
     Returns:
@@ -63,8 +71,14 @@ def descents(starts: np.ndarray, steps: int, threshold: float) -> tuple[np.ndarr
             found = slope(points)
             return points - RATE * clip(found), (points, found)
 
-        last, (path, found) = jax.jit(lambda p: jax.lax.scan(step, p, None, steps))(jnp.asarray(starts))  # fmt: skip
-        return np.concatenate([path, last[None]]), np.asarray(found), np.asarray(jax.vmap(unit_error)(last))  # fmt: skip
+        last, (path, found) = jax.jit(lambda p: jax.lax.scan(step, p, None, steps))(
+            jnp.asarray(starts)
+        )
+        return (
+            np.concatenate([path, last[None]]),
+            np.asarray(found),
+            np.asarray(jax.vmap(unit_error)(last)),
+        )
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -77,17 +91,37 @@ def run(flags: Flags, folder: Path) -> None:
     scales = np.geomspace(0.5, 4, 4 if smoke else 13)
     task = hpjax.tasks.load("digits")
     spec, config = hypergrad.configure(task, **NET, batch_size=0, learning_rate=1e-6)
-    _, seen = watched(task, spec, [config | {"init_scale": np.float64(s)} for s in scales], 1, keys=range(seeds))  # fmt: skip
+    _, seen = watched(
+        task, spec, [config | {"init_scale": np.float64(s)} for s in scales], 1, keys=range(seeds)
+    )
     norm = np.exp(np.log(seen["w"][:, :, 0]).mean(0))
     entry: dict = {"scales": scales.tolist(), "norms": norm.tolist(), "seeds": seeds}
 
     rates = np.geomspace(1e-5, 10, 4 if smoke else 61)
     epochs, repeats = (1, 1) if smoke else (10, 3)
-    entry |= {"rates": rates.tolist(), "epochs": epochs, "repeats": repeats, "training": {}, "curves": {}}  # fmt: skip
+    entry |= {
+        "rates": rates.tolist(),
+        "epochs": epochs,
+        "repeats": repeats,
+        "training": {},
+        "curves": {},
+    }
     for name, values in CURES.items():
-        space = NET | values | {"batch_size": 32, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)}  # fmt: skip
-        found = hpjax.tune(space, task, search=[{"learning_rate": r} for r in rates], validation={"repeats": repeats}, say=lambda text: None)  # fmt: skip
-        entry["training"][name] = short(np.where(found.table["diverged"] > 0, np.nan, found.table["train"]))  # fmt: skip
+        space = (
+            NET
+            | values
+            | {"batch_size": 32, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)}
+        )
+        found = hpjax.tune(
+            space,
+            task,
+            search=[{"learning_rate": r} for r in rates],
+            validation={"repeats": repeats},
+            say=lambda text: None,
+        )
+        entry["training"][name] = short(
+            np.where(found.table["diverged"] > 0, np.nan, found.table["train"])
+        )
         print(f"training, {name}", flush=True)
 
     side, steps = (8, 20) if smoke else (60, 200)
@@ -101,13 +135,21 @@ def run(flags: Flags, folder: Path) -> None:
     flung = ~(np.abs(free[0][-1]).max(-1) <= 20)
     arrived = clipped[2] < 1e-3
     jumps = np.linalg.norm(np.diff(free[0], axis=0), axis=-1).max(0)
-    shown = int(np.argmax(np.where(arrived & flung, -np.abs(np.log(jumps)), -np.inf)))  # a clear jump, not the wildest one  # fmt: skip
+    # a clear jump, not the wildest one
+    shown = int(np.argmax(np.where(arrived & flung, -np.abs(np.log(jumps)), -np.inf)))
     entry["wall"] = {
-        "starts": len(starts), "steps": steps, "longest clipped step": float(moved.max()), "longest step": float(np.nanmax(jumps)),
-        "least cosine": float(cosine.min()), "flung": float(flung.mean()), "flung clipped": float((~(np.abs(clipped[0][-1]).max(-1) <= 20)).mean()),
-        "arrived": float((free[2] < 1e-3).mean()), "arrived clipped": float(arrived.mean()),
-        "free": free[0][:, shown].tolist(), "clipped": clipped[0][:, shown].tolist(),
-    }  # fmt: skip
+        "starts": len(starts),
+        "steps": steps,
+        "longest clipped step": float(moved.max()),
+        "longest step": float(np.nanmax(jumps)),
+        "least cosine": float(cosine.min()),
+        "flung": float(flung.mean()),
+        "flung clipped": float((~(np.abs(clipped[0][-1]).max(-1) <= 20)).mean()),
+        "arrived": float((free[2] < 1e-3).mean()),
+        "arrived clipped": float(arrived.mean()),
+        "free": free[0][:, shown].tolist(),
+        "clipped": clipped[0][:, shown].tolist(),
+    }
     write(folder / "exploding.json", entry, indent=None)
 
 
@@ -129,23 +171,54 @@ def draw(folder: Path) -> list[dict]:
     scales, norms = np.array(entry["scales"]), np.array(entry["norms"])
     rows = []
     for number, layer in enumerate((0, DEEP // 2, DEEP)):
-        axes[0].plot(scales, norms[:, layer], marker="os^"[number], ms=3, color=plots.COLORS[number], label=f"layer {layer + 1}")  # fmt: skip
+        axes[0].plot(
+            scales,
+            norms[:, layer],
+            marker="os^"[number],
+            ms=3,
+            color=plots.COLORS[number],
+            label=f"layer {layer + 1}",
+        )
         rows += [["scale", f"layer {layer + 1}", s, n] for s, n in zip(scales, norms[:, layer])]
-    axes[0].plot(scales, norms[-1, 0] * (scales / scales[-1]) ** DEEP, color="k", lw=0.6, ls=":", label="$s^8$")  # fmt: skip
-    axes[0].set(xscale="log", yscale="log", xlabel="initial weights, times He's (s)", ylabel="norm of d loss / d weights")  # fmt: skip
+    axes[0].plot(
+        scales,
+        norms[-1, 0] * (scales / scales[-1]) ** DEEP,
+        color="k",
+        lw=0.6,
+        ls=":",
+        label="$s^8$",
+    )
+    axes[0].set(
+        xscale="log",
+        yscale="log",
+        xlabel="initial weights, times He's (s)",
+        ylabel="norm of d loss / d weights",
+    )
     axes[0].set_xticks([0.5, 1, 2, 4])
     axes[0].legend()
     axes[0].set_title("before training")
     rates, best, edge = np.array(entry["rates"]), {}, {}
     for name, values in entry["training"].items():
         loss = np.array(values, float)
-        axes[1].plot(rates, loss, color=COLORS[name], lw=2.5 if name in ("nothing", "clipping") else 1, label=name)  # fmt: skip
+        axes[1].plot(
+            rates,
+            loss,
+            color=COLORS[name],
+            lw=2.5 if name in ("nothing", "clipping") else 1,
+            label=name,
+        )
         best[name], edge[name] = np.nanmin(loss), rates[np.isfinite(loss)].max()
         rows += [["training", name, r, v] for r, v in zip(rates, loss)]
     axes[1].axhline(np.log(10), color="k", lw=0.6, ls=":")
     axes[1].text(rates[0], np.log(10) * 0.75, "chance", fontsize=6, va="top")
     axes[1].text(rates[-1], 500, "lines end where training diverges", fontsize=6, ha="right")
-    axes[1].set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"training loss, epoch {entry['epochs']}", ylim=(0.01, 1e3))  # fmt: skip
+    axes[1].set(
+        xscale="log",
+        yscale="log",
+        xlabel="learning rate",
+        ylabel=f"training loss, epoch {entry['epochs']}",
+        ylim=(0.01, 1e3),
+    )
     axes[1].legend(fontsize=6, loc="lower left")
     axes[1].set_title("training, s = 2")
     wall = entry["wall"]
@@ -154,29 +227,89 @@ def draw(folder: Path) -> list[dict]:
     made.colorbar(filled, ax=axes[2], label="log10 error", ticks=range(-6, 1))
     for name, color, dash in (("free", "#EE6677", "--"), ("clipped", "#CCBB44", "-")):
         path = np.array(wall[name])
-        axes[2].plot(*np.clip(path, -100, 100).T, color=color, ls=dash, marker=".", ms=2, lw=0.8, label={"free": "plain (leaves)", "clipped": "clipped"}[name])  # fmt: skip
+        axes[2].plot(
+            *np.clip(path, -100, 100).T,
+            color=color,
+            ls=dash,
+            marker=".",
+            ms=2,
+            lw=0.8,
+            label={"free": "plain (leaves)", "clipped": "clipped"}[name],
+        )
         rows += [["wall", name, *point] for point in path]
     axes[2].plot(*wall["free"][0], "o", ms=4, color="k", label="start")
     axes[2].set(xlabel="weight w", ylabel="bias b", xlim=BOX[:2], ylim=BOX[2:])
     axes[2].legend(fontsize=6, loc="upper right", frameon=True)
     axes[2].set_title("a unit fed back 50 times")
     plots.save(made, folder / "exploding")
-    write_rows(folder / "exploding.csv", ["part", "what", "scale, rate or w", "norm, loss or b"], rows)  # fmt: skip
+    write_rows(
+        folder / "exploding.csv", ["part", "what", "scale, rate or w", "norm, loss or b"], rows
+    )
     top = scales >= 1
     slope = np.polyfit(np.log(scales[top]), np.log(norms[top, 0]), 1)[0]
     return [
-        Criterion(f"exponent of the first layer's norm over s, {slope:.2f}: relative distance from {DEEP}", abs(slope / DEEP - 1), 0.05, at_least=False),
-        Criterion("s = 2: highest rate that does not diverge, with clipping over without", edge["clipping"] / edge["nothing"], 10),
-        Criterion("s = 2: lowest training loss, clipping over nothing", best["clipping"] / best["nothing"], 1, at_least=False),
-        Criterion("s = 2: lowest training loss, l2 over nothing", best["l2"] / best["nothing"], 1, at_least=False),
-        Criterion("s = 2: lowest training loss, clipping and l2 over nothing", best["clipping and l2"] / best["nothing"], 0.5, at_least=False),
-        Criterion("lowest training loss, s = 1 over s = 2, nothing else", best["s = 1, nothing else"] / best["nothing"], 0.2, at_least=False),
-        Criterion(f"wall: longest clipped step over rate x threshold ({wall['starts']:,} starts x {wall['steps']} steps)", wall["longest clipped step"] / (RATE * THRESHOLD), 1 + 1e-9, at_least=False),
-        Criterion("wall: longest plain step over the longest clipped one", wall["longest step"] / wall["longest clipped step"], 10),
-        Criterion("wall: least cosine of a clipped step with the gradient downhill", wall["least cosine"], 1 - 1e-9),
-        Criterion("wall: share of starts that arrive (error below 0.001), clipped minus plain", wall["arrived clipped"] - wall["arrived"], 0.0),
-        Criterion("wall: share of starts flung out, plain minus clipped", wall["flung"] - wall["flung clipped"], 1e-6),
-    ]  # fmt: skip
+        Criterion(
+            f"exponent of the first layer's norm over s, {slope:.2f}: relative distance from {DEEP}",
+            abs(slope / DEEP - 1),
+            0.05,
+            at_least=False,
+        ),
+        Criterion(
+            "s = 2: highest rate that does not diverge, with clipping over without",
+            edge["clipping"] / edge["nothing"],
+            10,
+        ),
+        Criterion(
+            "s = 2: lowest training loss, clipping over nothing",
+            best["clipping"] / best["nothing"],
+            1,
+            at_least=False,
+        ),
+        Criterion(
+            "s = 2: lowest training loss, l2 over nothing",
+            best["l2"] / best["nothing"],
+            1,
+            at_least=False,
+        ),
+        Criterion(
+            "s = 2: lowest training loss, clipping and l2 over nothing",
+            best["clipping and l2"] / best["nothing"],
+            0.5,
+            at_least=False,
+        ),
+        Criterion(
+            "lowest training loss, s = 1 over s = 2, nothing else",
+            best["s = 1, nothing else"] / best["nothing"],
+            0.2,
+            at_least=False,
+        ),
+        Criterion(
+            f"wall: longest clipped step over rate x threshold ({wall['starts']:,} starts x {wall['steps']} steps)",
+            wall["longest clipped step"] / (RATE * THRESHOLD),
+            1 + 1e-9,
+            at_least=False,
+        ),
+        Criterion(
+            "wall: longest plain step over the longest clipped one",
+            wall["longest step"] / wall["longest clipped step"],
+            10,
+        ),
+        Criterion(
+            "wall: least cosine of a clipped step with the gradient downhill",
+            wall["least cosine"],
+            1 - 1e-9,
+        ),
+        Criterion(
+            "wall: share of starts that arrive (error below 0.001), clipped minus plain",
+            wall["arrived clipped"] - wall["arrived"],
+            0.0,
+        ),
+        Criterion(
+            "wall: share of starts flung out, plain minus clipped",
+            wall["flung"] - wall["flung clipped"],
+            1e-6,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -33,9 +33,19 @@ SEARCHES = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes
 # Of the mean of the four seeds: best, 1 %, 10 %, 50 % and 90 % quantiles; share of var(log10 loss) of the learning rate, of the
 # second hyperparameter, and of all main effects.
 PUBLISHED = {
-    "protein": {"quantiles": (0.221379, 0.25604, 0.31094, 0.40038, 0.65729), "first": 0.456, "second": ("schedule", 0.030), "sum": 0.571},
-    "naval": {"quantiles": (3.19113e-5, 1.4385e-4, 3.6137e-3, 0.14447, 1.0197), "first": 0.498, "second": ("dropout_1", 0.134), "sum": 0.707},
-}  # fmt: skip
+    "protein": {
+        "quantiles": (0.221379, 0.25604, 0.31094, 0.40038, 0.65729),
+        "first": 0.456,
+        "second": ("schedule", 0.030),
+        "sum": 0.571,
+    },
+    "naval": {
+        "quantiles": (3.19113e-5, 1.4385e-4, 3.6137e-3, 0.14447, 1.0197),
+        "first": 0.498,
+        "second": ("dropout_1", 0.134),
+        "sum": 0.707,
+    },
+}
 SHARES = (0.0, 0.01, 0.1, 0.5, 0.9)
 LOOKS = {"protein": ("#4477AA", "o"), "naval": ("#EE6677", "s")}
 
@@ -44,7 +54,9 @@ def variance(loss: np.ndarray, names: list[str]) -> dict[str, float]:
     """Shares of the variance of a full grid that main effects and pairs explain, by name ("a", "a x b"); exact."""
     everywhere, total = range(loss.ndim), loss.var()
     centred = loss - loss.mean()
-    effect = lambda *kept: centred.mean(tuple(i for i in everywhere if i not in kept), keepdims=True)  # fmt: skip
+    effect = lambda *kept: centred.mean(
+        tuple(i for i in everywhere if i not in kept), keepdims=True
+    )
     found = {names[i]: float((effect(i) ** 2).mean() / total) for i in everywhere}
     for i, j in combinations(everywhere, 2):
         joint = effect(i, j) - effect(i) - effect(j)
@@ -64,12 +76,21 @@ def table(name: str, flags: Flags) -> dict:
     rng = np.random.default_rng(0)
     some = rng.choice(loss.size, 200 if flags.preset == "smoke" else 1000, replace=False)
     guessed = analysis.fanova(unit[some], log.ravel()[some])
-    among = {str(share): analysis.ped_anova(unit, loss.ravel(), levels, better=share).tolist() for share in (0.1, 0.01)}  # fmt: skip
+    among = {
+        str(share): analysis.ped_anova(unit, loss.ravel(), levels, better=share).tolist()
+        for share in (0.1, 0.01)
+    }
     steps = np.concatenate([np.geomspace(1e-5, 0.01, 40), np.linspace(0.01, 1, 200)[1:]])
     return {
-        "names": names, "exact": exact, "guessed": guessed.single.tolist(), "deviation": guessed.deviation.tolist(), "among": among,
-        "published": np.quantile(loss, SHARES, method="lower").tolist(), "shares": steps.tolist(), "losses": np.quantile(loss, steps).tolist(),
-    }  # fmt: skip
+        "names": names,
+        "exact": exact,
+        "guessed": guessed.single.tolist(),
+        "deviation": guessed.deviation.tolist(),
+        "among": among,
+        "published": np.quantile(loss, SHARES, method="lower").tolist(),
+        "shares": steps.tolist(),
+        "losses": np.quantile(loss, steps).tolist(),
+    }
 
 
 def plateau(loss: np.ndarray) -> float:
@@ -92,23 +113,49 @@ def retrained(name: str, flags: Flags) -> dict:
     first, second = int(0.6 * len(rows)), int(0.8 * len(rows))
     split = Split(np.sort(rows[:first]), np.sort(rows[first:second]))
     task = dataclasses.replace(task, test=np.sort(rows[second:]), groups=(split,))
-    at = np.stack(np.unravel_index(rng.choice(loss[..., 0].size, count, replace=False), loss.shape[:-1]), 1)  # fmt: skip
+    at = np.stack(
+        np.unravel_index(rng.choice(loss[..., 0].size, count, replace=False), loss.shape[:-1]), 1
+    )
     points = [{axis: values[i] for (axis, values), i in zip(axes.items(), row)} for row in at]
     # a constant rate is the cosine that ends where it starts
-    trials = [{n: v for n, v in p.items() if n != "schedule"} | {"end_factor": float(p["schedule"] == "constant")} for p in points]  # fmt: skip
-    space = {n: hpjax.Choice(axes[n]) for n in ("activation_1", "activation_2", "batch_size", "width_1", "width_2")}  # fmt: skip
+    trials = [
+        {n: v for n, v in p.items() if n != "schedule"}
+        | {"end_factor": float(p["schedule"] == "constant")}
+        for p in points
+    ]
+    space = {
+        n: hpjax.Choice(axes[n])
+        for n in ("activation_1", "activation_2", "batch_size", "width_1", "width_2")
+    }
     space |= {
-        "depth": 2, "optimizer": "adam", "eps": 1e-7, "init": "xavier", "schedule": "cosine", "end_factor": hpjax.Uniform(0.0, 1.0), "epochs": epochs,
-        "learning_rate": hpjax.LogUniform(5e-4, 0.1), "dropout_1": hpjax.Uniform(0.0, 0.9), "dropout_2": hpjax.Uniform(0.0, 0.9),
-    }  # fmt: skip
+        "depth": 2,
+        "optimizer": "adam",
+        "eps": 1e-7,
+        "init": "xavier",
+        "schedule": "cosine",
+        "end_factor": hpjax.Uniform(0.0, 1.0),
+        "epochs": epochs,
+        "learning_rate": hpjax.LogUniform(5e-4, 0.1),
+        "dropout_1": hpjax.Uniform(0.0, 0.9),
+        "dropout_2": hpjax.Uniform(0.0, 0.9),
+    }
     started = time.perf_counter()
     found = hpjax.tune(
         space, task, search=trials, validation={"score_every": epochs}, say=lambda text: None
     )
     seconds = round(time.perf_counter() - started, 1)
     ours = [v if np.isfinite(v) else None for v in found.table["loss"].tolist()]
-    print(f"retrained, {name}: {count} networks in {seconds:g} s, {len(found.trained.compiled)} programs", flush=True)  # fmt: skip
-    return {"points": points, "ours": ours, "table": loss[tuple(at.T)].tolist(), "plateau": plateau(loss.mean(-1)), "seconds": seconds}  # fmt: skip
+    print(
+        f"retrained, {name}: {count} networks in {seconds:g} s, {len(found.trained.compiled)} programs",
+        flush=True,
+    )
+    return {
+        "points": points,
+        "ours": ours,
+        "table": loss[tuple(at.T)].tolist(),
+        "plateau": plateau(loss.mean(-1)),
+        "seconds": seconds,
+    }
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -117,18 +164,28 @@ def run(flags: Flags, folder: Path) -> None:
     if flags.only in (None, "table"):
         write(folder / "table.json", {name: table(name, flags) for name in TITLES}, indent=None)
     if flags.only in (None, "race"):
-        problems = {n: p._replace(budget=12 if smoke else p.budget) for n, p in tables(flags.data).items()}  # fmt: skip
+        problems = {
+            n: p._replace(budget=12 if smoke else p.budget) for n, p in tables(flags.data).items()
+        }
         seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 100}[flags.preset]
         names = SEARCHES[:2] if smoke else SEARCHES
-        write(folder / "race.json", {"seeds": seeds, "found": race(problems, names, seeds, 1)}, indent=None)  # fmt: skip
+        write(
+            folder / "race.json",
+            {"seeds": seeds, "found": race(problems, names, seeds, 1)},
+            indent=None,
+        )
     if flags.only in (None, "retrained"):
         which = ("protein", "naval") if flags.preset == "paper" else ("naval",)
-        write(folder / "retrained.json", {name: retrained(name, flags) for name in which}, indent=None)  # fmt: skip
+        write(
+            folder / "retrained.json", {name: retrained(name, flags) for name in which}, indent=None
+        )
 
 
 def draw(folder: Path) -> list[dict]:
     """The figures of the parts that were run."""
-    there = {part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()}  # fmt: skip
+    there = {
+        part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()
+    }
     if not there:
         raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
     criteria: list[dict] = []
@@ -142,49 +199,121 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
     """Distributions, and what matters."""
     from hpjax import plots
 
-    made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.6, gridspec_kw={"width_ratios": [1, 1, 1]})  # fmt: skip
+    made, axes = plots.figure(
+        1, 3, width=plots.WIDE, height=2.6, gridspec_kw={"width_ratios": [1, 1, 1]}
+    )
     rows, bars, criteria = [], [], []
     for name, one in entry.items():
         color = LOOKS[name][0]
         axes[0].plot(one["losses"], one["shares"], color=color, label=name)
         published = PUBLISHED[name]
-        axes[0].plot(published["quantiles"], np.maximum(SHARES, 1e-5), "x", ms=4, mew=1, color=color)  # fmt: skip
+        axes[0].plot(
+            published["quantiles"], np.maximum(SHARES, 1e-5), "x", ms=4, mew=1, color=color
+        )
         rows += [[name, loss, share] for loss, share in zip(one["losses"], one["shares"])]
         far = np.max(np.abs(np.array(one["published"]) / published["quantiles"] - 1))
-        criteria.append(Criterion(f"{name}: quantiles of the table, largest relative distance from the published", far, 1e-4, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                f"{name}: quantiles of the table, largest relative distance from the published",
+                far,
+                1e-4,
+                at_least=False,
+            )
+        )
     axes[0].plot([], [], "x", ms=4, mew=1, color="k", label="published")
-    axes[0].set(xscale="log", xlabel="validation MSE", ylabel="share of configurations", xlim=(2e-5, 5), ylim=(0, 1.02))  # fmt: skip
+    axes[0].set(
+        xscale="log",
+        xlabel="validation MSE",
+        ylabel="share of configurations",
+        xlim=(2e-5, 5),
+        ylim=(0, 1.02),
+    )
     axes[0].legend(loc="upper left")
     for ax, (name, one) in zip(axes[1:], entry.items()):
         names = sorted(one["names"], key=lambda n: one["exact"][n])
         place = np.arange(len(names))
-        ax.barh(place + 0.2, [one["exact"][n] for n in names], 0.38, color=LOOKS[name][0], label="exact")  # fmt: skip
+        ax.barh(
+            place + 0.2, [one["exact"][n] for n in names], 0.38, color=LOOKS[name][0], label="exact"
+        )
         at = [one["names"].index(n) for n in names]
         guessed = np.array(one["guessed"])[at]
-        ax.barh(place - 0.2, guessed, 0.38, color="#BBBBBB", xerr=np.array(one["deviation"])[at], error_kw={"lw": 0.6}, label="forest, 1,000 points")  # fmt: skip
+        ax.barh(
+            place - 0.2,
+            guessed,
+            0.38,
+            color="#BBBBBB",
+            xerr=np.array(one["deviation"])[at],
+            error_kw={"lw": 0.6},
+            label="forest, 1,000 points",
+        )
         for mark, share, what, up in (
             ("^", "0.1", "best 10 %", 0.15),
             ("v", "0.01", "best 1 %", -0.15),
         ):
-            ax.plot(np.array(one["among"][share])[at], place + up, mark, ms=3, color="k" if up > 0 else "#AA3377", label=f"for the {what}")  # fmt: skip
+            ax.plot(
+                np.array(one["among"][share])[at],
+                place + up,
+                mark,
+                ms=3,
+                color="k" if up > 0 else "#AA3377",
+                label=f"for the {what}",
+            )
         ax.set_yticks(place, [n.replace("_", " ") for n in names], fontsize=6)
         ax.set(xlabel="share of variance (bars)\nPED-ANOVA (marks)", xlim=(0, 0.72))
         ax.set_title(name)
         ax.xaxis.label.set_fontsize(6.5)
         ax.legend(fontsize=6, loc="lower right")
-        bars += [[name, n, one["exact"][n], g, one["among"]["0.1"][i], one["among"]["0.01"][i]] for n, g, i in zip(names, guessed, at)]  # fmt: skip
+        bars += [
+            [name, n, one["exact"][n], g, one["among"]["0.1"][i], one["among"]["0.01"][i]]
+            for n, g, i in zip(names, guessed, at)
+        ]
         published, exact = PUBLISHED[name], {n: one["exact"][n] for n in one["names"]}
         order = sorted(exact, key=lambda n: -exact[n])
         criteria += [
-            Criterion(f"{name}: share of the learning rate, distance from the published {published['first']:.3f}", abs(exact["learning_rate"] - published["first"]), 1e-3, at_least=False),
-            Criterion(f"{name}: share of {published['second'][0]} ({order[1]} is second), distance from the published {published['second'][1]:.3f}", abs(exact[published["second"][0]] - published["second"][1]) if order[1] == published["second"][0] else 1.0, 1e-3, at_least=False),
-            Criterion(f"{name}: sum of main effects, distance from the published {published['sum']:.3f}", abs(sum(exact.values()) - published["sum"]), 1e-3, at_least=False),
-            Criterion(f"{name}: main effects by a forest of 1,000 points, largest distance from the exact", np.max([abs(exact[n] - g) for n, g in zip(one["names"], one["guessed"])]), 0.05, at_least=False),
-        ]  # fmt: skip
+            Criterion(
+                f"{name}: share of the learning rate, distance from the published {published['first']:.3f}",
+                abs(exact["learning_rate"] - published["first"]),
+                1e-3,
+                at_least=False,
+            ),
+            Criterion(
+                f"{name}: share of {published['second'][0]} ({order[1]} is second), distance from the published {published['second'][1]:.3f}",
+                abs(exact[published["second"][0]] - published["second"][1])
+                if order[1] == published["second"][0]
+                else 1.0,
+                1e-3,
+                at_least=False,
+            ),
+            Criterion(
+                f"{name}: sum of main effects, distance from the published {published['sum']:.3f}",
+                abs(sum(exact.values()) - published["sum"]),
+                1e-3,
+                at_least=False,
+            ),
+            Criterion(
+                f"{name}: main effects by a forest of 1,000 points, largest distance from the exact",
+                np.max([abs(exact[n] - g) for n, g in zip(one["names"], one["guessed"])]),
+                0.05,
+                at_least=False,
+            ),
+        ]
     plots.save(made, folder / "table")
     write_rows(folder / "ecdf.csv", ["table", "validation MSE", "cumulative share"], rows)
-    write_rows(folder / "importance.csv", ["table", "hyperparameter", "exact share", "forest of 1,000 points", "for the best tenth (PED-ANOVA)", "for the best hundredth"], bars)  # fmt: skip
-    pairs = [[name, n, v] for name, one in entry.items() for n, v in one["exact"].items() if " x " in n]  # fmt: skip
+    write_rows(
+        folder / "importance.csv",
+        [
+            "table",
+            "hyperparameter",
+            "exact share",
+            "forest of 1,000 points",
+            "for the best tenth (PED-ANOVA)",
+            "for the best hundredth",
+        ],
+        bars,
+    )
+    pairs = [
+        [name, n, v] for name, one in entry.items() for n, v in one["exact"].items() if " x " in n
+    ]
     write_rows(folder / "pairs.csv", ["table", "pair", "exact share"], pairs)
     return criteria
 
@@ -193,34 +322,89 @@ def draw_race(folder: Path, entry: dict) -> list[dict]:
     """Regret over evaluations, and mean ranks on each table."""
     from hpjax import analysis, plots
 
-    made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.0, gridspec_kw={"height_ratios": [1.2, 1]})  # fmt: skip
+    made, axes = plots.figure(
+        2, 2, width=plots.WIDE, height=4.0, gridspec_kw={"height_ratios": [1.2, 1]}
+    )
     rows, criteria, ends = [], [], []
     for column, (title, one) in enumerate(entry["found"].items()):
-        curves = {n: np.maximum(analysis.bands(np.array(m["regret"]).T), 1e-7) for n, m in one["methods"].items()}  # fmt: skip
-        plots.anytime(axes[0, column], one["grid"], curves, "evaluations", "regret (validation MSE)")  # fmt: skip
-        axes[0, column].set_title(f"{title.removeprefix('FCNet ')}: median and quartiles of {entry['seeds']} seeds")  # fmt: skip
-        axes[0, column].set_yticks([1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1], ["0", "$10^{-6}$", "$10^{-5}$", "$10^{-4}$", "$10^{-3}$", "$10^{-2}$", "$10^{-1}$", "$10^0$"])  # fmt: skip
-        rows += [[title, n, e, *band] for n, c in curves.items() for e, band in zip(one["grid"], c.T)]  # fmt: skip
+        curves = {
+            n: np.maximum(analysis.bands(np.array(m["regret"]).T), 1e-7)
+            for n, m in one["methods"].items()
+        }
+        plots.anytime(
+            axes[0, column], one["grid"], curves, "evaluations", "regret (validation MSE)"
+        )
+        axes[0, column].set_title(
+            f"{title.removeprefix('FCNet ')}: median and quartiles of {entry['seeds']} seeds"
+        )
+        axes[0, column].set_yticks(
+            [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1],
+            [
+                "0",
+                "$10^{-6}$",
+                "$10^{-5}$",
+                "$10^{-4}$",
+                "$10^{-3}$",
+                "$10^{-2}$",
+                "$10^{-1}$",
+                "$10^0$",
+            ],
+        )
+        rows += [
+            [title, n, e, *band] for n, c in curves.items() for e, band in zip(one["grid"], c.T)
+        ]
         final = np.stack([m["regret"][-1] for m in one["methods"].values()], 1)
         mean = dict(zip(one["methods"], analysis.ranks(final).mean(0)))
         ends.append(mean)
         difference = analysis.critical_difference(len(mean), entry["seeds"])
-        plots.critical_difference(axes[1, column], mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
-        axes[1, column].set_title(f"mean ranks on this table over {entry['seeds']} seeds", fontsize=7, pad=10)  # fmt: skip
+        plots.critical_difference(
+            axes[1, column],
+            mean,
+            difference,
+            analysis.cliques(np.array(list(mean.values())), difference),
+        )
+        axes[1, column].set_title(
+            f"mean ranks on this table over {entry['seeds']} seeds", fontsize=7, pad=10
+        )
         if "bayes" in mean:
             for name in ("bayes", "tpe"):
-                p = analysis.wilcoxon(np.array(one["methods"][name]["regret"][-1]), np.array(one["methods"]["random"]["regret"][-1]))  # fmt: skip
-                criteria.append(Criterion(f"{title}: one-sided p that {name} ends below random", p, 0.05, at_least=False))  # fmt: skip
+                p = analysis.wilcoxon(
+                    np.array(one["methods"][name]["regret"][-1]),
+                    np.array(one["methods"]["random"]["regret"][-1]),
+                )
+                criteria.append(
+                    Criterion(
+                        f"{title}: one-sided p that {name} ends below random",
+                        p,
+                        0.05,
+                        at_least=False,
+                    )
+                )
     axes[0, 1].set_ylabel("")
-    made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ends[0]))  # fmt: skip
+    made.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ends[0])
+    )
     plots.save(made, folder / "race")
-    write_rows(folder / "race.csv", ["table", "search", "evaluations", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
-    write_rows(folder / "ranks.csv", ["table", "search", "mean rank"], [[t, n, r] for t, mean in zip(entry["found"], ends) for n, r in mean.items()])  # fmt: skip
+    write_rows(
+        folder / "race.csv",
+        ["table", "search", "evaluations", "lower quartile", "median", "upper quartile"],
+        rows,
+    )
+    write_rows(
+        folder / "ranks.csv",
+        ["table", "search", "mean rank"],
+        [[t, n, r] for t, mean in zip(entry["found"], ends) for n, r in mean.items()],
+    )
     methods = len(ends[0])
     return [
         *criteria,
-        Criterion("mean ranks, distance of their sum from k (k + 1) / 2", max(abs(sum(m.values()) - methods * (methods + 1) / 2) for m in ends), 1e-9, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "mean ranks, distance of their sum from k (k + 1) / 2",
+            max(abs(sum(m.values()) - methods * (methods + 1) / 2) for m in ends),
+            1e-9,
+            at_least=False,
+        ),
+    ]
 
 
 def draw_retrained(folder: Path, entry: dict) -> list[dict]:
@@ -235,29 +419,75 @@ def draw_retrained(folder: Path, entry: dict) -> list[dict]:
         color, marker = LOOKS[name]
         ours, theirs = np.array(one["ours"], float), np.array(one["table"])
         shown, mean = np.where(np.isfinite(ours), ours, np.nan), theirs.mean(1)
-        ax.errorbar(mean, shown, xerr=[mean - theirs.min(1), theirs.max(1) - mean], fmt=marker, ms=3, lw=0.5, color=color, alpha=0.7)  # fmt: skip
-        ends = np.array([min(np.nanmin(shown), mean.min()) * 0.8, max(np.nanmax(shown), mean.max()) * 1.2])  # fmt: skip
+        ax.errorbar(
+            mean,
+            shown,
+            xerr=[mean - theirs.min(1), theirs.max(1) - mean],
+            fmt=marker,
+            ms=3,
+            lw=0.5,
+            color=color,
+            alpha=0.7,
+        )
+        ends = np.array(
+            [min(np.nanmin(shown), mean.min()) * 0.8, max(np.nanmax(shown), mean.max()) * 1.2]
+        )
         ax.plot(
             ends, ends, color="#EE6677" if name == "protein" else "#4477AA", lw=0.8, label="equal"
         )
-        ax.plot(ends, ends / one["plateau"], color="k", lw=0.6, ls="--", label=f"equal, if both in units of a constant's (1 and {one['plateau']:.2f})")  # fmt: skip
+        ax.plot(
+            ends,
+            ends / one["plateau"],
+            color="k",
+            lw=0.6,
+            ls="--",
+            label=f"equal, if both in units of a constant's (1 and {one['plateau']:.2f})",
+        )
         ax.legend(fontsize=6)
         rank = float(spearmanr(np.nan_to_num(ours, nan=np.inf), mean)[0])
-        ax.set(xscale="log", yscale="log", xlabel="validation MSE, table (range of 4 seeds)", ylabel="validation MSE, ours")  # fmt: skip
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="validation MSE, table (range of 4 seeds)",
+            ylabel="validation MSE, ours",
+        )
         ax.set_title(f"{name}: {len(mean)} points, rank correlation {rank:.3f}")
-        rows += [[name, i, o, *t, str(p)] for i, (o, t, p) in enumerate(zip(one["ours"], one["table"], one["points"]))]  # fmt: skip
+        rows += [
+            [name, i, o, *t, str(p)]
+            for i, (o, t, p) in enumerate(zip(one["ours"], one["table"], one["points"]))
+        ]
         apart = np.log(shown / mean)
-        ratio = lambda kept, unit=1.0, apart=apart: float(np.median(np.exp(np.abs(apart[kept] + np.log(unit)))))  # fmt: skip
+        ratio = lambda kept, unit=1.0, apart=apart: float(
+            np.median(np.exp(np.abs(apart[kept] + np.log(unit))))
+        )
         learned = np.isfinite(shown) & (mean < 0.9 * one["plateau"])
         criteria += [
-            Criterion(f"{name}: rank correlation of {len(mean)} retrained points with the table", rank, 0.9),
-            Criterion(f"{name}: factor between our loss and the table's, median", ratio(np.isfinite(shown)), 1.5, at_least=False),
-            Criterion(f"{name}: the same in shares of a constant prediction's loss (1 here, {one['plateau']:.3f} in the table), of the {learned.sum()} points that beat it by a tenth", ratio(learned, one["plateau"]), 1.5, at_least=False),
-        ]  # fmt: skip
+            Criterion(
+                f"{name}: rank correlation of {len(mean)} retrained points with the table",
+                rank,
+                0.9,
+            ),
+            Criterion(
+                f"{name}: factor between our loss and the table's, median",
+                ratio(np.isfinite(shown)),
+                1.5,
+                at_least=False,
+            ),
+            Criterion(
+                f"{name}: the same in shares of a constant prediction's loss (1 here, {one['plateau']:.3f} in the table), of the {learned.sum()} points that beat it by a tenth",
+                ratio(learned, one["plateau"]),
+                1.5,
+                at_least=False,
+            ),
+        ]
     for ax in axes[0, len(entry) :]:
         ax.set_axis_off()
     plots.save(made, folder / "retrained")
-    write_rows(folder / "retrained.csv", ["table", "point", "ours", *(f"table, seed {s}" for s in range(4)), "hyperparameters"], rows)  # fmt: skip
+    write_rows(
+        folder / "retrained.csv",
+        ["table", "point", "ours", *(f"table, seed {s}" for s in range(4)), "hyperparameters"],
+        rows,
+    )
     return criteria
 
 

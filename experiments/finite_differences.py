@@ -36,7 +36,9 @@ def problem(hidden: tuple[int, ...], dtype: str):
     from hpjax.training import batches
 
     task = tasks.load("digits")
-    spec, config = hypergrad.configure(task, hidden=hidden, activation="tanh", init="lecun", dtype=dtype)  # fmt: skip
+    spec, config = hypergrad.configure(
+        task, hidden=hidden, activation="tanh", init="lecun", dtype=dtype
+    )
     config = {name: jnp.asarray(value, dtype) for name, value in config.items()}
     params, stats = spec.functions.init(jnp.asarray(batches.drawn(0, 0, 0, 0, spec), dtype), config)
     flat, restore = ravel_pytree(params)
@@ -54,7 +56,9 @@ def problem(hidden: tuple[int, ...], dtype: str):
         return jax.lax.map(lambda i: (loss(w.at[i].add(h)) - here) / h, every)
 
     def central(w, h):
-        return ravel_pytree(backprop.finite_differences(restore(w), stats, config, batch, spec, h))[0]  # fmt: skip
+        return ravel_pytree(backprop.finite_differences(restore(w), stats, config, batch, spec, h))[
+            0
+        ]
 
     return {way: jax.jit(call) for way, call in zip(WAYS, (by_hand, one_sided, central))}, flat
 
@@ -81,7 +85,13 @@ def run(flags: Flags, folder: Path) -> None:
             for width in (2, 4) if smoke else (2, 4, 8, 16, 32, 64):
                 calls, w = problem((width,), "float32")
                 repeats = 2 if smoke else REPEATS
-                times = [seconds(lambda call=call, w=w: call(w, np.float32(1e-3)), repeats * (20 if way == WAYS[0] else 1)) for way, call in calls.items()]  # fmt: skip
+                times = [
+                    seconds(
+                        lambda call=call, w=w: call(w, np.float32(1e-3)),
+                        repeats * (20 if way == WAYS[0] else 1),
+                    )
+                    for way, call in calls.items()
+                ]
                 table.append([int(w.size), *times])
                 print(f"{w.size} parameters", flush=True)
             write(folder / "cost.json", table, indent=None)
@@ -91,11 +101,15 @@ def run(flags: Flags, folder: Path) -> None:
             for dtype in ("float32", "float64"):
                 with jax.enable_x64(dtype == "float64"):
                     calls, w = problem((8,), dtype)
-                    take = lambda way, h, calls=calls, w=w, dtype=dtype: np.asarray(calls[way](w, np.asarray(h, dtype)), np.float64)  # fmt: skip
+                    take = lambda way, h, calls=calls, w=w, dtype=dtype: np.asarray(
+                        calls[way](w, np.asarray(h, dtype)), np.float64
+                    )
                     exact = take(WAYS[0], 1.0)
                     size = np.linalg.norm(exact)
                     for way in WAYS[1:]:
-                        entry[f"{way}, {dtype}"] = [float(np.linalg.norm(take(way, h) - exact) / size) for h in steps]  # fmt: skip
+                        entry[f"{way}, {dtype}"] = [
+                            float(np.linalg.norm(take(way, h) - exact) / size) for h in steps
+                        ]
             write(folder / "error.json", entry, indent=None)
 
 
@@ -107,7 +121,14 @@ def draw(folder: Path) -> list[dict]:
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
     slopes = {}
     for number, way in enumerate(WAYS):
-        left.plot(table[:, 0], table[:, 1 + number], marker="os^"[number], ms=3, color=plots.COLORS[number], label=way)  # fmt: skip
+        left.plot(
+            table[:, 0],
+            table[:, 1 + number],
+            marker="os^"[number],
+            ms=3,
+            color=plots.COLORS[number],
+            label=way,
+        )
         slopes[way] = np.polyfit(np.log(table[-3:, 0]), np.log(table[-3:, 1 + number]), 1)[0]
     left.set(xscale="log", yscale="log", xlabel="parameters", ylabel="seconds for a gradient")
     left.legend()
@@ -118,20 +139,50 @@ def draw(folder: Path) -> list[dict]:
             continue
         way, dtype = name.split(", ")
         best[name] = float(np.min(error))
-        right.plot(steps, error, color=plots.COLORS[WAYS.index(way)], ls="-" if dtype == "float64" else "--", label=name)  # fmt: skip
-    right.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the gradient", ylim=(1e-15, 1e3))  # fmt: skip
+        right.plot(
+            steps,
+            error,
+            color=plots.COLORS[WAYS.index(way)],
+            ls="-" if dtype == "float64" else "--",
+            label=name,
+        )
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="step h",
+        ylabel="relative error of the gradient",
+        ylim=(1e-15, 1e3),
+    )
     right.legend(loc="lower left")
     plots.save(made, folder / "differences")
     write_rows(folder / "cost.csv", ["parameters", *WAYS], table)
     write_rows(folder / "error.csv", list(entry), zip(*entry.values()))
     ratio = table[-1, 1 + WAYS.index("one-sided")] / table[-1, 1]
     return [
-        Criterion(f"seconds of one-sided perturbation over those of backpropagation, {int(table[-1, 0]):,} parameters", ratio, 100),
-        Criterion("log-log slope of perturbation's seconds over parameters, the three largest", slopes["one-sided"], 1.0),
-        Criterion("least relative error, central differences in float64", best["central, float64"], 1e-8, at_least=False),
-        Criterion("least relative error, one-sided in float64", best["one-sided, float64"], 1e-6, at_least=False),
+        Criterion(
+            f"seconds of one-sided perturbation over those of backpropagation, {int(table[-1, 0]):,} parameters",
+            ratio,
+            100,
+        ),
+        Criterion(
+            "log-log slope of perturbation's seconds over parameters, the three largest",
+            slopes["one-sided"],
+            1.0,
+        ),
+        Criterion(
+            "least relative error, central differences in float64",
+            best["central, float64"],
+            1e-8,
+            at_least=False,
+        ),
+        Criterion(
+            "least relative error, one-sided in float64",
+            best["one-sided, float64"],
+            1e-6,
+            at_least=False,
+        ),
         Criterion("least relative error, one-sided in float32", best["one-sided, float32"], 1e-4),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

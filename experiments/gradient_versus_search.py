@@ -28,10 +28,15 @@ def space(epochs: int) -> dict:
     import hpjax
 
     return {
-        "hidden": (64,), "activation": "tanh", "optimizer": "sgd", "batch_size": 64,
-        "learning_rate": hpjax.LogUniform(1e-4, 3.0), "momentum": hpjax.Uniform(0.0, 0.99), "l2": hpjax.LogUniform(1e-7, 1e-1),
+        "hidden": (64,),
+        "activation": "tanh",
+        "optimizer": "sgd",
+        "batch_size": 64,
+        "learning_rate": hpjax.LogUniform(1e-4, 3.0),
+        "momentum": hpjax.Uniform(0.0, 0.99),
+        "l2": hpjax.LogUniform(1e-7, 1e-1),
         "epochs": epochs,
-    }  # fmt: skip
+    }
 
 
 def methods(epochs: int) -> dict:
@@ -42,9 +47,12 @@ def methods(epochs: int) -> dict:
     made = functools.partial(gradient, starts=STARTS)
     every = max(1, epochs // 9)
     return {
-        "gradient": {"search": made}, "random": "random", "bayes": "bayes", "hyperband": {"search": "hyperband", "scheduler": hpjax.hyperband(epochs)},
+        "gradient": {"search": made},
+        "random": "random",
+        "bayes": "bayes",
+        "hyperband": {"search": "hyperband", "scheduler": hpjax.hyperband(epochs)},
         "pbt": {"search": "random", "scheduler": hpjax.pbt(STARTS * 2, epochs, every)},
-    }  # fmt: skip
+    }
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -59,21 +67,43 @@ def run(flags: Flags, folder: Path) -> None:
             seeds = flags.seeds or SEEDS[flags.preset]
             budget = BUDGET[flags.preset] * epochs
             found = hpjax.compare(
-                methods(epochs), space(epochs), part, seeds=seeds, stop={"epochs": budget}, data=flags.data,
+                methods(epochs),
+                space(epochs),
+                part,
+                seeds=seeds,
+                stop={"epochs": budget},
+                data=flags.data,
                 watch=lambda name, seed, progress, trained: None,
-            )  # fmt: skip
+            )
             entry = {
-                "cost": found.cost.tolist(), "values": {n: v.tolist() for n, v in found.values.items()}, "final": found.final.tolist(),
-                "names": found.names, "table": found.table.round(5).to_dict("index"), "fidelity": epochs,
-            }  # fmt: skip
+                "cost": found.cost.tolist(),
+                "values": {n: v.tolist() for n, v in found.values.items()},
+                "final": found.final.tolist(),
+                "names": found.names,
+                "table": found.table.round(5).to_dict("index"),
+                "fidelity": epochs,
+            }
             write(folder / f"{part}.json", entry, indent=None)
             print(found.table.round(4).to_string(), flush=True)
             continue
         made = functools.partial(gradient, starts=10 if smoke else 200, first=random)
         result = hpjax.tune(space(epochs), "digits", search=made, trials=30 if smoke else 200 * 12)
         reports = [record for record in result.records if record["kind"] == "report"]
-        losses = [[float(v) if np.isfinite(float(v)) else None for v in record["loss"]] for record in reports]  # fmt: skip
-        write(folder / "population.json", {"losses": losses, "best": result.best, "trials": len(result.trials), "cost": int(sum(sum(r["cost"]) for r in reports)), "seconds": float(result.trials["seconds"].sum())}, indent=None)  # fmt: skip
+        losses = [
+            [float(v) if np.isfinite(float(v)) else None for v in record["loss"]]
+            for record in reports
+        ]
+        write(
+            folder / "population.json",
+            {
+                "losses": losses,
+                "best": result.best,
+                "trials": len(result.trials),
+                "cost": int(sum(sum(r["cost"]) for r in reports)),
+                "seconds": float(result.trials["seconds"].sum()),
+            },
+            indent=None,
+        )
 
 
 def draw(folder: Path) -> list[dict]:
@@ -90,20 +120,43 @@ def draw(folder: Path) -> list[dict]:
         found = read(folder / f"{part}.json")
         cost = np.array(found["cost"]) / found["fidelity"]
         values = {n: np.array(v, float) for n, v in found["values"].items()}
-        curves = {n: analysis.quartiles(np.where(np.isnan(v), np.inf, v)) for n, v in values.items()}  # fmt: skip
-        plots.anytime(ax, cost, {n: np.where(np.isfinite(c), c, np.nan) for n, c in curves.items()}, "cost (full trainings)", "best validation loss")  # fmt: skip
+        curves = {
+            n: analysis.quartiles(np.where(np.isnan(v), np.inf, v)) for n, v in values.items()
+        }
+        plots.anytime(
+            ax,
+            cost,
+            {n: np.where(np.isfinite(c), c, np.nan) for n, c in curves.items()},
+            "cost (full trainings)",
+            "best validation loss",
+        )
         ax.set_title(part)
         rows = [[n, c, *q[:, i]] for n, q in curves.items() for i, c in enumerate(cost)]
-        write_rows(folder / f"{part}.csv", ["method", "cost", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
+        write_rows(
+            folder / f"{part}.csv",
+            ["method", "cost", "lower quartile", "median", "upper quartile"],
+            rows,
+        )
         final = dict(zip(found["names"], np.array(found["final"], float).T))
         for name in found["names"][1:]:
             p = analysis.wilcoxon(final["gradient"], final[name])
-            criteria.append(Criterion(f"{part}: one-sided p that gradient ends below {name}", p, 0.05, at_least=False))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    f"{part}: one-sided p that gradient ends below {name}", p, 0.05, at_least=False
+                )
+            )
     axes[0, 0].legend()
     if others:
         found = read(folder / "population.json")
-        rounds = [np.array([np.nan if v is None else v for v in row], float) for row in found["losses"]]  # fmt: skip
-        spread = np.array([np.nanquantile(np.where(np.isnan(r), np.inf, r), [0.05, 0.25, 0.5, 0.75]) for r in rounds])  # fmt: skip
+        rounds = [
+            np.array([np.nan if v is None else v for v in row], float) for row in found["losses"]
+        ]
+        spread = np.array(
+            [
+                np.nanquantile(np.where(np.isnan(r), np.inf, r), [0.05, 0.25, 0.5, 0.75])
+                for r in rounds
+            ]
+        )
         ax = axes[0, -1]
         place = np.arange(len(rounds))
         ax.fill_between(place, spread[:, 1], spread[:, 3], color="#CC3311", alpha=0.2, lw=0)
@@ -112,8 +165,19 @@ def draw(folder: Path) -> list[dict]:
         ax.set(xlabel="round", ylabel="validation loss", yscale="log")
         ax.set_title(f"{len(rounds[0])} starts, digits")
         ax.legend()
-        write_rows(folder / "population.csv", ["round", "best 5 %", "lower quartile", "median", "upper quartile"], [[i, *row] for i, row in enumerate(spread.round(5).tolist())])  # fmt: skip
-        criteria.append(Criterion("200 starts: median validation loss after the last round over the first", spread[-1, 2] / spread[0, 2], 0.5, at_least=False))  # fmt: skip
+        write_rows(
+            folder / "population.csv",
+            ["round", "best 5 %", "lower quartile", "median", "upper quartile"],
+            [[i, *row] for i, row in enumerate(spread.round(5).tolist())],
+        )
+        criteria.append(
+            Criterion(
+                "200 starts: median validation loss after the last round over the first",
+                spread[-1, 2] / spread[0, 2],
+                0.5,
+                at_least=False,
+            )
+        )
     plots.save(made, folder / "comparison")
     return criteria
 

@@ -48,11 +48,21 @@ def run(flags: Flags, folder: Path) -> None:
     rng = np.random.default_rng(0)
     offsets = rng.uniform(size=(repeats, 2))  # the target is where it is: both meet it shifted
     shifted = lambda p, offset: value((p + offset) % 1.0)
-    best = {kind: [float(shifted(points(kind, seed), offsets[seed]).max()) for seed in range(repeats)] for kind in ("grid", "random")}  # fmt: skip
+    best = {
+        kind: [float(shifted(points(kind, seed), offsets[seed]).max()) for seed in range(repeats)]
+        for kind in ("grid", "random")
+    }
     entry: dict = {"points": {kind: points(kind, 3).tolist() for kind in best}, "best": best}
     epochs, studies = (2, 4) if flags.preset == "smoke" else (10, 300)
     rates, penalties = (1e-4, 10.0), (1e-8, 1e-5)
-    space = {"hidden": (32,), "optimizer": "sgd", "batch_size": 32, "epochs": epochs, "learning_rate": hpjax.LogUniform(*rates), "l2": hpjax.LogUniform(*penalties)}  # fmt: skip
+    space = {
+        "hidden": (32,),
+        "optimizer": "sgd",
+        "batch_size": 32,
+        "epochs": epochs,
+        "learning_rate": hpjax.LogUniform(*rates),
+        "l2": hpjax.LogUniform(*penalties),
+    }
     networks = {}
     for kind in best:
         trials = []
@@ -60,7 +70,13 @@ def run(flags: Flags, folder: Path) -> None:
             p = points(kind, seed)
             if kind == "grid":
                 p = (p + np.array([offsets[seed, 0], 0.0])) % 1.0
-            trials += [{"learning_rate": rates[0] * (rates[1] / rates[0]) ** u, "l2": penalties[0] * (penalties[1] / penalties[0]) ** v} for u, v in p]  # fmt: skip
+            trials += [
+                {
+                    "learning_rate": rates[0] * (rates[1] / rates[0]) ** u,
+                    "l2": penalties[0] * (penalties[1] / penalties[0]) ** v,
+                }
+                for u, v in p
+            ]
         found = hpjax.tune(
             space, "digits", search=trials, validation={"repeats": 1}, say=lambda text: None
         )
@@ -75,7 +91,13 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import plots
 
     entry = read(folder / "nine.json")
-    made, axes = plots.figure(2, 3, width=plots.WIDE, height=2.9, gridspec_kw={"height_ratios": [0.35, 1], "width_ratios": [1, 1, 1.1]})  # fmt: skip
+    made, axes = plots.figure(
+        2,
+        3,
+        width=plots.WIDE,
+        height=2.9,
+        gridspec_kw={"height_ratios": [0.35, 1], "width_ratios": [1, 1, 1.1]},
+    )
     x = np.linspace(0, 1, 400)
     distinct = {}
     for column, kind in enumerate(("grid", "random")):
@@ -87,19 +109,44 @@ def draw(folder: Path) -> list[dict]:
         axes[0, column].set_title(f"{kind}: {distinct[kind]} values that matter")
         for px, py in p:
             axes[1, column].plot([px, px], [py, 1], color="#BBBBBB", lw=0.4)
-        axes[1, column].plot(p[:, 0], p[:, 1], look["marker"], ms=4, color=look["color"], mec="k", mew=0.4)  # fmt: skip
-        axes[1, column].set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], xlabel="important parameter", ylabel="unimportant parameter")  # fmt: skip
+        axes[1, column].plot(
+            p[:, 0], p[:, 1], look["marker"], ms=4, color=look["color"], mec="k", mew=0.4
+        )
+        axes[1, column].set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            xticks=[],
+            yticks=[],
+            xlabel="important parameter",
+            ylabel="unimportant parameter",
+        )
     axes[0, 2].axis("off")
     criteria = [
-        Criterion("values of the important parameter that nine grid trials see", distinct["grid"], 3, at_least=False),
+        Criterion(
+            "values of the important parameter that nine grid trials see",
+            distinct["grid"],
+            3,
+            at_least=False,
+        ),
         Criterion("values of it that nine random trials see", distinct["random"], 9),
-    ]  # fmt: skip
+    ]
     rows = []
     for kind in ("grid", "random"):
         found, look = np.sort(entry["best"][kind]), plots.look(kind)
-        axes[1, 2].plot(found, (np.arange(len(found)) + 1) / len(found), color=look["color"], label=f"{kind}: mean {np.mean(found):.2f}")  # fmt: skip
-        rows += [[kind, "f", v] for v in found] + [[kind, "digits", v] for v in entry["networks"][kind]]  # fmt: skip
-    axes[1, 2].set(xlabel="best of nine trials", ylabel=f"share of {len(entry['best']['grid']):,} searches", ylim=(0, 1))  # fmt: skip
+        axes[1, 2].plot(
+            found,
+            (np.arange(len(found)) + 1) / len(found),
+            color=look["color"],
+            label=f"{kind}: mean {np.mean(found):.2f}",
+        )
+        rows += [[kind, "f", v] for v in found] + [
+            [kind, "digits", v] for v in entry["networks"][kind]
+        ]
+    axes[1, 2].set(
+        xlabel="best of nine trials",
+        ylabel=f"share of {len(entry['best']['grid']):,} searches",
+        ylim=(0, 1),
+    )
     axes[1, 2].legend(loc="upper left")
     plots.save(made, folder / "nine")
     write_rows(folder / "nine.csv", ["search", "problem", "best of nine"], rows)
@@ -109,8 +156,12 @@ def draw(folder: Path) -> list[dict]:
     return [
         *criteria,
         Criterion("mean best of nine, random minus grid", mean["random"] - mean["grid"], 0.0),
-        Criterion(f"networks: mean error of the best of nine, grid {error['grid']:.4f} minus random {error['random']:.4f}, less two standard errors", error["grid"] - error["random"] - 2 * spread, 0.0),
-    ]  # fmt: skip
+        Criterion(
+            f"networks: mean error of the best of nine, grid {error['grid']:.4f} minus random {error['random']:.4f}, less two standard errors",
+            error["grid"] - error["random"] - 2 * spread,
+            0.0,
+        ),
+    ]
 
 
 if __name__ == "__main__":

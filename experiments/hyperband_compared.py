@@ -23,25 +23,58 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
     from hpjax.tasks import Split
 
-    most, turns, seeds, images = {"smoke": (9, 1, 2, 100), "small": (27, 3, 5, 500), "paper": (81, 5, 10, 2000)}[flags.preset]  # fmt: skip
+    most, turns, seeds, images = {
+        "smoke": (9, 1, 2, 100),
+        "small": (27, 3, 5, 500),
+        "paper": (81, 5, 10, 2000),
+    }[flags.preset]
     task = hpjax.tasks.load("mnist10k", flags.data)
     rows = np.random.default_rng(0).permutation(task.development)[: 2 * images]
-    task = dataclasses.replace(task, groups=(Split(np.sort(rows[:images]), np.sort(rows[images:])),))  # fmt: skip
+    task = dataclasses.replace(
+        task, groups=(Split(np.sort(rows[:images]), np.sort(rows[images:])),)
+    )
     space = {
-        "learning_rate": hpjax.LogUniform(1e-4, 1.0), "depth": hpjax.IntUniform(1, 2), "width_1": hpjax.LogIntUniform(8, 64),
-        "width_2": hpjax.LogIntUniform(8, 64).when("depth", 2), "l2": hpjax.LogUniform(1e-6, 1e-1), "dropout": hpjax.Uniform(0.0, 0.7),
-        "batch_size": 50, "epochs": most,
-    }  # fmt: skip
+        "learning_rate": hpjax.LogUniform(1e-4, 1.0),
+        "depth": hpjax.IntUniform(1, 2),
+        "width_1": hpjax.LogIntUniform(8, 64),
+        "width_2": hpjax.LogIntUniform(8, 64).when("depth", 2),
+        "l2": hpjax.LogUniform(1e-6, 1e-1),
+        "dropout": hpjax.Uniform(0.0, 0.7),
+        "batch_size": 50,
+        "epochs": most,
+    }
     brackets = hpjax.hyperband(most).brackets
-    methods: dict = {f"bracket {len(bracket) - 1}": {"search": "random", "scheduler": hpjax.halving(bracket)} for bracket in brackets}  # fmt: skip
-    methods |= {"hyperband": {"search": "hyperband", "scheduler": hpjax.hyperband(most)}, "random": "random"}  # fmt: skip
+    methods: dict = {
+        f"bracket {len(bracket) - 1}": {"search": "random", "scheduler": hpjax.halving(bracket)}
+        for bracket in brackets
+    }
+    methods |= {
+        "hyperband": {"search": "hyperband", "scheduler": hpjax.hyperband(most)},
+        "random": "random",
+    }
     methods |= {"bayes": {"search": "bayes", "batch": 4}, "tpe": {"search": "tpe", "batch": 4}}
     budget = turns * sum(until * many for bracket in brackets for until, many in bracket)
-    found = hpjax.compare(methods, space, task, seeds=flags.seeds or seeds, epochs=most, stop={"epochs": budget}, say=lambda text: None)  # fmt: skip
-    write(folder / "compared.json", {
-        "most": most, "budget": budget, "brackets": brackets, "cost": found.cost.tolist(), "values": {n: short(v) for n, v in found.values.items()},
-        "speedup": {n: found.speedup(n) for n in found.names},
-    }, indent=None)  # fmt: skip
+    found = hpjax.compare(
+        methods,
+        space,
+        task,
+        seeds=flags.seeds or seeds,
+        epochs=most,
+        stop={"epochs": budget},
+        say=lambda text: None,
+    )
+    write(
+        folder / "compared.json",
+        {
+            "most": most,
+            "budget": budget,
+            "brackets": brackets,
+            "cost": found.cost.tolist(),
+            "values": {n: short(v) for n, v in found.values.items()},
+            "speedup": {n: found.speedup(n) for n in found.names},
+        },
+        indent=None,
+    )
 
 
 def draw(folder: Path) -> list[dict]:
@@ -55,26 +88,52 @@ def draw(folder: Path) -> list[dict]:
     values = {n: np.array(v, float) for n, v in entry["values"].items()}
     seeds = len(values["random"])
     mean = {n: np.where(np.isnan(v).any(0), np.nan, v.mean(0)) for n, v in values.items()}
-    twice = np.array([analysis.at_costs(cost, row, np.minimum(2 * cost, cost[-1])) for row in values["random"]]).mean(0)  # fmt: skip
+    twice = np.array(
+        [analysis.at_costs(cost, row, np.minimum(2 * cost, cost[-1])) for row in values["random"]]
+    ).mean(0)
     twice[2 * cost > cost[-1]] = np.nan  # is not known
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.5)
     inside = [n for n in values if n.startswith("bracket")]
     shades = dict(zip(inside, colormaps["viridis"](np.linspace(0, 0.85, len(inside)))))
     rows = [[n, c, v] for n, line in mean.items() for c, v in zip(cost, line)]
     for name in (*inside, "hyperband"):
-        style = {"color": shades[name]} if name in shades else plots.look(name) | {"ms": 3, "markevery": 8}  # fmt: skip
+        style = (
+            {"color": shades[name]}
+            if name in shades
+            else plots.look(name) | {"ms": 3, "markevery": 8}
+        )
         rungs = entry["brackets"][inside.index(name)] if name in shades else None
         label = (
             f"bracket {name.split()[1]}: {' > '.join(str(n) for _, n in rungs)}" if rungs else name
         )
         axes[0].plot(cost / most, mean[name], drawstyle="steps-post", lw=1, label=label, **style)
     for name in ("hyperband", "random", "bayes", "tpe"):
-        axes[1].plot(cost / most, mean[name], drawstyle="steps-post", ms=3, markevery=8, label=name, **plots.look(name))  # fmt: skip
-    axes[1].plot(cost / most, twice, drawstyle="steps-post", color="#777777", ls=":", label="random, twice the budget")  # fmt: skip
+        axes[1].plot(
+            cost / most,
+            mean[name],
+            drawstyle="steps-post",
+            ms=3,
+            markevery=8,
+            label=name,
+            **plots.look(name),
+        )
+    axes[1].plot(
+        cost / most,
+        twice,
+        drawstyle="steps-post",
+        color="#777777",
+        ls=":",
+        label="random, twice the budget",
+    )
     rows += [["random, twice the budget", c, v] for c, v in zip(cost, twice)]
     lowest = min(np.nanmin(v) for v in mean.values())
     for ax in axes[:2]:
-        ax.set(xscale="log", yscale="log", xlabel="resource spent, multiples of R", ylim=(0.55 * lowest, 4 * lowest))  # fmt: skip
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="resource spent, multiples of R",
+            ylim=(0.55 * lowest, 4 * lowest),
+        )
         ax.legend(fontsize=5, loc="lower left", handlelength=1.2)
     axes[0].set(ylabel="lowest validation loss")
     axes[0].set_title(f"mean of {seeds} seeds, R = {most} epochs")
@@ -93,12 +152,36 @@ def draw(folder: Path) -> list[dict]:
     write_rows(folder / "final.csv", ["seed", *end], zip(range(seeds), *end.values()))
     best = min(end[n].mean() for n in inside)
     return [
-        Criterion("hyperband's mean loss at the end over that of the best bracket", end["hyperband"].mean() / best, 1.05, at_least=False),
-        Criterion("brackets that end with a higher mean loss than hyperband", float(sum(end[n].mean() > end["hyperband"].mean() for n in inside)), 1),
-        Criterion("hyperband: times less resource to random's final median", entry["speedup"]["hyperband"], 3),
-        Criterion("hyperband's mean loss at the end over random's", end["hyperband"].mean() / end["random"].mean(), 1.0, at_least=False),
-        Criterion("hyperband's mean loss at half the budget over random's at the whole of it", mean["hyperband"][np.searchsorted(cost, cost[-1] / 2, side="right") - 1] / end["random"].mean(), 1.0, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "hyperband's mean loss at the end over that of the best bracket",
+            end["hyperband"].mean() / best,
+            1.05,
+            at_least=False,
+        ),
+        Criterion(
+            "brackets that end with a higher mean loss than hyperband",
+            float(sum(end[n].mean() > end["hyperband"].mean() for n in inside)),
+            1,
+        ),
+        Criterion(
+            "hyperband: times less resource to random's final median",
+            entry["speedup"]["hyperband"],
+            3,
+        ),
+        Criterion(
+            "hyperband's mean loss at the end over random's",
+            end["hyperband"].mean() / end["random"].mean(),
+            1.0,
+            at_least=False,
+        ),
+        Criterion(
+            "hyperband's mean loss at half the budget over random's at the whole of it",
+            mean["hyperband"][np.searchsorted(cost, cost[-1] / 2, side="right") - 1]
+            / end["random"].mean(),
+            1.0,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -28,13 +28,24 @@ def run(flags: Flags, folder: Path) -> None:
     epochs = 9 if flags.preset == "smoke" else 81
     seeds = flags.seeds or {"smoke": 1, "small": 5, "paper": 50}[flags.preset]
     space = {
-        "learning_rate": hpjax.LogUniform(1e-4, 1.0), "width_1": hpjax.LogIntUniform(8, 128), "depth": 1, "l2": hpjax.LogUniform(1e-6, 1e-1),
-        "dropout": hpjax.Uniform(0.0, 0.8), "epochs": epochs,
-    }  # fmt: skip
+        "learning_rate": hpjax.LogUniform(1e-4, 1.0),
+        "width_1": hpjax.LogIntUniform(8, 128),
+        "depth": 1,
+        "l2": hpjax.LogUniform(1e-6, 1e-1),
+        "dropout": hpjax.Uniform(0.0, 0.8),
+        "epochs": epochs,
+    }
     scheduler = hpjax.hyperband(epochs)
     entry: dict = {"epochs": epochs, "brackets": scheduler.brackets, "studies": []}
     for seed in range(seeds):
-        found = hpjax.tune(space, "digits", search="hyperband", scheduler=scheduler, seed=seed, say=lambda text: None)  # fmt: skip
+        found = hpjax.tune(
+            space,
+            "digits",
+            search="hyperband",
+            scheduler=scheduler,
+            seed=seed,
+            say=lambda text: None,
+        )
         reached, spent = {}, 0
         ran: list = []
         for _, record in records.reports(found.records):
@@ -44,11 +55,23 @@ def run(flags: Flags, folder: Path) -> None:
             reached |= dict(zip(record["trial"], record["epochs"]))
         first = scheduler.brackets[0][0][1]
         points = [found.config(trial) for trial in range(first)]
-        whole = hpjax.tune(space, "digits", search=points, scheduler=hpjax.full(epochs), seed=seed, say=lambda text: None)  # fmt: skip
+        whole = hpjax.tune(
+            space,
+            "digits",
+            search=points,
+            scheduler=hpjax.full(epochs),
+            seed=seed,
+            say=lambda text: None,
+        )
         table = whole.curves
         curves = np.full((first, epochs), np.inf)
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["loss"], nan=np.inf)
-        one = {"ran": ran, "spent": spent, "reached": [reached[t] for t in range(len(reached))], "whole": [short(c) for c in curves]}  # fmt: skip
+        one = {
+            "ran": ran,
+            "spent": spent,
+            "reached": [reached[t] for t in range(len(reached))],
+            "whole": [short(c) for c in curves],
+        }
         if seed == 0:
             halved = found.curves
             one["curves"] = {name: short(halved[name]) for name in ("trial", "epoch", "loss")}
@@ -80,12 +103,27 @@ def draw(folder: Path) -> list[dict]:
         mine = curves[curves["trial"].isin(trials)]
         for trial, part in mine.groupby("trial"):
             end = one["reached"][int(trial)]
-            ax.plot(part["epoch"], part["loss"], color=shades[end], lw=1.2 if end == epochs else 0.5, zorder=end, marker="." if end == 1 else None, ms=2)  # fmt: skip
+            ax.plot(
+                part["epoch"],
+                part["loss"],
+                color=shades[end],
+                lw=1.2 if end == epochs else 0.5,
+                zorder=end,
+                marker="." if end == 1 else None,
+                ms=2,
+            )
             rows += [[number, int(trial), int(e), v] for e, v in zip(part["epoch"], part["loss"])]
         for until, _ in bracket[:-1]:
             ax.axvline(until, color="#DDDDDD", lw=0.6, zorder=0)
-        ax.set(xscale="log", yscale="log", ylim=(0.05, 8), xlim=(0.9, epochs * 1.1), xlabel="epoch", ylabel="validation loss" if number in (0, 3) else "")  # fmt: skip
-        ax.set_title(" > ".join(str(n) for _, n in bracket) + " networks")  # fmt: skip
+        ax.set(
+            xscale="log",
+            yscale="log",
+            ylim=(0.05, 8),
+            xlim=(0.9, epochs * 1.1),
+            xlabel="epoch",
+            ylabel="validation loss" if number in (0, 3) else "",
+        )
+        ax.set_title(" > ".join(str(n) for _, n in bracket) + " networks")
     for until in rungs:
         kept[0].plot([], [], color=shades[until], label=f"ended at epoch {until}")
     made.legend(*kept[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rungs))
@@ -94,7 +132,9 @@ def draw(folder: Path) -> list[dict]:
     for study in entry["studies"]:
         whole = np.nan_to_num(np.array(study["whole"], float), nan=np.inf, posinf=np.inf)
         ordered = whole.argsort(0, kind="stable").argsort(0, kind="stable")  # ranks at each epoch
-        agreement.append([spearmanr(ordered[:, e - 1], ordered[:, -1])[0] for e in range(1, epochs + 1)])  # fmt: skip
+        agreement.append(
+            [spearmanr(ordered[:, e - 1], ordered[:, -1])[0] for e in range(1, epochs + 1)]
+        )
         chosen = study["reached"][: len(whole)].index(epochs)
         place.append(1 + int(ordered[chosen, -1]))
     mean = np.mean(agreement, 0)
@@ -103,29 +143,64 @@ def draw(folder: Path) -> list[dict]:
     for line in agreement:
         ax.plot(epoch, line, color="#4477AA", lw=0.3)
     ax.plot(rungs, mean[np.array(rungs) - 1], "o", ms=4, color="k")
-    ax.set(xscale="log", xlabel="epoch", ylabel="rank correlation", ylim=(None, 1.02))  # fmt: skip
+    ax.set(xscale="log", xlabel="epoch", ylabel="rank correlation", ylim=(None, 1.02))
     ax.set_title("of the order with the last (dots: rungs)")
     plots.save(made, folder / "brackets")
     write_rows(folder / "brackets.csv", ["bracket", "network", "epoch", "validation loss"], rows)
-    write_rows(folder / "agreement.csv", ["epoch", "mean rank correlation", *(f"seed {s}" for s in range(len(agreement)))], zip(epoch, mean, *agreement))  # fmt: skip
+    write_rows(
+        folder / "agreement.csv",
+        ["epoch", "mean rank correlation", *(f"seed {s}" for s in range(len(agreement)))],
+        zip(epoch, mean, *agreement),
+    )
     planned = [tuple(rung) for bracket in brackets for rung in bracket]
-    ran = [sum(a != tuple(b) for a, b in zip(planned, study["ran"])) + abs(len(planned) - len(study["ran"])) for study in entry["studies"]]  # fmt: skip
+    ran = [
+        sum(a != tuple(b) for a, b in zip(planned, study["ran"]))
+        + abs(len(planned) - len(study["ran"]))
+        for study in entry["studies"]
+    ]
     spent = sum(until * many for until, many in planned)
-    live = sum((until - ([0] + [u for u, _ in bracket])[i]) * many for bracket in brackets for i, (until, many) in enumerate(bracket))  # fmt: skip
-    criteria = [Criterion("rungs that ran otherwise than planned, all seeds", float(sum(ran)), 0, at_least=False)]  # fmt: skip
+    live = sum(
+        (until - ([0] + [u for u, _ in bracket])[i]) * many
+        for bracket in brackets
+        for i, (until, many) in enumerate(bracket)
+    )
+    criteria = [
+        Criterion(
+            "rungs that ran otherwise than planned, all seeds", float(sum(ran)), 0, at_least=False
+        )
+    ]
     if epochs == 81:
         wrong = sum(a != [n for _, n in b] for a, b in zip(PUBLISHED, brackets))
         criteria += [
-            Criterion("brackets that differ from the published table", float(wrong), 0, at_least=False),
-            Criterion(f"epochs with every rung from scratch, distance from the published {TOTAL:,}", abs(spent - TOTAL), 0, at_least=False),
-        ]  # fmt: skip
+            Criterion(
+                "brackets that differ from the published table", float(wrong), 0, at_least=False
+            ),
+            Criterion(
+                f"epochs with every rung from scratch, distance from the published {TOTAL:,}",
+                abs(spent - TOTAL),
+                0,
+                at_least=False,
+            ),
+        ]
     return [
         *criteria,
-        Criterion(f"epochs trained, distance from the {live:,} that survivors need who go on from their weights, all seeds", max(abs(s["spent"] - live) for s in entry["studies"]), 0, at_least=False),
-        Criterion("rank correlation of the order after one epoch with the last, mean", mean[0], 0.5),
+        Criterion(
+            f"epochs trained, distance from the {live:,} that survivors need who go on from their weights, all seeds",
+            max(abs(s["spent"] - live) for s in entry["studies"]),
+            0,
+            at_least=False,
+        ),
+        Criterion(
+            "rank correlation of the order after one epoch with the last, mean", mean[0], 0.5
+        ),
         Criterion("the same after a third of the epochs", mean[max(0, epochs // 3 - 1)], 0.8),
-        Criterion(f"place of the network that halving chose among all {brackets[0][0][1]} trained to the end, median over seeds", float(np.median(place)), 8, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            f"place of the network that halving chose among all {brackets[0][0][1]} trained to the end, median over seeds",
+            float(np.median(place)),
+            8,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

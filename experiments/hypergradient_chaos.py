@@ -36,9 +36,16 @@ def setting(data: Path | None, dtype: str = "float64"):
     found = dataclasses.replace(found, x=found.x / found.x.max(), standardize=False)
     rows = found.development[:1000]
     spec, config = hypergrad.configure(
-        found, hidden=(200, 50), activation="tanh", optimizer="damped", momentum=0.9, init="normal", init_scale=float(np.exp(-2)),
-        batch_size=250, dtype=dtype,
-    )  # fmt: skip
+        found,
+        hidden=(200, 50),
+        activation="tanh",
+        optimizer="damped",
+        momentum=0.9,
+        init="normal",
+        init_scale=float(np.exp(-2)),
+        batch_size=250,
+        dtype=dtype,
+    )
     return found, tasks.Split(rows, found.test), spec, config
 
 
@@ -48,7 +55,18 @@ def take(setup, rates, steps: int, mode: str, key: int = 0, **options):
 
     made, split, spec, config = setup
     configs = [config | {"learning_rate": float(rate)} for rate in rates]
-    found = hypergrad.hypergradients(made, spec, configs, "learning_rate", steps, mode=mode, objective="train", split=split, key=key, **options)  # fmt: skip
+    found = hypergrad.hypergradients(
+        made,
+        spec,
+        configs,
+        "learning_rate",
+        steps,
+        mode=mode,
+        objective="train",
+        split=split,
+        key=key,
+        **options,
+    )
     return found.loss, found.gradient["learning_rate"]
 
 
@@ -65,12 +83,26 @@ def run(flags: Flags, folder: Path) -> None:
             picked = logs[::10]
             up, _ = take(setup, np.exp(picked + near), steps, "forward")
             down, _ = take(setup, np.exp(picked - near), steps, "forward")
-            write(folder / "curve.json", {"log rate": logs.tolist(), "loss": loss.tolist(), "slope": slope.tolist(), "picked": picked.tolist(), "difference": ((up - down) / (2 * near)).tolist()}, indent=None)  # fmt: skip
+            write(
+                folder / "curve.json",
+                {
+                    "log rate": logs.tolist(),
+                    "loss": loss.tolist(),
+                    "slope": slope.tolist(),
+                    "picked": picked.tolist(),
+                    "difference": ((up - down) / (2 * near)).tolist(),
+                },
+                indent=None,
+            )
         elif part == "seeds":
             rates = np.linspace(0.9, 2.2, 5 if smoke else 105)
             keys = range(1, 3 if smoke else 1 + (flags.seeds or 9))
-            slopes = [take(setup, np.exp(rates), steps, "forward", key=key)[1].tolist() for key in keys]  # fmt: skip
-            write(folder / "seeds.json", {"log rate": rates.tolist(), "slopes": slopes}, indent=None)  # fmt: skip
+            slopes = [
+                take(setup, np.exp(rates), steps, "forward", key=key)[1].tolist() for key in keys
+            ]
+            write(
+                folder / "seeds.json", {"log rate": rates.tolist(), "slopes": slopes}, indent=None
+            )
         elif part == "horizon":
             seeds = 4 if smoke else flags.seeds or (30 if flags.preset == "paper" else 12)
             horizons = (5, 10) if smoke else (10, 25, 50, 100, 200)
@@ -78,7 +110,10 @@ def run(flags: Flags, folder: Path) -> None:
             for factor in FACTORS:
                 rate = factor * np.exp(PUBLISHED)
                 for horizon in horizons:
-                    slopes = [float(take(setup, [rate], horizon, "forward", key=key)[1][0]) for key in range(seeds)]  # fmt: skip
+                    slopes = [
+                        float(take(setup, [rate], horizon, "forward", key=key)[1][0])
+                        for key in range(seeds)
+                    ]
                     table.append([factor, horizon, *slopes])
                 print(f"rate {factor} x edge done", flush=True)
             write(folder / "horizon.json", table, indent=None)
@@ -89,8 +124,14 @@ def run(flags: Flags, folder: Path) -> None:
             single = setting(flags.data, "float32")
             table["float32"] = take(single, np.exp(rates), steps, "forward")[1].tolist()
             options = dict(window=steps, pairs=4 if smoke else 16, sigma=SMOOTH)
-            table["evolution"] = take(single, np.exp(rates), steps, "evolution", **options)[1].tolist()  # fmt: skip
-            write(folder / "agreement.json", {"log rate": rates.tolist(), "slopes": table}, indent=None)  # fmt: skip
+            table["evolution"] = take(single, np.exp(rates), steps, "evolution", **options)[
+                1
+            ].tolist()
+            write(
+                folder / "agreement.json",
+                {"log rate": rates.tolist(), "slopes": table},
+                indent=None,
+            )
 
 
 def edge(logs: np.ndarray, slope: np.ndarray) -> float:
@@ -119,22 +160,40 @@ def draw(folder: Path) -> list[dict]:
     where = edge(logs, slope)
     made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
     axes[0, 0].plot(logs, loss, lw=0.6, color="#4477AA")
-    axes[0, 0].set(xlabel="log learning rate", ylabel="training loss after 50 steps", yscale="log")  # fmt: skip
+    axes[0, 0].set(xlabel="log learning rate", ylabel="training loss after 50 steps", yscale="log")
     edges = [where]
     if (folder / "seeds.json").exists():
         entry = read(folder / "seeds.json")
         edges += [edge(np.array(entry["log rate"]), np.array(s, float)) for s in entry["slopes"]]
-        axes[0, 0].plot(edges, np.full(len(edges), np.nanmin(loss) / 2), "|", ms=5, color="#EE6677", label=f"edges of {len(edges)} seeds")  # fmt: skip
+        axes[0, 0].plot(
+            edges,
+            np.full(len(edges), np.nanmin(loss) / 2),
+            "|",
+            ms=5,
+            color="#EE6677",
+            label=f"edges of {len(edges)} seeds",
+        )
         axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0.0, 0.75))
         write_rows(folder / "edges.csv", ["seed", "log rate at the edge"], enumerate(edges))
     axes[1, 0].plot(logs, slope, lw=0.6, color="#4477AA", label="automatic")
-    axes[1, 0].plot(found["picked"], found["difference"], ".", ms=2, color="#EE6677", label="central difference")  # fmt: skip
+    axes[1, 0].plot(
+        found["picked"], found["difference"], ".", ms=2, color="#EE6677", label="central difference"
+    )
     size = 3 * np.abs(slope[logs < 1.3]).max()
     axes[1, 0].set(xlabel="log learning rate", ylabel="d loss / d log rate", ylim=(-size, size))
     axes[1, 0].legend(loc="lower left")
     for ax in axes[:, 0]:
         ax.axvline(where, color="k", lw=0.6, ls=":")
-    axes[0, 0].text(where - 0.03, 0.95, f"edge {where:.2f}", rotation=90, va="top", ha="right", transform=axes[0, 0].get_xaxis_transform(), fontsize=6)  # fmt: skip
+    axes[0, 0].text(
+        where - 0.03,
+        0.95,
+        f"edge {where:.2f}",
+        rotation=90,
+        va="top",
+        ha="right",
+        transform=axes[0, 0].get_xaxis_transform(),
+        fontsize=6,
+    )
     write_rows(folder / "curve.csv", ["log rate", "loss", "slope"], zip(logs, loss, slope))
     picked, difference = np.array(found["picked"]), np.array(found["difference"])
     mine = np.interp(picked, logs, slope)
@@ -143,10 +202,24 @@ def draw(folder: Path) -> list[dict]:
     signs = np.sign(slope)
     rough = lambda mask: float(np.mean(np.diff(signs[mask]) != 0))
     criteria = [
-        Criterion(f"distance of the edge of smoothness, log rate {np.median(edges):.3f} in the median of {len(edges)} seeds ({min(edges):.2f} to {max(edges):.2f}), from the published {PUBLISHED}", abs(np.median(edges) - PUBLISHED), 0.1, at_least=False),
-        Criterion("left of the edge: largest difference of the gradient and central differences, over the largest gradient", apart.max(), 1e-6, at_least=False),
-        Criterion("sign changes between neighbours beyond the edge over those before it, plus 1 in 1,000", (rough(logs > where) + 1e-3) / (rough(logs < where) + 1e-3), 5),
-    ]  # fmt: skip
+        Criterion(
+            f"distance of the edge of smoothness, log rate {np.median(edges):.3f} in the median of {len(edges)} seeds ({min(edges):.2f} to {max(edges):.2f}), from the published {PUBLISHED}",
+            abs(np.median(edges) - PUBLISHED),
+            0.1,
+            at_least=False,
+        ),
+        Criterion(
+            "left of the edge: largest difference of the gradient and central differences, over the largest gradient",
+            apart.max(),
+            1e-6,
+            at_least=False,
+        ),
+        Criterion(
+            "sign changes between neighbours beyond the edge over those before it, plus 1 in 1,000",
+            (rough(logs > where) + 1e-3) / (rough(logs < where) + 1e-3),
+            5,
+        ),
+    ]
     if (folder / "horizon.json").exists():
         table = np.array(read(folder / "horizon.json"))
         rows = []
@@ -156,15 +229,41 @@ def draw(folder: Path) -> list[dict]:
             with np.errstate(all="ignore"):
                 middle = np.median(np.abs(slopes), 1)
                 ratio = np.abs(slopes.mean(1)) / slopes.std(1, ddof=1)
-            axes[0, 1].plot(here[:, 1], middle, marker="osD^"[number], ms=3, color=plots.COLORS[number], label=f"{factor:g} x published edge")  # fmt: skip
+            axes[0, 1].plot(
+                here[:, 1],
+                middle,
+                marker="osD^"[number],
+                ms=3,
+                color=plots.COLORS[number],
+                label=f"{factor:g} x published edge",
+            )
             rows += [[factor, int(t), m, r] for t, m, r in zip(here[:, 1], middle, ratio)]
-        axes[0, 1].set(xscale="log", yscale="log", xlabel="steps", ylabel="median |d loss / d log rate|")  # fmt: skip
+        axes[0, 1].set(
+            xscale="log", yscale="log", xlabel="steps", ylabel="median |d loss / d log rate|"
+        )
         axes[0, 1].legend()
-        write_rows(folder / "horizon.csv", ["rate over the edge's", "steps", "median size", "signal over noise"], rows)  # fmt: skip
+        write_rows(
+            folder / "horizon.csv",
+            ["rate over the edge's", "steps", "median size", "signal over noise"],
+            rows,
+        )
         final = {factor: r for factor, t, _, r in rows if t == 50}
         if final:
-            criteria.append(Criterion("signal over noise of the gradient over seeds, 50 steps, at 0.3 x the published edge", final[0.3], 1.0))  # fmt: skip
-            criteria.append(Criterion("signal over noise of the gradient over seeds, 50 steps, at 1.3 x the published edge", final[1.3], 1.0, at_least=False))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    "signal over noise of the gradient over seeds, 50 steps, at 0.3 x the published edge",
+                    final[0.3],
+                    1.0,
+                )
+            )
+            criteria.append(
+                Criterion(
+                    "signal over noise of the gradient over seeds, 50 steps, at 1.3 x the published edge",
+                    final[1.3],
+                    1.0,
+                    at_least=False,
+                )
+            )
     if (folder / "agreement.json").exists():
         entry = read(folder / "agreement.json")
         at = np.array(entry["log rate"])
@@ -175,18 +274,38 @@ def draw(folder: Path) -> list[dict]:
         weights /= weights.sum(1, keepdims=True)
         height = np.where(np.isfinite(loss), loss, np.nanmax(loss[np.isfinite(loss)]))
         truth = (weights * away * height).sum(1) / SMOOTH**2
-        rows = [[x, *(np.sign(v[i]) == np.sign(truth[i]) for v in slopes.values())] for i, x in enumerate(at)]  # fmt: skip
+        rows = [
+            [x, *(np.sign(v[i]) == np.sign(truth[i]) for v in slopes.values())]
+            for i, x in enumerate(at)
+        ]
         write_rows(folder / "agreement.csv", ["log rate", *slopes], rows)
         beyond = at > where
-        share = {n: [float(np.mean(np.sign(v[m]) == np.sign(truth[m]))) for m in (~beyond, beyond)] for n, v in slopes.items()}  # fmt: skip
+        share = {
+            n: [float(np.mean(np.sign(v[m]) == np.sign(truth[m]))) for m in (~beyond, beyond)]
+            for n, v in slopes.items()
+        }
         place = np.arange(len(share))
         for shift, side, color in ((-0.2, 0, "#4477AA"), (0.2, 1, "#EE6677")):
-            axes[1, 1].bar(place + shift, [v[side] for v in share.values()], 0.38, color=color, label=("below the edge", "beyond")[side])  # fmt: skip
+            axes[1, 1].bar(
+                place + shift,
+                [v[side] for v in share.values()],
+                0.38,
+                color=color,
+                label=("below the edge", "beyond")[side],
+            )
         axes[1, 1].axhline(0.5, color="k", lw=0.6, ls=":")
-        axes[1, 1].set_xticks(place, ["gradient,\nfloat64", "gradient,\nfloat32", "evolution\nstrategies"])  # fmt: skip
+        axes[1, 1].set_xticks(
+            place, ["gradient,\nfloat64", "gradient,\nfloat32", "evolution\nstrategies"]
+        )
         axes[1, 1].set(ylabel="sign right, share of rates", ylim=(0, 1.25))
         axes[1, 1].legend(ncols=2, loc="upper center")
-        criteria.append(Criterion("evolution strategies: share of signs right beyond the edge", share["evolution"][1], 0.9))  # fmt: skip
+        criteria.append(
+            Criterion(
+                "evolution strategies: share of signs right beyond the edge",
+                share["evolution"][1],
+                0.9,
+            )
+        )
     plots.save(made, folder / "chaos")
     return criteria
 

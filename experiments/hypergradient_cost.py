@@ -17,16 +17,38 @@ import numpy as np
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 
 STEPS = {"smoke": 30, "small": 1000, "paper": 1000}
-HORIZONS = {"smoke": (16, 64), "small": (100, 316, 1000, 3162, 10_000, 31_623, 100_000), "paper": (100, 316, 1000, 3162, 10_000, 31_623, 100_000)}  # fmt: skip
+HORIZONS = {
+    "smoke": (16, 64),
+    "small": (100, 316, 1000, 3162, 10_000, 31_623, 100_000),
+    "paper": (100, 316, 1000, 3162, 10_000, 31_623, 100_000),
+}
 REPEATS = {"smoke": 1, "small": 5, "paper": 7}
 LIMITS = {  # of the time, in plain training runs, at 1,000 steps
-    "reverse (0)": 3.5, "reverse (1)": 4.5, "reverse (2)": 5.5, "mixed (1)": 3.3, "mixed (2)": 4.3,
-    "forward, 1": 1.8, "forward, 2": 2.6, "forward, 4": 4.2, "forward, 8": 7.4,
-}  # fmt: skip
-SLOPES = {"reverse (0)": 1.0, "reverse (1)": 1.0, "reverse (2)": 0.5, "reverse (3)": 1 / 3, "mixed (1)": 1.0, "mixed (2)": 0.5, "forward, 4": 0.0}  # fmt: skip
+    "reverse (0)": 3.5,
+    "reverse (1)": 4.5,
+    "reverse (2)": 5.5,
+    "mixed (1)": 3.3,
+    "mixed (2)": 4.3,
+    "forward, 1": 1.8,
+    "forward, 2": 2.6,
+    "forward, 4": 4.2,
+    "forward, 8": 7.4,
+}
+SLOPES = {
+    "reverse (0)": 1.0,
+    "reverse (1)": 1.0,
+    "reverse (2)": 0.5,
+    "reverse (3)": 1 / 3,
+    "mixed (1)": 1.0,
+    "mixed (2)": 0.5,
+    "forward, 4": 0.0,
+}
 FORWARD = {  # how many numbers are differentiated
-    1: {"learning_rate": 1}, 2: {"learning_rate": 1, "momentum": 1}, 4: {"learning_rate": 4}, 8: {"learning_rate": 4, "momentum": 4},
-}  # fmt: skip
+    1: {"learning_rate": 1},
+    2: {"learning_rate": 1, "momentum": 1},
+    4: {"learning_rate": 4},
+    8: {"learning_rate": 4, "momentum": 4},
+}
 
 
 def task(examples: int = 4000):
@@ -66,9 +88,19 @@ def contestants() -> dict:
 
 def arguments(made, networks: int, data) -> tuple:
     """What a compiled program takes, as `hypergrad.carry_out` gives it."""
-    many = lambda tree: {n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()}  # fmt: skip
+    many = lambda tree: {
+        n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()
+    }
     group = np.zeros(networks, np.int32)
-    return (data, np.uint32(0), np.uint32(0), many(made.coordinates), many(made.fixed), group, made.draws[group])  # fmt: skip
+    return (
+        data,
+        np.uint32(0),
+        np.uint32(0),
+        many(made.coordinates),
+        many(made.fixed),
+        group,
+        made.draws[group],
+    )
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -101,16 +133,33 @@ def run(flags: Flags, folder: Path) -> None:
         for horizon in HORIZONS[flags.preset]:
             made = ready(counts, horizon)
             size = sum(counts.values())
-            compiled = program(made.plan, mode, 1, 1).lower(*arguments(made, 1, made.data)).compile()  # fmt: skip
+            compiled = (
+                program(made.plan, mode, 1, 1).lower(*arguments(made, 1, made.data)).compile()
+            )
             model = cost.estimate(made.plan.spec, horizon, mode, size, made.batch, made.full)
-            memory.append([label, horizon, compiled.memory_analysis().temp_size_in_bytes, model.memory])  # fmt: skip
+            memory.append(
+                [label, horizon, compiled.memory_analysis().temp_size_in_bytes, model.memory]
+            )
             print(*memory[-1], flush=True)
     models = {}
     for label, (counts, mode) in contestants().items():
         made = ready(counts, steps)
         size = sum(counts.values())
-        models[label] = 1.0 if label == "plain" else cost.estimate(made.plan.spec, steps, mode, size, made.batch, made.full).time  # fmt: skip
-    write(folder / "cost.json", {"steps": steps, "networks": networks, "seconds": times, "models": models, "memory": memory})  # fmt: skip
+        models[label] = (
+            1.0
+            if label == "plain"
+            else cost.estimate(made.plan.spec, steps, mode, size, made.batch, made.full).time
+        )
+    write(
+        folder / "cost.json",
+        {
+            "steps": steps,
+            "networks": networks,
+            "seconds": times,
+            "models": models,
+            "memory": memory,
+        },
+    )
 
 
 def draw(folder: Path) -> list[dict]:
@@ -125,31 +174,58 @@ def draw(folder: Path) -> list[dict]:
     middle = np.array([np.median(ratio[n]) for n in labels])
     spread = np.abs(np.array([np.quantile(ratio[n], [0.25, 0.75]) for n in labels]).T - middle)
     place = np.arange(len(labels))
-    axes[0].barh(place, middle, xerr=spread, color="#4477AA", height=0.6, label="measured, quartiles")  # fmt: skip
+    axes[0].barh(
+        place, middle, xerr=spread, color="#4477AA", height=0.6, label="measured, quartiles"
+    )
     axes[0].plot([found["models"][n] for n in labels], place, "k|", ms=11, mew=1.5, label="model")
-    axes[0].plot([LIMITS.get(n, np.nan) for n in labels], place, ">", color="#EE6677", ms=4, label="target")  # fmt: skip
+    axes[0].plot(
+        [LIMITS.get(n, np.nan) for n in labels], place, ">", color="#EE6677", ms=4, label="target"
+    )
     axes[0].set_yticks(place, labels)
     axes[0].invert_yaxis()
     axes[0].set_xlabel(f"time, in plain trainings of {found['steps']:,} steps")
     axes[0].set_xlim(0, 1.35 * max(middle))
     axes[0].legend(loc="upper right")
     rows = [(n, np.array([r[1:] for r in found["memory"] if r[0] == n], float)) for n in SLOPES]
-    criteria = [Criterion(f"{n}: time in plain trainings", np.median(ratio[n]), limit, at_least=False) for n, limit in LIMITS.items()]  # fmt: skip
+    criteria = [
+        Criterion(f"{n}: time in plain trainings", np.median(ratio[n]), limit, at_least=False)
+        for n, limit in LIMITS.items()
+    ]
     marks = "osD^vP*"
     for number, (label, values) in enumerate(rows):
         color = plots.COLORS[number % 7]
-        axes[1].plot(values[:, 0], values[:, 1] / 2**20, marks[number], color=color, ms=4, label=label)  # fmt: skip
+        axes[1].plot(
+            values[:, 0], values[:, 1] / 2**20, marks[number], color=color, ms=4, label=label
+        )
         axes[1].plot(values[:, 0], values[:, 2] / 2**20, "-", color=color, lw=0.8)
         slope = float(np.polyfit(np.log(values[-3:, 0]), np.log(values[-3:, 1]), 1)[0])
         wanted = SLOPES[label]
-        criteria.append(Criterion(f"{label}: distance of the memory's log-log slope {slope:.3f} from {wanted:.2f}", abs(slope - wanted), 0.05, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                f"{label}: distance of the memory's log-log slope {slope:.3f} from {wanted:.2f}",
+                abs(slope - wanted),
+                0.05,
+                at_least=False,
+            )
+        )
         worst = float(np.exp(np.abs(np.log(values[:, 1] / values[:, 2])).max()))
-        criteria.append(Criterion(f"{label}: memory over its model, or under it, at most", worst, 1.3, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                f"{label}: memory over its model, or under it, at most", worst, 1.3, at_least=False
+            )
+        )
     axes[1].set(xscale="log", yscale="log", xlabel="steps", ylabel="temporary memory (MiB)")
     axes[1].set_title("marks: compiled; lines: model")
     axes[1].legend(fontsize=6)
     plots.save(made, folder / "cost")
-    write_rows(folder / "time.csv", ["mode", "plain trainings", "lower quartile", "upper quartile", "model"], [[n, *np.quantile(ratio[n], [0.5, 0.25, 0.75]).round(3), found["models"][n]] for n in labels])  # fmt: skip
+    write_rows(
+        folder / "time.csv",
+        ["mode", "plain trainings", "lower quartile", "upper quartile", "model"],
+        [
+            [n, *np.quantile(ratio[n], [0.5, 0.25, 0.75]).round(3), found["models"][n]]
+            for n in labels
+        ],
+    )
     write_rows(folder / "memory.csv", ["mode", "steps", "bytes", "model"], found["memory"])
     return criteria
 

@@ -25,7 +25,11 @@ KINDS = {
     "normalised": {"activation": "tanh", "init": "xavier"},
     "sigmoid": {"activation": "sigmoid", "init": "lecun", "init_scale": 3**-0.5},
 }
-EDGES = {"activations": np.linspace(-1, 1, 81), "gradients": np.linspace(-4, 4, 81), "weight gradients": np.linspace(-4, 4, 81)}  # fmt: skip
+EDGES = {
+    "activations": np.linspace(-1, 1, 81),
+    "gradients": np.linspace(-4, 4, 81),
+    "weight gradients": np.linspace(-4, 4, 81),
+}
 
 
 def looked(task, spec, config, rows: np.ndarray):
@@ -48,8 +52,10 @@ def looked(task, spec, config, rows: np.ndarray):
         return {
             "activations": jnp.stack([layer.a for layer in layers]),  # [5 300 H]
             "gradients": jnp.stack([layer.delta for layer in layers]),
-            "weight gradients": jnp.stack([layer.dw[: min(task.inputs, *spec.hidden)].ravel() for layer in layers]),
-        }  # fmt: skip
+            "weight gradients": jnp.stack(
+                [layer.dw[: min(task.inputs, *spec.hidden)].ravel() for layer in layers]
+            ),
+        }
 
     return look
 
@@ -60,14 +66,23 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax import devices, hypergrad, tasks
 
     devices.devices()  # before anything else starts JAX
-    width, seeds, steps = {"smoke": (20, 2, 3), "small": (100, 5, 400), "paper": (1000, 5, 4000)}[flags.preset]  # fmt: skip
+    width, seeds, steps = {"smoke": (20, 2, 3), "small": (100, 5, 400), "paper": (1000, 5, 4000)}[
+        flags.preset
+    ]
     seeds = flags.seeds or seeds
     task = hpjax.tasks.load("digits")
     split = tasks.splits(task)[0]
     task = dataclasses.replace(task, groups=(split,))
     entry: dict = {"width": width, "seeds": seeds, "steps": steps, "kinds": {}}
     for name, values in KINDS.items():
-        spec, config = hypergrad.configure(task, hidden=(width,) * DEEP, optimizer="sgd", learning_rate=0.1, batch_size=32, **values)  # fmt: skip
+        spec, config = hypergrad.configure(
+            task,
+            hidden=(width,) * DEEP,
+            optimizer="sgd",
+            learning_rate=0.1,
+            batch_size=32,
+            **values,
+        )
         look = looked(task, spec, config, split.train)
         _, start = watched(task, spec, [config], 1, look, split=split, keys=range(seeds))
         made: dict = {"deviation": {}, "histogram": {}, "scale": {}}
@@ -93,7 +108,8 @@ def run(flags: Flags, folder: Path) -> None:
             split=split,
             keys=range(seeds),
         )
-        made["during"] = {n: np.round(v[:, 0].mean(0), 5).tolist() for n, v in during.items()}  # [T 5]  # fmt: skip
+        # [T 5]
+        made["during"] = {n: np.round(v[:, 0].mean(0), 5).tolist() for n, v in during.items()}
         made["loss"] = np.round(loss[:, 0].mean(0), 5).tolist()
         entry["kinds"][name] = made
         print(name, flush=True)
@@ -116,18 +132,39 @@ def draw(folder: Path) -> list[dict]:
             ax = axes[line, column]
             middle = (edges[1:] + edges[:-1]) / 2
             for layer, counts in enumerate(one["histogram"][what]):
-                ax.plot(middle, np.maximum(counts, 1e-3), color=shades[layer], lw=0.8, label=f"layer {layer + 1}")  # fmt: skip
+                ax.plot(
+                    middle,
+                    np.maximum(counts, 1e-3),
+                    color=shades[layer],
+                    lw=0.8,
+                    label=f"layer {layer + 1}",
+                )
                 rows += [[name, what, layer + 1, x, c] for x, c in zip(middle, counts)]
             ax.set(yscale="log", ylim=(1e-2, None))
             if not column:
                 ax.set_ylabel(f"{name}\ndensity")
             if line:
-                ax.set_xlabel({"activations": "activation", "gradients": "d loss / d z, over layer 5's deviation", "weight gradients": "d loss / d W, over layer 5's deviation"}[what], fontsize=7)  # fmt: skip
+                ax.set_xlabel(
+                    {
+                        "activations": "activation",
+                        "gradients": "d loss / d z, over layer 5's deviation",
+                        "weight gradients": "d loss / d W, over layer 5's deviation",
+                    }[what],
+                    fontsize=7,
+                )
             if not line:
-                ax.set_title({"activations": "activations", "gradients": "back-propagated gradients", "weight gradients": "weight gradients"}[what])  # fmt: skip
+                ax.set_title(
+                    {
+                        "activations": "activations",
+                        "gradients": "back-propagated gradients",
+                        "weight gradients": "weight gradients",
+                    }[what]
+                )
     made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=DEEP)
     plots.save(made, folder / "histograms")
-    write_rows(folder / "histograms.csv", ["initial weights", "what", "layer", "value", "density"], rows)  # fmt: skip
+    write_rows(
+        folder / "histograms.csv", ["initial weights", "what", "layer", "value", "density"], rows
+    )
 
     made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.3)
     rows = []
@@ -137,33 +174,117 @@ def draw(folder: Path) -> list[dict]:
         for layer in range(DEEP):
             ax.plot(step, shown[:, layer], color=shades[layer], label=f"layer {layer + 1}")
             if name == "sigmoid" and layer in (0, DEEP - 1):
-                ax.fill_between(step, (mean - deviation)[:, layer], (mean + deviation)[:, layer], color=shades[layer], alpha=0.15, lw=0)  # fmt: skip
-        rows += [[name, int(s), layer + 1, mean[s, layer], deviation[s, layer]] for s in step for layer in range(DEEP)]  # fmt: skip
-        ax.set(xlabel="step", ylabel="activation: mean, deviation" if name == "sigmoid" else "deviation of activations", ylim=(0, 1))  # fmt: skip
-        ax.set_title({"standard": "tanh, standard", "normalised": "tanh, normalised", "sigmoid": "sigmoid, bands: 1 and 5"}[name])  # fmt: skip
-        axes[3].plot(one["loss"][: entry["steps"]], color={"standard": "#BBBBBB", "normalised": "#4477AA", "sigmoid": "#EE6677"}[name], lw=0.7, label={"standard": "tanh, standard", "normalised": "tanh, normalised", "sigmoid": "sigmoid"}[name])  # fmt: skip
+                ax.fill_between(
+                    step,
+                    (mean - deviation)[:, layer],
+                    (mean + deviation)[:, layer],
+                    color=shades[layer],
+                    alpha=0.15,
+                    lw=0,
+                )
+        rows += [
+            [name, int(s), layer + 1, mean[s, layer], deviation[s, layer]]
+            for s in step
+            for layer in range(DEEP)
+        ]
+        ax.set(
+            xlabel="step",
+            ylabel="activation: mean, deviation"
+            if name == "sigmoid"
+            else "deviation of activations",
+            ylim=(0, 1),
+        )
+        ax.set_title(
+            {
+                "standard": "tanh, standard",
+                "normalised": "tanh, normalised",
+                "sigmoid": "sigmoid, bands: 1 and 5",
+            }[name]
+        )
+        axes[3].plot(
+            one["loss"][: entry["steps"]],
+            color={"standard": "#BBBBBB", "normalised": "#4477AA", "sigmoid": "#EE6677"}[name],
+            lw=0.7,
+            label={
+                "standard": "tanh, standard",
+                "normalised": "tanh, normalised",
+                "sigmoid": "sigmoid",
+            }[name],
+        )
     made.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=DEEP)
     axes[3].set_title("the first steps")
     axes[3].set(xlabel="step", ylabel="training loss", ylim=(0, 2.5))
     axes[3].legend(fontsize=6, loc="center right", bbox_to_anchor=(1.02, 0.75))
     plots.save(made, folder / "training")
-    write_rows(folder / "training.csv", ["weights", "step", "layer", "mean of activations", "deviation of activations"], rows)  # fmt: skip
-    ratio = {name: one["deviation"]["gradients"][0] / one["deviation"]["gradients"][-1] for name, one in entry["kinds"].items()}  # fmt: skip
+    write_rows(
+        folder / "training.csv",
+        ["weights", "step", "layer", "mean of activations", "deviation of activations"],
+        rows,
+    )
+    ratio = {
+        name: one["deviation"]["gradients"][0] / one["deviation"]["gradients"][-1]
+        for name, one in entry["kinds"].items()
+    }
     theory = 3.0 ** (-(DEEP - 1) / 2)
-    signal = {name: one["deviation"]["activations"][-1] / one["deviation"]["activations"][0] for name, one in entry["kinds"].items()}  # fmt: skip
+    signal = {
+        name: one["deviation"]["activations"][-1] / one["deviation"]["activations"][0]
+        for name, one in entry["kinds"].items()
+    }
     start = {name: np.mean(one["loss"][-20:]) for name, one in entry["kinds"].items()}
     mean = np.array(entry["kinds"]["sigmoid"]["during"]["mean"])
     moved = (mean - mean[0])[np.abs(mean - mean[0])[:, -1].argmax()]
     return [
-        Criterion(f"standard: deviation of gradients, layer 1 over layer 5, {ratio['standard']:.3f}; factor from the linear theory's {theory:.3f}", np.exp(abs(np.log(ratio["standard"] / theory))), 1.5, at_least=False, figure="histograms"),
-        Criterion("normalised: deviation of gradients, layer 1 over layer 5", ratio["normalised"], 0.5, figure="histograms"),
-        Criterion("the same, from above", ratio["normalised"], 2.0, at_least=False, figure="histograms"),
-        Criterion("deviation of activations, layer 5 over layer 1: standard over normalised", signal["standard"] / signal["normalised"], 0.5, at_least=False, figure="histograms"),
-        Criterion("training loss at the end, normalised over standard", start["normalised"] / start["standard"], 1.0, at_least=False, figure="training"),
-        Criterion("training loss at the end, tanh with the same weights over sigmoid", start["standard"] / start["sigmoid"], 0.5, at_least=False, figure="training"),
-        Criterion(f"sigmoid: furthest that the top layer's mean activation sinks from {mean[0, -1]:.2f}", -moved[-1], 0.1, figure="training"),
-        Criterion("sigmoid: furthest that any lower layer's mean has moved by then", np.abs(moved[:-1]).max(), 0.05, at_least=False, figure="training"),
-    ]  # fmt: skip
+        Criterion(
+            f"standard: deviation of gradients, layer 1 over layer 5, {ratio['standard']:.3f}; factor from the linear theory's {theory:.3f}",
+            np.exp(abs(np.log(ratio["standard"] / theory))),
+            1.5,
+            at_least=False,
+            figure="histograms",
+        ),
+        Criterion(
+            "normalised: deviation of gradients, layer 1 over layer 5",
+            ratio["normalised"],
+            0.5,
+            figure="histograms",
+        ),
+        Criterion(
+            "the same, from above", ratio["normalised"], 2.0, at_least=False, figure="histograms"
+        ),
+        Criterion(
+            "deviation of activations, layer 5 over layer 1: standard over normalised",
+            signal["standard"] / signal["normalised"],
+            0.5,
+            at_least=False,
+            figure="histograms",
+        ),
+        Criterion(
+            "training loss at the end, normalised over standard",
+            start["normalised"] / start["standard"],
+            1.0,
+            at_least=False,
+            figure="training",
+        ),
+        Criterion(
+            "training loss at the end, tanh with the same weights over sigmoid",
+            start["standard"] / start["sigmoid"],
+            0.5,
+            at_least=False,
+            figure="training",
+        ),
+        Criterion(
+            f"sigmoid: furthest that the top layer's mean activation sinks from {mean[0, -1]:.2f}",
+            -moved[-1],
+            0.1,
+            figure="training",
+        ),
+        Criterion(
+            "sigmoid: furthest that any lower layer's mean has moved by then",
+            np.abs(moved[:-1]).max(),
+            0.05,
+            at_least=False,
+            figure="training",
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -47,8 +47,14 @@ def network(made, jitter: float = 0.0, seed: int = 0):
     from hpjax import hypergrad
 
     spec, config = hypergrad.configure(
-        made, hidden=(50, 50, 50), activation="tanh", optimizer="damped", init="normal", sampling="replacement", batch_size=200,
-    )  # fmt: skip
+        made,
+        hidden=(50, 50, 50),
+        activation="tanh",
+        optimizer="damped",
+        init="normal",
+        sampling="replacement",
+        batch_size=200,
+    )
     move = jitter * np.random.default_rng(seed).normal(size=3)
     start = {
         "learning_rate": np.full((LAYERS, 2), np.exp(-1 + move[0])),
@@ -69,22 +75,41 @@ def learned(made, split, spec, configs, flags: Flags, label: str):
             print(f"{label}, iteration {iteration}: training loss {np.min(loss):.4f}", flush=True)
 
     return hypergrad.learn(
-        made, spec, configs, ("learning_rate", "momentum", "init_scale"), STEPS, iterations=iterations, rate=RATES[label],
-        segments={"learning_rate": STEPS, "momentum": STEPS}, objective="train", split=split, watch=watch,
-    )  # fmt: skip
+        made,
+        spec,
+        configs,
+        ("learning_rate", "momentum", "init_scale"),
+        STEPS,
+        iterations=iterations,
+        rate=RATES[label],
+        segments={"learning_rate": STEPS, "momentum": STEPS},
+        objective="train",
+        split=split,
+        watch=watch,
+    )
 
 
 def told(found, made, split) -> dict:
     """What a Learned's figures need: its best start replayed with fresh seeds, before and after."""
     keys = range(1000, 1010)
     entry = {
-        "loss": found.history.loss, "cosine": found.history.cosine, "seconds": float(found.history.seconds.sum()),
-        "mode": str(found.mode), "rates": found.at_steps("learning_rate"), "momenta": found.at_steps("momentum"),
-        "scales": found.values()["init_scale"], "first": float(found.history.seconds[0]),
-    }  # fmt: skip
+        "loss": found.history.loss,
+        "cosine": found.history.cosine,
+        "seconds": float(found.history.seconds.sum()),
+        "mode": str(found.mode),
+        "rates": found.at_steps("learning_rate"),
+        "momenta": found.at_steps("momentum"),
+        "scales": found.values()["init_scale"],
+        "first": float(found.history.seconds[0]),
+    }
     for name, begun in (("before", True), ("after", False)):
         played = found.replay(made, keys, begun=begun, split=split)
-        entry[name] = {"train": played.train, "test": played.loss, "error": played.error, "curve": played.curve.mean(0)}  # fmt: skip
+        entry[name] = {
+            "train": played.train,
+            "test": played.loss,
+            "error": played.error,
+            "curve": played.curve.mean(0),
+        }
     return entry
 
 
@@ -95,9 +120,16 @@ def initial(made, split, spec, config, seeds: int) -> dict:
     slopes = []
     for key in range(seeds):
         found = hypergrad.hypergradient(
-            made, spec, config, ("learning_rate", "momentum", "init_scale"), STEPS, objective="train", split=split, key=key,
+            made,
+            spec,
+            config,
+            ("learning_rate", "momentum", "init_scale"),
+            STEPS,
+            objective="train",
+            split=split,
+            key=key,
             segments={"learning_rate": STEPS, "momentum": STEPS},
-        )  # fmt: skip
+        )
         slopes.append(found.gradient["learning_rate"][:, :, 0])
     return {"mean": np.mean(slopes, 0), "error": np.std(slopes, 0) / np.sqrt(seeds)}
 
@@ -119,9 +151,11 @@ def run(flags: Flags, folder: Path) -> None:
             entry["per start"] = found.history.loss[-5:].mean(0)
             if part == "centred":
                 best = dataclasses.replace(
-                    found, config={n: np.round(v, 6) for n, v in found.config.items()},
-                    learned={n: np.round(v, 4) for n, v in found.learned.items()}, begun={n: np.round(v, 4) for n, v in found.begun.items()},
-                )  # fmt: skip
+                    found,
+                    config={n: np.round(v, 6) for n, v in found.config.items()},
+                    learned={n: np.round(v, 4) for n, v in found.learned.items()},
+                    begun={n: np.round(v, 4) for n, v in found.begun.items()},
+                )
                 best.save(folder / "learned.json") if folder.exists() else None
         write(folder / f"{part}.json", rounded(entry), indent=None)
 
@@ -140,7 +174,9 @@ def draw(folder: Path) -> list[dict]:
     """Schedules, learning curves, meta-learning curves, the initial hypergradient."""
     from hpjax import plots
 
-    found = {part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()}  # fmt: skip
+    found = {
+        part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()
+    }
     if "centred" not in found:
         raise ValueError(f"{folder}/centred.json is missing; run the experiment before drawing it")
     one = found["centred"]
@@ -178,21 +214,65 @@ def draw(folder: Path) -> list[dict]:
     axes[1, 1].axhline(0, color="k", lw=0.5)
     axes[1, 1].set(xlabel="step", ylabel="d loss / d log rate, first")
     plots.save(made, folder / "schedule")
-    write_rows(folder / "schedule.csv", ["step", *(f"layer {n + 1}" for n in range(LAYERS))], [[t, *row] for t, row in enumerate(rates.round(5).tolist())])  # fmt: skip
+    write_rows(
+        folder / "schedule.csv",
+        ["step", *(f"layer {n + 1}" for n in range(LAYERS))],
+        [[t, *row] for t, row in enumerate(rates.round(5).tolist())],
+    )
     criteria = []
     for part in ("plain", "centred"):
         if part in found:
             after = found[part]["after"]
-            criteria.append(Criterion(f"{part}: training loss with the learned schedule, mean of 10 fresh seeds", np.mean(after["train"]), TRAIN, at_least=False))  # fmt: skip
-            criteria.append(Criterion(f"{part}: test loss with it", np.mean(after["test"]), TEST, at_least=False))  # fmt: skip
-            criteria.append(Criterion(f"{part}: seconds of meta-training", found[part]["seconds"], 60, at_least=False))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    f"{part}: training loss with the learned schedule, mean of 10 fresh seeds",
+                    np.mean(after["train"]),
+                    TRAIN,
+                    at_least=False,
+                )
+            )
+            criteria.append(
+                Criterion(
+                    f"{part}: test loss with it", np.mean(after["test"]), TEST, at_least=False
+                )
+            )
+            criteria.append(
+                Criterion(
+                    f"{part}: seconds of meta-training", found[part]["seconds"], 60, at_least=False
+                )
+            )
     cosine = np.array(one["cosine"])[1:26, 0]
-    criteria.append(Criterion("centred: mean cosine of successive hypergradients over the first 25 iterations", np.mean(cosine), 0.9))  # fmt: skip
+    criteria.append(
+        Criterion(
+            "centred: mean cosine of successive hypergradients over the first 25 iterations",
+            np.mean(cosine),
+            0.9,
+        )
+    )
     falls = rates[:-10].mean(0) / rates[-10:].mean(0)
-    criteria.append(Criterion("centred: by how much every layer's rate falls over the last ten steps, the least", np.min(falls), 1.0))  # fmt: skip
-    criteria.append(Criterion("centred: top layer's rate over the largest of the others, first ten steps", rates[:10, -1].mean() / rates[:10, :-1].mean(0).max(), 1.0))  # fmt: skip
+    criteria.append(
+        Criterion(
+            "centred: by how much every layer's rate falls over the last ten steps, the least",
+            np.min(falls),
+            1.0,
+        )
+    )
+    criteria.append(
+        Criterion(
+            "centred: top layer's rate over the largest of the others, first ten steps",
+            rates[:10, -1].mean() / rates[:10, :-1].mean(0).max(),
+            1.0,
+        )
+    )
     if "starts" in found:
-        criteria.append(Criterion("best of 16 starts: training loss with its schedule, mean of 10 fresh seeds", np.mean(found["starts"]["after"]["train"]), 0.10, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                "best of 16 starts: training loss with its schedule, mean of 10 fresh seeds",
+                np.mean(found["starts"]["after"]["train"]),
+                0.10,
+                at_least=False,
+            )
+        )
     return criteria
 
 

@@ -37,15 +37,25 @@ def run(flags: Flags, folder: Path) -> None:
     entry: dict = {"rates": rates.tolist(), "epochs": epochs}
     for schedule in SCHEDULES:
         started = time.perf_counter()
-        found = hpjax.tune(space | {"schedule": schedule}, "digits", search=[{"learning_rate": r} for r in rates], say=lambda text: None)  # fmt: skip
+        found = hpjax.tune(
+            space | {"schedule": schedule},
+            "digits",
+            search=[{"learning_rate": r} for r in rates],
+            say=lambda text: None,
+        )
         seconds = round(time.perf_counter() - started, 1)
         curves, table = np.full((len(rates), epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = table["train"]
         loss = np.nan_to_num(found.trials["loss"].to_numpy(float), nan=np.inf, posinf=np.inf)
         entry[schedule] = {"seconds": seconds, "loss": short(loss)}
         if schedule == "constant":
-            entry["curves"] = {name: short(curves[np.abs(rates - rate).argmin()]) for name, rate in SHOWN.items()}  # fmt: skip
-        print(f"{schedule}: lowest validation loss {loss.min():.4f} at {rates[loss.argmin()]:.3g}", flush=True)  # fmt: skip
+            entry["curves"] = {
+                name: short(curves[np.abs(rates - rate).argmin()]) for name, rate in SHOWN.items()
+            }
+        print(
+            f"{schedule}: lowest validation loss {loss.min():.4f} at {rates[loss.argmin()]:.3g}",
+            flush=True,
+        )
     write(folder / "rates.json", entry, indent=None)
 
 
@@ -59,7 +69,7 @@ def draw(folder: Path) -> list[dict]:
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
     rows = []
     for number, (name, rate) in enumerate(SHOWN.items()):
-        left.plot(epochs, curves[name], color=plots.COLORS[number], label=f"{rate:g}: {name}")  # fmt: skip
+        left.plot(epochs, curves[name], color=plots.COLORS[number], label=f"{rate:g}: {name}")
         rows += [[name, rate, int(epoch), loss] for epoch, loss in zip(epochs, curves[name])]
     left.set(xlabel="step", ylabel="training loss", yscale="log", ylim=(5e-3, 1e3), xlim=(0, 50))
     left.legend(title="learning rate", title_fontsize=7)
@@ -68,13 +78,29 @@ def draw(folder: Path) -> list[dict]:
     for number, schedule in enumerate(SCHEDULES):
         loss = np.array(entry[schedule]["loss"], float)
         best[schedule] = rates[np.nanargmin(loss)]
-        right.plot(rates, np.where(np.isfinite(loss), loss, np.nan), color=plots.COLORS[number], lw=0.7, label=schedule)  # fmt: skip
+        right.plot(
+            rates,
+            np.where(np.isfinite(loss), loss, np.nan),
+            color=plots.COLORS[number],
+            lw=0.7,
+            label=schedule,
+        )
     right.axhline(np.log(10), color="k", lw=0.6, ls=":")
     right.text(20, np.log(10) * 1.1, "chance", fontsize=6)
-    right.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="validation loss", ylim=(0.05, 30))  # fmt: skip
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="learning rate",
+        ylabel="validation loss",
+        ylim=(0.05, 30),
+    )
     right.legend(loc="lower left")
     plots.save(made, folder / "rates")
-    write_rows(folder / "ends.csv", ["learning rate", *SCHEDULES], zip(rates, *(entry[s]["loss"] for s in SCHEDULES)))  # fmt: skip
+    write_rows(
+        folder / "ends.csv",
+        ["learning rate", *SCHEDULES],
+        zip(rates, *(entry[s]["loss"] for s in SCHEDULES)),
+    )
     loss = np.array(entry["constant"]["loss"], float)
     loss = np.where(np.isfinite(loss), loss, np.inf)
     rises = {
@@ -82,14 +108,36 @@ def draw(folder: Path) -> list[dict]:
     }  # not a number is a rise
     low, high = loss[rates <= 0.01].min(), np.minimum(loss[rates >= 10], 1e9).min()
     return [
-        Criterion("U shape: lowest validation loss up to a rate of 0.01 over the lowest of all", low / loss.min(), 3),
-        Criterion("U shape: lowest validation loss above a rate of 10 over the lowest of all", high / loss.min(), 3),
-        Criterion("good: steps of the first 20 that raised the training loss", rises["good"], 0, at_least=False),
+        Criterion(
+            "U shape: lowest validation loss up to a rate of 0.01 over the lowest of all",
+            low / loss.min(),
+            3,
+        ),
+        Criterion(
+            "U shape: lowest validation loss above a rate of 10 over the lowest of all",
+            high / loss.min(),
+            3,
+        ),
+        Criterion(
+            "good: steps of the first 20 that raised the training loss",
+            rises["good"],
+            0,
+            at_least=False,
+        ),
         Criterion("oscillating: the same", rises["oscillating"], 3),
-        Criterion("oscillating: training loss at the end over that at the start", curves["oscillating"][-1] / curves["oscillating"][0], 1, at_least=False),
-        Criterion("diverging: steps of the first 20 that raised the training loss", rises["diverging"], 15),
-        Criterion(f"seconds for {len(rates):,} networks", entry["constant"]["seconds"], 30, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "oscillating: training loss at the end over that at the start",
+            curves["oscillating"][-1] / curves["oscillating"][0],
+            1,
+            at_least=False,
+        ),
+        Criterion(
+            "diverging: steps of the first 20 that raised the training loss", rises["diverging"], 15
+        ),
+        Criterion(
+            f"seconds for {len(rates):,} networks", entry["constant"]["seconds"], 30, at_least=False
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,11 @@ import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 
-LINES = {"smoke": (200, 1_000), "small": (1_000, 10_000, 100_000), "paper": (1_000, 10_000, 100_000, 300_000)}  # fmt: skip
+LINES = {
+    "smoke": (200, 1_000),
+    "small": (1_000, 10_000, 100_000),
+    "paper": (1_000, 10_000, 100_000, 300_000),
+}
 RESUME = "import hpjax; hpjax.resume(sys.argv[1], say=lambda text: None)"
 SHOW = "from hpjax import api, report; r = api.open_run(sys.argv[1]); r.trials; report.overview(r, r.folder / 'figure')"
 CLOCK = """
@@ -44,12 +48,16 @@ def make(folder: Path, trials: int) -> float:
         loss, epochs = rng.random(lead), np.broadcast_to(order.epochs[:, None], lead)
         curves = np.zeros((*lead, self.rows, 4), np.float32)
         curves[..., 0], curves[..., 1:] = np.arange(1, self.rows + 1), loss[..., None, None]
-        return population.Results(loss, loss, loss, epochs, epochs, curves, np.zeros(len(loss), bool), np.zeros(len(loss)))  # fmt: skip
+        return population.Results(
+            loss, loss, loss, epochs, epochs, curves, np.zeros(len(loss), bool), np.zeros(len(loss))
+        )
 
     space = {
-        "learning_rate": hpjax.LogUniform(1e-4, 1e-1), "width_1": hpjax.IntUniform(4, 16), "l2": hpjax.LogUniform(1e-6, 1e-2),
+        "learning_rate": hpjax.LogUniform(1e-4, 1e-1),
+        "width_1": hpjax.IntUniform(4, 16),
+        "l2": hpjax.LogUniform(1e-6, 1e-2),
         "dropout": hpjax.Uniform(0.0, 0.5),
-    }  # fmt: skip
+    }
     real, begun = population.Population.carry_out, time.perf_counter()
     population.Population.carry_out = invented
     try:
@@ -92,17 +100,26 @@ def draw(folder: Path) -> list[dict]:
     made, ax = plots.figure(1, 1)
     lines = [entry["lines"] for entry in found]
     for name, color, marker in (("resume", "#4477AA", "o"), ("show", "#EE6677", "s")):
-        ax.plot(lines, [entry[name] for entry in found], color=color, marker=marker, ms=3, label=name)  # fmt: skip
+        ax.plot(
+            lines, [entry[name] for entry in found], color=color, marker=marker, ms=3, label=name
+        )
     ax.axhline(5, color="k", lw=0.4, ls=":")
-    ax.set(xscale="log", yscale="log", xlabel="lines of the ledger", ylabel="seconds, imports left out")  # fmt: skip
+    ax.set(
+        xscale="log", yscale="log", xlabel="lines of the ledger", ylabel="seconds, imports left out"
+    )
     ax.legend()
     plots.save(made, folder / "seconds")
     write_rows(folder / "seconds.csv", list(found[0]), [entry.values() for entry in found])
     largest = min(found, key=lambda entry: abs(entry["lines"] - 100_000))
     return [
-        Criterion(f"seconds to {name} a run of {largest['lines']:,} lines", largest[name], 5, at_least=False)
+        Criterion(
+            f"seconds to {name} a run of {largest['lines']:,} lines",
+            largest[name],
+            5,
+            at_least=False,
+        )
         for name in ("resume", "show")
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ MOST = 512
 VOLUME = 0.01
 KINDS = ("random", "grid", "Latin hypercube", "Halton", "sobol")
 LOOKS = {"Latin hypercube": ("#EE6677", "^"), "Halton": ("#228833", "P")}
-PROBLEMS = {"cube, 3 dimensions": (3, 0), "cube, 5 dimensions": (5, 0), "long box, 3 dimensions": (3, 1), "long box, 5 dimensions": (5, 1)}  # fmt: skip
+PROBLEMS = {
+    "cube, 3 dimensions": (3, 0),
+    "cube, 5 dimensions": (5, 0),
+    "long box, 3 dimensions": (3, 1),
+    "long box, 5 dimensions": (5, 1),
+}
 SIZES = (8, 27, 32, 64, 125, 216, 243, 343, 512)  # at which grids are complete
 
 
@@ -67,7 +72,9 @@ def run(flags: Flags, folder: Path) -> None:
         for kind in KINDS:
             rng = np.random.default_rng(0)
             if kind in ("grid", "Latin hypercube"):  # made for a number of trials
-                sizes = [n for n in SIZES if kind != "grid" or round(n ** (1 / width)) ** width == n]  # fmt: skip
+                sizes = [
+                    n for n in SIZES if kind != "grid" or round(n ** (1 / width)) ** width == n
+                ]
                 shares = np.zeros((repeats, len(sizes)))
                 for r in range(repeats):
                     low = rng.uniform(size=(targets, width)) * (1 - side)
@@ -80,7 +87,11 @@ def run(flags: Flags, folder: Path) -> None:
                     low = rng.uniform(size=(targets, width)) * (1 - side)
                     hits = first_hits(drawn(kind, MOST, width, r), low, side)
                     shares[r] = np.searchsorted(np.sort(hits), np.arange(1, MOST + 1)) / targets
-            table[problem][kind] = {"trials": sizes, "share": shares.mean(0).round(5).tolist(), "error": (shares.std(0, ddof=1) / np.sqrt(repeats)).round(6).tolist()}  # fmt: skip
+            table[problem][kind] = {
+                "trials": sizes,
+                "share": shares.mean(0).round(5).tolist(),
+                "error": (shares.std(0, ddof=1) / np.sqrt(repeats)).round(6).tolist(),
+            }
         print(problem, flush=True)
     write(folder / "shares.json", table, indent=None)
 
@@ -97,13 +108,20 @@ def draw(folder: Path) -> list[dict]:
             entry = table[problem][kind]
             trials, share, error = (np.array(entry[n]) for n in ("trials", "share", "error"))
             exact = 1 - (1 - VOLUME) ** trials
-            look = plots.look(kind) if kind not in LOOKS else {"color": LOOKS[kind][0], "marker": LOOKS[kind][1], "linestyle": "-"}  # fmt: skip
+            look = (
+                plots.look(kind)
+                if kind not in LOOKS
+                else {"color": LOOKS[kind][0], "marker": LOOKS[kind][1], "linestyle": "-"}
+            )
             few = kind in ("grid", "Latin hypercube")
             style = look | {"markersize": 3} | ({"linestyle": ""} if few else {"marker": ""})
             ax.plot(trials, share - exact, label=kind, **style)
             rows += [[problem, kind, int(n), s, e] for n, s, e in zip(trials, share, error)]
             if kind == "random":
-                distance = max(distance, float(np.quantile(np.abs(share - exact) / np.maximum(error, 1e-9), 0.95)))  # fmt: skip
+                distance = max(
+                    distance,
+                    float(np.quantile(np.abs(share - exact) / np.maximum(error, 1e-9), 0.95)),
+                )
             if kind == "sobol":
                 middle = (trials >= 100) & (trials <= 300)
                 gain[problem] = float(np.mean((share - exact)[middle]))
@@ -115,9 +133,17 @@ def draw(folder: Path) -> list[dict]:
     plots.save(made, folder / "hits")
     write_rows(folder / "hits.csv", ["target", "points", "trials", "share", "standard error"], rows)
     return [
-        Criterion("random: distance from 1 - 0.99^n, 95 % quantile over n, standard errors", distance, 3, at_least=False),
-        *(Criterion(f"Sobol: mean gain over random at 100 to 300 trials, {problem}", value, 0.0) for problem, value in gain.items()),
-    ]  # fmt: skip
+        Criterion(
+            "random: distance from 1 - 0.99^n, 95 % quantile over n, standard errors",
+            distance,
+            3,
+            at_least=False,
+        ),
+        *(
+            Criterion(f"Sobol: mean gain over random at 100 to 300 trials, {problem}", value, 0.0)
+            for problem, value in gain.items()
+        ),
+    ]
 
 
 if __name__ == "__main__":

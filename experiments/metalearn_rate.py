@@ -28,8 +28,14 @@ def run(flags: Flags, folder: Path) -> None:
     made = dataclasses.replace(tasks.load("mnist1d", flags.data), standardize=False)
     rows = made.development
     spec, config = hypergrad.configure(
-        made, hidden=(50,), activation="tanh", optimizer="sgd", batch_size=50, init="lecun", init_scale=3**-0.5
-    )  # fmt: skip
+        made,
+        hidden=(50,),
+        activation="tanh",
+        optimizer="sgd",
+        batch_size=50,
+        init="lecun",
+        init_scale=3**-0.5,
+    )
     split = tasks.Split(rows, rows[:1])
     options = dict(steps=10 if smoke else 200, objective="curve", split=split)
     starts = [config | {"learning_rate": rate} for rate in STARTS]
@@ -38,14 +44,29 @@ def run(flags: Flags, folder: Path) -> None:
     paths, ends, losses = [], [], []
     for key in range(2 if smoke else flags.seeds or 10):
         found = hypergrad.learn(
-            made, spec, starts, "learning_rate", iterations=3 if smoke else 50, rate=0.2, end_factor=0.05, fresh=False, key=key, **options
-        )  # fmt: skip
-        plain = hypergrad.hypergradients(made, spec, points, "learning_rate", mode="plain", key=key, **options)  # fmt: skip
+            made,
+            spec,
+            starts,
+            "learning_rate",
+            iterations=3 if smoke else 50,
+            rate=0.2,
+            end_factor=0.05,
+            fresh=False,
+            key=key,
+            **options,
+        )
+        plain = hypergrad.hypergradients(
+            made, spec, points, "learning_rate", mode="plain", key=key, **options
+        )
         end = found.learned["learning_rate"]
         paths.append(np.concatenate([found.path["learning_rate"], end[None]]).round(6).tolist())
         ends.append(end.tolist())
         losses.append(plain.loss.tolist())
-    write(folder / "rates.json", {"paths": paths, "ends": ends, "grid": grid.tolist(), "losses": losses}, indent=None)  # fmt: skip
+    write(
+        folder / "rates.json",
+        {"paths": paths, "ends": ends, "grid": grid.tolist(), "losses": losses},
+        indent=None,
+    )
 
 
 def draw(folder: Path) -> list[dict]:
@@ -58,7 +79,13 @@ def draw(folder: Path) -> list[dict]:
     steps = np.arange(paths.shape[1])
     for start, color in zip(range(len(STARTS)), plots.COLORS):
         axes[0].plot(steps, paths[:, :, start].T, color=color, lw=0.4, alpha=0.4)
-        axes[0].plot(steps, np.median(paths[:, :, start], 0), color=color, lw=1.5, label=f"from {STARTS[start]:g}")  # fmt: skip
+        axes[0].plot(
+            steps,
+            np.median(paths[:, :, start], 0),
+            color=color,
+            lw=1.5,
+            label=f"from {STARTS[start]:g}",
+        )
     axes[0].axhline(PUBLISHED, color="k", lw=0.6, ls=":")
     axes[0].text(steps[-1] * 0.72, PUBLISHED * 1.35, "published 0.62", fontsize=6)
     axes[0].set(xlabel="meta-step", ylabel="learning rate", yscale="log")
@@ -67,17 +94,24 @@ def draw(folder: Path) -> list[dict]:
     axes[1].fill_between(found["grid"], low, high, color="#777777", alpha=0.25, lw=0)
     axes[1].plot(found["grid"], middle, color="#777777")
     for start, color in zip(range(len(STARTS)), plots.COLORS):
-        axes[1].plot(ends[:, start], np.full(len(ends), low.min() - 0.03 * (1 + start)), "|", color=color)  # fmt: skip
+        axes[1].plot(
+            ends[:, start], np.full(len(ends), low.min() - 0.03 * (1 + start)), "|", color=color
+        )
     axes[1].set(xscale="log", xlabel="learning rate", ylabel="mean training loss of 200 steps")
     plots.save(made, folder / "rates")
     rows = [[seed, step, *paths[seed, step]] for seed in range(len(paths)) for step in steps]
     write_rows(folder / "rates.csv", ["seed", "meta-step", *(f"from {s:g}" for s in STARTS)], rows)
     apart = np.abs(ends[:, 0] - ends[:, 1])
     return [
-        Criterion("distance of the two rates after 50 meta-steps, median over seeds", np.median(apart), 0.05, at_least=False),
+        Criterion(
+            "distance of the two rates after 50 meta-steps, median over seeds",
+            np.median(apart),
+            0.05,
+            at_least=False,
+        ),
         Criterion("where they meet, median over seeds", np.median(ends), 0.5),
         Criterion("the same, from above", np.median(ends), 0.75, at_least=False),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

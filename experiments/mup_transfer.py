@@ -26,15 +26,24 @@ def run(flags: Flags, folder: Path) -> None:
 
     task = hpjax.tasks.load("mnist10k", flags.data)
     widths, points, epochs = {
-        "smoke": ((16, 32), 4, 1), "small": ((32, 64, 128, 256, 512), 21, 4), "paper": ((64, 128, 256, 512, 1024), 37, 20)
-    }[flags.preset]  # fmt: skip
+        "smoke": ((16, 32), 4, 1),
+        "small": ((32, 64, 128, 256, 512), 21, 4),
+        "paper": ((64, 128, 256, 512, 1024), 37, 20),
+    }[flags.preset]
     rates = 2.0 ** np.linspace(LOW, HIGH, points)
     entry: dict = {"log2 rate": np.log2(rates).tolist(), "widths": list(widths), "loss": {}}
     for name, way in WAYS.items():
         space = {
-            "hidden": hpjax.Choice([(w, w) for w in widths]), "parametrization": way, "base_width": widths[0], "init": "lecun", "bias": False,
-            "optimizer": "adam", "batch_size": 64, "epochs": epochs, "learning_rate": hpjax.LogUniform(2.0 ** (LOW - 1), 2.0 ** (HIGH + 1)),
-        }  # fmt: skip
+            "hidden": hpjax.Choice([(w, w) for w in widths]),
+            "parametrization": way,
+            "base_width": widths[0],
+            "init": "lecun",
+            "bias": False,
+            "optimizer": "adam",
+            "batch_size": 64,
+            "epochs": epochs,
+            "learning_rate": hpjax.LogUniform(2.0 ** (LOW - 1), 2.0 ** (HIGH + 1)),
+        }
         trials = [{"hidden": (w, w), "learning_rate": float(r)} for w in widths for r in rates]
         found = hpjax.tune(
             space, task, search=trials, validation={"score_every": epochs}, say=lambda text: None
@@ -68,19 +77,33 @@ def draw(folder: Path) -> list[dict]:
         ax.set(xlabel="log2 learning rate", ylabel="training loss", ylim=(0, 2.4))
         ax.set_title("standard parametrisation" if name == "standard" else name)
         ax.legend(title="width", title_fontsize=6, fontsize=6)
-        axes[2].plot(np.log2(widths), best[name], marker="os"[name == "muP"], ms=3, color=plots.COLORS[name == "muP"], label=name)  # fmt: skip
+        axes[2].plot(
+            np.log2(widths),
+            best[name],
+            marker="os"[name == "muP"],
+            ms=3,
+            color=plots.COLORS[name == "muP"],
+            label=name,
+        )
     axes[2].set(xlabel="log2 width", ylabel="log2 of the best learning rate")
     axes[2].legend()
     plots.save(made, folder / "rates")
-    write_rows(folder / "rates.csv", ["parametrisation", "width", "log2 rate", "training loss"], rows)  # fmt: skip
+    write_rows(
+        folder / "rates.csv", ["parametrisation", "width", "log2 rate", "training loss"], rows
+    )
     step = x[1] - x[0]
     drift = {name: (found.max() - found.min()) / step for name, found in best.items()}
     same = np.nanmax(np.abs(np.where(np.isfinite(base["muP"]), base["muP"] - base["standard"], 0)))
     return [
-        Criterion("muP: grid steps (half a power of two at small) that the best rate moves over the widths", drift["muP"], 1, at_least=False),
+        Criterion(
+            "muP: grid steps (half a power of two at small) that the best rate moves over the widths",
+            drift["muP"],
+            1,
+            at_least=False,
+        ),
         Criterion("standard: the same", drift["standard"], 2),
         Criterion("largest difference of both at the base width", same, 1e-6, at_least=False),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

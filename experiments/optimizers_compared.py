@@ -19,11 +19,23 @@ from experiments._common import Criterion, Flags, main, read, short, write, writ
 
 CONDITION, TURN = 100.0, np.pi / 6
 SHOWN = {
-    "sgd": {"optimizer": "sgd"}, "momentum": {"optimizer": "sgd", "momentum": 0.9}, "nesterov": {"optimizer": "nesterov", "momentum": 0.9},
-    "rmsprop": {"optimizer": "rmsprop", "beta2": 0.99}, "adagrad": {"optimizer": "adagrad"}, "adam": {"optimizer": "adam"},
+    "sgd": {"optimizer": "sgd"},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "nesterov": {"optimizer": "nesterov", "momentum": 0.9},
+    "rmsprop": {"optimizer": "rmsprop", "beta2": 0.99},
+    "adagrad": {"optimizer": "adagrad"},
+    "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
-}  # fmt: skip
-LOOKS = {"sgd": ("#777777", "o"), "momentum": ("#4477AA", "s"), "nesterov": ("#66CCEE", "D"), "rmsprop": ("#228833", "^"), "adagrad": ("#CCBB44", "v"), "adam": ("#EE6677", "P"), "adamw": ("#AA3377", "X")}  # fmt: skip
+}
+LOOKS = {
+    "sgd": ("#777777", "o"),
+    "momentum": ("#4477AA", "s"),
+    "nesterov": ("#66CCEE", "D"),
+    "rmsprop": ("#228833", "^"),
+    "adagrad": ("#CCBB44", "v"),
+    "adam": ("#EE6677", "P"),
+    "adamw": ("#AA3377", "X"),
+}
 START, GOAL = (1.0, 1.0), (3.0, 0.5)
 STEPS = 200
 BATCH_LOSS = 0.05  # training loss to reach
@@ -44,11 +56,15 @@ def paths(loss, start, steps: int, rates: np.ndarray, **values) -> np.ndarray:
     from hpjax.models.base import Target, cast
     from hpjax.training import optimizers
 
-    spec, config = one(Target(2, 1, "mse"), hidden=(), bias=False, dtype="float64", learning_rate=1.0, **values)  # fmt: skip
+    spec, config = one(
+        Target(2, 1, "mse"), hidden=(), bias=False, dtype="float64", learning_rate=1.0, **values
+    )
     with jax.enable_x64(True):
 
         def walk(rate):
-            rule = optimizers.optimizer(spec, cast(config, spec) | {"learning_rate": rate}, jnp.zeros(()))  # fmt: skip
+            rule = optimizers.optimizer(
+                spec, cast(config, spec) | {"learning_rate": rate}, jnp.zeros(())
+            )
             begin = ({"w": jnp.asarray(start, jnp.float64)[:, None]},)
 
             def step(carry, _):
@@ -70,10 +86,14 @@ def by_optax(name: str, loss, start, steps: int, rate: float) -> np.ndarray:
     import optax
 
     rule = {
-        "sgd": lambda: optax.sgd(rate), "momentum": lambda: optax.sgd(rate, 0.9), "nesterov": lambda: optax.sgd(rate, 0.9, nesterov=True),
-        "rmsprop": lambda: optax.rmsprop(rate, decay=0.99, eps=1e-8, eps_in_sqrt=False), "adagrad": lambda: optax.adagrad(rate, 0.0, eps=1e-8),
-        "adam": lambda: optax.adam(rate), "adamw": lambda: optax.adamw(rate, weight_decay=0.01),
-    }[name]()  # fmt: skip
+        "sgd": lambda: optax.sgd(rate),
+        "momentum": lambda: optax.sgd(rate, 0.9),
+        "nesterov": lambda: optax.sgd(rate, 0.9, nesterov=True),
+        "rmsprop": lambda: optax.rmsprop(rate, decay=0.99, eps=1e-8, eps_in_sqrt=False),
+        "adagrad": lambda: optax.adagrad(rate, 0.0, eps=1e-8),
+        "adam": lambda: optax.adam(rate),
+        "adamw": lambda: optax.adamw(rate, weight_decay=0.01),
+    }[name]()
     with jax.enable_x64(True):
         point, seen = jnp.asarray(start, jnp.float64), []
         state, update = rule.init(point), jax.jit(rule.update)
@@ -91,15 +111,23 @@ def run(flags: Flags, folder: Path) -> None:
 
     smoke = flags.preset == "smoke"
     root = np.sqrt(CONDITION)
-    turn = lambda p: (p[0] * np.cos(TURN) + p[1] * np.sin(TURN), p[1] * np.cos(TURN) - p[0] * np.sin(TURN))  # fmt: skip
+    turn = lambda p: (
+        p[0] * np.cos(TURN) + p[1] * np.sin(TURN),
+        p[1] * np.cos(TURN) - p[0] * np.sin(TURN),
+    )
     ravine = lambda p: 0.5 * (turn(p)[0] ** 2 + CONDITION * turn(p)[1] ** 2)
     start = (np.cos(TURN) - np.sin(TURN), np.cos(TURN) + np.sin(TURN))  # (1, 1) along the axes
     best = {
-        "sgd": (2 / (1 + CONDITION), {}), "momentum": (4 / (root + 1) ** 2, {"momentum": ((root - 1) / (root + 1)) ** 2}),
-    }  # fmt: skip
+        "sgd": (2 / (1 + CONDITION), {}),
+        "momentum": (4 / (root + 1) ** 2, {"momentum": ((root - 1) / (root + 1)) ** 2}),
+    }
     entry: dict = {"ravine": {}, "surface": {}, "networks": {}}
     for name, values in SHOWN.items():
-        rates, extra = (np.array([best[name][0]]), best[name][1]) if name in best else (np.geomspace(1e-4, 3, 200), {})  # fmt: skip
+        rates, extra = (
+            (np.array([best[name][0]]), best[name][1])
+            if name in best
+            else (np.geomspace(1e-4, 3, 200), {})
+        )
         walked = np.clip(paths(ravine, start, STEPS, rates, **(values | extra)), -1e100, 1e100)
         found = np.linalg.norm(walked, axis=-1)
         at = int(np.nan_to_num(found[:, -1], nan=np.inf).argmin())
@@ -111,17 +139,40 @@ def run(flags: Flags, folder: Path) -> None:
             value = np.nan_to_num(beale(found.T).T, nan=np.inf, posinf=np.inf)  # [rates T+1]
         at = int(value[:, -1].argmin())
         theirs = by_optax(name, beale, START, STEPS, float(rates[at]))
-        entry["surface"][name] = {"rate": rates[at], "path": found[at].tolist(), "value": value[at].tolist(), "distance": float(np.abs(theirs - found[at]).max())}  # fmt: skip
-        print(f"surface, {name}: {value[at, -1]:.3g} at rate {rates[at]:.3g}, {entry['surface'][name]['distance']:.1e} from optax", flush=True)  # fmt: skip
-    count, epochs, repeats = {"smoke": (3, 1, 1), "small": (25, 20, 3), "paper": (61, 50, 20)}[flags.preset]  # fmt: skip
+        entry["surface"][name] = {
+            "rate": rates[at],
+            "path": found[at].tolist(),
+            "value": value[at].tolist(),
+            "distance": float(np.abs(theirs - found[at]).max()),
+        }
+        print(
+            f"surface, {name}: {value[at, -1]:.3g} at rate {rates[at]:.3g}, {entry['surface'][name]['distance']:.1e} from optax",
+            flush=True,
+        )
+    count, epochs, repeats = {"smoke": (3, 1, 1), "small": (25, 20, 3), "paper": (61, 50, 20)}[
+        flags.preset
+    ]
     rates = np.geomspace(1e-5, 10, count)
     entry |= {"rates": rates.tolist(), "epochs": epochs}
     for name, values in SHOWN.items():
-        space = {"hidden": (64,), "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-6, 100.0)} | values  # fmt: skip
-        found = hpjax.tune(space, "digits", search=[{"learning_rate": r} for r in rates], validation={"repeats": flags.seeds or repeats}, say=lambda text: None)  # fmt: skip
+        space = {
+            "hidden": (64,),
+            "epochs": epochs,
+            "learning_rate": hpjax.LogUniform(1e-6, 100.0),
+        } | values
+        found = hpjax.tune(
+            space,
+            "digits",
+            search=[{"learning_rate": r} for r in rates],
+            validation={"repeats": flags.seeds or repeats},
+            say=lambda text: None,
+        )
         curves, table = np.full((count, epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["train"], nan=np.inf)
-        entry["networks"][name] = {"curves": [short(row) for row in curves], "loss": short(found.table["loss"])}  # fmt: skip
+        entry["networks"][name] = {
+            "curves": [short(row) for row in curves],
+            "loss": short(found.table["loss"]),
+        }
         print(f"networks, {name}", flush=True)
     write(folder / "optimizers.json", entry, indent=None)
 
@@ -139,7 +190,9 @@ def draw(folder: Path) -> list[dict]:
     for name, one in entry["surface"].items():
         color, marker = LOOKS[name]
         path = np.array(one["path"])
-        surface.plot(*np.clip(path, -5, 9).T, color=color, lw=0.9, marker=marker, ms=2.5, markevery=12)  # fmt: skip
+        surface.plot(
+            *np.clip(path, -5, 9).T, color=color, lw=0.9, marker=marker, ms=2.5, markevery=12
+        )
         rows += [["surface", name, i, *point] for i, point in enumerate(path)]
     surface.plot(*START, "o", color="k", ms=4)
     surface.plot(*GOAL, "*", color="k", ms=7)
@@ -151,14 +204,25 @@ def draw(folder: Path) -> list[dict]:
         ravine.plot(distance, color=color, marker=marker, ms=2.5, markevery=25, label=name)
         rows += [["ravine", name, i, v, None] for i, v in enumerate(distance)]
     step = np.arange(STEPS + 1)
-    theory = {"sgd": (CONDITION - 1) / (CONDITION + 1), "momentum": (np.sqrt(CONDITION) - 1) / (np.sqrt(CONDITION) + 1)}  # fmt: skip
+    theory = {
+        "sgd": (CONDITION - 1) / (CONDITION + 1),
+        "momentum": (np.sqrt(CONDITION) - 1) / (np.sqrt(CONDITION) + 1),
+    }
     for name, factor in theory.items():
         at = 100 if name == "momentum" else 0
-        ravine.plot(step, entry["ravine"][name]["distance"][at] * factor ** (step - at), color=LOOKS[name][0], ls=":", lw=0.8)  # fmt: skip
+        ravine.plot(
+            step,
+            entry["ravine"][name]["distance"][at] * factor ** (step - at),
+            color=LOOKS[name][0],
+            ls=":",
+            lw=0.8,
+        )
     ravine.plot([], [], color="k", ls=":", lw=0.8, label="theory's slope")
     ravine.set(yscale="log", xlabel="step", ylabel="distance to the minimum", ylim=(1e-17, 3))
     ravine.set_title(f"a ravine of condition {CONDITION:g}")
-    made.legend(*ravine.get_legend_handles_labels(), loc="outside lower center", ncols=8, columnspacing=1)  # fmt: skip
+    made.legend(
+        *ravine.get_legend_handles_labels(), loc="outside lower center", ncols=8, columnspacing=1
+    )
     rates, reached, broad, lowest = np.array(entry["rates"]), {}, {}, {}
     for name, one in entry["networks"].items():
         color, marker = LOOKS[name]
@@ -173,32 +237,101 @@ def draw(folder: Path) -> list[dict]:
             ms=2.5,
         )
         best = int(np.nanargmin(loss))
-        curve.plot(np.arange(1, curves.shape[1] + 1), curves[best], color=color, marker=marker, ms=2.5, markevery=4)  # fmt: skip
+        curve.plot(
+            np.arange(1, curves.shape[1] + 1),
+            curves[best],
+            color=color,
+            marker=marker,
+            ms=2.5,
+            markevery=4,
+        )
         below = np.nan_to_num(curves, nan=np.inf) < BATCH_LOSS
         reached[name] = float(np.where(below.any(1), below.argmax(1) + 1, np.inf).min())
-        broad[name], lowest[name] = float((loss < 0.2).sum()) * np.log10(rates[1] / rates[0]), np.nanmin(loss)  # fmt: skip
+        broad[name], lowest[name] = (
+            float((loss < 0.2).sum()) * np.log10(rates[1] / rates[0]),
+            np.nanmin(loss),
+        )
         rows += [["networks", name, i, r, v] for i, (r, v) in enumerate(zip(rates, loss))]
-    over.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="validation loss", ylim=(0.06, 5))  # fmt: skip
+    over.set(
+        xscale="log", yscale="log", xlabel="learning rate", ylabel="validation loss", ylim=(0.06, 5)
+    )
     over.set_title(f"digits, {entry['epochs']} epochs")
-    curve.set(yscale="log", xlabel="epoch", ylabel="training loss", xticks=np.linspace(0, entry["epochs"], 5).astype(int))  # fmt: skip
+    curve.set(
+        yscale="log",
+        xlabel="epoch",
+        ylabel="training loss",
+        xticks=np.linspace(0, entry["epochs"], 5).astype(int),
+    )
     curve.set_title("digits, each at its rate of the lowest validation loss")
     plots.save(made, folder / "optimizers")
-    write_rows(folder / "optimizers.csv", ["part", "optimizer", "step or rate's number", "distance, x or rate", "y or validation loss"], rows)  # fmt: skip
+    write_rows(
+        folder / "optimizers.csv",
+        [
+            "part",
+            "optimizer",
+            "step or rate's number",
+            "distance, x or rate",
+            "y or validation loss",
+        ],
+        rows,
+    )
     rate = {}
     for name in theory:  # per step, over the last hundred
         tail = np.array(entry["ravine"][name]["distance"])[-101:]
         rate[name] = float(np.exp(np.polyfit(np.arange(len(tail)), np.log(tail), 1)[0]))
-    first = {n: int(np.argmax(np.array(one["distance"]) < 1e-4)) for n, one in entry["ravine"].items() if min(one["distance"]) < 1e-4}  # fmt: skip
+    first = {
+        n: int(np.argmax(np.array(one["distance"]) < 1e-4))
+        for n, one in entry["ravine"].items()
+        if min(one["distance"]) < 1e-4
+    }
     return [
-        *(Criterion(f"ravine: what a step of {n} leaves, {rate[n]:.4f}; distance from the theory's {theory[n]:.4f}", abs(rate[n] - theory[n]), 0.01, at_least=False) for n in theory),
-        Criterion("ravine: distance of plain descent after 200 steps over that of momentum", entry["ravine"]["sgd"]["distance"][-1] / entry["ravine"]["momentum"]["distance"][-1], 1e6),
-        Criterion("surface: largest distance of seven optimizers' paths from optax's", np.max([one["distance"] for one in entry["surface"].values()]), 1e-8, at_least=False),
-        Criterion("surface: optimizers that end below 0.01", sum(one["value"][-1] < 0.01 for one in entry["surface"].values()), 7),
-        Criterion(f"networks: fewest epochs to a training loss of {BATCH_LOSS:g}, plain descent over the fastest ({min(reached, key=reached.get)})", reached["sgd"] / min(reached.values()), 1.5),
-        Criterion("networks: lowest validation loss, worst optimizer over the best, each at its own rate", max(lowest.values()) / min(lowest.values()), 1.5, at_least=False),
-        Criterion(f"networks: decades of rates with a validation loss below 0.2, least of all ({min(broad, key=broad.get)})", min(broad.values()), 0.5),
-        Criterion(f"ravine: optimizers that come within 1e-4, at their best of 200 rates ({', '.join(first)})", len(first), 3),
-    ]  # fmt: skip
+        *(
+            Criterion(
+                f"ravine: what a step of {n} leaves, {rate[n]:.4f}; distance from the theory's {theory[n]:.4f}",
+                abs(rate[n] - theory[n]),
+                0.01,
+                at_least=False,
+            )
+            for n in theory
+        ),
+        Criterion(
+            "ravine: distance of plain descent after 200 steps over that of momentum",
+            entry["ravine"]["sgd"]["distance"][-1] / entry["ravine"]["momentum"]["distance"][-1],
+            1e6,
+        ),
+        Criterion(
+            "surface: largest distance of seven optimizers' paths from optax's",
+            np.max([one["distance"] for one in entry["surface"].values()]),
+            1e-8,
+            at_least=False,
+        ),
+        Criterion(
+            "surface: optimizers that end below 0.01",
+            sum(one["value"][-1] < 0.01 for one in entry["surface"].values()),
+            7,
+        ),
+        Criterion(
+            f"networks: fewest epochs to a training loss of {BATCH_LOSS:g}, plain descent over the fastest ({min(reached, key=reached.get)})",
+            reached["sgd"] / min(reached.values()),
+            1.5,
+        ),
+        Criterion(
+            "networks: lowest validation loss, worst optimizer over the best, each at its own rate",
+            max(lowest.values()) / min(lowest.values()),
+            1.5,
+            at_least=False,
+        ),
+        Criterion(
+            f"networks: decades of rates with a validation loss below 0.2, least of all ({min(broad, key=broad.get)})",
+            min(broad.values()),
+            0.5,
+        ),
+        Criterion(
+            f"ravine: optimizers that come within 1e-4, at their best of 200 rates ({', '.join(first)})",
+            len(first),
+            3,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -24,9 +24,19 @@ from experiments._trained import trained
 PUBLISHED = {"cost": 1.2028, "epoch": 14, "end": 1.773, "accuracy": 0.8227, "l2": 0.8710}
 OUTPUTS = 10  # our loss is the mean over outputs, his the sum
 STRENGTHS = {
-    "l2": (3e-6, 1e-5, 3e-5, 1e-4), "l1": (1e-6, 3e-6, 1e-5, 3e-5), "dropout": (0.1, 0.2, 0.3, 0.5), "input_noise": (0.1, 0.2, 0.4, 0.6),
-}  # fmt: skip
-COLORS = {"nothing": "#BBBBBB", "l2": "#4477AA", "l1": "#EE6677", "dropout": "#228833", "input_noise": "#CCBB44", "early stopping": "#000000"}  # fmt: skip
+    "l2": (3e-6, 1e-5, 3e-5, 1e-4),
+    "l1": (1e-6, 3e-6, 1e-5, 3e-5),
+    "dropout": (0.1, 0.2, 0.3, 0.5),
+    "input_noise": (0.1, 0.2, 0.4, 0.6),
+}
+COLORS = {
+    "nothing": "#BBBBBB",
+    "l2": "#4477AA",
+    "l1": "#EE6677",
+    "dropout": "#228833",
+    "input_noise": "#CCBB44",
+    "early stopping": "#000000",
+}
 
 
 def folds(flags: Flags) -> dict:
@@ -42,8 +52,17 @@ def folds(flags: Flags) -> dict:
     points = [{"l2": v} for v in strengths]
     space = space | {"epochs": epochs, "l2": hpjax.Uniform(0.0, 1e-3)}
     found = {}
-    for name, groups in (("folds", [split(part) for part in parts]), ("test", [Split(rows[:1000], rows[1000:])])):  # fmt: skip
-        made = trained(space, dataclasses.replace(task, groups=tuple(groups)), points, epochs, 1 if name == "folds" else count)  # fmt: skip
+    for name, groups in (
+        ("folds", [split(part) for part in parts]),
+        ("test", [Split(rows[:1000], rows[1000:])]),
+    ):
+        made = trained(
+            space,
+            dataclasses.replace(task, groups=tuple(groups)),
+            points,
+            epochs,
+            1 if name == "folds" else count,
+        )
         last = max(1, epochs // 10)
         found[name] = [(1 - one.curve[:, -last:, 3].mean(1)).round(5).tolist() for one in made]
     return {"strengths": strengths, "epochs": epochs} | found
@@ -56,9 +75,14 @@ def setting(flags: Flags):
     task = hpjax.tasks.load("mnist10k", flags.data)
     task = dataclasses.replace(task, x=task.x / task.x.max(), standardize=False)
     space = {
-        "hidden": (30,), "activation": "sigmoid", "loss": "bce", "init": "normal", "optimizer": "sgd", "batch_size": 10,
+        "hidden": (30,),
+        "activation": "sigmoid",
+        "loss": "bce",
+        "init": "normal",
+        "optimizer": "sgd",
+        "batch_size": 10,
         "learning_rate": 0.5 * OUTPUTS,
-    }  # fmt: skip
+    }
     return task, space, task.development[:4000]
 
 
@@ -74,20 +98,43 @@ def run(flags: Flags, folder: Path) -> None:
     task, space, rows = setting(flags)
     task = dataclasses.replace(task, groups=(Split(rows[:1000], rows[1000:]),))
     space = space | {
-        "epochs": epochs, "l2": hpjax.Uniform(0.0, 1e-3), "l1": hpjax.Uniform(0.0, 1e-3), "dropout": hpjax.Uniform(0.0, 0.9),
+        "epochs": epochs,
+        "l2": hpjax.Uniform(0.0, 1e-3),
+        "l1": hpjax.Uniform(0.0, 1e-3),
+        "dropout": hpjax.Uniform(0.0, 0.9),
         "input_noise": hpjax.Uniform(0.0, 2.0),
-    }  # fmt: skip
+    }
     none = dict.fromkeys(STRENGTHS, 0.0)
-    what = [("nothing", 0.0)] + [(n, v) for n, values in STRENGTHS.items() for v in values[: 1 if flags.preset == "smoke" else None]]  # fmt: skip
-    found = hpjax.tune(space, task, search=[none | ({n: v} if v else {}) for n, v in what], validation={"repeats": repeats}, say=lambda text: None)  # fmt: skip
+    what = [("nothing", 0.0)] + [
+        (n, v)
+        for n, values in STRENGTHS.items()
+        for v in values[: 1 if flags.preset == "smoke" else None]
+    ]
+    found = hpjax.tune(
+        space,
+        task,
+        search=[none | ({n: v} if v else {}) for n, v in what],
+        validation={"repeats": repeats},
+        say=lambda text: None,
+    )
     table, entry = found.curves, []
     for trial, (name, value) in enumerate(what):
         mine = table[table["trial"] == trial]
-        entry.append({"name": name, "value": value, "train": (OUTPUTS * mine["train"]).round(5).tolist(), "cost": (OUTPUTS * mine["loss"]).round(5).tolist(), "error": mine["error"].round(5).tolist()})  # fmt: skip
+        entry.append(
+            {
+                "name": name,
+                "value": value,
+                "train": (OUTPUTS * mine["train"]).round(5).tolist(),
+                "cost": (OUTPUTS * mine["loss"]).round(5).tolist(),
+                "error": mine["error"].round(5).tolist(),
+            }
+        )
     sparse = {}
     for name in ("nothing", "l1", "l2"):
         trial = max(t for t, (n, _) in enumerate(what) if n == name)
-        weights = np.abs(np.concatenate([np.ravel(layer["w"]) for layer in found.refit(trial).params]))  # fmt: skip
+        weights = np.abs(
+            np.concatenate([np.ravel(layer["w"]) for layer in found.refit(trial).params])
+        )
         sparse[name] = float(np.mean(weights < 1e-2))
     write(folder / "cures.json", {"curves": entry, "sparse": sparse}, indent=None)
 
@@ -105,18 +152,28 @@ def draw(folder: Path) -> list[dict]:
         last = one["accuracy"][-20:].mean()
         if one["name"] not in best or last > best[one["name"]][0]:
             best[one["name"]] = (last, one)
-        rows += [[one["name"], one["value"], e + 1, c, a] for e, (c, a) in enumerate(zip(one["cost"], one["accuracy"]))]  # fmt: skip
+        rows += [
+            [one["name"], one["value"], e + 1, c, a]
+            for e, (c, a) in enumerate(zip(one["cost"], one["accuracy"]))
+        ]
     none = best["nothing"][1]
     epochs = np.arange(1, len(none["cost"]) + 1)
     axes[0].plot(epochs, none["train"], color="#BBBBBB", ls="--", label="nothing, training")
     for name, (_, one) in best.items():
         label = name.replace("input_noise", "noise").replace("_", " ")
         axes[0].plot(epochs, one["cost"], color=COLORS[name], label=label)
-        axes[1].plot(epochs, one["accuracy"], color=COLORS[name], label=f"{label} {one['value']:g}" if one["value"] else label)  # fmt: skip
+        axes[1].plot(
+            epochs,
+            one["accuracy"],
+            color=COLORS[name],
+            label=f"{label} {one['value']:g}" if one["value"] else label,
+        )
     stop = int(np.argmin(none["cost"]))
     axes[0].plot(epochs[stop], none["cost"][stop], "o", ms=4, color="k", label="early stopping")
     axes[1].plot(epochs[stop], none["accuracy"][stop], "o", ms=4, color="k")
-    axes[0].plot(PUBLISHED["epoch"], PUBLISHED["cost"], "x", ms=5, mew=1, color="k", label="published lowest")  # fmt: skip
+    axes[0].plot(
+        PUBLISHED["epoch"], PUBLISHED["cost"], "x", ms=5, mew=1, color="k", label="published lowest"
+    )
     axes[0].set(xscale="log", xlabel="epoch", ylabel="cost", ylim=(0, 3))
     axes[1].set(xscale="log", xlabel="epoch", ylabel="test accuracy", ylim=(0.6, 0.95))
     axes[0].legend(fontsize=5)
@@ -124,25 +181,66 @@ def draw(folder: Path) -> list[dict]:
     for name in STRENGTHS:
         mine = [one for one in entry["curves"] if one["name"] == name]
         place = np.arange(1, len(mine) + 1)
-        axes[2].plot(place, [one["accuracy"][-20:].mean() for one in mine], marker="o", ms=3, color=COLORS[name], label=f"{name.replace('input_noise', 'noise')}: {', '.join(format(one['value'], 'g') for one in mine)}")  # fmt: skip
+        axes[2].plot(
+            place,
+            [one["accuracy"][-20:].mean() for one in mine],
+            marker="o",
+            ms=3,
+            color=COLORS[name],
+            label=f"{name.replace('input_noise', 'noise')}: {', '.join(format(one['value'], 'g') for one in mine)}",
+        )
     axes[2].axhline(none["accuracy"][-20:].mean(), color="#BBBBBB")
     axes[2].text(1, none["accuracy"][-20:].mean() + 1e-3, "nothing", fontsize=6)
-    axes[2].set(xlabel="strength, of four tried", ylabel="test accuracy, last 20 epochs", xticks=[], xlim=(0.7, 4.4), ylim=(0.78, None))  # fmt: skip
+    axes[2].set(
+        xlabel="strength, of four tried",
+        ylabel="test accuracy, last 20 epochs",
+        xticks=[],
+        xlim=(0.7, 4.4),
+        ylim=(0.78, None),
+    )
     axes[2].legend(fontsize=5.5, loc="lower right")
     plots.save(made, folder / "cures")
-    write_rows(folder / "cures.csv", ["cure", "strength", "epoch", "test cost", "test accuracy"], rows)  # fmt: skip
+    write_rows(
+        folder / "cures.csv", ["cure", "strength", "epoch", "test cost", "test accuracy"], rows
+    )
     chosen = draw_folds(folder)
     cost, accuracy = np.array(none["cost"]), none["accuracy"]
-    gain = {name: last - best["nothing"][0] for name, (last, _) in best.items() if name != "nothing"}  # fmt: skip
+    gain = {
+        name: last - best["nothing"][0] for name, (last, _) in best.items() if name != "nothing"
+    }
     return [
-        Criterion(f"nothing: epoch of the lowest test cost (published: {PUBLISHED['epoch']})", float(epochs[stop]), 40, at_least=False),
-        Criterion(f"nothing: test cost at the end over the lowest (published: {PUBLISHED['end'] / PUBLISHED['cost']:.2f})", cost[-1] / cost.min(), 1.25),
-        Criterion(f"nothing: highest test accuracy (published: {PUBLISHED['accuracy']:.4f})", accuracy.max(), 0.80),
+        Criterion(
+            f"nothing: epoch of the lowest test cost (published: {PUBLISHED['epoch']})",
+            float(epochs[stop]),
+            40,
+            at_least=False,
+        ),
+        Criterion(
+            f"nothing: test cost at the end over the lowest (published: {PUBLISHED['end'] / PUBLISHED['cost']:.2f})",
+            cost[-1] / cost.min(),
+            1.25,
+        ),
+        Criterion(
+            f"nothing: highest test accuracy (published: {PUBLISHED['accuracy']:.4f})",
+            accuracy.max(),
+            0.80,
+        ),
         Criterion("the same, from above", accuracy.max(), 0.84, at_least=False),
-        *(Criterion(f"{name}: points of test accuracy gained at the best of four strengths (chosen on the same examples), last 20 epochs", 100 * value, 2.0 if name == "l2" else 0.0) for name, value in gain.items()),
-        Criterion("share of weights below 0.01, l1 at its strongest minus nothing", entry["sparse"]["l1"] - entry["sparse"]["nothing"], 0.1),
+        *(
+            Criterion(
+                f"{name}: points of test accuracy gained at the best of four strengths (chosen on the same examples), last 20 epochs",
+                100 * value,
+                2.0 if name == "l2" else 0.0,
+            )
+            for name, value in gain.items()
+        ),
+        Criterion(
+            "share of weights below 0.01, l1 at its strongest minus nothing",
+            entry["sparse"]["l1"] - entry["sparse"]["nothing"],
+            0.1,
+        ),
         *chosen,
-    ]  # fmt: skip
+    ]
 
 
 def draw_folds(folder: Path) -> list[dict]:
@@ -150,26 +248,60 @@ def draw_folds(folder: Path) -> list[dict]:
     from hpjax import plots
 
     entry = read(folder / "folds.json")
-    strengths, found = np.array(entry["strengths"]), {n: np.array(entry[n]) for n in ("folds", "test")}  # fmt: skip
+    strengths, found = (
+        np.array(entry["strengths"]),
+        {n: np.array(entry[n]) for n in ("folds", "test")},
+    )
     made, ax = plots.figure(1, 1)
     place = np.maximum(strengths, strengths[1] / 3)  # none stands a step before the least
     rows = []
-    for name, color, marker, label in (("folds", "#4477AA", "o", "five folds"), ("test", "#EE6677", "s", "test, five networks")):  # fmt: skip
+    for name, color, marker, label in (
+        ("folds", "#4477AA", "o", "five folds"),
+        ("test", "#EE6677", "s", "test, five networks"),
+    ):
         each = found[name]
         error = each.std(1, ddof=1) / np.sqrt(each.shape[1])
-        ax.errorbar(place, 100 * each.mean(1), 100 * error, marker=marker, ms=3, lw=0.9, color=color, label=f"{label}, one standard error")  # fmt: skip
-        rows += [[name, s, i, v] for s, values in zip(strengths, each) for i, v in enumerate(values)]  # fmt: skip
+        ax.errorbar(
+            place,
+            100 * each.mean(1),
+            100 * error,
+            marker=marker,
+            ms=3,
+            lw=0.9,
+            color=color,
+            label=f"{label}, one standard error",
+        )
+        rows += [
+            [name, s, i, v] for s, values in zip(strengths, each) for i, v in enumerate(values)
+        ]
     best = int(found["folds"].mean(1).argmax())
     ax.axvline(place[best], color="k", lw=0.6, ls=":", label="chosen by the folds")
-    ax.set(xscale="log", xlabel="l2 (the first: none)", ylabel=f"accuracy, %, last of {entry['epochs']} epochs")  # fmt: skip
+    ax.set(
+        xscale="log",
+        xlabel="l2 (the first: none)",
+        ylabel=f"accuracy, %, last of {entry['epochs']} epochs",
+    )
     ax.legend(fontsize=6, loc="lower right")
     plots.save(made, folder / "folds")
     write_rows(folder / "folds.csv", ["examples", "l2", "fold or network", "accuracy"], rows)
     test = 100 * found["test"].mean(1)
     return [
-        Criterion("cross-validation: points of test accuracy that the chosen l2 lies below the best of all tried", test.max() - test[best], 1.0, at_least=False, figure="folds") | {"part": "folds"},
-        Criterion("cross-validation: points of test accuracy that the chosen l2 gains over none", test[best] - test[0], 2.0, figure="folds") | {"part": "folds"},
-    ]  # fmt: skip
+        Criterion(
+            "cross-validation: points of test accuracy that the chosen l2 lies below the best of all tried",
+            test.max() - test[best],
+            1.0,
+            at_least=False,
+            figure="folds",
+        )
+        | {"part": "folds"},
+        Criterion(
+            "cross-validation: points of test accuracy that the chosen l2 gains over none",
+            test[best] - test[0],
+            2.0,
+            figure="folds",
+        )
+        | {"part": "folds"},
+    ]
 
 
 if __name__ == "__main__":

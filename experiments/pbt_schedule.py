@@ -17,8 +17,10 @@ import numpy as np
 
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 
-FOLDS = 3  # with one, the population learns its 288 validation examples by heart: fresh networks are worse on what it found
-JUMP = 0.05  # of a range: a factor of 1.6 of the learning rate, 1.8 of l2; nothing is drawn afresh, as in the paper
+# with one, the population learns its 288 validation examples by heart: fresh networks are worse on what it found
+FOLDS = 3
+# of a range: a factor of 1.6 of the learning rate, 1.8 of l2; nothing is drawn afresh, as in the paper
+JUMP = 0.05
 NAMES = ("learning_rate", "l2", "dropout")
 
 
@@ -36,20 +38,40 @@ def run(flags: Flags, folder: Path) -> None:
     import hpjax
     from hpjax import records
 
-    members, epochs, every, seeds, studies = {"smoke": (4, 4, 2, 2, 1), "small": (32, 40, 2, 6, 6), "paper": (128, 100, 2, 50, 10)}[flags.preset]  # fmt: skip
+    members, epochs, every, seeds, studies = {
+        "smoke": (4, 4, 2, 2, 1),
+        "small": (32, 40, 2, 6, 6),
+        "paper": (128, 100, 2, 50, 10),
+    }[flags.preset]
     seeds = flags.seeds or seeds
     space = {
-        "hidden": (64, 64), "optimizer": "sgd", "momentum": 0.9, "epochs": epochs, "learning_rate": hpjax.LogUniform(1e-4, 1.0),
-        "l2": hpjax.LogUniform(1e-6, 1e-1), "dropout": hpjax.Uniform(0.0, 0.8),
-    }  # fmt: skip
+        "hidden": (64, 64),
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "epochs": epochs,
+        "learning_rate": hpjax.LogUniform(1e-4, 1.0),
+        "l2": hpjax.LogUniform(1e-6, 1e-1),
+        "dropout": hpjax.Uniform(0.0, 0.8),
+    }
     entry: dict = {"members": members, "epochs": epochs, "every": every, "studies": []}
     quiet = lambda text: None
     for study in range(studies):
-        found = hpjax.tune(space, "digits", search="random", scheduler=hpjax.pbt(members, epochs, every, resample=0.0, jump=JUMP), seed=study, trials=members, validation=FOLDS, say=quiet)  # fmt: skip
+        found = hpjax.tune(
+            space,
+            "digits",
+            search="random",
+            scheduler=hpjax.pbt(members, epochs, every, resample=0.0, jump=JUMP),
+            seed=study,
+            trials=members,
+            validation=FOLDS,
+            say=quiet,
+        )
         reports = [record for _, record in records.reports(found.records)]
         trial = reports[0]["trial"]
         row = {number: place for place, number in enumerate(trial)}
-        sources = np.array([[row[s] if s >= 0 else place for place, s in enumerate(r["source"])] for r in reports])  # fmt: skip
+        sources = np.array(
+            [[row[s] if s >= 0 else place for place, s in enumerate(r["source"])] for r in reports]
+        )
         losses = np.array([[np.nan if v is None else v for v in r["loss"]] for r in reports])
         schedule = found.schedule()
         lines = []
@@ -67,18 +89,34 @@ def run(flags: Flags, folder: Path) -> None:
         )
         best = constant.config(constant.best["trial"])
         fresh = range(1000 + seeds * study, 1000 + seeds * (study + 1))
-        rivals = {"schedule": {"search": [schedule.start], "scheduler": hpjax.replay(schedule.segments)}, "constant": {"search": [best]}}  # fmt: skip
-        replayed, steady = hpjax.compare(rivals, space, "digits", seeds=fresh, stop={"trials": 1}, validation=FOLDS, say=quiet).final.T  # fmt: skip
+        rivals = {
+            "schedule": {"search": [schedule.start], "scheduler": hpjax.replay(schedule.segments)},
+            "constant": {"search": [best]},
+        }
+        replayed, steady = hpjax.compare(
+            rivals, space, "digits", seeds=fresh, stop={"trials": 1}, validation=FOLDS, say=quiet
+        ).final.T
         kept = lambda values: np.round(np.nan_to_num(values, nan=99.0, posinf=99.0), 6).tolist()
         one = {
-            "sources": sources.tolist(), "losses": kept(losses), "steps": [r["epochs"][0] for r in reports], "line": [row[m] for m in schedule.members],
-            "best": row[found.best["trial"]], "loss": found.best["loss"], "rival": constant.best["loss"], "constant": best,
-            "schedule": {name: schedule.frame[name].tolist() for name in ("until", *NAMES)}, "replayed": kept(replayed), "steady": kept(steady),
-        }  # fmt: skip
+            "sources": sources.tolist(),
+            "losses": kept(losses),
+            "steps": [r["epochs"][0] for r in reports],
+            "line": [row[m] for m in schedule.members],
+            "best": row[found.best["trial"]],
+            "loss": found.best["loss"],
+            "rival": constant.best["loss"],
+            "constant": best,
+            "schedule": {name: schedule.frame[name].tolist() for name in ("until", *NAMES)},
+            "replayed": kept(replayed),
+            "steady": kept(steady),
+        }
         if study == 0:
             one["lines"] = lines
         entry["studies"].append(one)
-        print(f"study {study}: {one['loss']:.4f} and {one['rival']:.4f}; fresh {np.median(replayed):.4f} and {np.median(steady):.4f}", flush=True)  # fmt: skip
+        print(
+            f"study {study}: {one['loss']:.4f} and {one['rival']:.4f}; fresh {np.median(replayed):.4f} and {np.median(steady):.4f}",
+            flush=True,
+        )
     write(folder / "schedule.json", entry, indent=None)
 
 
@@ -90,14 +128,25 @@ def draw(folder: Path) -> list[dict]:
     one, members = entry["studies"][0], entry["members"]
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.2)
     sources, losses = np.array(one["sources"]), np.array(one["losses"])
-    plots.lineage(axes[0, 0], np.array(one["steps"]), list(range(members)), sources, losses, one["line"])  # fmt: skip
+    plots.lineage(
+        axes[0, 0], np.array(one["steps"]), list(range(members)), sources, losses, one["line"]
+    )
     axes[0, 0].legend(fontsize=6, loc="upper left", ncols=2, columnspacing=0.8)
     axes[0, 0].set_title("study 1; dots: yellow is a low loss")
     axes[0, 0].set_ylim(-0.5, 1.2 * members)
     for ax, name in zip((axes[0, 1], axes[0, 2], axes[1, 0]), NAMES):
-        segments = {m: (np.array(line["until"]), np.array(line[name])) for m, line in enumerate(one["lines"])}  # fmt: skip
+        segments = {
+            m: (np.array(line["until"]), np.array(line[name]))
+            for m, line in enumerate(one["lines"])
+        }
         plots.schedules(ax, segments, one["best"], name.replace("_", " "), name != "dropout")
-        ax.axhline(one["constant"][name], color="k", lw=0.8, ls=":", label="best constant of a random search")  # fmt: skip
+        ax.axhline(
+            one["constant"][name],
+            color="k",
+            lw=0.8,
+            ls=":",
+            label="best constant of a random search",
+        )
         ax.plot([], [], color="#BBBBBB", lw=0.8, label="other members")
         ax.get_legend().remove()
         ax.set_title("study 1")
@@ -107,7 +156,13 @@ def draw(folder: Path) -> list[dict]:
     for number, study in enumerate(entry["studies"]):
         taken = np.array(study["sources"])
         mine = ancestors(taken)
-        ax.plot(study["steps"], mine, color="#8C564B", lw=0.8, label=None if number else f"{len(entry['studies'])} populations")  # fmt: skip
+        ax.plot(
+            study["steps"],
+            mine,
+            color="#8C564B",
+            lw=0.8,
+            label=None if number else f"{len(entry['studies'])} populations",
+        )
         neutral = []
         for _ in range(200):  # as many copies in each generation, of members at random
             drawn = np.tile(np.arange(members), (len(taken), 1))
@@ -119,35 +174,98 @@ def draw(folder: Path) -> list[dict]:
         left.append((mine[-1], float(np.mean([n[-1] for n in neutral]))))
         if not number:
             band = np.quantile(neutral, [0.025, 0.5, 0.975], axis=0)
-            ax.plot(study["steps"], band[1], color="#777777", ls="--", label="without selection, 95 %")  # fmt: skip
+            ax.plot(
+                study["steps"], band[1], color="#777777", ls="--", label="without selection, 95 %"
+            )
             ax.fill_between(study["steps"], band[0], band[2], color="#777777", alpha=0.2, lw=0)
         rows += [[number, step, int(m)] for step, m in zip(study["steps"], mine)]
     ax.set(xlabel="epoch", ylabel="ancestors left", ylim=(0, members * 1.35))
     ax.legend(fontsize=6)
     ax = axes[1, 2]
-    steady, replayed = (np.concatenate([s[n] for s in entry["studies"]]) for n in ("steady", "replayed"))  # fmt: skip
+    steady, replayed = (
+        np.concatenate([s[n] for s in entry["studies"]]) for n in ("steady", "replayed")
+    )
     for number, study in enumerate(entry["studies"]):
-        ax.plot(study["steady"], study["replayed"], "os^Dv"[number % 5], ms=2.5, color=plots.COLORS[number % 7], label=f"study {number + 1}")  # fmt: skip
-    ends = np.array([min(steady.min(), replayed.min()) * 0.9, np.append(steady, replayed).max() * 1.1])  # fmt: skip
+        ax.plot(
+            study["steady"],
+            study["replayed"],
+            "os^Dv"[number % 5],
+            ms=2.5,
+            color=plots.COLORS[number % 7],
+            label=f"study {number + 1}",
+        )
+    ends = np.array(
+        [min(steady.min(), replayed.min()) * 0.9, np.append(steady, replayed).max() * 1.1]
+    )
     ax.plot(ends, ends, color="k", lw=0.6, ls=":")
-    ax.set(xscale="log", yscale="log", xlabel="best constant", ylabel="found schedule", xlim=ends, ylim=ends)  # fmt: skip
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="best constant",
+        ylabel="found schedule",
+        xlim=ends,
+        ylim=ends,
+    )
     ax.legend(fontsize=6)
     ax.set_title("fresh networks (dotted: equal)")
     made.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     plots.save(made, folder / "schedule")
     write_rows(folder / "ancestors.csv", ["study", "epoch", "first members with descendants"], rows)
-    write_rows(folder / "pairs.csv", ["study", "seed", "best constant", "found schedule"], [[n, s, a, b] for n, study in enumerate(entry["studies"]) for s, (a, b) in enumerate(zip(study["steady"], study["replayed"]))])  # fmt: skip
-    write_rows(folder / "schedules.csv", ["study", "until epoch", *NAMES], [[n, *values] for n, study in enumerate(entry["studies"]) for values in zip(*study["schedule"].values())])  # fmt: skip
-    falls = [s["schedule"]["learning_rate"][-1] < s["schedule"]["learning_rate"][0] for s in entry["studies"]]  # fmt: skip
+    write_rows(
+        folder / "pairs.csv",
+        ["study", "seed", "best constant", "found schedule"],
+        [
+            [n, s, a, b]
+            for n, study in enumerate(entry["studies"])
+            for s, (a, b) in enumerate(zip(study["steady"], study["replayed"]))
+        ],
+    )
+    write_rows(
+        folder / "schedules.csv",
+        ["study", "until epoch", *NAMES],
+        [
+            [n, *values]
+            for n, study in enumerate(entry["studies"])
+            for values in zip(*study["schedule"].values())
+        ],
+    )
+    falls = [
+        s["schedule"]["learning_rate"][-1] < s["schedule"]["learning_rate"][0]
+        for s in entry["studies"]
+    ]
     pairs = np.array([[np.median(s[n]) for n in ("replayed", "steady")] for s in entry["studies"]])
     p = analysis.wilcoxon(*pairs.T)
     return [
-        Criterion(f"found schedules whose learning rate ends below its start, share of {len(falls)}", float(np.mean(falls)), 0.75),
-        Criterion("ancestors left over those that copying without selection leaves, mean of the studies", float(np.mean([a / b for a, b in left])), 0.75, at_least=False),
-        Criterion(f"one-sided p that found schedules end below best constants, medians of {len(pairs)} studies in pairs", p, 0.05, at_least=False),
-        Criterion(f"median loss of fresh networks ({len(steady)} of each), found schedule over best constant, median of the studies", float(np.median(pairs[:, 0] / pairs[:, 1])), 1.0, at_least=False),
-        Criterion("best loss within the studies, population over random at equal cost, median", float(np.median([s["loss"] / s["rival"] for s in entry["studies"]])), 1.0, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            f"found schedules whose learning rate ends below its start, share of {len(falls)}",
+            float(np.mean(falls)),
+            0.75,
+        ),
+        Criterion(
+            "ancestors left over those that copying without selection leaves, mean of the studies",
+            float(np.mean([a / b for a, b in left])),
+            0.75,
+            at_least=False,
+        ),
+        Criterion(
+            f"one-sided p that found schedules end below best constants, medians of {len(pairs)} studies in pairs",
+            p,
+            0.05,
+            at_least=False,
+        ),
+        Criterion(
+            f"median loss of fresh networks ({len(steady)} of each), found schedule over best constant, median of the studies",
+            float(np.median(pairs[:, 0] / pairs[:, 1])),
+            1.0,
+            at_least=False,
+        ),
+        Criterion(
+            "best loss within the studies, population over random at equal cost, median",
+            float(np.median([s["loss"] / s["rival"] for s in entry["studies"]])),
+            1.0,
+            at_least=False,
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,12 @@ import numpy as np
 from experiments._common import Criterion, Flags, main, read, write, write_rows
 
 START, STEPS, EVERY, RATE = 0.9, 200, 4, 0.02
-WAYS = {"PBT": (True, True), "exploit only": (True, False), "explore only": (False, True), "grid": (False, False)}  # fmt: skip
+WAYS = {
+    "PBT": (True, True),
+    "exploit only": (True, False),
+    "explore only": (False, True),
+    "grid": (False, False),
+}
 ALONE = 1.2 - START**2
 
 
@@ -46,7 +51,15 @@ def trained(copies: bool, moves: bool, seed: int, steps: int) -> tuple[np.ndarra
 
     scheduler = hpjax.pbt(population=2, epochs=steps, every=EVERY, quantile=0.5)
     dims = (Dim("continuous"), Dim("continuous"))
-    study.run(search.manual(dims, begun), scheduler, dims, study.Fulfil(carry_out), Ledger(), study.Stop(trials=2), seed=seed)  # fmt: skip
+    study.run(
+        search.manual(dims, begun),
+        scheduler,
+        dims,
+        study.Fulfil(carry_out),
+        Ledger(),
+        study.Stop(trials=2),
+        seed=seed,
+    )
     found = np.array(path)
     return found, 1.2 - (found**2).sum(2)
 
@@ -58,7 +71,10 @@ def run(flags: Flags, folder: Path) -> None:
     entry = {}
     for name, (copies, moves) in WAYS.items():
         found = [trained(copies, moves, seed, steps) for seed in range(seeds)]
-        entry[name] = {"path": found[0][0].round(6).tolist(), "score": [score.max(1).round(6).tolist() for _, score in found]}  # fmt: skip
+        entry[name] = {
+            "path": found[0][0].round(6).tolist(),
+            "score": [score.max(1).round(6).tolist() for _, score in found],
+        }
     write(folder / "toy.json", entry, indent=None)
 
 
@@ -73,9 +89,17 @@ def draw(folder: Path) -> list[dict]:
         path, score = np.array(entry[name]["path"]), np.array(entry[name]["score"])
         color = plots.COLORS[number]
         for member, marker in ((0, "o"), (1, "^")):
-            axes[number].plot(path[:, member, 0], path[:, member, 1], marker, ms=1.5, color=plots.COLORS[0 if member == 0 else 1])  # fmt: skip
+            axes[number].plot(
+                path[:, member, 0],
+                path[:, member, 1],
+                marker,
+                ms=1.5,
+                color=plots.COLORS[0 if member == 0 else 1],
+            )
         axes[number].plot(0, 0, "*", ms=6, color="k")
-        axes[number].set(xlim=(-0.05, 1), ylim=(-0.05, 1), xlabel="$\\theta_0$", xticks=[0, 0.9], yticks=[0, 0.9])  # fmt: skip
+        axes[number].set(
+            xlim=(-0.05, 1), ylim=(-0.05, 1), xlabel="$\\theta_0$", xticks=[0, 0.9], yticks=[0, 0.9]
+        )
         axes[number].set_title(name)
         steps = np.arange(score.shape[1])
         low, middle, high = np.quantile(score, (0.25, 0.5, 0.75), axis=0)
@@ -87,18 +111,37 @@ def draw(folder: Path) -> list[dict]:
     axes[-1].set(xlabel="step", ylabel="Q, better member")
     axes[-1].legend(fontsize=5)
     plots.save(made, folder / "toy")
-    write_rows(folder / "toy.csv", ["way", "step", "lower quartile", "median", "upper quartile"], rows)  # fmt: skip
+    write_rows(
+        folder / "toy.csv", ["way", "step", "lower quartile", "median", "upper quartile"], rows
+    )
     first = lambda score: np.where(
         (score >= 1.19).any(1), (score >= 1.19).argmax(1), score.shape[1]
     )
     reached = {name: float(np.median(first(np.array(entry[name]["score"])))) for name in WAYS}
     end = {name: np.array(entry[name]["score"])[:, -1] for name in WAYS}
     return [
-        Criterion("grid: distance of Q from its limit 0.39", float(np.abs(end["grid"] - ALONE).max()), 1e-3, at_least=False),
+        Criterion(
+            "grid: distance of Q from its limit 0.39",
+            float(np.abs(end["grid"] - ALONE).max()),
+            1e-3,
+            at_least=False,
+        ),
         Criterion("PBT: Q at the end, median over seeds", np.median(end["PBT"]), 1.19),
-        Criterion("exploit only: Q at the end, median over seeds", np.median(end["exploit only"]), ALONE + 0.01),
-        *(Criterion(f"steps to 1.19, median over seeds: PBT's over those of {name}", reached["PBT"] / reached[name], 1.0, at_least=False) for name in ("exploit only", "explore only")),
-    ]  # fmt: skip
+        Criterion(
+            "exploit only: Q at the end, median over seeds",
+            np.median(end["exploit only"]),
+            ALONE + 0.01,
+        ),
+        *(
+            Criterion(
+                f"steps to 1.19, median over seeds: PBT's over those of {name}",
+                reached["PBT"] / reached[name],
+                1.0,
+                at_least=False,
+            )
+            for name in ("exploit only", "explore only")
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -35,23 +35,38 @@ def trials(count: int, most: int, seed: int) -> list[dict]:
     log = lambda low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))
     return [
         {
-            "width_1": round(log(18, most)), "learning_rate": log(1e-3, 10), "decay_time": log(0.2, 20), "batch_size": int(rng.choice([20, 100])),
-            "activation": str(rng.choice(["sigmoid", "tanh"])), "l2": log(3.1e-7, 3.1e-5) if rng.random() < 0.5 else 0.0,
+            "width_1": round(log(18, most)),
+            "learning_rate": log(1e-3, 10),
+            "decay_time": log(0.2, 20),
+            "batch_size": int(rng.choice([20, 100])),
+            "activation": str(rng.choice(["sigmoid", "tanh"])),
+            "l2": log(3.1e-7, 3.1e-5) if rng.random() < 0.5 else 0.0,
         }
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def lattice(most: int) -> list[dict]:
     """A grid of 96 trials: what somebody would write down."""
     widths = [round(v) for v in np.geomspace(18, most, 3)]
     return [
-        {"width_1": w, "learning_rate": r, "decay_time": t, "batch_size": b, "activation": a, "l2": 0.0}
-        for w, r, t, b, a in product(widths, (1e-3, 0.0215, 0.464, 10.0), (0.2, 20.0), (20, 100), ("sigmoid", "tanh"))
-    ]  # fmt: skip
+        {
+            "width_1": w,
+            "learning_rate": r,
+            "decay_time": t,
+            "batch_size": b,
+            "activation": a,
+            "l2": 0.0,
+        }
+        for w, r, t, b, a in product(
+            widths, (1e-3, 0.0215, 0.464, 10.0), (0.2, 20.0), (20, 100), ("sigmoid", "tanh")
+        )
+    ]
 
 
-def best_of(valid: np.ndarray, test: np.ndarray, counts: tuple[int, int], rng) -> tuple[float, float]:  # fmt: skip
+def best_of(
+    valid: np.ndarray, test: np.ndarray, counts: tuple[int, int], rng
+) -> tuple[float, float]:
     """Mean and deviation of the test accuracy of the best trial, which the validation examples leave uncertain."""
     spread = np.sqrt(np.maximum(valid * (1 - valid), 1e-12) / (counts[0] - 1))
     drawn = valid + spread * rng.standard_normal((2000, len(valid)))
@@ -68,7 +83,11 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax.tasks import Split
 
     devices.devices()  # before anything else starts JAX
-    epochs, most, images = {"smoke": (2, 32, 300), "small": (20, 256, 1000), "paper": (100, 1024, 8000)}[flags.preset]  # fmt: skip
+    epochs, most, images = {
+        "smoke": (2, 32, 300),
+        "small": (20, 256, 1000),
+        "paper": (100, 1024, 8000),
+    }[flags.preset]
     count = 16 if flags.preset == "smoke" else TRIALS
     entry: dict = {}
     for name in DATA[: 1 if flags.preset == "smoke" else None]:
@@ -77,19 +96,40 @@ def run(flags: Flags, folder: Path) -> None:
         split = Split(split.train[:images], split.valid[:images])
         task = dataclasses.replace(task, groups=(split,))
         space = {
-            "depth": 1, "width_1": hpjax.IntUniform(1, most), "learning_rate": hpjax.LogUniform(1e-4, 100.0), "decay_time": hpjax.LogUniform(0.1, 40.0),
-            "batch_size": hpjax.Choice([20, 100]), "activation": hpjax.Choice(["sigmoid", "tanh"]), "l2": hpjax.Uniform(0.0, 1.0), "optimizer": "sgd",
-            "schedule": "inverse_time", "decay_rate": 1.0, "init": "xavier", "epochs": epochs, "patience": epochs,
-        }  # fmt: skip
-        parts = {"random": trials(count, most, DATA.index(name)), "grid": lattice(most)[: 8 if flags.preset == "smoke" else None]}  # fmt: skip
-        judged = {part: seen(task, rows, split.train) for part, rows in (("valid", split.valid), ("test", task.test))}  # fmt: skip
+            "depth": 1,
+            "width_1": hpjax.IntUniform(1, most),
+            "learning_rate": hpjax.LogUniform(1e-4, 100.0),
+            "decay_time": hpjax.LogUniform(0.1, 40.0),
+            "batch_size": hpjax.Choice([20, 100]),
+            "activation": hpjax.Choice(["sigmoid", "tanh"]),
+            "l2": hpjax.Uniform(0.0, 1.0),
+            "optimizer": "sgd",
+            "schedule": "inverse_time",
+            "decay_rate": 1.0,
+            "init": "xavier",
+            "epochs": epochs,
+            "patience": epochs,
+        }
+        parts = {
+            "random": trials(count, most, DATA.index(name)),
+            "grid": lattice(most)[: 8 if flags.preset == "smoke" else None],
+        }
+        judged = {
+            part: seen(task, rows, split.train)
+            for part, rows in (("valid", split.valid), ("test", task.test))
+        }
         entry[name] = {"examples": [len(split.valid), len(task.test)], "points": parts["random"]}
         for kind, points in parts.items():
             found = trained(space, task, points, epochs, seed=DATA.index(name))
             for part, (x, y) in judged.items():
-                entry[name][f"{kind} {part}"] = [float((outputs(one, x)[0].argmax(-1) == y.argmax(-1)).mean()) for one in found]  # fmt: skip
+                entry[name][f"{kind} {part}"] = [
+                    float((outputs(one, x)[0].argmax(-1) == y.argmax(-1)).mean()) for one in found
+                ]
         entry[name]["relevance"] = relevance(parts["random"], np.array(entry[name]["random valid"]))
-        print(f"{name}: best on validation, test accuracy {entry[name]['random test'][int(np.argmax(entry[name]['random valid']))]:.4f}", flush=True)  # fmt: skip
+        print(
+            f"{name}: best on validation, test accuracy {entry[name]['random test'][int(np.argmax(entry[name]['random valid']))]:.4f}",
+            flush=True,
+        )
     write(folder / "trials.json", entry, indent=None)
 
 
@@ -97,12 +137,20 @@ def relevance(points: list[dict], accuracy: np.ndarray, refits: int = 20) -> lis
     """Inverse length scales [refits D] of a process of the error over the space, each dimension from 0 to 1."""
     from hpjax.search import process
 
-    log = lambda name, low, high: [(np.log(p[name]) - np.log(low)) / np.log(high / low) for p in points]  # fmt: skip
+    log = lambda name, low, high: [
+        (np.log(p[name]) - np.log(low)) / np.log(high / low) for p in points
+    ]
     most = max(p["width_1"] for p in points)
-    columns = np.array([
-        log("learning_rate", 1e-3, 10), log("width_1", 18, most), log("decay_time", 0.2, 20), [float(p["l2"] > 0) for p in points],
-        [float(p["batch_size"] == 100) for p in points], [float(p["activation"] == "tanh") for p in points],
-    ]).T  # fmt: skip
+    columns = np.array(
+        [
+            log("learning_rate", 1e-3, 10),
+            log("width_1", 18, most),
+            log("decay_time", 0.2, 20),
+            [float(p["l2"] > 0) for p in points],
+            [float(p["batch_size"] == 100) for p in points],
+            [float(p["activation"] == "tanh") for p in points],
+        ]
+    ).T
     rng, found = np.random.default_rng(0), []
     for _ in range(refits):
         some = rng.choice(len(points), round(0.8 * len(points)), replace=False)
@@ -123,49 +171,109 @@ def draw(folder: Path) -> list[dict]:
     for ax, (name, one) in zip(axes[0], entry.items()):
         valid, test = np.array(one["random valid"]), np.array(one["random test"])
         sizes = [s for s in SIZES if s <= len(valid) // 2]
-        found = {s: [best_of(valid[i : i + s], test[i : i + s], one["examples"], rng)[0] for i in range(0, len(valid) - s + 1, s)] for s in sizes}  # fmt: skip
-        grid, spread = best_of(np.array(one["grid valid"]), np.array(one["grid test"]), one["examples"], rng)  # fmt: skip
-        drawn = ax.boxplot([100 * np.array(v) for v in found.values()], widths=0.6, patch_artist=True, flierprops={"marker": ".", "markersize": 2}, medianprops={"color": "k"})  # fmt: skip
+        found = {
+            s: [
+                best_of(valid[i : i + s], test[i : i + s], one["examples"], rng)[0]
+                for i in range(0, len(valid) - s + 1, s)
+            ]
+            for s in sizes
+        }
+        grid, spread = best_of(
+            np.array(one["grid valid"]), np.array(one["grid test"]), one["examples"], rng
+        )
+        drawn = ax.boxplot(
+            [100 * np.array(v) for v in found.values()],
+            widths=0.6,
+            patch_artist=True,
+            flierprops={"marker": ".", "markersize": 2},
+            medianprops={"color": "k"},
+        )
         for box in drawn["boxes"]:
             box.set(facecolor=COLORS[name], alpha=0.5, linewidth=0.5)
         for place, values in enumerate(found.values(), 1):
             if len(values) < 10:  # too few for quartiles
                 ax.plot(np.full(len(values), place), 100 * np.array(values), ".", ms=2, color="k")
         ax.axhspan(100 * (grid - spread), 100 * (grid + spread), color="k", alpha=0.08, lw=0)
-        ax.axhline(100 * grid, color="k", lw=0.8, ls="--", label=f"grid of {len(one['grid valid'])}, one standard error")  # fmt: skip
+        ax.axhline(
+            100 * grid,
+            color="k",
+            lw=0.8,
+            ls="--",
+            label=f"grid of {len(one['grid valid'])}, one standard error",
+        )
         low = 100 * np.quantile(found[sizes[min(1, len(sizes) - 1)]], 0.1)
         ax.legend(loc="lower right", fontsize=6)
         ax.set_xticks(range(1, len(sizes) + 1), sizes)
-        ax.set(xlabel="trials in an experiment", ylabel="test accuracy, %", ylim=(low - 0.12 * (100 * grid - low), 100 * grid + 0.25 * (100 * grid - low)))  # fmt: skip
+        ax.set(
+            xlabel="trials in an experiment",
+            ylabel="test accuracy, %",
+            ylim=(low - 0.12 * (100 * grid - low), 100 * grid + 0.25 * (100 * grid - low)),
+        )
         ax.set_title(name)
-        rows += [[name, s, i, v] for s, values in found.items() for i, v in enumerate(values)] + [[name, "grid", 0, grid]]  # fmt: skip
+        rows += [[name, s, i, v] for s, values in found.items() for i, v in enumerate(values)] + [
+            [name, "grid", 0, grid]
+        ]
         boxes[name] = {s: np.quantile(v, [0.25, 0.5, 0.75]) for s, v in found.items()}
         if 8 in found:
             beaten.append(float(np.median(found[8]) >= grid - spread))
-            criteria.append(Criterion(f"{name}: median of the best of 8 random trials less the grid's {grid:.4f} and one standard error", float(np.median(found[8]) - grid + spread), 0.0, figure="efficiency"))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    f"{name}: median of the best of 8 random trials less the grid's {grid:.4f} and one standard error",
+                    float(np.median(found[8]) - grid + spread),
+                    0.0,
+                    figure="efficiency",
+                )
+            )
     plots.save(made, folder / "efficiency")
     write_rows(folder / "efficiency.csv", ["data", "trials", "experiment", "test accuracy"], rows)
-    made, axes = plots.figure(1, len(entry), width=plots.WIDE, height=1.9, squeeze=False, sharey=True)  # fmt: skip
+    made, axes = plots.figure(
+        1, len(entry), width=plots.WIDE, height=1.9, squeeze=False, sharey=True
+    )
     rows, first = [], []
     for ax, (name, one) in zip(axes[0], entry.items()):
         table = np.array(one["relevance"])
         low, middle, high = np.quantile(table, [0.25, 0.5, 0.75], axis=0)
         place = np.arange(len(SHOWN))[::-1]
-        ax.barh(place, middle, 0.6, xerr=[middle - low, high - middle], color=COLORS[name], alpha=0.5, error_kw={"lw": 0.6})  # fmt: skip
+        ax.barh(
+            place,
+            middle,
+            0.6,
+            xerr=[middle - low, high - middle],
+            color=COLORS[name],
+            alpha=0.5,
+            error_kw={"lw": 0.6},
+        )
         ax.set_yticks(place, [n.replace("width_1", "units").replace("_", " ") for n in SHOWN])
         ax.set(xlabel="1 / length scale")
         ax.set_title(name)
         first.append(float(middle.argmax() == 0))
         rows += [[name, n, i, v] for n, column in zip(SHOWN, table.T) for i, v in enumerate(column)]
     plots.save(made, folder / "relevance")
-    write_rows(folder / "relevance.csv", ["data", "hyperparameter", "refit", "1 / length scale"], rows)  # fmt: skip
+    write_rows(
+        folder / "relevance.csv", ["data", "hyperparameter", "refit", "1 / length scale"], rows
+    )
     shrinks = [b[32][2] - b[32][0] < b[4][2] - b[4][0] for b in boxes.values() if 32 in b]
     return [
         *criteria,
-        Criterion("data sets, of all, on which 8 random trials match the grid within a standard error", float(np.mean(beaten)), 0.5, figure="efficiency"),
-        Criterion("data sets, of all, whose quartiles close from 4 trials to 32", float(np.mean(shrinks)) if shrinks else 0.0, 1.0, figure="efficiency"),
-        Criterion("data sets, of all, on which the learning rate is the most relevant (published: all)", float(np.mean(first)), 1.0, figure="relevance"),
-    ]  # fmt: skip
+        Criterion(
+            "data sets, of all, on which 8 random trials match the grid within a standard error",
+            float(np.mean(beaten)),
+            0.5,
+            figure="efficiency",
+        ),
+        Criterion(
+            "data sets, of all, whose quartiles close from 4 trials to 32",
+            float(np.mean(shrinks)) if shrinks else 0.0,
+            1.0,
+            figure="efficiency",
+        ),
+        Criterion(
+            "data sets, of all, on which the learning rate is the most relevant (published: all)",
+            float(np.mean(first)),
+            1.0,
+            figure="relevance",
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,17 @@ from experiments._common import Criterion, Flags, main, read, write, write_rows
 from experiments._objectives import Problem, counting_ones, synthetic, tables
 from experiments._peers import ONLY_CONTINUOUS, OURS, installed
 
-PARTS = ("models", "batches", "evolution", "handicap", "branin", "valley", "law", "counting", "overhead")  # fmt: skip
+PARTS = (
+    "models",
+    "batches",
+    "evolution",
+    "handicap",
+    "branin",
+    "valley",
+    "law",
+    "counting",
+    "overhead",
+)
 CONTINUOUS = ("Branin", "six-hump camel", "Hartmann-3", "Hartmann-6", "Ackley-5", "Rosenbrock-10")
 SEEDS = {"smoke": 2, "small": 30, "paper": 100}
 GRID = 40  # places of a budget at which curves are kept
@@ -45,7 +55,14 @@ def _timed(play, problem, count, seed, batch) -> tuple[np.ndarray, float]:
     return losses, time.perf_counter() - started
 
 
-def race(problems: dict[str, Problem], names, seeds: int, batch: int, budget=lambda p: p.budget, kept: Path | None = None) -> dict:  # fmt: skip
+def race(
+    problems: dict[str, Problem],
+    names,
+    seeds: int,
+    batch: int,
+    budget=lambda p: p.budget,
+    kept: Path | None = None,
+) -> dict:
     """Every contestant on every problem and seed, two at a time.
 
     Args:
@@ -62,7 +79,11 @@ def race(problems: dict[str, Problem], names, seeds: int, batch: int, budget=lam
     from hpjax import records
 
     contestants, commit = installed(names), records.commit(Path(__file__))[0]
-    result = read(kept)["found"] if kept is not None and kept.exists() and read(kept)["seeds"] == seeds else {}  # fmt: skip
+    result = (
+        read(kept)["found"]
+        if kept is not None and kept.exists() and read(kept)["seeds"] == seeds
+        else {}
+    )
     for title, problem in problems.items():
         count = budget(problem)
         grid = np.unique(np.round(np.geomspace(1, count, GRID)).astype(int))
@@ -72,8 +93,12 @@ def race(problems: dict[str, Problem], names, seeds: int, batch: int, budget=lam
         for name, play in contestants.items():
             if name in entry["methods"] or not allowed(name, title):
                 continue
-            found = Parallel(n_jobs=2)(delayed(_timed)(play, problem, count, seed, batch) for seed in range(seeds))  # fmt: skip
-            regret = np.array([np.minimum.accumulate(losses)[grid - 1] - problem.optimum for losses, _ in found])  # fmt: skip
+            found = Parallel(n_jobs=2)(
+                delayed(_timed)(play, problem, count, seed, batch) for seed in range(seeds)
+            )
+            regret = np.array(
+                [np.minimum.accumulate(losses)[grid - 1] - problem.optimum for losses, _ in found]
+            )
             seconds = float(np.median([took for _, took in found]))
             entry["methods"][name] = {
                 "regret": rounded(regret.T),
@@ -82,7 +107,10 @@ def race(problems: dict[str, Problem], names, seeds: int, batch: int, budget=lam
             }  # [grid seeds]
             if kept is not None:
                 write(kept, {"seeds": seeds, "found": result}, indent=None)
-            print(f"{title} after {count}: {name} {np.median(regret[:, -1]):.3g}, {seconds:.2f} s", flush=True)  # fmt: skip
+            print(
+                f"{title} after {count}: {name} {np.median(regret[:, -1]):.3g}, {seconds:.2f} s",
+                flush=True,
+            )
     return result
 
 
@@ -121,7 +149,17 @@ def run(flags: Flags, folder: Path) -> None:
                 kept=folder / f"{part}.partial.json",
             )
         elif part == "evolution":
-            names = ["random", "genetic", "differential", "cmaes", "cmaes library", "Optuna CMA-ES", "SciPy DE", "evosax CMA-ES", "evosax DE"]  # fmt: skip
+            names = [
+                "random",
+                "genetic",
+                "differential",
+                "cmaes",
+                "cmaes library",
+                "Optuna CMA-ES",
+                "SciPy DE",
+                "evosax CMA-ES",
+                "evosax DE",
+            ]
             found = race(
                 continuous, names, seeds, 0, budget=lambda p: (3 if smoke else 100) * len(p.space)
             )
@@ -165,7 +203,10 @@ def valley(seeds: int, most: int) -> dict:
     from experiments._objectives import _box, rosenbrock
     from hpjax import search
 
-    boxes = {"[-2, 2], start 0.1, sigma 0.3": (-2, 2, 0.1, 0.3), "[-5, 10], start and sigma by default": (-5, 10, 2.5, 3.75)}  # fmt: skip
+    boxes = {
+        "[-2, 2], start 0.1, sigma 0.3": (-2, 2, 0.1, 0.3),
+        "[-5, 10], start and sigma by default": (-5, 10, 2.5, 3.75),
+    }
 
     def one(low, high, start, sigma, seed):
         space, loss = _box(rosenbrock, low, high, 10)
@@ -191,8 +232,10 @@ def law(problems: dict[str, Problem], seeds: int) -> dict:
     for name, problem in problems.items():
         table = problem.loss(_everything(problem))
         losses = np.array(
-            Parallel(n_jobs=2)(delayed(OURS["random"])(problem, counts[-1], seed, 0) for seed in range(seeds))
-        )  # fmt: skip
+            Parallel(n_jobs=2)(
+                delayed(OURS["random"])(problem, counts[-1], seed, 0) for seed in range(seeds)
+            )
+        )
         best = np.minimum.accumulate(losses, axis=1)[:, np.array(counts) - 1]
         result[name] = {
             "k": counts,
@@ -215,9 +258,11 @@ def _everything(problem: Problem) -> dict:
 
 
 def counting(
-    seeds: int, brackets: int, ones: int = 8,
+    seeds: int,
+    brackets: int,
+    ones: int = 8,
     names: tuple[str, ...] = ("random", "tpe", "hyperband", "bohb", "dehb"),
-) -> dict:  # fmt: skip
+) -> dict:
     """Regret on Counting Ones (as many choices as numbers) over epochs: the true value of the best at full fidelity."""
     from joblib import Parallel, delayed
 
@@ -229,13 +274,23 @@ def counting(
         from hpjax import records
 
         scheduler = None if name in ("hyperband", "bohb", "dehb") else hpjax.full(81)
-        found = hpjax.minimize(loss, space, search=name, scheduler=scheduler, seed=seed, stop={"epochs": budget}, batch=8 if scheduler else None)  # fmt: skip
+        found = hpjax.minimize(
+            loss,
+            space,
+            search=name,
+            scheduler=scheduler,
+            seed=seed,
+            stop={"epochs": budget},
+            batch=8 if scheduler else None,
+        )
         cost, value = [], []
         best, spent, age = np.inf, 0, {}
         points = found.table["unit"]
         truth = loss(found.space.decode(points)) + 2 * ones  # regret without noise
         for _, record in records.reports(found.records):
-            for trial, source, epochs, told in zip(record["trial"], record["source"], record["epochs"], record["objective"]):  # fmt: skip
+            for trial, source, epochs, told in zip(
+                record["trial"], record["source"], record["epochs"], record["objective"]
+            ):
                 spent += epochs - (age.get(trial, 0) if source >= 0 else 0)
                 age[trial] = epochs
                 if epochs == 81 and told < best:  # chosen by what it saw, judged by the truth
@@ -251,7 +306,9 @@ def counting(
     for name in names:
         found = Parallel(n_jobs=2)(delayed(one)(name, seed) for seed in range(seeds))
         regret = np.array([analysis.at_costs(*curve, grid) for curve in found])
-        result["methods"][name] = [[None if np.isnan(v) else float(f"{v:.4g}") for v in row] for row in regret.T]  # fmt: skip
+        result["methods"][name] = [
+            [None if np.isnan(v) else float(f"{v:.4g}") for v in row] for row in regret.T
+        ]
     return result
 
 
@@ -263,16 +320,21 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
 
     space = hpjax.Space(
         {
-            "rate": hpjax.LogUniform(1e-5, 1.0), "width": hpjax.LogIntUniform(16, 512), "depth": hpjax.IntUniform(1, 4),
-            "l2": hpjax.LogUniform(1e-7, 1e-2), "kind": hpjax.Choice(["relu", "tanh", "gelu"]),
+            "rate": hpjax.LogUniform(1e-5, 1.0),
+            "width": hpjax.LogIntUniform(16, 512),
+            "depth": hpjax.IntUniform(1, 4),
+            "l2": hpjax.LogUniform(1e-7, 1e-2),
+            "kind": hpjax.Choice(["relu", "tanh", "gelu"]),
         }
-    )  # fmt: skip
+    )
     dims = space.dims
 
     def told_of(unit, first):
         count = len(unit)
         loss = ((unit - 0.4) ** 2).sum(1)
-        return Told(np.arange(first, first + count), unit, loss, np.full(count, 20), np.ones(count, bool))  # fmt: skip
+        return Told(
+            np.arange(first, first + count), unit, loss, np.full(count, 20), np.ones(count, bool)
+        )
 
     def filled(made, history: int):
         """A state that was told of `history` random points, as given before the search began."""
@@ -291,7 +353,9 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
     result: dict = {"ours": {}, "Optuna": {}}
     for name in ("random", "genetic", "differential", "tpe"):
         made = search.SEARCHES[name](dims)
-        result["ours"][name] = {str(history): measure(made, history, 20, 100) for history in (*histories, large)}  # fmt: skip
+        result["ours"][name] = {
+            str(history): measure(made, history, 20, 100) for history in (*histories, large)
+        }
         print(name, result["ours"][name], flush=True)
     if importlib.util.find_spec("optuna") is not None:
         import optuna as library
@@ -317,14 +381,19 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
                 study.add_trials(
                     [
                         library.trial.create_trial(
-                            params={n: (values[n][i] if n == "kind" else values[n][i].item()) for n in distributions},
-                            distributions=distributions, value=float(rng.random()),
+                            params={
+                                n: (values[n][i] if n == "kind" else values[n][i].item())
+                                for n in distributions
+                            },
+                            distributions=distributions,
+                            value=float(rng.random()),
                         )
                         for i in range(history)
                     ]
-                )  # fmt: skip
+                )
                 started, count = time.perf_counter(), 0
-                while count < 2000 and (count < 100 or time.perf_counter() - started < 30):  # 20 asks of 100, or as many as 30 s allow  # fmt: skip
+                # 20 asks of 100, or as many as 30 s allow
+                while count < 2000 and (count < 100 or time.perf_counter() - started < 30):
                     asked = [study.ask(distributions) for _ in range(100)]
                     for trial in asked:
                         study.tell(trial, float(rng.random()))
@@ -370,12 +439,19 @@ def not_worse(found: dict, one: str, other: str, where: str, margin: float = 0.2
 
     parts = [table[:, 0] - table[:, 1] for table in rank_table(found, [one, other]).values()]
     _, _, high = analysis.bootstrap(parts)
-    return Criterion(f"{where}: rank of {one} minus rank of {other}, upper end of its 95 % interval", high, margin, at_least=False)  # fmt: skip
+    return Criterion(
+        f"{where}: rank of {one} minus rank of {other}, upper end of its 95 % interval",
+        high,
+        margin,
+        at_least=False,
+    )
 
 
 def draw(folder: Path) -> list[dict]:
     """The figures of the parts that were run, and the criteria."""
-    there = {part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()}  # fmt: skip
+    there = {
+        part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()
+    }
     if not there:
         raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
     criteria: list[dict] = []
@@ -386,19 +462,54 @@ def draw(folder: Path) -> list[dict]:
             criteria += draw_race(folder, part, there[part])
     if "branin" in there:
         regret = np.array(there["branin"]["found"]["Branin"]["methods"]["bayes"]["regret"][-1])
-        criteria.append(Criterion("bayes: median regret on Branin within 40 evaluations", float(np.median(regret)), 1e-2, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                "bayes: median regret on Branin within 40 evaluations",
+                float(np.median(regret)),
+                1e-2,
+                at_least=False,
+            )
+        )
     if "handicap" in there:
         from hpjax import analysis
 
-        p = {n: analysis.wilcoxon(np.array(e["bayes"]), np.array(e["random"])) for n, e in there["handicap"]["found"].items()}  # fmt: skip
-        rows = [[n, e["evaluations"], np.median(e["bayes"]), np.median(e["random"]), p[n]] for n, e in there["handicap"]["found"].items()]  # fmt: skip
-        write_rows(folder / "handicap.csv", ["problem", "evaluations of bayes", "median regret of bayes", "median regret of random with twice as many", "one-sided p"], rows)  # fmt: skip
-        criteria.append(Criterion("bayes: functions on which it beats random with twice the evaluations (p < .05)", sum(v < 0.05 for v in p.values()), 5))  # fmt: skip
+        p = {
+            n: analysis.wilcoxon(np.array(e["bayes"]), np.array(e["random"]))
+            for n, e in there["handicap"]["found"].items()
+        }
+        rows = [
+            [n, e["evaluations"], np.median(e["bayes"]), np.median(e["random"]), p[n]]
+            for n, e in there["handicap"]["found"].items()
+        ]
+        write_rows(
+            folder / "handicap.csv",
+            [
+                "problem",
+                "evaluations of bayes",
+                "median regret of bayes",
+                "median regret of random with twice as many",
+                "one-sided p",
+            ],
+            rows,
+        )
+        criteria.append(
+            Criterion(
+                "bayes: functions on which it beats random with twice the evaluations (p < .05)",
+                sum(v < 0.05 for v in p.values()),
+                5,
+            )
+        )
     if "valley" in there:
         for title, needed in there["valley"]["found"].items():
             hit = np.mean(np.array(needed) <= 8000)
             if title.startswith("[-2"):
-                criteria.append(Criterion(f"cmaes: share of seeds that reach 1e-8 on Rosenbrock-10 within 8,000 evaluations, {title}", float(hit), 0.8))  # fmt: skip
+                criteria.append(
+                    Criterion(
+                        f"cmaes: share of seeds that reach 1e-8 on Rosenbrock-10 within 8,000 evaluations, {title}",
+                        float(hit),
+                        0.8,
+                    )
+                )
             else:
                 print(
                     f"cmaes on Rosenbrock-10, {title}: {hit:.2f} of seeds reach 1e-8 within 8,000"
@@ -417,7 +528,9 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     found, seeds = saved["found"], saved["seeds"]
     columns = 5 if len(found) > 6 else max(1, min(3, len(found)))
     rows = -(-len(found) // columns)
-    made, axes = plots.figure(rows, columns, width=plots.WIDE, height=1.75 * rows + 0.6, squeeze=False)  # fmt: skip
+    made, axes = plots.figure(
+        rows, columns, width=plots.WIDE, height=1.75 * rows + 0.6, squeeze=False
+    )
     table, handles = [], {}
     for ax, (title, entry) in zip(axes.ravel(), found.items()):
         curves = {n: analysis.bands(np.array(m["regret"]).T) for n, m in entry["methods"].items()}
@@ -434,11 +547,18 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     made.legend(handles.values(), handles, loc="outside lower center", ncols=5)
     made.suptitle(f"median and quartiles of {seeds} seeds", fontsize=8)
     plots.save(made, folder / f"{part}_anytime")
-    write_rows(folder / f"{part}_anytime.csv", ["problem", "method", "evaluations", "lower quartile", "median", "upper quartile"], table)  # fmt: skip
+    write_rows(
+        folder / f"{part}_anytime.csv",
+        ["problem", "method", "evaluations", "lower quartile", "median", "upper quartile"],
+        table,
+    )
 
     names = [n for n in handles if all(n in entry["methods"] for entry in found.values())]
     everywhere = rank_table(found, names)
-    mean = {n: float(np.mean([t[:, i].mean() for t in everywhere.values()])) for i, n in enumerate(names)}  # fmt: skip
+    mean = {
+        n: float(np.mean([t[:, i].mean() for t in everywhere.values()]))
+        for i, n in enumerate(names)
+    }
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
     shares = np.linspace(0.1, 1, 19)
     over = {n: [] for n in names}
@@ -446,21 +566,39 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
         at = []
         for entry in found.values():
             place = np.searchsorted(entry["grid"], share * entry["evaluations"], side="right") - 1
-            at.append(analysis.ranks(np.stack([entry["methods"][n]["regret"][place] for n in names], 1)).mean(0))  # fmt: skip
+            at.append(
+                analysis.ranks(
+                    np.stack([entry["methods"][n]["regret"][place] for n in names], 1)
+                ).mean(0)
+            )
         for n, rank in zip(names, np.mean(at, 0)):
             over[n].append(rank)
-    plots.rank_curves(left, 100 * shares, {n: np.array(r) for n, r in over.items()}, "share of the evaluations (%)")  # fmt: skip
+    plots.rank_curves(
+        left,
+        100 * shares,
+        {n: np.array(r) for n, r in over.items()},
+        "share of the evaluations (%)",
+    )
     difference = analysis.critical_difference(len(names), len(found))
-    plots.critical_difference(right, mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
+    plots.critical_difference(
+        right, mean, difference, analysis.cliques(np.array(list(mean.values())), difference)
+    )
     right.set_title(f"{len(found)} problems, ranks averaged over {seeds} seeds", fontsize=7)
     plots.save(made, folder / f"{part}_ranks")
-    write_rows(folder / f"{part}_ranks.csv", ["method", "mean rank", *(f"at {100 * s:.0f} %" for s in shares)], [[n, mean[n], *over[n]] for n in names])  # fmt: skip
+    write_rows(
+        folder / f"{part}_ranks.csv",
+        ["method", "mean rank", *(f"at {100 * s:.0f} %" for s in shares)],
+        [[n, mean[n], *over[n]] for n in names],
+    )
 
     scores = {}
-    for name in names:  # 1 is the least regret that anyone reached on the problem, 0 the most, on a logarithmic scale
+    # 1 is the least regret that anyone reached on the problem, 0 the most, on a logarithmic scale
+    for name in names:
         each = []
         for entry in found.values():
-            ends = {n: np.log(np.maximum(m["regret"][-1], 1e-9)) for n, m in entry["methods"].items()}  # fmt: skip
+            ends = {
+                n: np.log(np.maximum(m["regret"][-1], 1e-9)) for n, m in entry["methods"].items()
+            }
             low, high = min(v.min() for v in ends.values()), max(v.max() for v in ends.values())
             each.append((high - ends[name]) / max(high - low, 1e-12))
         scores[name] = np.concatenate(each)
@@ -470,11 +608,15 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     plots.profiles(ax, levels, shares, "score (1: least log regret of anyone)")
     ax.legend(fontsize=5.5, loc="upper right")
     plots.save(made, folder / f"{part}_profile")
-    write_rows(folder / f"{part}_profile.csv", ["method", *levels], [[n, *v] for n, v in shares.items()])  # fmt: skip
+    write_rows(
+        folder / f"{part}_profile.csv", ["method", *levels], [[n, *v] for n, v in shares.items()]
+    )
 
-    peers = {"models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
-             "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
-             "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library"))}[part]  # fmt: skip
+    peers = {
+        "models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
+        "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
+        "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library")),
+    }[part]
     return [not_worse(found, a, b, part) for a, b in peers if {a, b} <= set(handles)]
 
 
@@ -483,11 +625,21 @@ def draw_law(folder: Path, found: dict) -> list[dict]:
     from hpjax import plots
 
     criteria = []
-    made, axes = plots.figure(1, max(1, len(found)), width=plots.WIDE if len(found) > 1 else 3.25, squeeze=False)  # fmt: skip
+    made, axes = plots.figure(
+        1, max(1, len(found)), width=plots.WIDE if len(found) > 1 else 3.25, squeeze=False
+    )
     for ax, (name, entry) in zip(axes[0], found.items()):
         k, mean, error, exact = (np.array(entry[c]) for c in ("k", "mean", "error", "exact"))
         ax.plot(k, exact, color="black", linewidth=0.8, label="exact")
-        ax.errorbar(k, mean, 2 * error, fmt="o", color=plots.COLORS[1], markersize=3, label="random search, 2 s.e.")  # fmt: skip
+        ax.errorbar(
+            k,
+            mean,
+            2 * error,
+            fmt="o",
+            color=plots.COLORS[1],
+            markersize=3,
+            label="random search, 2 s.e.",
+        )
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_title(name)
@@ -495,10 +647,25 @@ def draw_law(folder: Path, found: dict) -> list[dict]:
         ax.set_ylabel("E[best validation MSE]")
         ax.legend()
         worst = float(np.max(np.abs(mean - exact) / error))
-        criteria.append(Criterion(f"random on {name}: largest distance to the exact law, standard errors", worst, 3, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                f"random on {name}: largest distance to the exact law, standard errors",
+                worst,
+                3,
+                at_least=False,
+            )
+        )
     if found:
         plots.save(made, folder / "law")
-        write_rows(folder / "law.csv", ["table", "k", "mean", "standard error", "exact"], [[n, *row] for n, e in found.items() for row in zip(e["k"], e["mean"], e["error"], e["exact"])])  # fmt: skip
+        write_rows(
+            folder / "law.csv",
+            ["table", "k", "mean", "standard error", "exact"],
+            [
+                [n, *row]
+                for n, e in found.items()
+                for row in zip(e["k"], e["mean"], e["error"], e["exact"])
+            ],
+        )
     return criteria
 
 
@@ -507,17 +674,40 @@ def draw_counting(folder: Path, found: dict) -> list[dict]:
     from hpjax import analysis, plots
 
     made, ax = plots.figure(1, 1)
-    values = {n: np.array([[np.nan if v is None else v for v in row] for row in m]).T for n, m in found["methods"].items()}  # fmt: skip
+    values = {
+        n: np.array([[np.nan if v is None else v for v in row] for row in m]).T
+        for n, m in found["methods"].items()
+    }
     curves = {n: analysis.bands(v) for n, v in values.items()}
-    plots.anytime(ax, found["grid"], {n: np.maximum(c, 1e-3) for n, c in curves.items()}, "epochs, all trials", "regret of the incumbent")  # fmt: skip
+    plots.anytime(
+        ax,
+        found["grid"],
+        {n: np.maximum(c, 1e-3) for n, c in curves.items()},
+        "epochs, all trials",
+        "regret of the incumbent",
+    )
     ax.legend()
     plots.save(made, folder / "counting")
-    write_rows(folder / "counting.csv", ["method", "epochs", "lower quartile", "median", "upper quartile"], [[n, e, *b] for n, c in curves.items() for e, b in zip(found["grid"], c.T)])  # fmt: skip
+    write_rows(
+        folder / "counting.csv",
+        ["method", "epochs", "lower quartile", "median", "upper quartile"],
+        [[n, e, *b] for n, c in curves.items() for e, b in zip(found["grid"], c.T)],
+    )
     end = {n: v[:, -1] for n, v in values.items()}
     return [
-        Criterion("Counting Ones: one-sided p that bohb ends below hyperband", analysis.wilcoxon(end["bohb"], end["hyperband"]), 0.05, at_least=False),
-        Criterion("Counting Ones: one-sided p that dehb ends below hyperband", analysis.wilcoxon(end["dehb"], end["hyperband"]), 0.05, at_least=False),
-    ]  # fmt: skip
+        Criterion(
+            "Counting Ones: one-sided p that bohb ends below hyperband",
+            analysis.wilcoxon(end["bohb"], end["hyperband"]),
+            0.05,
+            at_least=False,
+        ),
+        Criterion(
+            "Counting Ones: one-sided p that dehb ends below hyperband",
+            analysis.wilcoxon(end["dehb"], end["hyperband"]),
+            0.05,
+            at_least=False,
+        ),
+    ]
 
 
 def draw_overhead(folder: Path, found: dict) -> list[dict]:
@@ -530,9 +720,24 @@ def draw_overhead(folder: Path, found: dict) -> list[dict]:
             rows.append([name, history, value, peer, None if peer is None else peer / value])
         ratios = [row[4] for row in rows if row[0] == name and row[4] is not None]
         if ratios:
-            criteria.append(Criterion(f"{name}: Optuna's host time per trial over ours, the lowest of the histories", min(ratios), 50))  # fmt: skip
-    write_rows(folder / "overhead.csv", ["search", "history", "microseconds", "Optuna's", "ratio"], rows)  # fmt: skip
-    criteria.append(Criterion("bayes: seconds for 8 points from a history of 500", found["bayes"]["seconds for 8 points"], 1, at_least=False))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    f"{name}: Optuna's host time per trial over ours, the lowest of the histories",
+                    min(ratios),
+                    50,
+                )
+            )
+    write_rows(
+        folder / "overhead.csv", ["search", "history", "microseconds", "Optuna's", "ratio"], rows
+    )
+    criteria.append(
+        Criterion(
+            "bayes: seconds for 8 points from a history of 500",
+            found["bayes"]["seconds for 8 points"],
+            1,
+            at_least=False,
+        )
+    )
     return criteria
 
 

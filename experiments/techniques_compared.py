@@ -26,12 +26,40 @@ EPOCHS, NETWORKS = 27, 40
 # What somebody who knows neural networks tries first.
 GUESSES = [
     {"learning_rate": 1e-3, "depth": 1, "width_1": 64, "activation": "relu", "l2": 1e-4},
-    {"learning_rate": 1e-3, "depth": 2, "width_1": 128, "width_2": 64, "activation": "relu", "l2": 1e-4},
-    {"learning_rate": 3e-3, "depth": 2, "width_1": 128, "width_2": 64, "activation": "relu", "l2": 1e-4},
-    {"learning_rate": 1e-3, "depth": 2, "width_1": 128, "width_2": 128, "activation": "tanh", "l2": 1e-5},
+    {
+        "learning_rate": 1e-3,
+        "depth": 2,
+        "width_1": 128,
+        "width_2": 64,
+        "activation": "relu",
+        "l2": 1e-4,
+    },
+    {
+        "learning_rate": 3e-3,
+        "depth": 2,
+        "width_1": 128,
+        "width_2": 64,
+        "activation": "relu",
+        "l2": 1e-4,
+    },
+    {
+        "learning_rate": 1e-3,
+        "depth": 2,
+        "width_1": 128,
+        "width_2": 128,
+        "activation": "tanh",
+        "l2": 1e-5,
+    },
     {"learning_rate": 1e-2, "depth": 1, "width_1": 128, "activation": "relu", "l2": 1e-3},
-    {"learning_rate": 1e-3, "depth": 2, "width_1": 256, "width_2": 256, "activation": "relu", "l2": 1e-6},
-]  # fmt: skip
+    {
+        "learning_rate": 1e-3,
+        "depth": 2,
+        "width_1": 256,
+        "width_2": 256,
+        "activation": "relu",
+        "l2": 1e-6,
+    },
+]
 
 
 def space() -> dict:
@@ -56,10 +84,18 @@ def methods(smoke: bool) -> dict:
     if smoke:
         return {"manual": GUESSES[:2], "random": "random", "hyperband": "hyperband"}
     return {
-        "manual": GUESSES, "grid": "grid", "random": "random", "bayes": {"search": "bayes", "batch": 4},
-        "tpe": {"search": "tpe", "batch": 4}, "genetic": {"search": "genetic", "batch": 8}, "hyperband": "hyperband",
-        "bohb": "bohb", "dehb": "dehb", "pbt": "pbt", "gradient": {"search": functools.partial(gradient, starts=4)},
-    }  # fmt: skip
+        "manual": GUESSES,
+        "grid": "grid",
+        "random": "random",
+        "bayes": {"search": "bayes", "batch": 4},
+        "tpe": {"search": "tpe", "batch": 4},
+        "genetic": {"search": "genetic", "batch": 8},
+        "hyperband": "hyperband",
+        "bohb": "bohb",
+        "dehb": "dehb",
+        "pbt": "pbt",
+        "gradient": {"search": functools.partial(gradient, starts=4)},
+    }
 
 
 def run(flags: Flags, folder: Path) -> None:
@@ -73,21 +109,38 @@ def run(flags: Flags, folder: Path) -> None:
         started = time.perf_counter()
         budget = EPOCHS * (3 if smoke else NETWORKS)
         with tempfile.TemporaryDirectory() as scratch:
-            found = hpjax.compare(methods(smoke), space(), "digits", seeds=seeds, stop={"epochs": budget}, out=Path(scratch) / "run")  # fmt: skip
+            found = hpjax.compare(
+                methods(smoke),
+                space(),
+                "digits",
+                seeds=seeds,
+                stop={"epochs": budget},
+                out=Path(scratch) / "run",
+            )
             numbers = report.summary(found)
             best = {name: found.studies[name][0] for name in found.names}
             confirmed = {}
             for name, study in best.items():
                 if study.best["trial"] is not None:
                     again = hpjax.confirm(study, top=3, repeats=3)
-                    confirmed[name] = {"config": again.best["config"], "loss": again.best["objective"], "optimism": again.optimism, "test": again.test}  # fmt: skip
+                    confirmed[name] = {
+                        "config": again.best["config"],
+                        "loss": again.best["objective"],
+                        "optimism": again.optimism,
+                        "test": again.test,
+                    }
         speed = {name: found.speedup(name) for name in found.names}
         write(
             folder / "race.json",
-            numbers | {"speedup": speed, "confirmed": confirmed, "programs": len(found.trained.compiled),
-                       "seconds": round(time.perf_counter() - started, 1)},
+            numbers
+            | {
+                "speedup": speed,
+                "confirmed": confirmed,
+                "programs": len(found.trained.compiled),
+                "seconds": round(time.perf_counter() - started, 1),
+            },
             indent=None,
-        )  # fmt: skip
+        )
         print(
             f"race: {time.perf_counter() - started:.0f} s, {len(found.trained.compiled)} programs"
         )
@@ -158,20 +211,79 @@ def draw(folder: Path) -> list[dict]:
             name: np.array([np.inf if row[-1] is None else row[-1] for row in rows])
             for name, rows in numbers["values"].items()
         }
-        rows = [[n, e["loss"], e["optimism"], e["test"].get("accuracy"), str(e["config"])] for n, e in numbers["confirmed"].items()]  # fmt: skip
-        write_rows(folder / "confirmed.csv", ["method", "confirmed validation loss", "how much better it had looked", "test accuracy", "configuration"], rows)  # fmt: skip
-        criteria.append(Criterion("hyperband: times fewer epochs to random's final median loss", numbers["speedup"]["hyperband"], 3))  # fmt: skip
+        rows = [
+            [n, e["loss"], e["optimism"], e["test"].get("accuracy"), str(e["config"])]
+            for n, e in numbers["confirmed"].items()
+        ]
+        write_rows(
+            folder / "confirmed.csv",
+            [
+                "method",
+                "confirmed validation loss",
+                "how much better it had looked",
+                "test accuracy",
+                "configuration",
+            ],
+            rows,
+        )
+        criteria.append(
+            Criterion(
+                "hyperband: times fewer epochs to random's final median loss",
+                numbers["speedup"]["hyperband"],
+                3,
+            )
+        )
         if "bohb" in final:
-            criteria.append(Criterion("bohb: one-sided p that hyperband ends below it", analysis.wilcoxon(final["hyperband"], final["bohb"]), 0.05))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    "bohb: one-sided p that hyperband ends below it",
+                    analysis.wilcoxon(final["hyperband"], final["bohb"]),
+                    0.05,
+                )
+            )
         if "bayes" in final:
-            criteria.append(Criterion("bayes: one-sided p that it ends below random", analysis.wilcoxon(final["bayes"], final["random"]), 0.05, at_least=False))  # fmt: skip
+            criteria.append(
+                Criterion(
+                    "bayes: one-sided p that it ends below random",
+                    analysis.wilcoxon(final["bayes"], final["random"]),
+                    0.05,
+                    at_least=False,
+                )
+            )
     if (folder / "cost.json").exists():
         measured = read(folder / "cost.json")
-        middle = {which: float(np.median([m["total"] for m in measured[which]])) for which in ("together", "apart")}  # fmt: skip
-        trained = {which: float(np.median([m["training"] for m in measured[which]])) for which in ("together", "apart")}  # fmt: skip
-        criteria.append(Criterion("comparison's time over that of the same studies one after another", middle["together"] / middle["apart"], 1.05, at_least=False))  # fmt: skip
-        criteria.append(Criterion("the same, training only", trained["together"] / trained["apart"], 1.05, at_least=False))  # fmt: skip
-        criteria.append(Criterion("programs of the comparison over those of one study", measured["programs together"] / measured["programs of one study"], 1, at_least=False))  # fmt: skip
+        middle = {
+            which: float(np.median([m["total"] for m in measured[which]]))
+            for which in ("together", "apart")
+        }
+        trained = {
+            which: float(np.median([m["training"] for m in measured[which]]))
+            for which in ("together", "apart")
+        }
+        criteria.append(
+            Criterion(
+                "comparison's time over that of the same studies one after another",
+                middle["together"] / middle["apart"],
+                1.05,
+                at_least=False,
+            )
+        )
+        criteria.append(
+            Criterion(
+                "the same, training only",
+                trained["together"] / trained["apart"],
+                1.05,
+                at_least=False,
+            )
+        )
+        criteria.append(
+            Criterion(
+                "programs of the comparison over those of one study",
+                measured["programs together"] / measured["programs of one study"],
+                1,
+                at_least=False,
+            )
+        )
     return criteria
 
 

@@ -544,10 +544,15 @@ def reference(preset: str) -> dict:
         entry["gflops"] = sweep.flop / entry["seconds"] / 1e9
         entry["times_hpjax"] = entry["seconds"] / ours
     return {
-        "sweep": dataclasses.asdict(sweep), "contenders": found, "missing": missing, "roofline": roof,
-        "share_of_sgemm": found["hpjax"]["gflops"] / roof["gflops"], "share_of_bound": bound / ours,
-        "bound_seconds": bound, "bound_by": "flop" if bound == sweep.flop / (roof["gflops"] * 1e9) else "bytes",
-    }  # fmt: skip
+        "sweep": dataclasses.asdict(sweep),
+        "contenders": found,
+        "missing": missing,
+        "roofline": roof,
+        "share_of_sgemm": found["hpjax"]["gflops"] / roof["gflops"],
+        "share_of_bound": bound / ours,
+        "bound_seconds": bound,
+        "bound_by": "flop" if bound == sweep.flop / (roof["gflops"] * 1e9) else "bytes",
+    }
 
 
 NOTEBOOK_OURS = """
@@ -942,9 +947,13 @@ def figure(folder: Path, held: dict) -> None:
             ("jit(vmap(scan)) by hand", plots.COLORS[1], "s"),
         ):
             ax.plot(
-                [p["value"] for p in points], [p[which] for p in points], marker=marker, markersize=3,
-                color=color, label=which,
-            )  # fmt: skip
+                [p["value"] for p in points],
+                [p[which] for p in points],
+                marker=marker,
+                markersize=3,
+                color=color,
+                label=which,
+            )
             rows += [[name, which, p["value"], p[which]] for p in points]
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -58,11 +58,20 @@ def image(window: tuple[float, float, float, float], side: int, steps: int) -> n
 
     rates = [np.linspace(*window[:2], side), np.linspace(*window[2:], side)]
     space = {
-        "hidden": (16,), "activation": "tanh", "bias": False, "parametrization": "mean_field", "optimizer": "sgd", "batch_size": 0,
-        "dtype": "float64", "epochs": steps, "learning_rate_1": hpjax.LogUniform(10.0 ** (LOW - 1), 10.0 ** (HIGH + 1)),
+        "hidden": (16,),
+        "activation": "tanh",
+        "bias": False,
+        "parametrization": "mean_field",
+        "optimizer": "sgd",
+        "batch_size": 0,
+        "dtype": "float64",
+        "epochs": steps,
+        "learning_rate_1": hpjax.LogUniform(10.0 ** (LOW - 1), 10.0 ** (HIGH + 1)),
         "learning_rate_2": hpjax.LogUniform(10.0 ** (LOW - 1), 10.0 ** (HIGH + 1)),
-    }  # fmt: skip
-    points = [{"learning_rate_1": 10.0**a, "learning_rate_2": 10.0**b} for b in rates[1] for a in rates[0]]  # fmt: skip
+    }
+    points = [
+        {"learning_rate_1": 10.0**a, "learning_rate_2": 10.0**b} for b in rates[1] for a in rates[0]
+    ]
     found = []
     for start in range(0, len(points), STRIP):
         part = points[start : start + STRIP]
@@ -95,12 +104,17 @@ def run(flags: Flags, folder: Path) -> None:
         small = (np.sign(value) * np.log1p(np.abs(value))).astype(np.float16)
         np.savez_compressed(folder / f"{name}.npz", value=small)
         seconds = round(time.perf_counter() - started, 1)
-        write(folder / f"{name}.json", {"window": window, "side": side, "steps": steps, "seconds": seconds})  # fmt: skip
+        write(
+            folder / f"{name}.json",
+            {"window": window, "side": side, "steps": steps, "seconds": seconds},
+        )
         print(f"{view}: {side} x {side} networks in {seconds:g} s", flush=True)
         window = inner(window, value)
 
 
-def inner(window: tuple[float, float, float, float], value: np.ndarray) -> tuple[float, float, float, float]:  # fmt: skip
+def inner(
+    window: tuple[float, float, float, float], value: np.ndarray
+) -> tuple[float, float, float, float]:
     """The window of an eighth of the sides that has the median boundary of those that have some."""
     left, right, bottom, top = window
     side = len(value)
@@ -115,7 +129,12 @@ def inner(window: tuple[float, float, float, float], value: np.ndarray) -> tuple
     if not found:
         raise ValueError("no boundary in view; take more pixels")
     _, i, j = sorted(found)[len(found) // 2]
-    return (left + j * step[0], left + (j + wide) * step[0], bottom + i * step[1], bottom + (i + wide) * step[1])  # fmt: skip
+    return (
+        left + j * step[0],
+        left + (j + wide) * step[0],
+        bottom + i * step[1],
+        bottom + (i + wide) * step[1],
+    )
 
 
 def load(folder: Path, part: str) -> np.ndarray:
@@ -141,7 +160,9 @@ def counts(edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for size in sizes:
         many = []
-        for down, right in itertools.product(sorted({0, size // 4, size // 2, 3 * size // 4}), repeat=2):  # fmt: skip
+        for down, right in itertools.product(
+            sorted({0, size // 4, size // 2, 3 * size // 4}), repeat=2
+        ):
             rows, columns = -(-(side + down) // size), -(-(side + right) // size)
             padded = np.zeros((rows * size, columns * size), bool)
             padded[down : down + side, right : right + side] = edge
@@ -171,7 +192,9 @@ def known(side: int) -> dict[str, tuple[np.ndarray, float]]:
         peak = a + third + third * np.exp(1j * np.pi / 3)
         corners = np.append(np.stack([a, a + third, peak, b - third], 1).ravel(), corners[-1])
     flake = np.stack([corners.real, corners.imag], 1) * 0.45 * side + 0.5 * side
-    filled = lambda outline: np.where(Outline(outline).contains_points(grid), -1.0, 1.0).reshape(side, side)  # fmt: skip
+    filled = lambda outline: np.where(Outline(outline).contains_points(grid), -1.0, 1.0).reshape(
+        side, side
+    )
     line = np.where(grid[:, 1] < 0.37 * grid[:, 0] + 0.3 * side, -1.0, 1.0).reshape(side, side)
     return {
         "line": (boundary(line), 1.0),
@@ -208,48 +231,121 @@ def draw(folder: Path) -> list[dict]:
     rows, nearer = [], 1
     for number, (ax, (entry, value)) in enumerate(zip(axes, parts.values())):
         left, right, bottom, top = entry["window"]
-        shown = ax.imshow(stretched(value), cmap="Spectral", vmin=-1, vmax=1, origin="lower", interpolation="nearest", extent=(left, right, bottom, top))  # fmt: skip
+        shown = ax.imshow(
+            stretched(value),
+            cmap="Spectral",
+            vmin=-1,
+            vmax=1,
+            origin="lower",
+            interpolation="nearest",
+            extent=(left, right, bottom, top),
+        )
         ax.set(xlabel="log10 rate, input layer", xticks=[left, right], yticks=[bottom, top])
         ax.set_title("all rates" if nearer == 1 else f"{nearer} times closer")
         ax.set_xticklabels([f"{v:.{number}f}" for v in (left, right)])
         ax.set_yticklabels([f"{v:.{number}f}" for v in (bottom, top)])
         if number:
-            axes[number - 1].plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color="k", lw=0.8)  # fmt: skip
+            axes[number - 1].plot(
+                [left, right, right, left, left],
+                [bottom, bottom, top, top, bottom],
+                color="k",
+                lw=0.8,
+            )
         nearer *= ZOOM
     axes[0].set_ylabel("log10 rate, output layer")
-    key = made.colorbar(shown, ax=list(axes[:3]), orientation="horizontal", aspect=50, shrink=0.8, pad=0.03)  # fmt: skip
-    key.set_ticks([-1, -0.25, 0.25, 1], labels=["diverged slowly", "at once", "converged fast", "slowly"])  # fmt: skip
+    key = made.colorbar(
+        shown, ax=list(axes[:3]), orientation="horizontal", aspect=50, shrink=0.8, pad=0.03
+    )
+    key.set_ticks(
+        [-1, -0.25, 0.25, 1], labels=["diverged slowly", "at once", "converged fast", "slowly"]
+    )
     key.ax.tick_params(length=0, labelsize=6)
     sets = known(CALIBRATION)
     edges = {view: boundary(value) for view, (_, value) in parts.items()}
-    found = {name: dimension(edge) for name, edge in (edges | {n: e for n, (e, _) in sets.items()}).items()}  # fmt: skip
-    looks = {"all": ("#4477AA", "o"), "closer": ("#EE6677", "s"), "closest": ("#AA3377", "D"), "line": ("#BBBBBB", "."), "Koch snowflake": ("#228833", ".")}  # fmt: skip
+    found = {
+        name: dimension(edge)
+        for name, edge in (edges | {n: e for n, (e, _) in sets.items()}).items()
+    }
+    looks = {
+        "all": ("#4477AA", "o"),
+        "closer": ("#EE6677", "s"),
+        "closest": ("#AA3377", "D"),
+        "line": ("#BBBBBB", "."),
+        "Koch snowflake": ("#228833", "."),
+    }
     for name, (color, marker) in looks.items():
         sizes, many = counts(edges[name] if name in edges else sets[name][0])
-        axes[3].plot(sizes, many, marker=marker, ms=3, color=color, label=f"{name}: {found[name][0]:.2f}")  # fmt: skip
+        axes[3].plot(
+            sizes, many, marker=marker, ms=3, color=color, label=f"{name}: {found[name][0]:.2f}"
+        )
         rows += [[name, int(size), count] for size, count in zip(sizes, many)]
-    axes[3].set(xscale="log", yscale="log", xlabel="box, pixels", ylabel="boxes with boundary", ylim=(None, 3e6))  # fmt: skip
+    axes[3].set(
+        xscale="log",
+        yscale="log",
+        xlabel="box, pixels",
+        ylabel="boxes with boundary",
+        ylim=(None, 3e6),
+    )
     axes[3].legend(title="dimension", fontsize=5, title_fontsize=5, loc="upper right")
     plots.save(made, folder / "boundary")
     write_rows(folder / "counts.csv", ["set", "pixels", "boxes"], rows)
     side = parts["all"][0]["side"]
     slopes = [found[view][0] for view in VIEWS]
-    smooth = max(dimension(boundary(circle(side, radius)))[0] for radius in (0.15, 0.25, 0.35, 0.45))  # fmt: skip
+    smooth = max(
+        dimension(boundary(circle(side, radius)))[0] for radius in (0.15, 0.25, 0.35, 0.45)
+    )
     part, extra = {"part": "fine"} if fine else {}, []
     if (folder / "all.json").exists():
         coarse = read(folder / "all.json")
         if coarse["side"] == 128:
-            extra = [Criterion("seconds for 128^2 networks of 100 steps", coarse["seconds"], 60, at_least=False)]  # fmt: skip
+            extra = [
+                Criterion(
+                    "seconds for 128^2 networks of 100 steps", coarse["seconds"], 60, at_least=False
+                )
+            ]
         if fine:
             apart = abs(dimension(boundary(load(folder, "all")))[0] - slopes[0])
-            extra.append(Criterion(f"all rates: dimension at {side} pixels a side against {coarse['side']}", apart, 0.05, at_least=False) | part)  # fmt: skip
+            extra.append(
+                Criterion(
+                    f"all rates: dimension at {side} pixels a side against {coarse['side']}",
+                    apart,
+                    0.05,
+                    at_least=False,
+                )
+                | part
+            )
     return [
-        *(Criterion(f"estimator: distance of the dimension of a {name} from {exact:.3f}", abs(found[name][0] - exact), 0.03, at_least=False) | part for name, (_, exact) in sets.items()),
-        Criterion(f"dimension of the boundary, median of views ({', '.join(f'{s:.2f}' for s in slopes)}), less that of circles at its resolution ({smooth:.2f})", np.median(slopes) - smooth, 0.1) | part,
-        Criterion("dimension of the boundary, median of views: white noise has 2", np.median(slopes), 1.95, at_least=False) | part,
-        Criterion("R^2 of the box counts on log axes, the lowest of the views", min(found[view][1] for view in VIEWS), 0.99) | part,
+        *(
+            Criterion(
+                f"estimator: distance of the dimension of a {name} from {exact:.3f}",
+                abs(found[name][0] - exact),
+                0.03,
+                at_least=False,
+            )
+            | part
+            for name, (_, exact) in sets.items()
+        ),
+        Criterion(
+            f"dimension of the boundary, median of views ({', '.join(f'{s:.2f}' for s in slopes)}), less that of circles at its resolution ({smooth:.2f})",
+            np.median(slopes) - smooth,
+            0.1,
+        )
+        | part,
+        Criterion(
+            "dimension of the boundary, median of views: white noise has 2",
+            np.median(slopes),
+            1.95,
+            at_least=False,
+        )
+        | part,
+        Criterion(
+            "R^2 of the box counts on log axes, the lowest of the views",
+            min(found[view][1] for view in VIEWS),
+            0.99,
+        )
+        | part,
         *extra,
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

@@ -42,12 +42,22 @@ def setting(flags: Flags):
     return task, tasks.Split(task.development[:1000], task.test[:10])
 
 
-def norms_of(flags: Flags, hidden: int, steps: int, seeds: int, rate: float, leaf: str = "w", **values):  # fmt: skip
+def norms_of(
+    flags: Flags, hidden: int, steps: int, seeds: int, rate: float, leaf: str = "w", **values
+):
     """Norms of the gradients of weights or biases [seeds steps L+1] and losses [seeds steps], summed over outputs as Nielsen's."""
     from hpjax import hypergrad
 
     task, split = setting(flags)
-    spec, config = hypergrad.configure(task, hidden=(30,) * hidden, loss="bce", optimizer="sgd", batch_size=0, learning_rate=rate * 10, **values)  # fmt: skip
+    spec, config = hypergrad.configure(
+        task,
+        hidden=(30,) * hidden,
+        loss="bce",
+        optimizer="sgd",
+        batch_size=0,
+        learning_rate=rate * 10,
+        **values,
+    )
     loss, seen = watched(task, spec, [config], steps, split=split, keys=range(seeds))
     return 10 * seen[leaf][:, 0], 10 * loss[:, 0]
 
@@ -59,7 +69,17 @@ def run(flags: Flags, folder: Path) -> None:
     entry: dict = {"speed": {}, "depth": {}, "cures": {}}
     for hidden in (2,) if smoke else (2, 3, 4):
         # Nielsen's l2 is lambda / n per weight; ours stands in the mean over outputs
-        norm, _ = norms_of(flags, hidden, epochs, seeds, 0.1, "b", activation="sigmoid", init="lecun", l2=5 / 1000 / 10)  # fmt: skip
+        norm, _ = norms_of(
+            flags,
+            hidden,
+            epochs,
+            seeds,
+            0.1,
+            "b",
+            activation="sigmoid",
+            init="lecun",
+            l2=5 / 1000 / 10,
+        )
         entry["speed"][str(hidden)] = norm[:, :, :hidden].mean(0).tolist()
         entry.setdefault("first", {})[str(hidden)] = norm[:, 0, :hidden].tolist()
         print(f"speed, {hidden} layers", flush=True)
@@ -68,11 +88,16 @@ def run(flags: Flags, folder: Path) -> None:
         entry["depth"][activation] = {}
         for hidden in (2, 3) if smoke else (2, 4, 6, 8, 10):
             norm, _ = norms_of(flags, hidden, 1, seeds, 0.1, activation=activation, init=init)
-            entry["depth"][activation][str(hidden)] = (norm[:, 0, 0] / norm[:, 0, hidden - 1]).tolist()  # fmt: skip
+            entry["depth"][activation][str(hidden)] = (
+                norm[:, 0, 0] / norm[:, 0, hidden - 1]
+            ).tolist()
         print(f"depth, {activation}", flush=True)
     for name, values in list(CURES.items())[: 1 if smoke else None]:
         norm, loss = norms_of(flags, DEEP, 3 if smoke else 200, seeds, 0.3, **values)
-        entry["cures"][name] = {"norm": norm[:, 0, :DEEP].mean(0).tolist(), "loss": loss.mean(0).tolist()}  # fmt: skip
+        entry["cures"][name] = {
+            "norm": norm[:, 0, :DEEP].mean(0).tolist(),
+            "loss": loss.mean(0).tolist(),
+        }
         print(f"cures, {name}", flush=True)
     write(folder / "norms.json", entry, indent=None)
 
@@ -88,18 +113,32 @@ def draw(folder: Path) -> list[dict]:
     norm = np.array(entry["speed"][deepest])
     for layer in range(norm.shape[1]):
         axes[0].plot(norm[:, layer], color=plots.COLORS[layer], label=f"layer {layer + 1}")
-        rows += [["speed", f"layer {layer + 1}", epoch, v] for epoch, v in enumerate(norm[:, layer])]  # fmt: skip
+        rows += [
+            ["speed", f"layer {layer + 1}", epoch, v] for epoch, v in enumerate(norm[:, layer])
+        ]
         if int(deepest) in PUBLISHED:
-            axes[0].plot(0, PUBLISHED[int(deepest)][layer], "x", ms=5, mew=1, color=plots.COLORS[layer])  # fmt: skip
+            axes[0].plot(
+                0, PUBLISHED[int(deepest)][layer], "x", ms=5, mew=1, color=plots.COLORS[layer]
+            )
     axes[0].plot([], [], "x", color="k", ms=5, label="published, start")
     axes[0].set(yscale="log", xlabel="epoch", ylabel="norm of d loss / d bias")
     axes[0].set_title("sigmoid, four layers")
     axes[0].legend(fontsize=5)
     ratios = {}
     for number, (activation, found) in enumerate(entry["depth"].items()):
-        depth, ratio = [int(d) for d in found], np.array([np.exp(np.mean(np.log(v))) for v in found.values()])  # fmt: skip
+        depth, ratio = (
+            [int(d) for d in found],
+            np.array([np.exp(np.mean(np.log(v))) for v in found.values()]),
+        )
         ratios[activation] = ratio
-        axes[1].plot(depth, ratio, marker="os^Dv"[number], ms=3, color=plots.COLORS[number], label=activation.replace("_", " "))  # fmt: skip
+        axes[1].plot(
+            depth,
+            ratio,
+            marker="os^Dv"[number],
+            ms=3,
+            color=plots.COLORS[number],
+            label=activation.replace("_", " "),
+        )
         rows += [["depth", activation, d, v] for d, v in zip(depth, ratio)]
     axes[1].set(yscale="log", xlabel="hidden layers", ylabel="norm, first over last layer")
     axes[1].set_title("before training")
@@ -120,15 +159,39 @@ def draw(folder: Path) -> list[dict]:
     for hidden, first in entry["first"].items():
         mean = np.exp(np.log(np.array(first)).mean(0))
         steps = mean[1:] / mean[:-1]
-        criteria.append(Criterion(f"{hidden} layers: least ratio of neighbouring layers' norms", steps.min(), 2))  # fmt: skip
-        criteria.append(Criterion(f"{hidden} layers: largest of them", steps.max(), 10, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(f"{hidden} layers: least ratio of neighbouring layers' norms", steps.min(), 2)
+        )
+        criteria.append(
+            Criterion(f"{hidden} layers: largest of them", steps.max(), 10, at_least=False)
+        )
         published = np.array(PUBLISHED[int(hidden)])
-        criteria.append(Criterion(f"{hidden} layers: last over first, factor from the published {published[-1] / published[0]:.1f}", np.exp(abs(np.log(mean[-1] / mean[0] / (published[-1] / published[0])))), 3, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                f"{hidden} layers: last over first, factor from the published {published[-1] / published[0]:.1f}",
+                np.exp(abs(np.log(mean[-1] / mean[0] / (published[-1] / published[0])))),
+                3,
+                at_least=False,
+            )
+        )
     if "relu" in ratios:
-        criteria.append(Criterion("ten layers: ReLU's first over last, over the sigmoid's", ratios["relu"][-1] / ratios["sigmoid"][-1], 100))  # fmt: skip
+        criteria.append(
+            Criterion(
+                "ten layers: ReLU's first over last, over the sigmoid's",
+                ratios["relu"][-1] / ratios["sigmoid"][-1],
+                100,
+            )
+        )
     for name, found in list(entry["cures"].items())[1:]:
         spread = found["norm"][-1] / found["norm"][0]
-        criteria.append(Criterion(f"{name}: last over first, of that without", spread / (entry["cures"]["none"]["norm"][-1] / entry["cures"]["none"]["norm"][0]), 0.01, at_least=False))  # fmt: skip
+        criteria.append(
+            Criterion(
+                f"{name}: last over first, of that without",
+                spread / (entry["cures"]["none"]["norm"][-1] / entry["cures"]["none"]["norm"][0]),
+                0.01,
+                at_least=False,
+            )
+        )
     return criteria
 
 

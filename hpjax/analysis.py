@@ -73,8 +73,12 @@ def rank_curves(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def bootstrap(
-    values: Sequence[np.ndarray], statistic: Callable = np.mean, level: float = 0.95, draws: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:  # fmt: skip
+    values: Sequence[np.ndarray],
+    statistic: Callable = np.mean,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
     """A statistic of several strata, averaged over them, and its stratified percentile interval.
 
     Args:
@@ -92,7 +96,10 @@ def bootstrap(
     """
     rng = np.random.default_rng(seed)
     mean = lambda parts: float(np.mean([statistic(part) for part in parts]))
-    found = [mean([part[rng.integers(len(part), size=len(part))] for part in values]) for _ in range(draws)]  # fmt: skip
+    found = [
+        mean([part[rng.integers(len(part), size=len(part))] for part in values])
+        for _ in range(draws)
+    ]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return mean(values), float(low), float(high)
 
@@ -129,7 +136,11 @@ def wilcoxon(ours: np.ndarray, theirs: np.ndarray) -> float:
     """One-sided p of Wilcoxon's signed-rank test that ours are lower, in pairs; 1 where all pairs are equal."""
     from scipy import stats
 
-    return 1.0 if np.array_equal(ours, theirs) else float(stats.wilcoxon(ours, theirs, alternative="less").pvalue)  # fmt: skip
+    return (
+        1.0
+        if np.array_equal(ours, theirs)
+        else float(stats.wilcoxon(ours, theirs, alternative="less").pvalue)
+    )
 
 
 def profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -217,7 +228,9 @@ RATE = 0.1  # of boosting
 BAGS = 8  # samples of the trials that models are fitted to
 
 
-def fanova(unit: np.ndarray, value: np.ndarray, pairs: bool = False, trees: int = 64, seed: int = 0) -> Importance:  # fmt: skip
+def fanova(
+    unit: np.ndarray, value: np.ndarray, pairs: bool = False, trees: int = 64, seed: int = 0
+) -> Importance:
     """Functional analysis of variance over the unit cube, of main effects boosted first and of random trees on what they leave.
 
     A tree is constant on boxes, so that its marginals are sums over boxes, exact for the tree. Trees alone, which split where the variance
@@ -252,7 +265,11 @@ def fanova(unit: np.ndarray, value: np.ndarray, pairs: bool = False, trees: int 
                 for pair, share in zip(joint, both):
                     joint[pair].append(share)
     table = np.array(shares) if shares else np.zeros((1, width))
-    return Importance(table.mean(0), table.std(0), {pair: float(np.mean(v)) if v else 0.0 for pair, v in joint.items()})  # fmt: skip
+    return Importance(
+        table.mean(0),
+        table.std(0),
+        {pair: float(np.mean(v)) if v else 0.0 for pair, v in joint.items()},
+    )
 
 
 def _decomposed(main: list[Steps], tree, pairs: list[tuple[int, int]]):
@@ -311,7 +328,13 @@ def _strips(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cuts, ((low <= middle[:, None]) & (middle[:, None] < high)).astype(float)
 
 
-def ped_anova(unit: np.ndarray, value: np.ndarray, levels: Sequence[int], better: float = 0.1, places: int = 100) -> np.ndarray:  # fmt: skip
+def ped_anova(
+    unit: np.ndarray,
+    value: np.ndarray,
+    levels: Sequence[int],
+    better: float = 0.1,
+    places: int = 100,
+) -> np.ndarray:
     """Importance [D] for being among the best, by Pearson divergences of one-dimensional densities of the best from all.
 
     Args:
@@ -358,8 +381,13 @@ def _density(numbers: np.ndarray, places: int, width: float) -> np.ndarray:
 
 
 def partial_dependence(
-    unit: np.ndarray, value: np.ndarray, dims: Sequence[int], places: int = 40, trees: int = 64, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    unit: np.ndarray,
+    value: np.ndarray,
+    dims: Sequence[int],
+    places: int = 40,
+    trees: int = 64,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The forest's mean over all other dimensions, along one dimension or two.
 
     Args:
@@ -381,7 +409,9 @@ def partial_dependence(
         low, high, leaf = _boxes(tree.tree_, width)
         side = high - low
         rest = np.delete(side, list(dims), axis=1).prod(1) * leaf
-        inside = [((low[:, i] <= x[:, None]) & (x[:, None] < high[:, i])).astype(float) for i in dims]  # fmt: skip
+        inside = [
+            ((low[:, i] <= x[:, None]) & (x[:, None] < high[:, i])).astype(float) for i in dims
+        ]
         found.append(inside[0] @ rest if len(dims) == 1 else (inside[0] * rest) @ inside[1].T)
     table = np.array(found)
     return x, table.mean(0), table.std(0)

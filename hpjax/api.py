@@ -128,7 +128,18 @@ def tune(
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
-    check(start=start, epochs=epochs, eta=eta, trials=trials, seed=seed, stop=stop, levels=levels, batch=batch, watch=watch, say=say)  # fmt: skip
+    check(
+        start=start,
+        epochs=epochs,
+        eta=eta,
+        trials=trials,
+        seed=seed,
+        stop=stop,
+        levels=levels,
+        batch=batch,
+        watch=watch,
+        say=say,
+    )
     say = say or devices.warn
     resolved, found, evaluation = as_evaluation(
         space,
@@ -144,7 +155,11 @@ def tune(
         gradients=gradients,
     )
     trials = varying(resolved, search, trials, evaluation.validation.repeats)
-    rung = as_search("grid", resolved, levels).trials if search == "grid" and trials is None else trials  # fmt: skip
+    rung = (
+        as_search("grid", resolved, levels).trials
+        if search == "grid" and trials is None
+        else trials
+    )
     scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
     settings = settled(
         Settings(
@@ -349,7 +364,11 @@ def _evaluation(
     networks = settings.networks
     assert networks is not None
     names = {"model": networks.model, "loss": networks.loss, "metrics": networks.metrics or None}
-    what = {"model": "multilayer perceptrons", "loss": "the loss of its task or space", "metrics": "no metrics of its own"}  # fmt: skip
+    what = {
+        "model": "multilayer perceptrons",
+        "loss": "the loss of its task or space",
+        "metrics": "no metrics of its own",
+    }
     missing = []
     for name, known in names.items():
         given = getattr(own, name)
@@ -358,7 +377,9 @@ def _evaluation(
         if known is not None and given is None:
             missing.append(name)
             if all_of_it:
-                raise RunError(f"{out} was made with {name} {_named(known)}; give that again: {name}=...")  # fmt: skip
+                raise RunError(
+                    f"{out} was made with {name} {_named(known)}; give that again: {name}=..."
+                )
     family: Family | None = None
     if "model" not in missing:
         family = MLP if own == Own() else as_family(own.model, settings.space, sizes(), own.loss)
@@ -371,7 +392,9 @@ def _evaluation(
     metrics = as_metrics(own.metrics, sizes().outputs) if own.metrics is not None else ()
     given = {name: metric.greater_is_better for name, metric in metrics}
     if own.metrics is not None and given != networks.metrics:
-        raise RunError(f"{out} was made with metrics {_named(networks.metrics)}, not {_named(given)}")  # fmt: skip
+        raise RunError(
+            f"{out} was made with metrics {_named(networks.metrics)}, not {_named(given)}"
+        )
     return Evaluation(networks, family, metrics, tuple(missing))
 
 

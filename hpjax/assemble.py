@@ -173,9 +173,18 @@ class Assembly:
         fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save, extended)
         try:
             study.run(
-                self.part.searcher, self.scheduler, self.space.dims, fulfil, ledger, self.part.stop,
-                seed=self.settings.seed, batch=self.batch, more=more, watch=lambda progress: watch(progress, trained), say=self.say,
-            )  # fmt: skip
+                self.part.searcher,
+                self.scheduler,
+                self.space.dims,
+                fulfil,
+                ledger,
+                self.part.stop,
+                seed=self.settings.seed,
+                batch=self.batch,
+                more=more,
+                watch=lambda progress: watch(progress, trained),
+                say=self.say,
+            )
         finally:
             ledger.time(compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds)
         if cache is not None:

@@ -23,9 +23,11 @@ class Tune:
         "digits"  # a name that `hpjax tasks` lists, or a file
     )
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    search: str = "random"  # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
+    # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
+    search: str = "random"
     scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = (
-        None  # how long each network lives; all to the end where absent, unless the search brings its own
+        # how long each network lives; all to the end where absent, unless the search brings its own
+        None
     )
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
@@ -180,7 +182,9 @@ def compared(found, console: Console) -> int:
     """The end of a comparison: its table, and where the files are."""
     from hpjax import report as figures
 
-    made = Table(title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings.minimised} at {found.budget:g} epochs, {len(found.seeds)} seeds")  # fmt: skip
+    made = Table(
+        title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings.minimised} at {found.budget:g} epochs, {len(found.seeds)} seeds"
+    )
     made.add_column("method")
     table = found.table.sort_values("mean rank", kind="stable")
     for column in table.columns:
@@ -205,7 +209,9 @@ def confirm(options: Confirm, console: Console) -> int:
         use_cache()
     result = api.open_run(options.run)
     found = train_again(result, options.top, options.repeats)
-    made = Table(title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}")  # fmt: skip
+    made = Table(
+        title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}"
+    )
     made.add_column("trial", justify="right")
     for column in found.table.columns:
         made.add_column(column, justify="right")
@@ -258,7 +264,9 @@ def end(result, console: Console, top: int = 10) -> int:
         try:
             drawn = figures.overview(result, result.folder / "figure")
         except OSError as fault:
-            console.print(f"the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; again: hpjax show {result.folder}")  # fmt: skip
+            console.print(
+                f"the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; again: hpjax show {result.folder}"
+            )
             return 2
         console.print(
             f"files: {result.folder} (ledger.jsonl, curves.bin, {drawn[0].name}); again: hpjax show {result.folder}"
@@ -318,7 +326,11 @@ def show(options: Show, console: Console) -> int:
         f"ended: {result.stopped}; seed {result.settings.seed}, space {result.settings.space_hash}"
     )
     if len(result.trials):
-        drawn = figures.figures(result, options.run) if options.all else figures.overview(result, options.run / "figure")[:1]  # fmt: skip
+        drawn = (
+            figures.figures(result, options.run)
+            if options.all
+            else figures.overview(result, options.run / "figure")[:1]
+        )
         console.print("figures: " + ", ".join(str(path) for path in drawn))
     return 0
 
@@ -364,14 +376,22 @@ def main(arguments: list[str] | None = None) -> None:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        where = f"`hpjax resume {_current[-1]}` goes on with the run" if _current and any((_current[-1] / name).exists() for name in ("run.json", "compare.json")) else "nothing was begun"  # fmt: skip
+        where = (
+            f"`hpjax resume {_current[-1]}` goes on with the run"
+            if _current
+            and any((_current[-1] / name).exists() for name in ("run.json", "compare.json"))
+            else "nothing was begun"
+        )
         print(f"hpjax: interrupted; {where}", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except OSError as fault:
-        print(f"hpjax: {fault.strerror or fault}{f': {fault.filename}' if fault.filename else ''}", file=sys.stderr)  # fmt: skip
+        print(
+            f"hpjax: {fault.strerror or fault}{f': {fault.filename}' if fault.filename else ''}",
+            file=sys.stderr,
+        )
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 2
     sys.exit(code)
@@ -379,7 +399,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     """Parses the command line and runs its command; returns the exit code."""
-    options = tyro.cli(Command, prog="hpjax", description="Hyperparameter search for multilayer perceptrons in JAX", args=arguments)  # fmt: skip
+    options = tyro.cli(
+        Command,
+        prog="hpjax",
+        description="Hyperparameter search for multilayer perceptrons in JAX",
+        args=arguments,
+    )
     console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 160)
     from hpjax.records import RunError
 

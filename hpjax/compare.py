@@ -316,7 +316,9 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
             )
     search = said.get("search", "random")
     check(trials=said.get("trials"), batch=said.get("batch"))
-    scheduler = as_scheduler(search, said.get("scheduler"), default=rules.fidelity, trials=said.get("trials"))  # fmt: skip
+    scheduler = as_scheduler(
+        search, said.get("scheduler"), default=rules.fidelity, trials=said.get("trials")
+    )
     stop = as_stop(rules.stop, said.get("trials"))
     if search == "grid" and "levels" not in said and stop.epochs:
         levels = _levels(space, stop.epochs // scheduler.fidelity)
@@ -387,7 +389,9 @@ def _begin(folder: Path, settings: ComparisonSettings, resume: bool) -> None:
         known, now = fields(read_comparison(path)), fields(settings)
         changed = [name for name in sorted(now) if known.get(name) != now[name]]
         if changed:
-            raise RunError(f"{path}: {', '.join(changed)} was another when the comparison began; give the same arguments again")  # fmt: skip
+            raise RunError(
+                f"{path}: {', '.join(changed)} was another when the comparison began; give the same arguments again"
+            )
         return
     if path.exists():
         raise RunError(
@@ -404,8 +408,14 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
         ValueError: none, or one twice.
     """
     if not isinstance(methods, Iterable) or isinstance(methods, (str, bytes, type)):
-        raise ValueError(f"methods must be a list of names or a dict, got {methods!r:.80}; write [{methods!r:.80}]")  # fmt: skip
-    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(str(name), name) for name in methods]  # fmt: skip
+        raise ValueError(
+            f"methods must be a list of names or a dict, got {methods!r:.80}; write [{methods!r:.80}]"
+        )
+    pairs = (
+        list(methods.items())
+        if isinstance(methods, Mapping)
+        else [(str(name), name) for name in methods]
+    )
     if not pairs or len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("compare needs at least one method, and each once")
     return {str(name): method for name, method in pairs}
@@ -451,13 +461,22 @@ def _train(
         batch = one.settings.batch or one.searcher.batch or 2**20
         ledger.put(plan_record(one.settings, batch, one.scheduler, training))
         fulfil = study.Fulfil(
-            recall=lambda order, number=number: trained.recall(study.merged({number: order}, STRIDE)),
+            recall=lambda order, number=number: trained.recall(
+                study.merged({number: order}, STRIDE)
+            ),
             release=lambda trials, number=number: trained.release(trials + number * STRIDE),
-        )  # fmt: skip
+        )
         plays[number] = study.play(
-            one.searcher, one.scheduler, space.dims, fulfil, ledger, one.stop, seed=entry.seed, batch=batch,
+            one.searcher,
+            one.scheduler,
+            space.dims,
+            fulfil,
+            ledger,
+            one.stop,
+            seed=entry.seed,
+            batch=batch,
             watch=lambda progress, entry=entry: shown(entry.name, entry.seed, progress, trained),
-        )  # fmt: skip
+        )
 
     def carry_out(orders):
         reports = {}
@@ -493,7 +512,12 @@ class Comparison:
     """
 
     def __init__(self, names, seeds, results: list[Result], folder=None, trained=None):
-        self.names, self.seeds, self.folder, self.trained = list(names), list(seeds), folder, trained  # fmt: skip
+        self.names, self.seeds, self.folder, self.trained = (
+            list(names),
+            list(seeds),
+            folder,
+            trained,
+        )
         each = len(self.seeds)
         self.studies = {n: results[i * each : (i + 1) * each] for i, n in enumerate(self.names)}
         self.settings = results[0].settings
@@ -506,7 +530,11 @@ class Comparison:
                 "a study of the comparison has not reported yet; go on with it first: hpjax resume"
             )
         limit = self.settings.stop.epochs
-        spent = [self._incumbents[name][seed][0][-1] for name in self.names for seed in range(len(self.seeds))]  # fmt: skip
+        spent = [
+            self._incumbents[name][seed][0][-1]
+            for name in self.names
+            for seed in range(len(self.seeds))
+        ]
         return float(limit) if limit is not None else float(min(spent))
 
     @functools.cached_property
@@ -553,7 +581,11 @@ class Comparison:
         for i, name in enumerate(self.names):
             results = self.studies[name]
             low, middle, high = analysis.quartiles(self.final[:, i])
-            best = [one.trials.loc[one.best["trial"]] for one in results if one.best["trial"] is not None]  # fmt: skip
+            best = [
+                one.trials.loc[one.best["trial"]]
+                for one in results
+                if one.best["trial"] is not None
+            ]
             rows[name] = {
                 "median": middle,
                 "lower quartile": low,
@@ -561,9 +593,11 @@ class Comparison:
                 "mean rank": mean_ranks[i],
                 "trials": float(np.mean([len(one.trials) for one in results])),
                 "epochs": float(np.mean([curve[0][-1] for curve in self._incumbents[name]])),
-                "parameters of the best": float(np.median([row["parameters"] for row in best])) if best else np.nan,
+                "parameters of the best": float(np.median([row["parameters"] for row in best]))
+                if best
+                else np.nan,
                 "seconds": float(np.mean([one.trials["seconds"].sum() for one in results])),
-            }  # fmt: skip
+            }
         return pandas.DataFrame.from_dict(rows, orient="index")
 
     def speedup(self, name: str, over: str = "random") -> float:

@@ -114,14 +114,19 @@ def confirm(
     tied = _tied(values, best, level)
     table = pandas.DataFrame(
         {
-            "searched": result.table["objective"][trials[order]], "objective": mean[order],
-            "deviation": np.std(values[:, order], axis=0, ddof=1) if np.isfinite(values).all() else np.nan,
-            **{name: column[order] for name, column in metrics.items()}, "tied": tied[order],
+            "searched": result.table["objective"][trials[order]],
+            "objective": mean[order],
+            "deviation": np.std(values[:, order], axis=0, ddof=1)
+            if np.isfinite(values).all()
+            else np.nan,
+            **{name: column[order] for name, column in metrics.items()},
+            "tied": tied[order],
             "parameters": result.trials.loc[trials[order], "parameters"].to_numpy(),
-            "epochs": result.table["epochs"][trials[order]], "seconds": seconds[order],
+            "epochs": result.table["epochs"][trials[order]],
+            "seconds": seconds[order],
         },
         index=pandas.Index(trials[order], name="trial"),
-    )  # fmt: skip
+    )
     trial = int(trials[best])
     chosen = {
         "trial": trial,
@@ -175,7 +180,9 @@ def _tied(values: np.ndarray, best: int, level: float) -> np.ndarray:
     repeats = len(values)
     with np.errstate(invalid="ignore"):  # of trials that diverged: infinity minus infinity
         gap = values - values[:, [best]]
-        sure = stats.t.ppf(1 - level / 2, repeats - 1) * np.std(gap, axis=0, ddof=1) / np.sqrt(repeats)  # fmt: skip
+        sure = (
+            stats.t.ppf(1 - level / 2, repeats - 1) * np.std(gap, axis=0, ddof=1) / np.sqrt(repeats)
+        )
         alike = np.isfinite(gap).all(0) & (gap.mean(0) <= sure)
     alike[best] = True
     return alike

@@ -95,7 +95,9 @@ def order(given: Order, trials: Trials, dims: tuple[Dim, ...], fidelity: int) ->
     begun = np.where(source >= 0, trials.age[np.maximum(source, 0)], 0)
     if (epochs <= begun).any():
         at = int(np.argmax(epochs <= begun))
-        raise ValueError(f"the scheduler's order trains trial {trial[at]} until epoch {epochs[at]}, where its network is at epoch {begun[at]} already")  # fmt: skip
+        raise ValueError(
+            f"the scheduler's order trains trial {trial[at]} until epoch {epochs[at]}, where its network is at epoch {begun[at]} already"
+        )
     return given._replace(**whole, unit=unit)
 
 
@@ -104,7 +106,9 @@ def _known(name: str, numbers: np.ndarray, trials: Trials, trained: bool) -> Non
         return
     outside = (numbers < 0) | (numbers >= trials.count)
     if outside.any():
-        raise ValueError(f"the scheduler's order names {name} {numbers[outside][0]}, which was never asked for")  # fmt: skip
+        raise ValueError(
+            f"the scheduler's order names {name} {numbers[outside][0]}, which was never asked for"
+        )
     lost = trials.finished[numbers]
     lost = lost | ~trials.reported[numbers] if trained else lost
     if lost.any():

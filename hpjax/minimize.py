@@ -110,7 +110,9 @@ def minimize(
             before = read_run(path).stop.trials
             if before != settings.stop.trials:
                 if before is None or trials is None or trials < before:
-                    raise ValueError(f"the run was asked for {before} trials, now it is {trials}; give as many, or more")  # fmt: skip
+                    raise ValueError(
+                        f"the run was asked for {before} trials, now it is {trials}; give as many, or more"
+                    )
                 more, settings = trials, settings.extended(before)
                 made = part(settings, space, search, scheduler)
 
@@ -122,9 +124,17 @@ def minimize(
         ledger.put(plan_record(settings, width, scheduler, {}))
         carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
         study.run(
-            made.searcher, scheduler, space.dims, study.Fulfil(carry_out, extended=extended), ledger, made.stop, seed=seed, batch=width,
-            more=more, watch=watch or (lambda progress: None),
-        )  # fmt: skip
+            made.searcher,
+            scheduler,
+            space.dims,
+            study.Fulfil(carry_out, extended=extended),
+            ledger,
+            made.stop,
+            seed=seed,
+            batch=width,
+            more=more,
+            watch=watch or (lambda progress: None),
+        )
     finally:
         ledger.close()
     return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)

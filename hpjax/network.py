@@ -65,7 +65,14 @@ def fit(
         first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
         scalars = first({n: v for n, v in played.ready.config.items() if n not in values.segments})
         standards = batches.standards(played.ready.examples, rows)
-        return Network(task, played.ready.plan.spec, scalars, first(played.params), first(played.stats), standards)  # fmt: skip
+        return Network(
+            task,
+            played.ready.plan.spec,
+            scalars,
+            first(played.params),
+            first(played.stats),
+            standards,
+        )
     if epochs is None:
         raise ValueError("fit needs epochs: fit(task, values, epochs=20)")
     family = as_family(model, values, task, loss)

@@ -45,7 +45,11 @@ class Outcome:
         self.stopped = ends[-1]["why"] if ends else "interrupted"
 
     def __repr__(self) -> str:
-        best = "none finished" if self.best["trial"] is None else f"best {self.best['objective']:.4g} (trial {self.best['trial']})"  # fmt: skip
+        best = (
+            "none finished"
+            if self.best["trial"] is None
+            else f"best {self.best['objective']:.4g} (trial {self.best['trial']})"
+        )
         return f"<{type(self).__name__}: {len(self.table['objective'])} trials, {best}, ended: {self.stopped}>"
 
     @property
@@ -64,7 +68,9 @@ class Outcome:
     def best(self) -> dict:
         """The best trial at full fidelity."""
         if not len(self.ranking):
-            return {"trial": None, "config": {}, "objective": np.inf} | ({"epochs": 0} if self.fidelities else {})  # fmt: skip
+            return {"trial": None, "config": {}, "objective": np.inf} | (
+                {"epochs": 0} if self.fidelities else {}
+            )
         trial = int(self.ranking[0])
         found = {
             "trial": trial,
@@ -140,7 +146,9 @@ class Schedule:
     def start(self) -> dict:
         """The configuration that it begins with, as `search=[...]` takes it."""
         row = self.frame.iloc[0]
-        names = [name for name in self.space.names if row[name] == row[name] and row[name] is not None]  # fmt: skip
+        names = [
+            name for name in self.space.names if row[name] == row[name] and row[name] is not None
+        ]
         return {name: configurations.plain(row[name]) for name in names}
 
     @functools.cached_property

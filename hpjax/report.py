@@ -24,7 +24,9 @@ def overview(result: Result, path: Path) -> list[Path]:
     """Learning curves and the incumbent of a run."""
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE)
     minimized = result.settings.minimised
-    plots.learning_curves(left, result.curves, result.best["trial"], "objective", f"validation {minimized}")  # fmt: skip
+    plots.learning_curves(
+        left, result.curves, result.best["trial"], "objective", f"validation {minimized}"
+    )
     incumbent = records.incumbent(result.records, result.fidelity)
     plots.incumbent(right, *incumbent, label=f"best validation {minimized}")
     return plots.save(made, path)
@@ -36,7 +38,11 @@ def learned(found: Learned, path: Path) -> list[Path]:
     A schedule is drawn over its steps, other values over the meta-iterations, and what has a value for each example sorted.
     """
     names, best = list(found.scales), found.best
-    objective = {"train": "training loss", "curve": "mean minibatch loss", "next": "next minibatch's loss"}.get(found.objective, "validation loss")  # fmt: skip
+    objective = {
+        "train": "training loss",
+        "curve": "mean minibatch loss",
+        "next": "next minibatch's loss",
+    }.get(found.objective, "validation loss")
     made, axes = plots.figure(1, len(names) + 1, width=plots.WIDE, height=2.2, squeeze=False)
     for ax, name in zip(axes[0], names):
         kind, label = found.scales[name], name.replace("_", " ")
@@ -128,9 +134,17 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     figure, axes = plots.figure(rows, columns, width=plots.WIDE, height=1.7 * rows, squeeze=False)
     first = {id(ax) for ax in axes[:, 0]}
     drawn = [
-        plots.slice_(ax, values[kind.name], told, np.arange(len(told)), kind, label if id(ax) in first else "", full)
+        plots.slice_(
+            ax,
+            values[kind.name],
+            told,
+            np.arange(len(told)),
+            kind,
+            label if id(ax) in first else "",
+            full,
+        )
         for ax, kind in zip(axes.ravel(), kinds)
-    ]  # fmt: skip
+    ]
     figure.colorbar(drawn[0], ax=axes, label="trial", pad=0.01)
     if early:
         figure.suptitle(grey.replace("grey", "grey crosses"), fontsize=6)
@@ -140,7 +154,11 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
 
     # about the trials that were trained longest, so that fidelities are not mixed
     epochs = result.table["epochs"][finite]
-    level = max(e for e in np.unique(epochs) if (epochs == e).sum() >= min(MODELLED, len(finite)) or e == epochs.min())  # fmt: skip
+    level = max(
+        e
+        for e in np.unique(epochs)
+        if (epochs == e).sum() >= min(MODELLED, len(finite)) or e == epochs.min()
+    )
     kept = finite[epochs >= level]
     if len(kept) < MODELLED or np.ptp(told[kept]) == 0:
         return made
@@ -154,12 +172,22 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
     among = f"{len(kept)} trials"
     if isinstance(result, Result):
         among += f" of at least {level} epochs"
-    plots.importance(left, space.names, shares.single, shares.deviation, f"share of the variance of log loss\n(fANOVA, {among})")  # fmt: skip
-    plots.importance(right, space.names, good, None, "share in being among the best tenth\n(PED-ANOVA)")  # fmt: skip
+    plots.importance(
+        left,
+        space.names,
+        shares.single,
+        shares.deviation,
+        f"share of the variance of log loss\n(fANOVA, {among})",
+    )
+    plots.importance(
+        right, space.names, good, None, "share in being among the best tenth\n(PED-ANOVA)"
+    )
     if few:
         figure.suptitle(
-            f"{len(kept)} trials are too few for {len(kinds)} hyperparameters: a hint at best, {TRUSTED * len(kinds)} would say more", fontsize=7, color="#AA3377",
-        )  # fmt: skip
+            f"{len(kept)} trials are too few for {len(kinds)} hyperparameters: a hint at best, {TRUSTED * len(kinds)} would say more",
+            fontsize=7,
+            color="#AA3377",
+        )
     made += plots.save(figure, folder / "importance")[:1]
 
     top = np.argsort(-shares.single)[:2]
@@ -179,9 +207,15 @@ def _trials(result: Outcome, folder: Path) -> list[Path]:
         a, b = numbers
         x, surface, _ = analysis.partial_dependence(points, value, [a, b], places=25)
         filled = plots.contour(
-            axes[2], _drawn(space, a, x), _drawn(space, b, x), surface, values[kinds[a].name][kept],
-            values[kinds[b].name][kept], kinds[a], kinds[b],
-        )  # fmt: skip
+            axes[2],
+            _drawn(space, a, x),
+            _drawn(space, b, x),
+            surface,
+            values[kinds[a].name][kept],
+            values[kinds[b].name][kept],
+            kinds[a],
+            kinds[b],
+        )
         figure.colorbar(filled, ax=axes[2], label=f"log10 {label}")
     else:
         axes[2].set_axis_off()
@@ -234,10 +268,19 @@ def _pareto(result: Result, folder: Path) -> list[Path]:
     known = {label: cost for label, cost in costs.items() if np.isfinite(cost).all()}
     if not known:
         return []
-    figure, axes = plots.figure(1, len(known), width=plots.WIDE if len(known) == 2 else plots.COLUMN)  # fmt: skip
+    figure, axes = plots.figure(
+        1, len(known), width=plots.WIDE if len(known) == 2 else plots.COLUMN
+    )
     told = result.table["objective"][ok.to_numpy()]
     for ax, (label, cost) in zip(np.atleast_1d(axes), known.items()):
-        plots.pareto(ax, cost, told, analysis.pareto(cost, told), label, f"validation {result.settings.minimised}")  # fmt: skip
+        plots.pareto(
+            ax,
+            cost,
+            told,
+            analysis.pareto(cost, told),
+            label,
+            f"validation {result.settings.minimised}",
+        )
     return plots.save(figure, folder / "pareto")[:1]
 
 
@@ -255,9 +298,11 @@ def _lineage(result: Outcome, folder: Path) -> list[Path]:
     sources = np.array([record["source"] for record in own])
     losses = np.array([records.numbers(record["objective"], np.nan) for record in own])
     names = [
-        name for i, name in enumerate(result.space.names)
-        if len({point[i] for _, _, point in line}) > 1 and not isinstance(result.space.ranges[name], Choice)
-    ][:3]  # fmt: skip
+        name
+        for i, name in enumerate(result.space.names)
+        if len({point[i] for _, _, point in line}) > 1
+        and not isinstance(result.space.ranges[name], Choice)
+    ][:3]
     figure, axes = plots.figure(1, 1 + len(names), width=plots.WIDE, height=2.3, squeeze=False)
     axes = axes[0]
     plots.lineage(axes[0], steps, group, sources, losses, [member for member, _, _ in line])
@@ -267,7 +312,10 @@ def _lineage(result: Outcome, folder: Path) -> list[Path]:
         for trial in group:
             stretch = records.lineage(result.records, trial)
             points = np.array([point for _, _, point in stretch])
-            segments[trial] = (np.array([until for _, until, _ in stretch]), drawn_values(result.space, points)[name])  # fmt: skip
+            segments[trial] = (
+                np.array([until for _, until, _ in stretch]),
+                drawn_values(result.space, points)[name],
+            )
         plots.schedules(ax, segments, best, name, kinds[name].log)
     return plots.save(figure, folder / "lineage")[:1]
 
@@ -282,20 +330,38 @@ def _process(result: Outcome, folder: Path) -> list[Path]:
     dims = [i for i, dim in enumerate(result.space.dims) if dim.kind == "continuous"][:4]
     if not dims:
         return []
-    figure, axes = plots.figure(2, len(dims), width=plots.WIDE, height=2.8, squeeze=False, sharex="col")  # fmt: skip
+    figure, axes = plots.figure(
+        2, len(dims), width=plots.WIDE, height=2.8, squeeze=False, sharex="col"
+    )
     kinds, x = scales(result.space), (np.arange(200) + 0.5) / 200
     places = np.tile(best, (len(dims), len(x), 1))
     for column, i in enumerate(dims):
         places[column, :, i] = x
     seen = step(result.records, result.space.dims, last[-1], places.reshape(-1, len(best)))
-    mean, deviation, log_ei = (a.reshape(len(dims), -1) for a in (seen.mean, seen.deviation, seen.log_ei))  # fmt: skip
+    mean, deviation, log_ei = (
+        a.reshape(len(dims), -1) for a in (seen.mean, seen.deviation, seen.log_ei)
+    )
     for column, i in enumerate(dims):
         shown, log = _drawn(result.space, i, x), kinds[i].log
         plots.posterior(
-            axes[0, column], shown, mean[column], deviation[column], _drawn(result.space, i, seen.seen[:, i]), seen.value,
-            _drawn(result.space, i, seen.proposed[:, i]), "", log=log,
-        )  # fmt: skip
-        plots.improvement(axes[1, column], shown, log_ei[column], _drawn(result.space, i, seen.proposed[:, i]), kinds[i].name, log=log)  # fmt: skip
+            axes[0, column],
+            shown,
+            mean[column],
+            deviation[column],
+            _drawn(result.space, i, seen.seen[:, i]),
+            seen.value,
+            _drawn(result.space, i, seen.proposed[:, i]),
+            "",
+            log=log,
+        )
+        plots.improvement(
+            axes[1, column],
+            shown,
+            log_ei[column],
+            _drawn(result.space, i, seen.proposed[:, i]),
+            kinds[i].name,
+            log=log,
+        )
         if column:
             axes[0, column].set_ylabel("")
             axes[1, column].set_ylabel("")
@@ -315,8 +381,11 @@ def summary(found: Comparison) -> dict:
             name: [[None if v != v else float(f"{v:.5g}") for v in row] for row in values.tolist()]
             for name, values in found.values.items()
         },
-        "table": {"columns": list(table.columns), "rows": {name: row.tolist() for name, row in zip(table.index, table.to_numpy())}},
-    }  # fmt: skip
+        "table": {
+            "columns": list(table.columns),
+            "rows": {name: row.tolist() for name, row in zip(table.index, table.to_numpy())},
+        },
+    }
 
 
 def comparison(numbers: dict, folder: Path) -> list[Path]:
@@ -331,7 +400,10 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     """
     names, seeds, minimized = list(numbers["values"]), numbers["seeds"], numbers["minimize"]
     cost = np.array(numbers["cost"])
-    values = {n: np.array([records.numbers(row, np.nan) for row in rows]) for n, rows in numbers["values"].items()}  # fmt: skip
+    values = {
+        n: np.array([records.numbers(row, np.nan) for row in rows])
+        for n, rows in numbers["values"].items()
+    }
     curves = {name: analysis.bands(value) for name, value in values.items()}
     rank = analysis.rank_curves(values)
     figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.9)
@@ -342,8 +414,16 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     left.set_title(f"median and quartiles of {len(seeds)} seeds")
     right.set_title(f"{len(names)} methods")
     made = plots.save(figure, folder / "anytime")[:1]
-    rows = [[n, at, *band, place] for n, bands in curves.items() for at, band, place in zip(cost, bands.T, rank[n])]  # fmt: skip
-    records.write_csv(folder / "anytime.csv", ["method", "epochs", "lower quartile", "median", "upper quartile", "mean rank"], rows)  # fmt: skip
+    rows = [
+        [n, at, *band, place]
+        for n, bands in curves.items()
+        for at, band, place in zip(cost, bands.T, rank[n])
+    ]
+    records.write_csv(
+        folder / "anytime.csv",
+        ["method", "epochs", "lower quartile", "median", "upper quartile", "mean rank"],
+        rows,
+    )
 
     ends = np.stack([value[:, -1] for value in values.values()], 1)
     final = np.nan_to_num(ends, nan=np.inf)
@@ -352,15 +432,25 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     if len(names) > 1:
         mean = dict(zip(names, analysis.ranks(final).mean(0)))
         difference = analysis.critical_difference(len(mean), len(seeds))
-        plots.critical_difference(axes[0], mean, difference, analysis.cliques(np.array(list(mean.values())), difference))  # fmt: skip
+        plots.critical_difference(
+            axes[0], mean, difference, analysis.cliques(np.array(list(mean.values())), difference)
+        )
         axes[0].set_title(
             f"mean ranks on this task at {cost[-1]:g} epochs, {len(seeds)} seeds", fontsize=7
         )
     steps = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
     plots.ecdfs(axes[1], steps, f"best validation {minimized} at the end")
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(names)))  # fmt: skip
+    figure.legend(
+        *axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(names))
+    )
     made += plots.save(figure, folder / "ranks")[:1]
     table = numbers["table"]
-    records.write_csv(folder / "table.csv", ["method", *table["columns"]], [[name, *row] for name, row in table["rows"].items()])  # fmt: skip
-    records.write_csv(folder / "final.csv", ["seed", *names], [[seed, *row] for seed, row in zip(seeds, final)])  # fmt: skip
+    records.write_csv(
+        folder / "table.csv",
+        ["method", *table["columns"]],
+        [[name, *row] for name, row in table["rows"].items()],
+    )
+    records.write_csv(
+        folder / "final.csv", ["seed", *names], [[seed, *row] for seed, row in zip(seeds, final)]
+    )
     return made

@@ -178,7 +178,9 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
                 continue
             catalogue.check(name, value, family)
             if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
-                raise ValueError(f"{name} is {value!r:.80}, which is no number; leave it out for the default")  # fmt: skip
+                raise ValueError(
+                    f"{name} is {value!r:.80}, which is no number; leave it out for the default"
+                )
     given = lambda entry: [value for value in _values(entry) if value is not None]
     family.refuse({name: given(entry) for name, entry in entries.items()})
     return space
@@ -274,7 +276,9 @@ def check(**options: Any) -> None:
             if value not in GRADIENTS:
                 raise ValueError(f"gradients={value!r:.80} is none of {', '.join(GRADIENTS)}")
         elif name == "start":
-            if not isinstance(value, (list, tuple)) or not all(isinstance(one, Mapping) for one in value):  # fmt: skip
+            if not isinstance(value, (list, tuple)) or not all(
+                isinstance(one, Mapping) for one in value
+            ):
                 raise ValueError(
                     f"start must be a list of configurations (dicts), got {value!r:.80}"
                 )
@@ -466,11 +470,13 @@ def as_scheduler(
         tenth = max(1, until // 10)
         makers: dict[str, Callable[[], Scheduler]] = {
             "full": lambda: schedulers.full(until),
-            "halving": lambda: schedulers.halving(schedulers.ladder(trials or FIRST_RUNG, until, eta)),
+            "halving": lambda: schedulers.halving(
+                schedulers.ladder(trials or FIRST_RUNG, until, eta)
+            ),
             "hyperband": lambda: schedulers.hyperband(until, eta),
             "median": lambda: schedulers.median(until, tenth),
             "pbt": lambda: schedulers.pbt(epochs=until, every=tenth),
-        }  # fmt: skip
+        }
         if not isinstance(scheduler, str) or scheduler not in makers:
             raise ValueError(
                 f"scheduler={scheduler!r:.80} is none of {', '.join(makers)}; or make one: hpjax.halving(...)"
@@ -496,7 +502,11 @@ def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int 
         return trials
     if repeats > 1 and trials in (None, 1):
         return 1
-    listed = [name for name, value in space.constants.items() if isinstance(value, tuple) and not catalogue.structural(name)]  # fmt: skip
+    listed = [
+        name
+        for name, value in space.constants.items()
+        if isinstance(value, tuple) and not catalogue.structural(name)
+    ]
     name = listed[0] if listed else "learning_rate"
     values = list(space.constants[name]) if listed else [0.1, 0.01]
     meaning = f"{name} = {values} means one value per layer; " if listed else ""

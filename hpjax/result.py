@@ -109,10 +109,19 @@ class Result(Outcome):
         """A row per trial and scored epoch; the mean over folds and repeats."""
         import pandas
 
-        there = [(record["trial"], self._curves[i]) for i, record in records.reports(self.records) if self._curves[i] is not None]  # fmt: skip
+        there = [
+            (record["trial"], self._curves[i])
+            for i, record in records.reports(self.records)
+            if self._curves[i] is not None
+        ]
         curves = [curve for _, curve in there if curve is not None]
         columns = records.curve_columns(self.records)
-        flat = np.concatenate([np.zeros((0, len(columns)), np.float32), *(c.reshape(-1, len(columns)) for c in curves)])  # fmt: skip
+        flat = np.concatenate(
+            [
+                np.zeros((0, len(columns)), np.float32),
+                *(c.reshape(-1, len(columns)) for c in curves),
+            ]
+        )
         rows = [curve.shape[1] for curve in curves for _ in range(len(curve))]
         trial = np.repeat([trial for trials, _ in there for trial in trials], rows)
         seen = np.isfinite(flat[:, 0])

@@ -187,7 +187,9 @@ class Choice(_Levels, Range):
     condition: When | None = None
 
     def validate(self):
-        if isinstance(self.values, (str, Mapping, set, frozenset)) or not isinstance(self.values, Iterable):  # fmt: skip
+        if isinstance(self.values, (str, Mapping, set, frozenset)) or not isinstance(
+            self.values, Iterable
+        ):
             raise ValueError(f"Choice needs a list of values, got {self.values!r:.100}")
         object.__setattr__(self, "values", frozen(tuple(self.values)))
         for value in _flat(self.values):
@@ -213,7 +215,13 @@ class Choice(_Levels, Range):
         return center([known[repr(frozen(v))] for v in value], self.scale)
 
 
-KINDS = {"uniform": Uniform, "log_uniform": LogUniform, "int_uniform": IntUniform, "log_int_uniform": LogIntUniform, "choice": Choice}  # fmt: skip
+KINDS = {
+    "uniform": Uniform,
+    "log_uniform": LogUniform,
+    "int_uniform": IntUniform,
+    "log_int_uniform": LogIntUniform,
+    "choice": Choice,
+}
 
 
 class Space:
@@ -332,7 +340,9 @@ class Space:
             except FileNotFoundError:
                 raise ValueError(f"no space file {where}; give the path of a TOML file") from None
             except (OSError, ValueError, RecursionError) as fault:
-                raise ValueError(f"cannot read the space {where[:200]}: {' '.join(str(fault).split())[:200]}") from None  # fmt: skip
+                raise ValueError(
+                    f"cannot read the space {where[:200]}: {' '.join(str(fault).split())[:200]}"
+                ) from None
         parsed = {}
         for name, entry in entries.items():
             try:

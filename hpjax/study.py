@@ -146,9 +146,14 @@ def play(
 
 
 def _steps(
-    setting: Setting, fulfil: Fulfil, more: int | None, watch: Callable[[Progress], None], say: Callable[[str], None],
-    begun: float, replayed: Callable[[], None],
-) -> Generator[Order, Report, None]:  # fmt: skip
+    setting: Setting,
+    fulfil: Fulfil,
+    more: int | None,
+    watch: Callable[[Progress], None],
+    say: Callable[[str], None],
+    begun: float,
+    replayed: Callable[[], None],
+) -> Generator[Order, Report, None]:
     """The steps of `play`; `replayed` is called when nothing recorded is left to go through."""
     search, scheduler, dims, ledger, stop, seed, _ = setting
     state = State(
@@ -186,10 +191,16 @@ def _steps(
             limit = None if np.isinf(state.limit) else int(state.limit)
             watch(
                 Progress(
-                    state.trials.count, state.finished, state.spent, state.incumbent, state.best, seconds,
-                    int(np.max(order.epochs)), limit,
+                    state.trials.count,
+                    state.finished,
+                    state.spent,
+                    state.incumbent,
+                    state.best,
+                    seconds,
+                    int(np.max(order.epochs)),
+                    limit,
                 )
-            )  # fmt: skip
+            )
         if more is None and ledger.recorded("stop") is not None:
             return
         if _stopped(setting, state, seconds):
@@ -197,7 +208,9 @@ def _steps(
     if ledger.recorded("stop") is None:
         limit = None if np.isinf(state.limit) else int(state.limit)
         deterministic = state.why != "seconds"
-        ledger.put({"kind": "stop", "why": state.why, "deterministic": deterministic, "trials": limit})  # fmt: skip
+        ledger.put(
+            {"kind": "stop", "why": state.why, "deterministic": deterministic, "trials": limit}
+        )
 
 
 def _limit(ledger: Ledger, stop: Stop) -> float:
@@ -235,7 +248,11 @@ def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
     unit, state.searching = search.ask(
         state.searching, (setting.seed, SEARCH, first), wanted, fidelity
     )
-    unit = contracts.points(unit, wanted, setting.dims) if known is None else np.asarray(unit, np.float64)  # fmt: skip
+    unit = (
+        contracts.points(unit, wanted, setting.dims)
+        if known is None
+        else np.asarray(unit, np.float64)
+    )
     if not len(unit):
         return 0
     note = search.note(state.searching)
@@ -289,8 +306,13 @@ def _arrays(order: Order) -> Order:
     """An order whose columns may be lists, as arrays."""
     whole = lambda column: np.asarray(column, np.int64)
     return Order(
-        whole(order.trial), np.asarray(order.unit, np.float64), whole(order.source), whole(order.epochs), whole(order.seed), order.grad
-    )  # fmt: skip
+        whole(order.trial),
+        np.asarray(order.unit, np.float64),
+        whole(order.source),
+        whole(order.epochs),
+        whole(order.seed),
+        order.grad,
+    )
 
 
 def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Report:
@@ -307,8 +329,11 @@ def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Repo
 def _ordered(order: Order, moved: bool) -> dict:
     """What a report's record says of its order."""
     record = {
-        "kind": "report", "trial": order.trial.tolist(), "source": order.source.tolist(), "epochs": order.epochs.tolist(),
-    }  # fmt: skip
+        "kind": "report",
+        "trial": order.trial.tolist(),
+        "source": order.source.tolist(),
+        "epochs": order.epochs.tolist(),
+    }
     if order.seed.any():
         record["seed"] = order.seed.tolist()
     if moved:  # by the scheduler

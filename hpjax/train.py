@@ -107,8 +107,12 @@ def train(
     population = workload.population(cohorts=range(len(numbers)))
     trial = np.array([s * STRIDE + i for s in range(len(numbers)) for i in range(len(listed))])
     order = Order(
-        trial, np.tile(unit, (len(numbers), 1)), np.full(len(trial), -1), np.full(len(trial), epochs), np.zeros(len(trial), np.int64)
-    )  # fmt: skip
+        trial,
+        np.tile(unit, (len(numbers), 1)),
+        np.full(len(trial), -1),
+        np.full(len(trial), epochs),
+        np.zeros(len(trial), np.int64),
+    )
     with watching(progress, workload):
         results = population.carry_out(order)
     if folds == 0:  # what was scored is a row of the training part
@@ -123,7 +127,9 @@ def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
     for name in sorted({name for config in configs for name in config}):
         values = [frozen(config.get(name)) for config in configs]
         if any(isinstance(value, Range) for value in values):
-            raise ValueError(f"{name} is a range, but configurations hold values; to search it use hpjax.tune")  # fmt: skip
+            raise ValueError(
+                f"{name} is a range, but configurations hold values; to search it use hpjax.tune"
+            )
         different = list({repr(value): value for value in values}.values())
         entries[name] = different[0] if len(different) == 1 else Choice(tuple(different))
     return entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}
@@ -208,7 +214,9 @@ class Trained:
         """
         work = self.workload
         if not (0 <= fold < self.population.regime.folds and 0 <= repeat < work.repeats):
-            raise ValueError(f"fold={fold}, repeat={repeat}: there are {self.population.regime.folds} folds and {work.repeats} repeats")  # fmt: skip
+            raise ValueError(
+                f"fold={fold}, repeat={repeat}: there are {self.population.regime.folds} folds and {work.repeats} repeats"
+            )
         spec, numbers = self.shape(config)
         group = fold * work.repeats + repeat
         state = jax.tree.map(lambda leaf: leaf[group], self.states(config, seed))

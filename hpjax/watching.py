@@ -49,10 +49,18 @@ class Bar(Watching):
         self.compiled = self.networks = 0
         self.latest: dict[Any, Any] = {}  # study -> its last progress
         self.started = time.monotonic()
-        text = ("[bold]{task.description}", "{task.fields[trials]}", "{task.fields[rate]}", "{task.fields[best]}", "{task.fields[left]}")  # fmt: skip
+        text = (
+            "[bold]{task.description}",
+            "{task.fields[trials]}",
+            "{task.fields[rate]}",
+            "{task.fields[best]}",
+            "{task.fields[left]}",
+        )
         columns = [TextColumn(text[0]), BarColumn(24), *(TextColumn(column) for column in text[1:])]
         self.progress = Progress(*columns, console=console, transient=True)
-        self.task = self.progress.add_task("planning", total=1.0, trials="", rate="", best="", left="")  # fmt: skip
+        self.task = self.progress.add_task(
+            "planning", total=1.0, trials="", rate="", best="", left=""
+        )
         workload.listen = self.event
 
     def __enter__(self) -> Bar:
@@ -75,7 +83,9 @@ class Bar(Watching):
             self.networks += networks
         rate = f"{self.networks / self.worked:.0f} networks/s" if self.worked else ""
         share = min(0.999, self.done / self.expected)
-        self.progress.update(self.task, description="training", completed=share, rate=rate, left=_clock(self.left()))  # fmt: skip
+        self.progress.update(
+            self.task, description="training", completed=share, rate=rate, left=_clock(self.left())
+        )
 
     def left(self) -> float | None:
         """Seconds that are still to go, as far as one can tell; None before the first block."""
@@ -124,7 +134,9 @@ def watching(
     work: Callable[[], float] | None = None,
 ) -> Watching:
     """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
-    if progress is False or (progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules):  # fmt: skip
+    if progress is False or (
+        progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules
+    ):
         return Watching()
     return Bar(_console(), workload, studies, workload.predicted() if work is None else work())
 

@@ -4,7 +4,9 @@ import os
 import tempfile
 
 # code is compiled in two thirds of the time; what is computed, and in which order, is the same
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")  # fmt: skip
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 # tests run side by side, one on each core
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

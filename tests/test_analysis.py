@@ -45,7 +45,9 @@ def test_a_profile_falls_from_one_and_its_area_is_the_mean_score():
 def test_best_of_is_the_mean_of_the_lowest():
     table, rng = np.random.default_rng(3).lognormal(size=200), np.random.default_rng(4)
     drawn = table[rng.integers(200, size=(20000, 8))].min(1)
-    assert analysis.best_of(table, [8])[0] == pytest.approx(drawn.mean(), abs=4 * drawn.std() / np.sqrt(20000))  # fmt: skip
+    assert analysis.best_of(table, [8])[0] == pytest.approx(
+        drawn.mean(), abs=4 * drawn.std() / np.sqrt(20000)
+    )
     assert analysis.best_of(table, [1])[0] == pytest.approx(table.mean())
 
 

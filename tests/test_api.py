@@ -217,9 +217,18 @@ def test_explain_trains_nothing_and_says_the_plan(capsys):
 
 def test_xor_is_learned_and_arrays_are_taken():
     found = hpjax.tune(
-        {"hidden": (4,), "activation": "tanh", "optimizer": "adam", "learning_rate": 0.05, "batch_size": 0, "epochs": 300},
-        "xor", search=[{}], validation={"repeats": 4, "score_every": 100},
-    )  # fmt: skip
+        {
+            "hidden": (4,),
+            "activation": "tanh",
+            "optimizer": "adam",
+            "learning_rate": 0.05,
+            "batch_size": 0,
+            "epochs": 300,
+        },
+        "xor",
+        search=[{}],
+        validation={"repeats": 4, "score_every": 100},
+    )
     assert found.best["error"] < 0.3
     assert len(found.curves) == 3
     rng = np.random.default_rng(0)

@@ -43,7 +43,11 @@ def changed(**columns):
 
         def ask(state, key):
             order, state = plain.ask(state, key)
-            return (None if order is None else order._replace(**{n: f(order) for n, f in columns.items()})), state  # fmt: skip
+            return (
+                None
+                if order is None
+                else order._replace(**{n: f(order) for n, f in columns.items()})
+            ), state
 
         return plain._replace(ask=ask)
 
@@ -99,7 +103,11 @@ def test_an_order_may_hold_lists_of_numbers():
 
     def ask(state, key):
         order, state = plain.ask(state, key)
-        return (None if order is None else Order(*(np.asarray(c).tolist() for c in order[:5]))), state  # fmt: skip
+        return (
+            None if order is None else Order(*(np.asarray(c).tolist() for c in order[:5]))
+        ), state
 
-    found = hpjax.minimize(lambda p, epochs: p["x"], SPACE, scheduler=plain._replace(ask=ask), trials=4)  # fmt: skip
+    found = hpjax.minimize(
+        lambda p, epochs: p["x"], SPACE, scheduler=plain._replace(ask=ask), trials=4
+    )
     assert len(found.trials) == 4

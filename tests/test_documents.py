@@ -31,11 +31,15 @@ def commands(document: str) -> list[str]:
 def environment() -> dict[str, str]:
     """That of a user whose shell finds this Python's commands, with a terminal's width and no colours."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {name: value for name, value in os.environ.items() if name != "HPJAX_DATA"} | {"PATH": path}  # fmt: skip
+    return {name: value for name, value in os.environ.items() if name != "HPJAX_DATA"} | {
+        "PATH": path
+    }
 
 
 def shell(line: str, folder: Path) -> str:
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done.stdout
@@ -50,7 +54,13 @@ def files_of(document: str, folder: Path) -> None:
 
 def python(texts: list[str], folder: Path) -> str:
     (folder / "snippets.py").write_text("\n".join(texts))
-    done = subprocess.run([sys.executable, "snippets.py"], cwd=folder, env=environment(), capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "snippets.py"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "np.float64(" not in done.stdout

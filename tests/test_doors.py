@@ -25,13 +25,53 @@ def settings_of(folder):
 
 DOORS = {
     "nothing": ([], {}),
-    "halving": (["--scheduler", "halving", "--trials", "6", "--epochs", "4"], dict(scheduler="halving", trials=6, epochs=4)),
-    "eta": (["--scheduler", "hyperband", "--epochs", "4", "--eta", "2"], dict(scheduler="hyperband", epochs=4, eta=2)),
-    "median": (["--scheduler", "median", "--epochs", "4", "--trials", "3"], dict(scheduler="median", epochs=4, trials=3)),
-    "method": (["--search", "bohb", "--epochs", "3", "--trials", "4"], dict(search="bohb", epochs=3, trials=4)),
-    "grid": (["--search", "grid", "--levels", "2", "--scheduler", "halving", "--epochs", "3"], dict(search="grid", levels=2, scheduler="halving", epochs=3)),
-    "others": (["--trials", "2", "--epochs", "2", "--folds", "2", "--repeats", "2", "--seed", "5", "--objective", "error", "--seconds", "600"], dict(trials=2, epochs=2, validation={"folds": 2, "repeats": 2}, seed=5, objective="error", stop={"seconds": 600.0})),
-}  # fmt: skip
+    "halving": (
+        ["--scheduler", "halving", "--trials", "6", "--epochs", "4"],
+        dict(scheduler="halving", trials=6, epochs=4),
+    ),
+    "eta": (
+        ["--scheduler", "hyperband", "--epochs", "4", "--eta", "2"],
+        dict(scheduler="hyperband", epochs=4, eta=2),
+    ),
+    "median": (
+        ["--scheduler", "median", "--epochs", "4", "--trials", "3"],
+        dict(scheduler="median", epochs=4, trials=3),
+    ),
+    "method": (
+        ["--search", "bohb", "--epochs", "3", "--trials", "4"],
+        dict(search="bohb", epochs=3, trials=4),
+    ),
+    "grid": (
+        ["--search", "grid", "--levels", "2", "--scheduler", "halving", "--epochs", "3"],
+        dict(search="grid", levels=2, scheduler="halving", epochs=3),
+    ),
+    "others": (
+        [
+            "--trials",
+            "2",
+            "--epochs",
+            "2",
+            "--folds",
+            "2",
+            "--repeats",
+            "2",
+            "--seed",
+            "5",
+            "--objective",
+            "error",
+            "--seconds",
+            "600",
+        ],
+        dict(
+            trials=2,
+            epochs=2,
+            validation={"folds": 2, "repeats": 2},
+            seed=5,
+            objective="error",
+            stop={"seconds": 600.0},
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -48,17 +88,29 @@ def test_the_same_words_make_the_same_study(tmp_path, monkeypatch, name):
     monkeypatch.setattr(assemble.study, "run", begun)
     words, options = DOORS[name]
     with pytest.raises(Begun):
-        cli.tune(cli.tyro.cli(cli.Command, args=["tune", "iris", *words, "--out", str(tmp_path / "typed"), "--no-cache"]), cli.Console())  # fmt: skip
+        cli.tune(
+            cli.tyro.cli(
+                cli.Command,
+                args=["tune", "iris", *words, "--out", str(tmp_path / "typed"), "--no-cache"],
+            ),
+            cli.Console(),
+        )
     with pytest.raises(Begun):
         hpjax.tune(None, "iris", out=tmp_path / "called", **quiet, **options)
     assert settings_of(tmp_path / "typed") == settings_of(tmp_path / "called")
-    assert (tmp_path / "typed" / "ledger.jsonl").read_bytes() == (tmp_path / "called" / "ledger.jsonl").read_bytes()  # fmt: skip
+    assert (tmp_path / "typed" / "ledger.jsonl").read_bytes() == (
+        tmp_path / "called" / "ledger.jsonl"
+    ).read_bytes()
 
 
 def test_defaults_of_every_command_are_those_of_its_function():
     import inspect
 
-    for command, function in ((cli.Tune, hpjax.tune), (cli.Compare, hpjax.compare), (cli.Confirm, hpjax.confirm)):  # fmt: skip
+    for command, function in (
+        (cli.Tune, hpjax.tune),
+        (cli.Compare, hpjax.compare),
+        (cli.Confirm, hpjax.confirm),
+    ):
         typed = {field.name: field.default for field in cli.dataclasses.fields(command)}
         called = {n: p.default for n, p in inspect.signature(function).parameters.items()}
         shared = set(typed) & set(called) - {"task", "methods", "space", "run", "out"}
@@ -69,7 +121,15 @@ def test_defaults_of_every_command_are_those_of_its_function():
 def test_signatures_show_no_objects():
     import inspect
 
-    for name in ("tune", "resume", "compare", "minimize", "confirm", "resume_comparison", "open_run"):  # fmt: skip
+    for name in (
+        "tune",
+        "resume",
+        "compare",
+        "minimize",
+        "confirm",
+        "resume_comparison",
+        "open_run",
+    ):
         assert " at 0x" not in str(inspect.signature(getattr(hpjax, name)))
 
 
@@ -112,7 +172,9 @@ KINDS = {
 def test_the_first_line_says_the_kind_and_the_next_what_is_doubtful(name):
     y, summary, doubt = KINDS[name]
     if name == "a class with one row":
-        with pytest.raises(hpjax.TaskError, match=r"if the target is a quantity, give kind='numbers'"):  # fmt: skip
+        with pytest.raises(
+            hpjax.TaskError, match=r"if the target is a quantity, give kind='numbers'"
+        ):
             hpjax.Task.of(ROWS, y)
         task = hpjax.Task.of(ROWS, y, test=0)
     else:
@@ -133,7 +195,12 @@ def test_the_first_line_says_the_kind_and_the_next_what_is_doubtful(name):
 def test_the_kind_is_said_and_may_be_given_at_every_door(tmp_path, capsys):
     path = tmp_path / "ages.csv"
     rng = np.random.default_rng(0)
-    path.write_text("a,b,age\n" + "".join(f"{a:.3f},{b:.3f},{int(20 + 48 * rng.random())}\n" for a, b in rng.normal(size=(300, 2))))  # fmt: skip
+    path.write_text(
+        "a,b,age\n"
+        + "".join(
+            f"{a:.3f},{b:.3f},{int(20 + 48 * rng.random())}\n" for a, b in rng.normal(size=(300, 2))
+        )
+    )
     said = []
     found = hpjax.tune(SPACE, path, trials=2, say=said.append)
     assert said[0] == "hpjax: ages: regression"
@@ -143,7 +210,21 @@ def test_the_kind_is_said_and_may_be_given_at_every_door(tmp_path, capsys):
     hpjax.tune(SPACE, path, trials=2, kind="numbers", say=said.append)
     assert said == ["hpjax: ages: regression"]
     with pytest.raises(SystemExit):
-        cli.main(["tune", str(path), "--kind", "numbers", "--trials", "2", "--epochs", "1", "--out", str(tmp_path / "run"), "--no-cache"])  # fmt: skip
+        cli.main(
+            [
+                "tune",
+                str(path),
+                "--kind",
+                "numbers",
+                "--trials",
+                "2",
+                "--epochs",
+                "1",
+                "--out",
+                str(tmp_path / "run"),
+                "--no-cache",
+            ]
+        )
     assert capsys.readouterr().err.startswith("hpjax: ages: regression\n")
     assert settings_of(tmp_path / "run")["networks"]["kind"] == "numbers"
     with pytest.raises(ValueError, match="kind='real' is none of classes, numbers"):
@@ -218,7 +299,10 @@ def test_reprs_are_one_short_line():
         assert "\n" not in repr(thing)
         assert len(repr(thing)) < 160
         assert " at 0x" not in repr(thing)
-    assert repr(found.task) == "<Task iris: 150 examples of 4 features, classification, 3 classes: setosa, versicolor, virginica>"  # fmt: skip
+    assert (
+        repr(found.task)
+        == "<Task iris: 150 examples of 4 features, classification, 3 classes: setosa, versicolor, virginica>"
+    )
 
 
 # --- more trials ------------------------------------------------------------------------------------------------------
@@ -232,25 +316,38 @@ def test_reprs_are_one_short_line():
         (dict(scheduler=hpjax.pbt(4, 3, 1)), 4, 8),
     ],
 )
-def test_a_study_that_goes_on_is_the_study_asked_for_as_many_at_once(tmp_path, options, first, then):  # fmt: skip
+def test_a_study_that_goes_on_is_the_study_asked_for_as_many_at_once(
+    tmp_path, options, first, then
+):
     said = []
     hpjax.tune(SPACE, "iris", trials=first, out=tmp_path / "run", **quiet, **options)
     found = hpjax.resume(tmp_path / "run", trials=then, say=said.append)
     whole = hpjax.tune(SPACE, "iris", trials=then, out=tmp_path / "whole", **quiet, **options)
     np.testing.assert_allclose(found.trials["objective"], whole.trials["objective"], rtol=1e-4)
     ledgers = [hpjax.open_run(tmp_path / name).records for name in ("run", "whole")]
-    assert [r["unit"] for r in ledgers[0] if r["kind"] == "ask"] == [r["unit"] for r in ledgers[1] if r["kind"] == "ask"]  # fmt: skip
+    assert [r["unit"] for r in ledgers[0] if r["kind"] == "ask"] == [
+        r["unit"] for r in ledgers[1] if r["kind"] == "ask"
+    ]
     assert [r["kind"] for r in ledgers[0]] == [r["kind"] for r in ledgers[1]]
     if ledgers[0][0] == ledgers[1][0]:  # the plan did not depend on the number of trials
-        assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == (tmp_path / "whole" / "ledger.jsonl").read_bytes()  # fmt: skip
+        assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == (
+            tmp_path / "whole" / "ledger.jsonl"
+        ).read_bytes()
         assert said == []
     else:
-        assert said == [f"hpjax: programs and blocks stay as they were planned at first, not as for {then} trials at once"]  # fmt: skip
+        assert said == [
+            f"hpjax: programs and blocks stay as they were planned at first, not as for {then} trials at once"
+        ]
     assert hpjax.resume(tmp_path / "run").trials.equals(found.trials)
 
 
 def test_equal_plans_give_equal_bytes_and_a_kill_on_the_way_changes_nothing(tmp_path):
-    space = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "batch_size": 0, "epochs": 3}  # fmt: skip
+    space = {
+        "hidden": (4,),
+        "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
+        "batch_size": 0,
+        "epochs": 3,
+    }
     x = np.random.default_rng(0).normal(
         size=(45_000, 2)
     )  # so many rows that a chunk is one network
@@ -271,7 +368,9 @@ def test_equal_plans_give_equal_bytes_and_a_kill_on_the_way_changes_nothing(tmp_
         hpjax.resume(tmp_path / "run", trials=12, task=data, watch=watch, say=said.append)
     hpjax.resume(tmp_path / "run", task=data, say=said.append)
     assert said == []
-    assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == (tmp_path / "whole" / "ledger.jsonl").read_bytes()  # fmt: skip
+    assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == (
+        tmp_path / "whole" / "ledger.jsonl"
+    ).read_bytes()
     assert settings_of(tmp_path / "run") == settings_of(tmp_path / "whole")
 
 
@@ -340,7 +439,9 @@ def test_a_study_goes_on_from_any_limit_through_kills_and_again(tmp_path, name, 
     options = dict(search="random", batch=batch, seed=2)
     for limit in (2, 4, 5, 6, 8):
         out = tmp_path / f"{limit}"
-        ask = lambda trials, out=out, **more: hpjax.minimize(objective, space, scheduler=CUT[name](), trials=trials, out=out, **options, **more)  # fmt: skip
+        ask = lambda trials, out=out, **more: hpjax.minimize(
+            objective, space, scheduler=CUT[name](), trials=trials, out=out, **options, **more
+        )
         ask(limit)
         found = ask(13, resume=True)
         assert len(found.trials) == 13
@@ -352,9 +453,18 @@ def test_a_study_goes_on_from_any_limit_through_kills_and_again(tmp_path, name, 
         more = ask(20, resume=True)
         assert len(more.trials) == 20
         if not any(record["kind"] == "more" for record in more.records):
-            whole = hpjax.minimize(objective, space, scheduler=CUT[name](), trials=20, out=tmp_path / f"whole{limit}", **options)  # fmt: skip
+            whole = hpjax.minimize(
+                objective,
+                space,
+                scheduler=CUT[name](),
+                trials=20,
+                out=tmp_path / f"whole{limit}",
+                **options,
+            )
             assert whole.trials.equals(more.trials)
-            assert (out / "ledger.jsonl").read_bytes() == (tmp_path / f"whole{limit}" / "ledger.jsonl").read_bytes()  # fmt: skip
+            assert (out / "ledger.jsonl").read_bytes() == (
+                tmp_path / f"whole{limit}" / "ledger.jsonl"
+            ).read_bytes()
     with pytest.raises(ValueError, match="the run was asked for 20 trials, now it is 3"):
         ask(3, resume=True)
 
@@ -377,12 +487,22 @@ def test_a_bar_shows_compiling_trials_rate_and_the_time_left(monkeypatch):
     scheduler = hpjax.halving(((1, 9), (3, 3)))
     hpjax.tune(SPACE, "iris", scheduler=scheduler, trials=18, batch=9, progress=True, **quiet)
     shown = text.getvalue()
-    for words in ("compiling program 1 of 1", "training", "18/18 trials", "epoch 3", "networks/s", "best 0.", "left"):  # fmt: skip
+    for words in (
+        "compiling program 1 of 1",
+        "training",
+        "18/18 trials",
+        "epoch 3",
+        "networks/s",
+        "best 0.",
+        "left",
+    ):
         assert words in shown, words
     assert len(seen) == 4
     assert all(left is not None and left >= 0 for left in seen)
     text.truncate(0)
-    hpjax.compare(["random", "sobol"], SPACE, "iris", seeds=2, stop={"trials": 3}, progress=True, **quiet)  # fmt: skip
+    hpjax.compare(
+        ["random", "sobol"], SPACE, "iris", seeds=2, stop={"trials": 3}, progress=True, **quiet
+    )
     assert "4/4 studies" in text.getvalue()
     text.truncate(0)
     found = hpjax.tune(SPACE, "iris", trials=4, progress=False, **quiet)
@@ -396,7 +516,9 @@ def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
 
     made = []
     init = watching.Bar.__init__
-    monkeypatch.setattr(watching.Bar, "__init__", lambda bar, *args: (made.append(args[-1]), init(bar, *args))[1])  # fmt: skip
+    monkeypatch.setattr(
+        watching.Bar, "__init__", lambda bar, *args: (made.append(args[-1]), init(bar, *args))[1]
+    )
     console = __import__("rich.console").console.Console(file=io.StringIO())
     monkeypatch.setattr(watching, "_console", lambda: console)
     hpjax.tune(SPACE, "iris", trials=8, batch=2, out=tmp_path / "run", progress=True, **quiet)
@@ -411,7 +533,19 @@ def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_where_there_is_no_terminal_nothing_is_drawn(tmp_path):
-    words = [sys.executable, "-m", "hpjax", "tune", "iris", "--trials", "3", "--epochs", "2", "--out", str(tmp_path / "run")]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "hpjax",
+        "tune",
+        "iris",
+        "--trials",
+        "3",
+        "--epochs",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stderr == "hpjax: iris: classification, 3 classes: setosa, versicolor, virginica\n"
 
@@ -420,7 +554,19 @@ def test_where_there_is_no_terminal_nothing_is_drawn(tmp_path):
 @pytest.mark.parametrize("moment", ["import", "training"])
 def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment):
     run = tmp_path / "run"
-    words = [sys.executable, "-m", "hpjax", "tune", "digits", "--trials", "4000", "--epochs", "50", "--out", str(run)]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "hpjax",
+        "tune",
+        "digits",
+        "--trials",
+        "4000",
+        "--epochs",
+        "50",
+        "--out",
+        str(run),
+    ]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if moment == "import":
         time.sleep(0.4)
@@ -443,6 +589,8 @@ def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment
 def test_versions():
     import importlib.metadata
 
-    done = subprocess.run([sys.executable, "-m", "hpjax", "--version"], capture_output=True, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "hpjax", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"hpjax {importlib.metadata.version('hpjax')}\n"
     assert hpjax.__version__ in done.stdout

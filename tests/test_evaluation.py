@@ -47,7 +47,9 @@ def test_the_slope_under_a_loss_is_its_derivative(name):
         share = jnp.array(rng.random((5, 1)))
         loss = LOSSES[name]
         total = lambda outputs: (share[:, 0] * loss.each(outputs, y)).sum()
-        np.testing.assert_allclose(loss.slope(outputs, y, share), jax.grad(total)(outputs), rtol=1e-12)  # fmt: skip
+        np.testing.assert_allclose(
+            loss.slope(outputs, y, share), jax.grad(total)(outputs), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("gradients", ["explicit", "autodiff"])
@@ -112,7 +114,9 @@ def test_one_loss_is_enough():
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
     options = dict(metrics=METRICS, objective="f1_macro", loss=cross_entropy)
-    return hpjax.tune(SPACE, "iris", trials=5, epochs=4, validation=3, out=folder, **options, **quiet)  # fmt: skip
+    return hpjax.tune(
+        SPACE, "iris", trials=5, epochs=4, validation=3, out=folder, **options, **quiet
+    )
 
 
 def test_metrics_stand_in_tables_and_curves(result):
@@ -128,7 +132,15 @@ def test_metrics_stand_in_tables_and_curves(result):
 
 def test_metrics_are_what_scikit_learn_computes(result):
     """Folds of 40 examples; three networks of a configuration, predicted by hand."""
-    found = hpjax.train(result.space.constants | result.config(0), "iris", 4, metrics=METRICS, loss=cross_entropy, validation=3, **quiet)  # fmt: skip
+    found = hpjax.train(
+        result.space.constants | result.config(0),
+        "iris",
+        4,
+        metrics=METRICS,
+        loss=cross_entropy,
+        validation=3,
+        **quiet,
+    )
     task, scores = found.workload.task, []
     for fold, (_, rows) in enumerate(found.workload.examples.folds):
         predicted = found.network(fold=fold).predict(task.x[rows])
@@ -140,7 +152,17 @@ def test_metrics_are_what_scikit_learn_computes(result):
 
 def test_a_run_goes_on_with_its_functions_only(result, tmp_path):
     again = dict(metrics=METRICS, loss=cross_entropy)
-    longer = hpjax.tune(SPACE, "iris", trials=5, epochs=4, validation=3, objective="f1_macro", out=tmp_path / "run", **again, **quiet)  # fmt: skip
+    longer = hpjax.tune(
+        SPACE,
+        "iris",
+        trials=5,
+        epochs=4,
+        validation=3,
+        objective="f1_macro",
+        out=tmp_path / "run",
+        **again,
+        **quiet,
+    )
     whole = (tmp_path / "run" / "ledger.jsonl").read_bytes()
     assert whole == (result.folder / "ledger.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -178,7 +200,18 @@ def test_a_run_is_read_without_its_functions_and_trained_with_them(result):
 
 def test_a_comparison_of_ones_own_metrics(tmp_path):
     own = dict(metrics=METRICS, loss=cross_entropy)
-    found = hpjax.compare(["random", "bayes"], SPACE, "iris", epochs=2, stop={"trials": 4}, seeds=2, objective="brier", out=tmp_path / "all", **own, **quiet)  # fmt: skip
+    found = hpjax.compare(
+        ["random", "bayes"],
+        SPACE,
+        "iris",
+        epochs=2,
+        stop={"trials": 4},
+        seeds=2,
+        objective="brier",
+        out=tmp_path / "all",
+        **own,
+        **quiet,
+    )
     alone = hpjax.tune(SPACE, "iris", epochs=2, trials=4, seed=1, objective="brier", **own, **quiet)
     mine = found.studies["random"][1]
     np.testing.assert_allclose(mine.trials["brier"], alone.trials["brier"], rtol=1e-5)

@@ -105,9 +105,12 @@ def test_flags_that_change_nothing_are_refused_and_results_stay(tmp_path, capsys
     monkeypatch.chdir(tmp_path)
     ran = []
     call = lambda *words, **more: _common.main(
-        "toy", lambda flags, folder: (ran.append(folder), folder.mkdir(parents=True)), lambda folder: [_common.Criterion("c", 1, 2)],
-        list(words), **more,
-    )  # fmt: skip
+        "toy",
+        lambda flags, folder: (ran.append(folder), folder.mkdir(parents=True)),
+        lambda folder: [_common.Criterion("c", 1, 2)],
+        list(words),
+        **more,
+    )
     for words, message in (
         (["--only", "x"], "this experiment has none"),
         (["--seeds", "3"], "--seeds changes nothing"),

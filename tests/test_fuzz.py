@@ -82,7 +82,25 @@ def edited(value, rng: np.random.Generator):
     if isinstance(value, list) and value and rng.random() < 0.6:
         at = int(rng.integers(len(value)))
         return [*value[:at], edited(value[at], rng), *value[at + 1 :]]
-    plain = [None, True, False, -1, 0, 1, 7, 1.5, 2**70, 1e300, "", "x", "error", [], [1], {}, {"x": None}]  # fmt: skip
+    plain = [
+        None,
+        True,
+        False,
+        -1,
+        0,
+        1,
+        7,
+        1.5,
+        2**70,
+        1e300,
+        "",
+        "x",
+        "error",
+        [],
+        [1],
+        {},
+        {"x": None},
+    ]
     return plain[int(rng.integers(len(plain)))]
 
 
@@ -91,9 +109,22 @@ def runs(tmp_path_factory):
     """A run and a comparison, whole."""
     folder = tmp_path_factory.mktemp("whole")
     hpjax.tune(
-        SPACE, "iris", scheduler=hpjax.halving(((1, 6), (2, 3))), trials=12, out=folder / "run", say=quiet
-    )  # fmt: skip
-    hpjax.compare(["random", "sobol"], SPACE, "iris", seeds=1, stop={"trials": 3}, out=folder / "compare", say=quiet)  # fmt: skip
+        SPACE,
+        "iris",
+        scheduler=hpjax.halving(((1, 6), (2, 3))),
+        trials=12,
+        out=folder / "run",
+        say=quiet,
+    )
+    hpjax.compare(
+        ["random", "sobol"],
+        SPACE,
+        "iris",
+        seeds=1,
+        stop={"trials": 3},
+        out=folder / "compare",
+        say=quiet,
+    )
     return folder
 
 
@@ -104,7 +135,19 @@ def damaged_runs(runs, folder, count, seed):
     shutil.copytree(runs / "run", run)
     refused = 0
     for number in range(count):
-        name = str(rng.choice(["ledger.jsonl", "ledger.jsonl", "run.json", "run.json", "curves.bin", "times.jsonl", "environment.json"]))  # fmt: skip
+        name = str(
+            rng.choice(
+                [
+                    "ledger.jsonl",
+                    "ledger.jsonl",
+                    "run.json",
+                    "run.json",
+                    "curves.bin",
+                    "times.jsonl",
+                    "environment.json",
+                ]
+            )
+        )
         data = (run / name).read_bytes()
         if name == "run.json" and number % 2:
             (run / name).write_text(json.dumps(edited(json.loads(data), rng)))
@@ -139,7 +182,9 @@ def damaged_comparisons(runs, folder, count, seed):
     whole = hpjax.open_comparison(place)
     data = (place / "compare.json").read_bytes()
     for number in range(count):
-        text = json.dumps(edited(json.loads(data), rng)).encode() if number % 2 else damaged(data, rng)  # fmt: skip
+        text = (
+            json.dumps(edited(json.loads(data), rng)).encode() if number % 2 else damaged(data, rng)
+        )
         (place / "compare.json").write_bytes(text)
         found = outcome(lambda: hpjax.open_comparison(place))
         if found is not None:
@@ -149,7 +194,11 @@ def damaged_comparisons(runs, folder, count, seed):
 
 def damaged_checkpoints(folder, count, seed):
     rng, path = np.random.default_rng(seed), folder / "checkpoint.npz"
-    arrays = {"orders": np.array(3), "behind": np.zeros(32, np.uint8), "p0_0": rng.normal(size=(4, 2, 3))}  # fmt: skip
+    arrays = {
+        "orders": np.array(3),
+        "behind": np.zeros(32, np.uint8),
+        "p0_0": rng.normal(size=(4, 2, 3)),
+    }
     np.savez(path, **checkpoint.signed(arrays))
     data = path.read_bytes()
     for _ in range(count):
@@ -170,15 +219,23 @@ def data_files(folder, rng):
     rows = [",".join([*map(str, row), f"c{label}"]) for row, label in zip(x.tolist(), y)]
     csv = "a,b,c,label\n" + "\n".join(rows) + "\n"
     quoted = 'a;"b;c";"the\nlabel"\n' + "\n".join(f'{i};{i * 0.5};"x{i % 2}"' for i in range(20))
-    arff = "@relation r\n@attribute a numeric\n@attribute 'b c' real\n@attribute d numeric\n@attribute label {c0,c1,'c2'}\n@data\n" + "\n".join(rows)  # fmt: skip
+    arff = (
+        "@relation r\n@attribute a numeric\n@attribute 'b c' real\n@attribute d numeric\n@attribute label {c0,c1,'c2'}\n@data\n"
+        + "\n".join(rows)
+    )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, x=x, y=y, x_test=x[:6], y_test=y[:6])
     images = struct.pack(">BBBB3I", 0, 0, 8, 3, 30, 2, 2) + bytes(range(120))
     labels = struct.pack(">BBBBI", 0, 0, 8, 1, 30) + bytes(y.astype(np.uint8))
     files = {
-        "a.csv": csv.encode(), "q.csv": quoted.encode(), "a.csv.gz": gzip.compress(csv.encode()), "a.arff": arff.encode(),
-        "a.npz": buffer.getvalue(), "t-images-idx3-ubyte": images, "t-labels-idx1-ubyte": labels,
-    }  # fmt: skip
+        "a.csv": csv.encode(),
+        "q.csv": quoted.encode(),
+        "a.csv.gz": gzip.compress(csv.encode()),
+        "a.arff": arff.encode(),
+        "a.npz": buffer.getvalue(),
+        "t-images-idx3-ubyte": images,
+        "t-labels-idx1-ubyte": labels,
+    }
     try:
         import pyarrow
         import pyarrow.parquet
@@ -228,11 +285,27 @@ def damaged_spaces(folder, count, seed):
             path.write_bytes(damaged(TOML, rng))
             found = outcome(lambda: resolve.as_space(path))
         else:
-            entries = {"learning_rate": {"uniform": [0.1, 1.0]}, "depth": 2, "width_2": {"int_uniform": [1, 9]}}  # fmt: skip
-            name = str(rng.choice([*entries, "hidden", "activation", "l2", "batch_size", "dropout", "zzz"]))  # fmt: skip
+            entries = {
+                "learning_rate": {"uniform": [0.1, 1.0]},
+                "depth": 2,
+                "width_2": {"int_uniform": [1, 9]},
+            }
+            name = str(
+                rng.choice([*entries, "hidden", "activation", "l2", "batch_size", "dropout", "zzz"])
+            )
             value = NONSENSE[int(rng.integers(len(NONSENSE)))]
-            value = value if rng.random() < 0.5 else {"choice": value} if rng.random() < 0.5 else {"uniform": [value, 1.0]}  # fmt: skip
-            found = outcome(lambda entries=entries, name=name, value=value: resolve.as_space(entries | {name: value}))  # fmt: skip
+            value = (
+                value
+                if rng.random() < 0.5
+                else {"choice": value}
+                if rng.random() < 0.5
+                else {"uniform": [value, 1.0]}
+            )
+            found = outcome(
+                lambda entries=entries, name=name, value=value: resolve.as_space(
+                    entries | {name: value}
+                )
+            )
         if found is not None and found.dims:
             units = np.random.default_rng(0).random((4, len(found.dims)))
             for column in found.decode(units).values():
@@ -282,7 +355,10 @@ def wrong_commands(folder, count, seed, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        words = [WORDS[int(rng.integers(6))], *(WORDS[int(at)] for at in rng.integers(6, len(WORDS), int(rng.integers(0, 5))))]  # fmt: skip
+        words = [
+            WORDS[int(rng.integers(6))],
+            *(WORDS[int(at)] for at in rng.integers(6, len(WORDS), int(rng.integers(0, 5)))),
+        ]
         if words[0] in ("tune", "compare"):
             words += ["--explain"] if words[0] == "tune" else ["--methods", ""]
         with pytest.raises(SystemExit) as caught:

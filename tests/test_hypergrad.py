@@ -18,7 +18,12 @@ EXACT = [
     ("reverse", 0), ("reverse", 1), ("reverse", 2), ("reverse", 3), ("mixed", 1), ("mixed", 2), ("mixed", 3), ("forward", None),
 ]  # fmt: skip
 slow = pytest.mark.slow
-STEPS = [pytest.param(1, marks=slow), pytest.param(2, marks=slow), 37, pytest.param(500, marks=slow)]  # fmt: skip
+STEPS = [
+    pytest.param(1, marks=slow),
+    pytest.param(2, marks=slow),
+    37,
+    pytest.param(500, marks=slow),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -80,8 +85,17 @@ def quadratic():
 
 
 ALL_MODES = [
-    *(pytest.param(mode, level, marks=() if (mode, level) in (("reverse", 0), ("mixed", 2), ("forward", None)) else slow) for mode, level in EXACT)
-]  # fmt: skip
+    *(
+        pytest.param(
+            mode,
+            level,
+            marks=()
+            if (mode, level) in (("reverse", 0), ("mixed", 2), ("forward", None))
+            else slow,
+        )
+        for mode, level in EXACT
+    )
+]
 
 
 @slow
@@ -109,9 +123,16 @@ def test_schedule_on_a_quadratic(quadratic, mode, levels, steps):
     rates = 0.05 * rates if steps == 500 else rates
     spec, config = quadratic.network()
     found = hypergrad.hypergradient(
-        quadratic.task, spec, config | {"learning_rate": rates}, {"learning_rate": "identity"}, steps, mode=mode,
-        levels=levels, segments={"learning_rate": steps}, split=quadratic.split,
-    )  # fmt: skip
+        quadratic.task,
+        spec,
+        config | {"learning_rate": rates},
+        {"learning_rate": "identity"},
+        steps,
+        mode=mode,
+        levels=levels,
+        segments={"learning_rate": steps},
+        split=quadratic.split,
+    )
     e0, lam = quadratic.begin(spec), quadratic.eigen
     factors = 1 - rates[:, None] * lam
     at = factors.prod(0) * e0
@@ -128,16 +149,24 @@ def test_heavy_ball_on_a_quadratic(quadratic, mode, levels, steps):
     rate, beta = 0.001 if steps == 500 else 0.05, 0.8
     spec, config = quadratic.network(learning_rate=rate, momentum=beta)
     found = hypergrad.hypergradient(
-        quadratic.task, spec, config, {"learning_rate": "identity", "momentum": "identity"}, steps, mode=mode, levels=levels,
+        quadratic.task,
+        spec,
+        config,
+        {"learning_rate": "identity", "momentum": "identity"},
+        steps,
+        mode=mode,
+        levels=levels,
         split=quadratic.split,
-    )  # fmt: skip
+    )
     end, d_rate, d_beta = [], [], []
     for lam, e in zip(quadratic.eigen, quadratic.begin(spec)):
         matrix = np.array([[beta, lam], [-rate * beta, 1 - rate * lam]])
         by_rate, by_beta = np.array([[0, 0], [-beta, -lam]]), np.array([[1, 0], [-rate, 0]])
         powers = [np.linalg.matrix_power(matrix, t) for t in range(steps + 1)]
         start = np.array([0.0, e])
-        moved = lambda by, powers=powers: sum(powers[steps - 1 - t] @ by @ powers[t] for t in range(steps))  # fmt: skip
+        moved = lambda by, powers=powers: sum(
+            powers[steps - 1 - t] @ by @ powers[t] for t in range(steps)
+        )
         end.append((powers[steps] @ start)[1])
         d_rate.append((moved(by_rate) @ start)[1])
         d_beta.append((moved(by_beta) @ start)[1])
@@ -157,14 +186,23 @@ def test_implicit_is_ridge_regression(quadratic, solver, name, momentum):
     more = {"momentum": momentum} if momentum else {}
     spec, config = quadratic.network(learning_rate=0.4 * (1 - momentum), **{name: penalty}, **more)
     found = hypergrad.hypergradient(
-        quadratic.task, spec, config, {name: "identity"}, 800, mode="implicit", solver=solver, iterations=50 if solver == "cg" else 4000,
+        quadratic.task,
+        spec,
+        config,
+        {name: "identity"},
+        800,
+        mode="implicit",
+        solver=solver,
+        iterations=50 if solver == "cg" else 4000,
         split=quadratic.split,
-    )  # fmt: skip
+    )
     share = 1 - momentum
     shifted = quadratic.hessian + share * penalty * np.eye(4)
     w = np.linalg.solve(shifted, quadratic.hessian @ quadratic.best)
     slope = 2 / 10 * quadratic.valid_x.T @ (quadratic.valid_x @ w - quadratic.valid_y)
-    np.testing.assert_allclose(found.gradient[name], slope @ np.linalg.solve(shifted, -share * w), rtol=1e-9)  # fmt: skip
+    np.testing.assert_allclose(
+        found.gradient[name], slope @ np.linalg.solve(shifted, -share * w), rtol=1e-9
+    )
     assert found.info["stationarity"] < 1e-12
     assert found.info["residual"] < 1e-9
     unrolled = hypergrad.hypergradient(
@@ -192,9 +230,17 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
     estimates, exact = [], []
     for key in range(20):
         found = hypergrad.hypergradient(
-            quadratic.task, spec, config, steps=2 * window, mode="evolution", window=window, pairs=2000, sigma=sigma,
-            split=quadratic.split, key=key,
-        )  # fmt: skip
+            quadratic.task,
+            spec,
+            config,
+            steps=2 * window,
+            mode="evolution",
+            window=window,
+            pairs=2000,
+            sigma=sigma,
+            split=quadratic.split,
+            key=key,
+        )
         estimates.append(float(found.gradient["learning_rate"]))
         exact.append((smoothed(key, 1e-4) - smoothed(key, -1e-4)) / 2e-4)
     errors = np.subtract(estimates, exact)
@@ -205,13 +251,25 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
 @slow
 def test_implicit_keeps_a_decay_that_is_not_moved(quadratic):
     spec, config = quadratic.network(learning_rate=0.3, l2=0.05, weight_decay=0.1)
-    take = partial(hypergrad.hypergradient, quadratic.task, spec, config, {"l2": "identity"}, 800, split=quadratic.split)  # fmt: skip
-    np.testing.assert_allclose(take(mode="implicit").gradient["l2"], take(mode="reverse").gradient["l2"], rtol=1e-9)  # fmt: skip
+    take = partial(
+        hypergrad.hypergradient,
+        quadratic.task,
+        spec,
+        config,
+        {"l2": "identity"},
+        800,
+        split=quadratic.split,
+    )
+    np.testing.assert_allclose(
+        take(mode="implicit").gradient["l2"], take(mode="reverse").gradient["l2"], rtol=1e-9
+    )
 
 
 def test_short_windows_are_biased_where_evolution_is_not(quadratic):
     spec, config = quadratic.network(learning_rate=0.05)
-    take = partial(hypergrad.hypergradient, quadratic.task, spec, config, steps=40, split=quadratic.split)  # fmt: skip
+    take = partial(
+        hypergrad.hypergradient, quadratic.task, spec, config, steps=40, split=quadratic.split
+    )
     full, short = take(mode="reverse"), take(mode="truncated", window=4)
     many = take(mode="evolution", window=4, pairs=20_000, sigma=0.01)
     whole = float(full.gradient["learning_rate"])
@@ -223,25 +281,83 @@ def test_short_windows_are_biased_where_evolution_is_not(quadratic):
 TANH = {"hidden": (6, 5), "activation": "tanh", "dtype": "float64", "batch_size": 8}
 CASES = [
     (
-        {"optimizer": "sgd", "momentum": (0.5, 0.8, 0.9), "learning_rate": (0.05, 0.1, 0.02), "l2": 1e-2, "init_scale": 0.7, "label_smoothing": 0.1},
+        {
+            "optimizer": "sgd",
+            "momentum": (0.5, 0.8, 0.9),
+            "learning_rate": (0.05, 0.1, 0.02),
+            "l2": 1e-2,
+            "init_scale": 0.7,
+            "label_smoothing": 0.1,
+        },
         ("learning_rate", "momentum", "l2", "init_scale", "label_smoothing"),
     ),
     (
-        {"optimizer": "adam", "learning_rate": 0.02, "eps": 1e-3, "l1": 1e-3, "weight_decay": 1e-2, "schedule": "cosine", "end_factor": 0.1, "clip_norm": 0.5},
+        {
+            "optimizer": "adam",
+            "learning_rate": 0.02,
+            "eps": 1e-3,
+            "l1": 1e-3,
+            "weight_decay": 1e-2,
+            "schedule": "cosine",
+            "end_factor": 0.1,
+            "clip_norm": 0.5,
+        },
         ("learning_rate", "beta1", "beta2", "eps", "weight_decay", "end_factor", "clip_norm", "l1"),
     ),
     (
-        {"optimizer": "nesterov", "momentum": 0.7, "learning_rate": 0.05, "dropout": 0.2, "dropout_kind": "gaussian", "input_noise": 0.3, "schedule": "inverse_time", "decay_rate": 2.0},
+        {
+            "optimizer": "nesterov",
+            "momentum": 0.7,
+            "learning_rate": 0.05,
+            "dropout": 0.2,
+            "dropout_kind": "gaussian",
+            "input_noise": 0.3,
+            "schedule": "inverse_time",
+            "decay_rate": 2.0,
+        },
         ("learning_rate", "dropout", "input_noise", "decay_rate", "decay_time", "data_weights"),
     ),
     (
-        {"optimizer": "rmsprop", "learning_rate": 0.01, "eps": 1e-3, "normalization": "batch", "schedule": "exponential"},
+        {
+            "optimizer": "rmsprop",
+            "learning_rate": 0.01,
+            "eps": 1e-3,
+            "normalization": "batch",
+            "schedule": "exponential",
+        },
         ("learning_rate", "beta2", "eps", "decay_rate"),
     ),
-    ({"optimizer": "damped", "momentum": 0.6, "learning_rate": 0.1, "normalization": "layer", "schedule": "warmup_cosine", "warmup": 0.31}, ("learning_rate", "momentum", "warmup")),
-    ({"optimizer": "adagrad", "learning_rate": 0.05, "eps": 1e-2, "residual": True, "hidden": (5, 5)}, ("learning_rate", "eps", "init_scale")),
-    ({"optimizer": "sgd", "learning_rate": 0.05, "schedule": "hypergradient", "hypergradient_rate": 1e-2}, ("learning_rate", "hypergradient_rate")),
-]  # fmt: skip
+    (
+        {
+            "optimizer": "damped",
+            "momentum": 0.6,
+            "learning_rate": 0.1,
+            "normalization": "layer",
+            "schedule": "warmup_cosine",
+            "warmup": 0.31,
+        },
+        ("learning_rate", "momentum", "warmup"),
+    ),
+    (
+        {
+            "optimizer": "adagrad",
+            "learning_rate": 0.05,
+            "eps": 1e-2,
+            "residual": True,
+            "hidden": (5, 5),
+        },
+        ("learning_rate", "eps", "init_scale"),
+    ),
+    (
+        {
+            "optimizer": "sgd",
+            "learning_rate": 0.05,
+            "schedule": "hypergradient",
+            "hypergradient_rate": 1e-2,
+        },
+        ("learning_rate", "hypergradient_rate"),
+    ),
+]
 
 
 def network(blobs, values, **more):
@@ -259,7 +375,9 @@ def test_central_differences_and_modes(blobs, values, wrt):
             continue
         other = take(config, mode=mode, levels=levels)
         for name in wrt:
-            np.testing.assert_allclose(other.gradient[name], found.gradient[name], rtol=1e-10, atol=1e-14)  # fmt: skip
+            np.testing.assert_allclose(
+                other.gradient[name], found.gradient[name], rtol=1e-10, atol=1e-14
+            )
         assert other.loss == pytest.approx(float(found.loss), rel=1e-12)
     # one compiled program takes all losses: a population of moved configs
     rng, step, moved, expected = np.random.default_rng(0), 1e-5, [], []
@@ -302,10 +420,14 @@ def test_schedules_per_layer_and_leaf_agree_between_modes(blobs):
     ("optimizer", "mode"),
     [
         ("adam", "mixed"),
-        *(pytest.param(o, m, marks=slow) for o in ("adam", "adamw", "rmsprop", "adagrad") for m in ("reverse", "forward")),
+        *(
+            pytest.param(o, m, marks=slow)
+            for o in ("adam", "adamw", "rmsprop", "adagrad")
+            for m in ("reverse", "forward")
+        ),
         *(pytest.param(o, "mixed", marks=slow) for o in ("adamw", "rmsprop", "adagrad")),
     ],
-)  # fmt: skip
+)
 def test_dead_inputs_give_no_nan(blobs, optimizer, mode):
     x = blobs.x.copy()
     x[:, 1] = 0.0  # its weights' gradients are exactly zero, always
@@ -351,7 +473,9 @@ def test_truncation(blobs):
 
 def gradient_at(blobs, spec, config, steps):
     """The gradient of the minibatch that step number `steps` trains on, at the weights before it; by `process`."""
-    ready = gradient.setup(blobs, spec, [config], {"learning_rate": "identity"}, steps, keys=(0,), objective="next")  # fmt: skip
+    ready = gradient.setup(
+        blobs, spec, [config], {"learning_rate": "identity"}, steps, keys=(0,), objective="next"
+    )
     with jax.enable_x64(True):
         data = batches.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
         fixed = {n: v[0] for n, v in ready.config.items() if n != "learning_rate"}
@@ -367,8 +491,15 @@ def test_one_step_truncation_is_hypergradient_descent(blobs):
     """d loss(w_t) / d rate through one step is -g_t . g_(t-1) (Baydin et al. 2018, equation 5)."""
     spec, config = network(blobs, {"optimizer": "sgd", "learning_rate": 0.1})
     found = hypergrad.hypergradient(
-        blobs, spec, config, {"learning_rate": "identity"}, 7, mode="truncated", window=1, objective="next"
-    )  # fmt: skip
+        blobs,
+        spec,
+        config,
+        {"learning_rate": "identity"},
+        7,
+        mode="truncated",
+        window=1,
+        objective="next",
+    )
     before, now = (gradient_at(blobs, spec, config, steps) for steps in (6, 7))
     along = sum(np.vdot(a, b) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(now)))
     np.testing.assert_allclose(found.gradient["learning_rate"], -along, rtol=1e-9)
@@ -381,13 +512,22 @@ def test_live_rate_follows_its_hypergradient(blobs, optimizer):
     """The schedule hypergradient adds hypergradient_rate times -d loss / d rate, step by step."""
     live = {"schedule": "hypergradient", "hypergradient_rate": 1e-2}
     spec, config = network(blobs, {"optimizer": optimizer, "learning_rate": 0.05} | live)
-    shift = lambda steps: hypergrad.hypergradient(blobs, spec, config, steps=steps, mode="forward").state.opt.shift  # fmt: skip
+    shift = lambda steps: (
+        hypergrad.hypergradient(blobs, spec, config, steps=steps, mode="forward").state.opt.shift
+    )
     assert shift(1) == 0
     # up to step 2 the rate has been the constant one: plain training, one step, then its one-step hypergradient
     plain, constant = network(blobs, {"optimizer": optimizer, "learning_rate": 0.05})
     one = hypergrad.hypergradient(
-        blobs, plain, constant, {"learning_rate": "identity"}, 1, mode="truncated", window=1, objective="next"
-    )  # fmt: skip
+        blobs,
+        plain,
+        constant,
+        {"learning_rate": "identity"},
+        1,
+        mode="truncated",
+        window=1,
+        objective="next",
+    )
     np.testing.assert_allclose(shift(2), -1e-2 * one.gradient["learning_rate"], rtol=1e-9)
 
 
@@ -397,7 +537,15 @@ def test_population_is_a_loop_and_a_diverging_member_leaves_the_others(blobs):
     rates = [0.01, 0.03, 0.1]
     spec, config = network(blobs, values, dtype="float32", activation="identity", loss="mse")
     configs = [config | {"learning_rate": np.asarray(rate)} for rate in rates]
-    take = partial(hypergrad.hypergradients, blobs, spec, wrt=("learning_rate", "momentum"), steps=25, mode="mixed", levels=2)  # fmt: skip
+    take = partial(
+        hypergrad.hypergradients,
+        blobs,
+        spec,
+        wrt=("learning_rate", "momentum"),
+        steps=25,
+        mode="mixed",
+        levels=2,
+    )
     together = take([*configs, configs[0]])
     for number, one in enumerate(configs):
         alone = take([one])
@@ -461,8 +609,12 @@ def test_a_schedule_of_the_wrong_length_names_both(blobs):
     spec, config = network(blobs, {})
     with pytest.raises(ValueError, match="has length 7, but 10 segments are asked for"):
         hypergrad.hypergradient(
-            blobs, spec, config | {"learning_rate": np.full(7, 0.1)}, steps=20, segments={"learning_rate": 10}
-        )  # fmt: skip
+            blobs,
+            spec,
+            config | {"learning_rate": np.full(7, 0.1)},
+            steps=20,
+            segments={"learning_rate": 10},
+        )
 
 
 def test_a_schedule_without_segments_is_not_taken_for_layers(blobs):
@@ -478,7 +630,9 @@ def test_a_schedule_without_segments_is_not_taken_for_layers(blobs):
 
 def test_weights_of_examples_count_where_they_are_not_moved(blobs):
     spec, config = network(blobs, {"optimizer": "sgd"})
-    take = lambda **more: hypergrad.hypergradient(blobs, spec, config | more, steps=10, mode="plain").loss  # fmt: skip
+    take = lambda **more: (
+        hypergrad.hypergradient(blobs, spec, config | more, steps=10, mode="plain").loss
+    )
     assert take(data_weights=np.ones(len(blobs.x))) == take()
     assert take(data_weights=np.zeros(len(blobs.x))) > take()
 
@@ -510,12 +664,25 @@ def test_sums_over_many_rows_are_right_whatever_runs_beside():
     x = rng.normal(size=(1250, 8))
     task = Task.of(x, (x @ rng.normal(size=(8, 3))).argmax(1), "rows", test=0.2)
     spec, config = gradient.configure(
-        task, hidden=(12, 6), activation="tanh", optimizer="damped", momentum=0.5, batch_size=50, learning_rate=0.3
-    )  # fmt: skip
+        task,
+        hidden=(12, 6),
+        activation="tanh",
+        optimizer="damped",
+        momentum=0.5,
+        batch_size=50,
+        learning_rate=0.3,
+    )
     split = Split(task.development, task.test)
     take = partial(
-        hypergrad.hypergradient, task, spec, config, "learning_rate", 6, objective="train", split=split
-    )  # fmt: skip
+        hypergrad.hypergradient,
+        task,
+        spec,
+        config,
+        "learning_rate",
+        6,
+        objective="train",
+        split=split,
+    )
     exact = take(mode="forward").gradient["learning_rate"]
     moved = take(mode="evolution", window=3, pairs=32, sigma=0.05).gradient["learning_rate"]
     assert abs(moved / exact - 1) < 0.8

@@ -26,8 +26,16 @@ def test_a_schedule_is_learned_saved_read_and_replayed(blobs, tmp_path):
     spec, config = start(blobs)
     config |= {"learning_rate": np.full((2, 2), 0.01)}  # of weights and of biases, per layer
     found = hypergrad.learn(
-        blobs, spec, config, ("learning_rate", "momentum"), STEPS, iterations=12, rate=0.3, segments={"learning_rate": 4}, mode="mixed"
-    )  # fmt: skip
+        blobs,
+        spec,
+        config,
+        ("learning_rate", "momentum"),
+        STEPS,
+        iterations=12,
+        rate=0.3,
+        segments={"learning_rate": 4},
+        mode="mixed",
+    )
     loss = found.history.loss[:, 0]
     assert loss[-3:].mean() < 0.7 * loss[:3].mean()
     assert found.at_steps("learning_rate").shape == (STEPS, 2, 2)
@@ -58,9 +66,14 @@ def test_a_learned_rate_is_replayed_as_its_loss_was_seen(blobs):
         blobs, spec, config, "learning_rate", STEPS, iterations=1, fresh=False, mode="forward"
     )
     plain = hypergrad.hypergradient(
-        blobs, spec, config, "learning_rate", STEPS, mode="plain",
+        blobs,
+        spec,
+        config,
+        "learning_rate",
+        STEPS,
+        mode="plain",
         key=0,
-    )  # fmt: skip
+    )
     assert plain.gradient == {}
     np.testing.assert_allclose(found.history.loss[0, 0], plain.loss, rtol=1e-5)
 
@@ -70,16 +83,36 @@ def test_many_starts_meet_and_one_beyond_the_edge_is_rescued(blobs, rule):
     spec, config = start(blobs, activation="relu", momentum=0.9)
     starts = [config | {"learning_rate": rate} for rate in (0.003, 0.03, 1e4)]
     found = hypergrad.learn(
-        blobs, spec, starts, "learning_rate", STEPS, iterations=30, rate=0.3, end_factor=0.1, rule=rule, fresh=False, mode="forward"
-    )  # fmt: skip
+        blobs,
+        spec,
+        starts,
+        "learning_rate",
+        STEPS,
+        iterations=30,
+        rate=0.3,
+        end_factor=0.1,
+        rule=rule,
+        fresh=False,
+        mode="forward",
+    )
     ends = found.learned["learning_rate"]
     assert found.history.rescued[:, :2].sum() == 0
     assert found.history.rescued[0, 2]
     assert np.isfinite(found.history.loss[-1]).all()
     assert ends[2] < 1e3
     alone = hypergrad.learn(
-        blobs, spec, starts[:2], "learning_rate", STEPS, iterations=30, rate=0.3, end_factor=0.1, rule=rule, fresh=False, mode="forward"
-    )  # fmt: skip
+        blobs,
+        spec,
+        starts[:2],
+        "learning_rate",
+        STEPS,
+        iterations=30,
+        rate=0.3,
+        end_factor=0.1,
+        rule=rule,
+        fresh=False,
+        mode="forward",
+    )
     np.testing.assert_allclose(ends[:2], alone.learned["learning_rate"], rtol=1e-3)
     assert found.best in (0, 1, 2)
 
@@ -133,11 +166,22 @@ def test_the_unit_interval_of_a_range_is_a_scale(blobs, tmp_path):
     for name, factor in stretch.items():
         np.testing.assert_allclose(mine.gradient[name], factor * logs.gradient[name], rtol=1e-4)
     starts = [config, config | {"learning_rate": 1e-3}]
-    found = hypergrad.learn(blobs, spec, starts, unit, STEPS, iterations=12, rate=0.2, mode="forward")  # fmt: skip
+    found = hypergrad.learn(
+        blobs, spec, starts, unit, STEPS, iterations=12, rate=0.2, mode="forward"
+    )
     rates = np.concatenate([found.path["learning_rate"], found.learned["learning_rate"][None]])
     assert rates.max() == pytest.approx(0.1, rel=1e-6)  # where the loss falls still
     assert rates.min() == pytest.approx(1e-3, rel=1e-6)
-    steep = hypergrad.learn(blobs, spec, config, {"learning_rate": hpjax.LogUniform(1e-4, 0.03)}, STEPS, iterations=20, rate=0.2, mode="forward")  # fmt: skip
+    steep = hypergrad.learn(
+        blobs,
+        spec,
+        config,
+        {"learning_rate": hpjax.LogUniform(1e-4, 0.03)},
+        STEPS,
+        iterations=20,
+        rate=0.2,
+        mode="forward",
+    )
     assert steep.values()["learning_rate"] <= 0.03  # and not one rounding beyond
     assert np.isfinite(steep.replay(blobs).loss).all()
     found.save(tmp_path / "unit.json")
@@ -168,7 +212,16 @@ def test_what_was_learned_is_drawn(blobs, tmp_path):
     spec, config = start(blobs)
     config |= {"learning_rate": np.full((2, 2), 0.01)}
     wrt = ("learning_rate", "momentum", "data_weights")
-    found = hypergrad.learn(blobs, spec, [config] * 2, wrt, STEPS, iterations=3, segments={"learning_rate": 4}, mode="mixed")  # fmt: skip
+    found = hypergrad.learn(
+        blobs,
+        spec,
+        [config] * 2,
+        wrt,
+        STEPS,
+        iterations=3,
+        segments={"learning_rate": 4},
+        mode="mixed",
+    )
     first = report.learned(found, tmp_path / "learned")
     again = report.learned(found, tmp_path / "again")
     assert [f.suffix for f in first] == [".png", ".svg"]

@@ -42,8 +42,10 @@ def spaces(draw):
     }
     widths = draw(st.sampled_from([(2, 5), (3, 9), (4, 6)]))
     width = draw(
-        st.sampled_from([hpjax.Choice(list(widths)), hpjax.IntUniform(*widths), hpjax.LogIntUniform(*widths)])
-    )  # fmt: skip
+        st.sampled_from(
+            [hpjax.Choice(list(widths)), hpjax.IntUniform(*widths), hpjax.LogIntUniform(*widths)]
+        )
+    )
     form = draw(st.sampled_from(["depth", "hidden", "asked of a choice"]))
     if form == "hidden":
         space["hidden"] = hpjax.Choice([widths, (widths[1],), (widths[0], widths[0])])
@@ -119,7 +121,10 @@ def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
 
         def run(out, **options):
             if several:
-                methods = {name: {"search": name, "scheduler": made, "trials": 8} for name in ("random", "sobol")}  # fmt: skip
+                methods = {
+                    name: {"search": name, "scheduler": made, "trials": 8}
+                    for name in ("random", "sobol")
+                }
                 found = hpjax.compare(
                     methods,
                     space,
@@ -165,9 +170,13 @@ FEW = dict(
     suppress_health_check=list(HealthCheck),
 )
 CASES = dict(
-    space=spaces(), scheduler=st.sampled_from(sorted(SCHEDULERS)), foreseen=st.integers(1, 3), folds=st.integers(1, 2),
-    several=st.booleans(), kill=st.integers(0, 3),
-)  # fmt: skip
+    space=spaces(),
+    scheduler=st.sampled_from(sorted(SCHEDULERS)),
+    foreseen=st.integers(1, 3),
+    folds=st.integers(1, 2),
+    several=st.booleans(),
+    kill=st.integers(0, 3),
+)
 
 
 @settings(max_examples=1, **FEW)
@@ -187,8 +196,12 @@ def test_every_network_is_the_network_alone_in_many_studies(blobs, tmp_path_fact
 def test_programs_that_come_later_leave_living_networks_where_they_are(blobs, tmp_path):
     """Hyperband, two methods, and programs added while networks live in those that cover more."""
     space = {
-        "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "depth": 2, "width_1": hpjax.Choice([3, 20]), "width_2": hpjax.Choice([3, 20]),
-        "epochs": EPOCHS, "dtype": "float64",
-    }  # fmt: skip
+        "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
+        "depth": 2,
+        "width_1": hpjax.Choice([3, 20]),
+        "width_2": hpjax.Choice([3, 20]),
+        "epochs": EPOCHS,
+        "dtype": "float64",
+    }
     trained = check(space, "hyperband", 1, 1, True, 2, 1, blobs, tmp_path)
     assert len(trained.programs) > trained.planned + 1

@@ -65,10 +65,23 @@ def test_a_step_of_bayes_is_made_again_without_fitting(monkeypatch):
 
 def test_the_incumbent_counts_trials_one_after_another():
     rows = [
-        {"kind": "report", "trial": [0, 1, 2], "source": [-1, -1, -1], "epochs": [2, 2, 2], "objective": [3.0, None, 1.0]},
+        {
+            "kind": "report",
+            "trial": [0, 1, 2],
+            "source": [-1, -1, -1],
+            "epochs": [2, 2, 2],
+            "objective": [3.0, None, 1.0],
+        },
         {"kind": "report", "trial": [2], "source": [2], "epochs": [6], "objective": [2.0]},
-        {"kind": "report", "trial": [3], "source": [2], "epochs": [6], "objective": [0.5], "reached": [6]},
-    ]  # fmt: skip
+        {
+            "kind": "report",
+            "trial": [3],
+            "source": [2],
+            "epochs": [6],
+            "objective": [0.5],
+            "reached": [6],
+        },
+    ]
     cost, low, full = records.incumbent(rows, 6)
     assert cost.tolist() == [2, 4, 6, 10, 10]
     assert low.tolist() == [3, 3, 1, 1, 0.5]

@@ -68,7 +68,9 @@ def test_a_kill_while_a_run_begins_leaves_a_run_or_nothing(tmp_path, monkeypatch
             else:
                 break
         begun = (out / "run.json").exists()
-        found = hpjax.minimize(lambda p: p["x"], {"x": hpjax.Uniform(0, 1)}, trials=4, out=out, resume=begun)  # fmt: skip
+        found = hpjax.minimize(
+            lambda p: p["x"], {"x": hpjax.Uniform(0, 1)}, trials=4, out=out, resume=begun
+        )
         assert found.trials.equals(whole)
         for file in sorted(out.iterdir()):
             file.unlink()
@@ -126,8 +128,17 @@ def changed(settings, change):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("objective", "error"), ("seed", 1), ("folds", 2), ("repeats", 3), ("score_every", 2), ("batch", 7), ("gradients", "autodiff"), ("search", "sobol")],
-)  # fmt: skip
+    [
+        ("objective", "error"),
+        ("seed", 1),
+        ("folds", 2),
+        ("repeats", 3),
+        ("score_every", 2),
+        ("batch", 7),
+        ("gradients", "autodiff"),
+        ("search", "sobol"),
+    ],
+)
 def test_a_field_that_was_changed_is_named(copy, field, value):
     path = copy / "run.json"
     path.write_text(json.dumps(changed(json.loads(path.read_text()), {field: value})))
@@ -139,10 +150,16 @@ def test_a_field_that_was_changed_is_named(copy, field, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"objective": "x"}, "objective"), ({"seed": "0"}, "seed"), ({"folds": 0}, "folds"), ({"stop": []}, "stop"), ({"surprise": 1}, "surprise"),
-        ({"schema": 99}, "schema 99"), ({"scheduler": 3}, "scheduler"), ({"levels": -1}, "levels"),
+        ({"objective": "x"}, "objective"),
+        ({"seed": "0"}, "seed"),
+        ({"folds": 0}, "folds"),
+        ({"stop": []}, "stop"),
+        ({"surprise": 1}, "surprise"),
+        ({"schema": 99}, "schema 99"),
+        ({"scheduler": 3}, "scheduler"),
+        ({"levels": -1}, "levels"),
     ],
-)  # fmt: skip
+)
 def test_a_field_of_another_kind_is_named_with_its_file(copy, change, message):
     path = copy / "run.json"
     path.write_text(json.dumps(changed(json.loads(path.read_text()), change)))
@@ -165,11 +182,28 @@ def test_settings_are_fingerprinted_as_they_are_read_again(tmp_path):
         cut(tmp_path / name, 2)
         hpjax.resume(tmp_path / name, **quiet)
         assert (tmp_path / name / "ledger.jsonl").read_bytes() == whole
-    hpjax.compare(["random"], SPACE, "iris", seeds=1, stop={"trials": 2, "seconds": 600}, out=tmp_path / "compare", **quiet)  # fmt: skip
+    hpjax.compare(
+        ["random"],
+        SPACE,
+        "iris",
+        seeds=1,
+        stop={"trials": 2, "seconds": 600},
+        out=tmp_path / "compare",
+        **quiet,
+    )
     assert hpjax.open_comparison(tmp_path / "compare").names == ["random"]
     assert hpjax.resume_comparison(tmp_path / "compare", **quiet).names == ["random"]
     with pytest.raises(hpjax.RunError, match="methods, studies was another"):
-        hpjax.compare(["random", "sobol"], SPACE, "iris", seeds=1, stop={"trials": 2, "seconds": 600}, out=tmp_path / "compare", resume=True, **quiet)  # fmt: skip
+        hpjax.compare(
+            ["random", "sobol"],
+            SPACE,
+            "iris",
+            seeds=1,
+            stop={"trials": 2, "seconds": 600},
+            out=tmp_path / "compare",
+            resume=True,
+            **quiet,
+        )
 
 
 def test_a_comparison_killed_before_its_studies_began_goes_on(tmp_path):
@@ -198,7 +232,12 @@ def test_what_a_resume_does_not_need_may_be_broken(copy):
 
 
 def test_seconds_that_cannot_be_are_left_out(copy):
-    lines = ['{"at":1,"each":[1,2]}', '{"at":1,"each":[1],"report":0}', '{"at":1,"each":"x","report":1}', '{"at":1,"report":[],"each":[1]}']  # fmt: skip
+    lines = [
+        '{"at":1,"each":[1,2]}',
+        '{"at":1,"each":[1],"report":0}',
+        '{"at":1,"each":"x","report":1}',
+        '{"at":1,"report":[],"each":[1]}',
+    ]
     (copy / "times.jsonl").write_text("\n".join(lines))
     assert hpjax.open_run(copy).trials["seconds"].isna().all()
 
@@ -259,17 +298,44 @@ def test_runs_of_schema_2_are_shown_and_not_resumed(tmp_path):
     np.savez(tmp_path / "curves" / "000000.npz", curves=curve)
     space = hpjax.Space.load(SPACE)
     settings = {
-        "schema": 2, "space": space.to_dict(), "space_hash": space.hash(), "task": "iris", "data": None, "target": None, "search": "random",
-        "start": [], "scheduler": {"name": "full", "epochs": 3}, "seed": 0, "folds": 1, "repeats": 1, "minimize": "error", "levels": 5,
-        "batch": None, "score_every": 1, "gradients": "explicit", "stop": {"trials": 2, "epochs": None, "seconds": None, "rounds": None},
-    }  # fmt: skip
+        "schema": 2,
+        "space": space.to_dict(),
+        "space_hash": space.hash(),
+        "task": "iris",
+        "data": None,
+        "target": None,
+        "search": "random",
+        "start": [],
+        "scheduler": {"name": "full", "epochs": 3},
+        "seed": 0,
+        "folds": 1,
+        "repeats": 1,
+        "minimize": "error",
+        "levels": 5,
+        "batch": None,
+        "score_every": 1,
+        "gradients": "explicit",
+        "stop": {"trials": 2, "epochs": None, "seconds": None, "rounds": None},
+    }
     lines = [
         {"kind": "plan", "schema": 2, "programs": []},
         {"kind": "ask", "first": 0, "unit": [[0.1], [0.9]], "fidelity": 3},
-        {"kind": "report", "trial": [0, 1], "source": [-1, -1], "epochs": [3, 3], "loss": [0.4, 0.2], "validation_loss": [1.5, 0.7],
-         "error": [0.4, 0.2], "train": [1.0, 1.0], "kept": [3, 3], "reached": [3, 3], "diverged": [0, 0], "finished": [0, 1]},
+        {
+            "kind": "report",
+            "trial": [0, 1],
+            "source": [-1, -1],
+            "epochs": [3, 3],
+            "loss": [0.4, 0.2],
+            "validation_loss": [1.5, 0.7],
+            "error": [0.4, 0.2],
+            "train": [1.0, 1.0],
+            "kept": [3, 3],
+            "reached": [3, 3],
+            "diverged": [0, 0],
+            "finished": [0, 1],
+        },
         {"kind": "stop", "why": "done", "deterministic": True},
-    ]  # fmt: skip
+    ]
     (tmp_path / "run.json").write_text(json.dumps(settings))
     (tmp_path / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = hpjax.open_run(tmp_path)
@@ -315,7 +381,15 @@ def test_a_point_that_was_edited_does_not_come_out_again(tmp_path):
             hpjax.minimize(objective, space, out=tmp_path, resume=True, **options)
     rewritten(-9, {})
     with pytest.raises(hpjax.RunError, match=r"run.json: scheduler changed"):
-        hpjax.minimize(objective, space, out=tmp_path, resume=True, scheduler=hpjax.pbt(5, 4, 1, jump=0.2), trials=5, seed=1)  # fmt: skip
+        hpjax.minimize(
+            objective,
+            space,
+            out=tmp_path,
+            resume=True,
+            scheduler=hpjax.pbt(5, 4, 1, jump=0.2),
+            trials=5,
+            seed=1,
+        )
 
 
 def test_a_full_disk_while_the_figure_is_drawn_is_one_line(copy, monkeypatch, capsys):
@@ -334,7 +408,11 @@ def test_a_full_disk_while_the_figure_is_drawn_is_one_line(copy, monkeypatch, ca
 
 
 def test_standard_output_that_is_full_or_closed_is_no_traceback():
-    for words in (f"{sys.executable} -m hpjax tasks > /dev/full", f"{sys.executable} -m hpjax tasks >&-", f"{sys.executable} -m hpjax tasks | true"):  # fmt: skip
+    for words in (
+        f"{sys.executable} -m hpjax tasks > /dev/full",
+        f"{sys.executable} -m hpjax tasks >&-",
+        f"{sys.executable} -m hpjax tasks | true",
+    ):
         done = subprocess.run(words, shell=True, capture_output=True, text=True)
         assert "Traceback" not in done.stderr
         assert done.stderr.count("\n") <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hpjax
-from hpjax.schedulers import (  # fmt: skip
+from hpjax.schedulers import (
     SCHEDULERS,
     brackets,
     from_settings,
@@ -33,8 +33,12 @@ def test_hyperband_is_the_papers_table():
     table = [[networks for _, networks in rungs] for rungs in brackets(81, 3)]
     assert table == [[81, 27, 9, 3, 1], [34, 11, 3, 1], [15, 5, 1], [8, 2], [5]]
     assert [[epochs for epochs, _ in rungs] for rungs in brackets(81, 3)] == [
-        [1, 3, 9, 27, 81], [3, 9, 27, 81], [9, 27, 81], [27, 81], [81],
-    ]  # fmt: skip
+        [1, 3, 9, 27, 81],
+        [3, 9, 27, 81],
+        [9, 27, 81],
+        [27, 81],
+        [81],
+    ]
     assert sum(networks for rungs in brackets(81) for _, networks in rungs) == 206
     # counted as by the paper, where a network trains from the start at every rung
     assert sum(epochs * networks for rungs in brackets(81) for epochs, networks in rungs) == 1902
@@ -66,7 +70,14 @@ def test_hyperband_runs_its_table_and_survivors_go_on():
 
 def test_fresh_hyperband_trains_new_trials_at_every_rung():
     reports, found = orders_of(hyperband(9, promote="fresh"), lambda p, e: p["x"] + 0 / e, 30)
-    assert [(len(r["trial"]), r["epochs"][0]) for r in reports][:6] == [(9, 1), (3, 3), (1, 9), (5, 3), (1, 9), (3, 9)]  # fmt: skip
+    assert [(len(r["trial"]), r["epochs"][0]) for r in reports][:6] == [
+        (9, 1),
+        (3, 3),
+        (1, 9),
+        (5, 3),
+        (1, 9),
+        (3, 9),
+    ]
     assert all(set(r["source"]) == {-1} for r in reports)
     assert len(found.trials) == 30
 
@@ -115,9 +126,12 @@ def test_studies_stop_when_nothing_improves_for_rounds():
 
 def test_exploring_moves_only_what_is_active_and_changes_no_shape():
     dims = (
-        Dim("categorical", 3, structural=True), Dim("continuous"), Dim("integer", 5), Dim("categorical", 4),
+        Dim("categorical", 3, structural=True),
+        Dim("continuous"),
+        Dim("integer", 5),
+        Dim("categorical", 4),
         Dim("continuous", parent=Parent(0, (1,))),
-    )  # fmt: skip
+    )
     unit = np.random.default_rng(0).random((200, 5))
     moved = explore(unit, dims, generator((0,)), resample=0.0, jump=0.1)
     np.testing.assert_array_equal(moved[:, [0, 3]], unit[:, [0, 3]])
@@ -155,8 +169,15 @@ def test_pbt_copies_the_best_and_rescues_the_failed():
 
 
 def test_settings_make_every_scheduler_again():
-    made = (full(3), halving(((1, 4), (3, 2))), hyperband(27), hyperband(9, promote="fresh"), median(9, 2, 3),
-            pbt(4, 10, 3), replay(((2, (0.5,)), (5, (0.1,)))))  # fmt: skip
+    made = (
+        full(3),
+        halving(((1, 4), (3, 2))),
+        hyperband(27),
+        hyperband(9, promote="fresh"),
+        median(9, 2, 3),
+        pbt(4, 10, 3),
+        replay(((2, (0.5,)), (5, (0.1,)))),
+    )
     assert {one.settings["name"] for one in made} == set(SCHEDULERS)
     for one in made:
         again = from_settings(one.settings)
@@ -184,8 +205,13 @@ def test_refusals(make, message):
 
 
 # --- with networks ----------------------------------------------------------------------------------------------------
-SPACE = {"learning_rate": hpjax.LogUniform(1e-3, 1.0), "l2": hpjax.LogUniform(1e-6, 1e-2), "hidden": hpjax.Choice([(6,), (9,)]),
-         "dtype": "float64", "epochs": 6}  # fmt: skip
+SPACE = {
+    "learning_rate": hpjax.LogUniform(1e-3, 1.0),
+    "l2": hpjax.LogUniform(1e-6, 1e-2),
+    "hidden": hpjax.Choice([(6,), (9,)]),
+    "dtype": "float64",
+    "epochs": 6,
+}
 
 
 def test_a_schedule_found_by_pbt_is_followed_again_to_the_same_loss():

@@ -74,7 +74,9 @@ def test_points_lie_in_the_cube_and_follow_from_the_key(name):
             first = sum(map(len, seen))
             trial = np.arange(first, first + len(unit))
             loss = (unit**2).sum(1)
-            state = made.tell(state, Told(trial, unit, loss, np.full(len(unit), 4), np.ones(len(unit), bool)))  # fmt: skip
+            state = made.tell(
+                state, Told(trial, unit, loss, np.full(len(unit), 4), np.ones(len(unit), bool))
+            )
             seen.append(unit)
         return np.concatenate(seen)
 
@@ -132,8 +134,11 @@ def test_failures_are_never_the_best_and_stop_nobody(name, scheduler):
 def test_finite_spaces_are_used_up_without_a_fault(name):
     found = hpjax.minimize(
         lambda point: (point["kind"] == "a") + 2.0 * point["on"].astype(float),
-        FINITE, search=FOUND[name], trials=30, seed=2,
-    )  # fmt: skip
+        FINITE,
+        search=FOUND[name],
+        trials=30,
+        seed=2,
+    )
     assert found.best["objective"] == 0
     distinct = found.trials[["kind", "on"]].drop_duplicates()
     assert len(distinct) == 6 or name == "cmaes"
@@ -158,7 +163,9 @@ def test_a_space_without_ranges_and_of_one_dimension():
             with pytest.raises(ValueError, match="at least one dimension"):
                 made(())
             continue
-        found = hpjax.minimize(lambda point: np.zeros(len(point["x"])), {"x": 1.0}, search=made, trials=3)  # fmt: skip
+        found = hpjax.minimize(
+            lambda point: np.zeros(len(point["x"])), {"x": 1.0}, search=made, trials=3
+        )
         assert 1 <= len(found.trials) <= 3
     for name in FOUND:
         line = {"x": hpjax.Uniform(-1.0, 1.0)}
@@ -195,7 +202,12 @@ def test_objectives_are_refused_in_one_line():
 
 # --- levels -----------------------------------------------------------------------------------------------------------
 def test_levels_and_their_centers():
-    for dim in (Dim("integer", 5), Dim("categorical", 3), Dim("integer", 250, low=3), Dim("integer", 4, low=1)):  # fmt: skip
+    for dim in (
+        Dim("integer", 5),
+        Dim("categorical", 3),
+        Dim("integer", 250, low=3),
+        Dim("integer", 4, low=1),
+    ):
         every = np.arange(dim.levels)
         np.testing.assert_array_equal(level(center(every, dim), dim), every)
     dims = (Dim("categorical", 2), Dim("continuous", parent=Parent(0, (1,))), Dim("integer", 3))
@@ -216,7 +228,9 @@ def test_distinct_replaces_and_runs_out():
 
 def test_an_older_history_stays_valid():
     dims = (Dim("continuous"),)
-    told = lambda trial, loss: Told(np.array([trial]), np.array([[0.5]]), np.array([loss]), np.array([1]), np.array([True]))  # fmt: skip
+    told = lambda trial, loss: Told(
+        np.array([trial]), np.array([[0.5]]), np.array([loss]), np.array([1]), np.array([True])
+    )
     one = remember(empty(dims), told(0, 1.0))
     left, right = remember(one, told(1, 2.0)), remember(one, told(1, 3.0))
     assert left.loss[: left.count].tolist() == [1.0, 2.0]
@@ -227,7 +241,13 @@ def test_models_take_the_highest_fidelity_with_enough():
     dims = (Dim("continuous"),)
     history = empty(dims)
     for epochs, count in ((1, 9), (3, 4), (9, 1)):
-        told = Told(np.arange(count), np.zeros((count, 1)), np.zeros(count), np.full(count, epochs), np.ones(count, bool))  # fmt: skip
+        told = Told(
+            np.arange(count),
+            np.zeros((count, 1)),
+            np.zeros(count),
+            np.full(count, epochs),
+            np.ones(count, bool),
+        )
         history = remember(history, told)
     assert set(history.epochs[evidence(history, 4)]) == {3}
     assert set(history.epochs[evidence(history, 1)]) == {9}
@@ -288,7 +308,10 @@ def test_the_fit_is_at_a_maximum_of_likelihood_times_prior():
 
         scale, lengths, noise = np.exp(theta[0]), np.exp(theta[1:-1]), np.exp(theta[-1])
         covariance = scale * Matern(lengths, nu=2.5)(x) + (noise + 1e-10) * np.eye(len(x))
-        return multivariate_normal.logpdf(value, np.zeros(len(x)), covariance) + process.log_prior(theta)[0]  # fmt: skip
+        return (
+            multivariate_normal.logpdf(value, np.zeros(len(x)), covariance)
+            + process.log_prior(theta)[0]
+        )
 
     best = density(theta)
     for i in range(len(theta)):
@@ -359,8 +382,12 @@ def test_resume_does_not_fit_again(tmp_path, monkeypatch):
 
 
 def test_batches_of_bayes_spread():
-    found = hpjax.minimize(bowl, BOWL, search=functools.partial(bayes, startup=6), trials=14, batch=8)  # fmt: skip
-    unit = np.array([point for record in found.records if record["kind"] == "ask" for point in record["unit"]])[6:]  # fmt: skip
+    found = hpjax.minimize(
+        bowl, BOWL, search=functools.partial(bayes, startup=6), trials=14, batch=8
+    )
+    unit = np.array(
+        [point for record in found.records if record["kind"] == "ask" for point in record["unit"]]
+    )[6:]
     gaps = np.linalg.norm(unit[:, None] - unit[None], axis=-1)[~np.eye(len(unit), dtype=bool)]
     assert gaps.min() > 1e-3
 
@@ -400,8 +427,11 @@ def test_differential_breeds_by_its_formula():
     child, state = made.ask(state, (0, 4), 1, 1)
     mutants = [
         unit[a] + 0.5 * (unit[b] - unit[c])
-        for a in range(4) for b in range(4) for c in range(4) if len({a, b, c}) == 3
-    ]  # fmt: skip
+        for a in range(4)
+        for b in range(4)
+        for c in range(4)
+        if len({a, b, c}) == 3
+    ]
     mutants = np.array([m for m in mutants if ((m >= 0) & (m <= 1)).all()])
     outside = not np.isclose(mutants, child[0]).all(1).any()
     if outside:  # a coordinate left the cube and was drawn again
@@ -415,7 +445,13 @@ def test_dehb_never_draws_at_random_above_the_lowest_fidelity():
     """The points at full fidelity follow from losses: another objective leads to other points."""
     points = []
     for sign in (1, -1):
-        found = hpjax.minimize(lambda p, e, sign=sign: sign * p["x"] + 1 / e, BOWL, search="dehb", scheduler=hyperband(9, promote="fresh"), trials=60)  # fmt: skip
+        found = hpjax.minimize(
+            lambda p, e, sign=sign: sign * p["x"] + 1 / e,
+            BOWL,
+            search="dehb",
+            scheduler=hyperband(9, promote="fresh"),
+            trials=60,
+        )
         points.append(found.table["unit"][found.table["epochs"] == 9])
     alike = (points[0][:, None] == points[1][None]).all(-1).any()
     assert not alike
@@ -461,9 +497,11 @@ def test_random_search_follows_the_order_statistics_of_a_table():
     shuffled = np.random.default_rng(1).permutation(table)
     for k in (8, 32):
         best = [
-            hpjax.minimize(lambda point: shuffled[point["i"]], values, trials=k, seed=seed).best["objective"]
+            hpjax.minimize(lambda point: shuffled[point["i"]], values, trials=k, seed=seed).best[
+                "objective"
+            ]
             for seed in range(300)
-        ]  # fmt: skip
+        ]
         chance = (1 - np.arange(1001) / 1000) ** k  # P(all of k are at or above rank i)
         exact = table @ (chance[:-1] - chance[1:])
         error = np.std(best) / np.sqrt(len(best))

@@ -203,9 +203,15 @@ def test_the_catalogue_refuses(entries, message):
 def test_split_groups_rows_and_fills_in_defaults():
     target = Target(4, 3, "cross_entropy", 7)
     groups = configurations.split(
-        {"depth": [1, 2, 1], "width_1": [5, 6, 5], "width_2": [None, 3, None], "learning_rate": [0.1, np.nan, 0.3], "dropout_2": [0.5, 0.6, 0.7]},
+        {
+            "depth": [1, 2, 1],
+            "width_1": [5, 6, 5],
+            "width_2": [None, 3, None],
+            "learning_rate": [0.1, np.nan, 0.3],
+            "dropout_2": [0.5, 0.6, 0.7],
+        },
         target,
-    )  # fmt: skip
+    )
     assert [(g.spec.hidden, g.rows.tolist()) for g in groups] == [((5,), [0, 2]), ((6, 3), [1])]
     assert groups[0].config["learning_rate"].tolist() == [0.1, 0.3]
     assert groups[1].config["learning_rate"].tolist() == [1e-3]

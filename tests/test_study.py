@@ -98,8 +98,11 @@ def test_small_batches_ask_the_same_random_study_shape():
     ledger, toy = run(full(3), trials=10, batch=4)
     assert [len(o.trial) for o in toy.orders] == [4, 4, 2]
     assert ledger.records[-1] == {
-        "kind": "stop", "why": "done", "deterministic": True, "trials": 10,
-    }  # fmt: skip
+        "kind": "stop",
+        "why": "done",
+        "deterministic": True,
+        "trials": 10,
+    }
 
 
 def test_a_finite_search_exhausts():

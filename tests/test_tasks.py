@@ -191,12 +191,18 @@ def test_sheets_are_read_as_they_are_meant(tmp_path, name):
 
 GAPPED = {
     "a row of NA": ("a,b\n1,0\nNA,NA\n3,1\n", "row 3, column 'a': 'NA' is no number; fill it"),
-    "a gap in the first row, no header": ("?,3.5,s\n5.1,3.0,s\n5.0,3.1,x\n5.0,3.1,x\n", "row 1, column '1': '?'"),
+    "a gap in the first row, no header": (
+        "?,3.5,s\n5.1,3.0,s\n5.0,3.1,x\n5.0,3.1,x\n",
+        "row 1, column '1': '?'",
+    ),
     "a blank behind a gap": ("a,b\n1,0 \n3,? \n4,1 \n", "row 3 has no target in column 'b'"),
     "NaN as others spell it": ("a,b\n1,2\n3,4\nNaN,NaN\n", "row 4, column 'a': 'NaN'"),
-    "too many and too few cells": ("a,b,c\n1,2,3,4\n,\n7,8,9\n7,8,1\n", "row 2 has 4 fields, the header 3"),
+    "too many and too few cells": (
+        "a,b,c\n1,2,3,4\n,\n7,8,9\n7,8,1\n",
+        "row 2 has 4 fields, the header 3",
+    ),
     "underscores": ("a,b\n1_000,x\n2,y\n", "'1_000' is no number"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", GAPPED)
@@ -214,7 +220,10 @@ def test_nominal_targets_of_arff_are_classes(tmp_path):
     assert tasks.read(tmp_path / "a.arff", test=0).labels == ("1", "2", "3 4")
     (tmp_path / "b.arff").write_text(head.replace("'3 4'", "3") + "1,1\n2,2\n3,3\n4,1\n")
     assert tasks.read(tmp_path / "b.arff", test=0).kind == "classes"
-    for wrong, message in (("5,7\n", "is none of the attribute's classes"), ("5\n", "has 1 fields")):  # fmt: skip
+    for wrong, message in (
+        ("5,7\n", "is none of the attribute's classes"),
+        ("5\n", "has 1 fields"),
+    ):
         (tmp_path / "c.arff").write_text(head + wrong)
         with pytest.raises(TaskError, match=message):
             tasks.read(tmp_path / "c.arff")

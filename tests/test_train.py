@@ -37,14 +37,28 @@ def test_every_network_is_the_one_that_is_trained_alone():
                     trainer = loop.trainer(spec, 1, 3, uneven=batches.uneven(examples, spec))
                     ready, numbers = batches.keyed(data, np.uint32(0)), cast(values, spec)
                     state = trainer.init(batches.drawn(seed, repeat, fold, 0, spec), numbers)
-                    state, curve = jax.jit(trainer.advance)(state, numbers, ready, fold * 2 + repeat, 3)  # fmt: skip
+                    state, curve = jax.jit(trainer.advance)(
+                        state, numbers, ready, fold * 2 + repeat, 3
+                    )
                 network = found.network(number, seed, fold, repeat)
                 assert network.spec.hidden == spec.hidden
                 ours, theirs = (network.params, network.stats), (state.params, state.stats)
-                jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), ours, jax.tree.map(np.asarray, theirs))  # fmt: skip
-                rows = found.curves.query(f"config == {number} and seed == {seed} and fold == {fold} and repeat == {repeat}")  # fmt: skip
-                np.testing.assert_allclose(rows[["train", "loss", "error"]], curve[:, 1:], rtol=1e-5, atol=1e-7)  # fmt: skip
-        np.testing.assert_allclose(found.table.loc[(number, 1), "loss"], found.curves.query(f"config == {number} and seed == 1 and epoch == 3")["loss"].mean(), rtol=1e-5)  # fmt: skip
+                jax.tree.map(
+                    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10),
+                    ours,
+                    jax.tree.map(np.asarray, theirs),
+                )
+                rows = found.curves.query(
+                    f"config == {number} and seed == {seed} and fold == {fold} and repeat == {repeat}"
+                )
+                np.testing.assert_allclose(
+                    rows[["train", "loss", "error"]], curve[:, 1:], rtol=1e-5, atol=1e-7
+                )
+        np.testing.assert_allclose(
+            found.table.loc[(number, 1), "loss"],
+            found.curves.query(f"config == {number} and seed == 1 and epoch == 3")["loss"].mean(),
+            rtol=1e-5,
+        )
 
 
 def test_it_trains_what_a_study_trains():
@@ -57,11 +71,15 @@ def test_without_folds_it_trains_as_fit_does():
     found = hpjax.train(CONFIGS[0], "iris", 4, validation=0, **quiet)
     task = tasks.load("iris")
     fitted = hpjax.fit(task, CONFIGS[0], epochs=4)
-    np.testing.assert_allclose(found.network().outputs(task.x), fitted.outputs(task.x), rtol=1e-4, atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        found.network().outputs(task.x), fitted.outputs(task.x), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_what_was_left_out_holds_its_default_and_patience_keeps_the_best():
-    found = hpjax.train([{"learning_rate": 0.3, "patience": 2, "optimizer": "sgd"}, {}], "iris", 12, **quiet)  # fmt: skip
+    found = hpjax.train(
+        [{"learning_rate": 0.3, "patience": 2, "optimizer": "sgd"}, {}], "iris", 12, **quiet
+    )
     assert found.shape(1)[1]["learning_rate"] == 1e-3
     assert found.shape(1)[0].optimizer == "adam"
     curve = found.curves.query("config == 0")
@@ -71,7 +89,9 @@ def test_what_was_left_out_holds_its_default_and_patience_keeps_the_best():
 
 
 def test_defaults_alone_and_no_validation():
-    found = hpjax.train([{}, {"hidden": [8]}, {"hidden": (np.int64(8),)}], "iris", 2, seeds=2, validation=0, **quiet)  # fmt: skip
+    found = hpjax.train(
+        [{}, {"hidden": [8]}, {"hidden": (np.int64(8),)}], "iris", 2, seeds=2, validation=0, **quiet
+    )
     assert found.table["train"].notna().all()
     assert found.table["loss"].isna().all()
     assert not found.table["diverged"].any()
@@ -83,7 +103,9 @@ def test_own_networks_and_their_numbers():
         def init(key, x):
             return jax.random.normal(key, (x.shape[1], outputs)) / width
 
-        return hpjax.Model(init, lambda params, x, tau: tau * (x @ params), {"tau": hpjax.Number(1.0)})  # fmt: skip
+        return hpjax.Model(
+            init, lambda params, x, tau: tau * (x @ params), {"tau": hpjax.Number(1.0)}
+        )
 
     found = hpjax.train([{"width": 2, "tau": 0.5}, {"width": 3}], "iris", 3, model=build, **quiet)
     assert found.shape(1)[1]["tau"] == 1.0

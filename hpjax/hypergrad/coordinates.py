@@ -50,7 +50,14 @@ def scale(kind: Kind) -> Scale:
     """The scale of a name; of a range, its unit interval, ends included."""
     if isinstance(kind, str):
         return SCALES[kind]
-    return Scale(kind.encode, kind.decode, float(np.nextafter(kind.low, -INF)), float(np.nextafter(kind.high, INF)), (0.0, 1.0), (kind.low, kind.high))  # fmt: skip
+    return Scale(
+        kind.encode,
+        kind.decode,
+        float(np.nextafter(kind.low, -INF)),
+        float(np.nextafter(kind.high, INF)),
+        (0.0, 1.0),
+        (kind.low, kind.high),
+    )
 
 
 class Rule(NamedTuple):
@@ -206,7 +213,9 @@ def encode(values: Mapping[str, Any], scales: Mapping[str, Kind]) -> dict[str, n
         if outside.any():
             found = f"{name}={value[outside].flat[0]:g}"
             if not isinstance(kind, str):
-                raise ValueError(f"{found} lies outside {kind.low:g} to {kind.high:g}, its range in wrt; widen that, or start inside")  # fmt: skip
+                raise ValueError(
+                    f"{found} lies outside {kind.low:g} to {kind.high:g}, its range in wrt; widen that, or start inside"
+                )
             raise ValueError(
                 f"{found} has no {kind}; start it strictly between {on.low:g} and {on.high:g}, "
                 f"or move it on another scale: wrt={{{name!r}: 'identity'}}"

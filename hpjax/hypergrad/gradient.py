@@ -179,7 +179,18 @@ def hypergradients(
     Returns:
         A Hypergradient whose arrays lead with [P].
     """
-    ready = setup(task, spec, configs, wrt, steps, keys=(key,), segments=segments, objective=objective, split=split, gradients=gradients)  # fmt: skip
+    ready = setup(
+        task,
+        spec,
+        configs,
+        wrt,
+        steps,
+        keys=(key,),
+        segments=segments,
+        objective=objective,
+        split=split,
+        gradients=gradients,
+    )
     width = width_of(ready.plan, ready.batch, len(configs))
     chosen = resolve(
         ready.plan,
@@ -233,10 +244,20 @@ def configure(
 
 
 def setup(
-    task: Task, spec: Spec, configs: Sequence[Mapping[str, Any]], wrt: Wrt, steps: int, *, keys: Sequence[int], segments=None,
-    objective: str = "validation", split: Split | None = None, gradients: str = "explicit", report: bool = False,
+    task: Task,
+    spec: Spec,
+    configs: Sequence[Mapping[str, Any]],
+    wrt: Wrt,
+    steps: int,
+    *,
+    keys: Sequence[int],
+    segments=None,
+    objective: str = "validation",
+    split: Split | None = None,
+    gradients: str = "explicit",
+    report: bool = False,
     curve: bool = False,
-) -> Setup:  # fmt: skip
+) -> Setup:
     """Resolves what a user wrote into a plan and arrays; refuses what cannot be.
 
     Args:
@@ -260,7 +281,16 @@ def setup(
         if name in ("data_weights", "init_scale"):
             raise ValueError(f"{name} is not a matter of time; leave it out of segments")
     spec = dataclasses.replace(spec, features=on.features(spec, list(scales)))
-    plan = Plan(spec, int(steps), tuple(scales.items()), tuple(sorted(stretches.items())), objective, gradients, report=report, curve=curve)  # fmt: skip
+    plan = Plan(
+        spec,
+        int(steps),
+        tuple(scales.items()),
+        tuple(sorted(stretches.items())),
+        objective,
+        gradients,
+        report=report,
+        curve=curve,
+    )
     made = []
     for config in configs:
         values = dict(config)
@@ -326,9 +356,17 @@ def width_of(plan: Plan, batch: int, networks: int) -> int:
 
 # --- carrying it out --------------------------------------------------------------------------------------------------
 def carry_out(
-    plan: Plan, mode: Mode, coordinates: dict, fixed: dict, data: batches.Data, group: np.ndarray, draw: np.ndarray,
-    fresh: int = 0, seed: int = 0, width: int | None = None,
-) -> tuple[np.ndarray, Any, dict, dict]:  # fmt: skip
+    plan: Plan,
+    mode: Mode,
+    coordinates: dict,
+    fixed: dict,
+    data: batches.Data,
+    group: np.ndarray,
+    draw: np.ndarray,
+    fresh: int = 0,
+    seed: int = 0,
+    width: int | None = None,
+) -> tuple[np.ndarray, Any, dict, dict]:
     """Hypergradients of P networks, spread over the devices.
 
     Args:
@@ -389,9 +427,18 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
             case "truncated":
                 return *truncated(run, coordinates, window=mode.window, levels=mode.levels), {}
             case "implicit":
-                return implicit(run, coordinates, solver=mode.solver, iterations=mode.iterations, damping=mode.damping, rate=mode.rate)  # fmt: skip
+                return implicit(
+                    run,
+                    coordinates,
+                    solver=mode.solver,
+                    iterations=mode.iterations,
+                    damping=mode.damping,
+                    rate=mode.rate,
+                )
         moves = jax.random.key(seed)
-        return *evolution(run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma), {}  # fmt: skip
+        return *evolution(
+            run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma
+        ), {}
 
     def network(data, seed, coordinates, fixed, group, draw):
         run = process(plan, fixed, data, group, draw)
@@ -415,5 +462,11 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
     mesh = Mesh(np.array(devices.devices()[:wide]), ("device",), axis_types=(AxisType.Auto,))
     rows, all_ = PartitionSpec("device"), PartitionSpec()
     return compiled(
-        jax.shard_map(device, mesh=mesh, in_specs=(all_, all_, all_, rows, rows, rows, rows), out_specs=rows, check_vma=False)
-    )  # fmt: skip
+        jax.shard_map(
+            device,
+            mesh=mesh,
+            in_specs=(all_, all_, all_, rows, rows, rows, rows),
+            out_specs=rows,
+            check_vma=False,
+        )
+    )

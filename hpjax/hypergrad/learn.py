@@ -116,16 +116,29 @@ class Learned:
             }
             scales = Space.load(entries.pop("scales"))
             return cls(
-                spec=MLP.read(spec), scales=scales.ranges | scales.constants, config=arrays(entries.pop("config")), begun=arrays(entries.pop("begun")),
-                learned=arrays(entries.pop("learned")), path=arrays(entries.pop("path")), history=History(**history), mode=Mode(**entries.pop("mode")), **entries,
-            )  # fmt: skip
+                spec=MLP.read(spec),
+                scales=scales.ranges | scales.constants,
+                config=arrays(entries.pop("config")),
+                begun=arrays(entries.pop("begun")),
+                learned=arrays(entries.pop("learned")),
+                path=arrays(entries.pop("path")),
+                history=History(**history),
+                mode=Mode(**entries.pop("mode")),
+                **entries,
+            )
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise ValueError(f"{path} holds nothing that was learned: {fault}") from None
 
     def replay(
-        self, task: Task, keys: Sequence[int] = (0,), *, start: int | None = None, begun: bool = False, split: Split | None = None,
+        self,
+        task: Task,
+        keys: Sequence[int] = (0,),
+        *,
+        start: int | None = None,
+        begun: bool = False,
+        split: Split | None = None,
         at_end: str = "validation",
-    ) -> Replay:  # fmt: skip
+    ) -> Replay:
         """Plain training with what was learned (or what it began with), once for every key.
 
         Args:
@@ -138,9 +151,18 @@ class Learned:
         """
         config = self.config | self.values(start, begun)
         ready = setup(
-            task, self.spec, [config], self.scales, self.steps, keys=list(keys), segments=self.segments, objective=at_end, split=split,
-            report=True, curve=True,
-        )  # fmt: skip
+            task,
+            self.spec,
+            [config],
+            self.scales,
+            self.steps,
+            keys=list(keys),
+            segments=self.segments,
+            objective=at_end,
+            split=split,
+            report=True,
+            curve=True,
+        )
         loss, state, _, info = trained(ready, np.arange(len(keys)))
         return Replay(
             loss, info["error"], info["train"], info["curve"], state.params, state.stats, ready
@@ -163,7 +185,15 @@ def trained(ready: Setup, group: np.ndarray):
     """Plain training of a setup's one config in each of these groups: as `carry_out`."""
     many = lambda tree: {n: np.repeat(v, len(group), 0) for n, v in tree.items()}
     group = group.astype(np.int32)
-    return carry_out(ready.plan, Mode("plain"), many(ready.coordinates), many(ready.fixed), ready.data, group, ready.draws[group])  # fmt: skip
+    return carry_out(
+        ready.plan,
+        Mode("plain"),
+        many(ready.coordinates),
+        many(ready.fixed),
+        ready.data,
+        group,
+        ready.draws[group],
+    )
 
 
 def learn(
@@ -241,8 +271,17 @@ def learn(
     configs = [config] if isinstance(config, Mapping) else list(config)
     names = lambda k: [_seed(key, k if fresh else 0, j) for j in range(seeds)]
     ready = setup(
-        task, spec, configs, wrt, steps, keys=names(0), segments=segments, objective=objective, split=split, gradients=gradients
-    )  # fmt: skip
+        task,
+        spec,
+        configs,
+        wrt,
+        steps,
+        keys=names(0),
+        segments=segments,
+        objective=objective,
+        split=split,
+        gradients=gradients,
+    )
     plan, scales, starts = ready.plan, ready.scales, len(configs)
     width = width_of(plan, ready.batch, starts * seeds)
     chosen = resolve(
@@ -293,7 +332,19 @@ def learn(
             )
     history = History(*(np.array(column) for column in zip(*rows)))
     kept = {n: v[0] for n, v in ready.fixed.items()}
-    return Learned(plan.spec, kept, plan.steps, scales, dict(plan.segments), objective, {n: ready.config[n] for n in scales}, on.values(meta.place, scales), {n: np.array([at[n] for at in path]) for n in path[0]}, history, chosen)  # fmt: skip
+    return Learned(
+        plan.spec,
+        kept,
+        plan.steps,
+        scales,
+        dict(plan.segments),
+        objective,
+        {n: ready.config[n] for n in scales},
+        on.values(meta.place, scales),
+        {n: np.array([at[n] for at in path]) for n in path[0]},
+        history,
+        chosen,
+    )
 
 
 class Meta:

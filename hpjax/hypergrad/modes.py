@@ -11,10 +11,23 @@ IMPLICIT = ("l2", "weight_decay", "label_smoothing", "data_weights")
 
 
 def resolve(
-    plan: Plan, mode: str, count: int, batch: int, full: int, networks: int = 1, *, levels: int | None = None,
-    window: int | None = None, pairs: int = 32, sigma: float = 0.1, solver: str = "cg", iterations: int = 100,
-    damping: float = 0.0, rate: float | None = None, memory: int | None = None,
-) -> Mode:  # fmt: skip
+    plan: Plan,
+    mode: str,
+    count: int,
+    batch: int,
+    full: int,
+    networks: int = 1,
+    *,
+    levels: int | None = None,
+    window: int | None = None,
+    pairs: int = 32,
+    sigma: float = 0.1,
+    solver: str = "cg",
+    iterations: int = 100,
+    damping: float = 0.0,
+    rate: float | None = None,
+    memory: int | None = None,
+) -> Mode:
     """The mode with its settings, or a refusal in one line.
 
     Args:

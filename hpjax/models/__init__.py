@@ -5,4 +5,17 @@ from hpjax.models.base import Batch, Family, Functions, Place, Size, Spec
 from hpjax.models.mlp import FAMILY as MLP
 from hpjax.models.model import Model, Number
 
-__all__ = ["MLP", "Batch", "Family", "Functions", "Model", "Number", "Place", "Size", "Spec", "equinox", "linen", "nnx"]  # fmt: skip
+__all__ = [
+    "MLP",
+    "Batch",
+    "Family",
+    "Functions",
+    "Model",
+    "Number",
+    "Place",
+    "Size",
+    "Spec",
+    "equinox",
+    "linen",
+    "nnx",
+]

@@ -12,7 +12,11 @@ from hpjax.models.base import Array
 from hpjax.models.model import Model, Number
 
 # how modules ask whether this is a training step -> what they are told
-TRAINING = {"train": lambda train: train, "training": lambda train: train, "deterministic": lambda train: not train}  # fmt: skip
+TRAINING = {
+    "train": lambda train: train,
+    "training": lambda train: train,
+    "deterministic": lambda train: not train,
+}
 
 
 def _told(call: Callable[..., Any], train: bool, weight: Any = None) -> dict[str, Any]:
@@ -108,7 +112,9 @@ def nnx(make: Callable[[Any], Any], hyperparameters: Mapping[str, Number] | None
         key = jax.random.key(0) if key is None else key
         leaves, structure = jax.tree.flatten(streams)
         is_key = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        fresh = [jax.random.fold_in(key, i) if is_key(leaf) else leaf for i, leaf in enumerate(leaves)]  # fmt: skip
+        fresh = [
+            jax.random.fold_in(key, i) if is_key(leaf) else leaf for i, leaf in enumerate(leaves)
+        ]
         module = library.merge(definition, params, jax.tree.unflatten(structure, fresh), state)
         outputs = module(x, **values)
         return outputs, library.to_pure_dict(parts(module)[3])

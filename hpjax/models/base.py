@@ -46,7 +46,9 @@ class Traced(NamedTuple):
 def checked(name: str, entry: Static, value: Any) -> Any:
     """A structural value in canonical form, or a refusal with what it may be."""
     if isinstance(value, (list, tuple)):
-        raise ValueError(f"{name} is one value, got {list(value)!r:.80}; to try several write {name} = Choice({list(value)!r:.80}), in TOML {{ choice = [...] }}")  # fmt: skip
+        raise ValueError(
+            f"{name} is one value, got {list(value)!r:.80}; to try several write {name} = Choice({list(value)!r:.80}), in TOML {{ choice = [...] }}"
+        )
     if entry.choices is not None:
         value = value.item() if isinstance(value, np.generic) else value
         if value is None and entry.default is None:
@@ -97,7 +99,8 @@ class Place(NamedTuple):
     """Where a trained array stands in its network."""
 
     layer: int  # 0 where the family has no layers
-    weights: bool  # whether it is a weight matrix (penalties and decay act on it), or a bias and the like
+    # whether it is a weight matrix (penalties and decay act on it), or a bias and the like
+    weights: bool
 
 
 class Size(NamedTuple):

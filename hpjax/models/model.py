@@ -77,4 +77,6 @@ def accepts(function: Callable[..., Any], name: str) -> bool:
     """Whether a function may be handed something by this name."""
     parameters = inspect.signature(function).parameters
     whole = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return whole or (name in parameters and parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY)  # fmt: skip
+    return whole or (
+        name in parameters and parameters[name].kind is not inspect.Parameter.POSITIONAL_ONLY
+    )

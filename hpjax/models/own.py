@@ -77,7 +77,9 @@ def own(
         return made
 
     def read(written: dict[str, Any]) -> Own:
-        fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in written.items()}  # fmt: skip
+        fields: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in written.items()
+        }
         weights, structure = fields.pop("arrays"), fields.pop("structure")
         made = Own(**fields, build=function, structure=_structure(structure))
         if made.written()["arrays"] != weights:
@@ -221,7 +223,9 @@ def shapes(spec: Own) -> Any:
                     f"params{jax.tree_util.keystr(path)} of {spec.label} is {leaf.dtype}; params are real numbers, keep others in a state"
                 )
         x = jax.ShapeDtypeStruct((7, spec.inputs), spec.dtype)
-        numbers = {n: jnp.asarray(v.default, spec.dtype) for n, v in spec.model.hyperparameters.items()}  # fmt: skip
+        numbers = {
+            n: jnp.asarray(v.default, spec.dtype) for n, v in spec.model.hyperparameters.items()
+        }
         found, _ = jax.eval_shape(functions(spec).outputs, *made, numbers, x, None)
     if found.shape != (7, spec.outputs):
         raise ValueError(

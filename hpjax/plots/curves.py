@@ -126,9 +126,15 @@ def incumbent(axes, cost, low, full, label: str = "best validation loss") -> Non
         if len(at) > DRAWN:  # a step is drawn by the places where it changes, and its end
             seen &= np.append(True, np.diff(at) != 0) | (np.arange(len(at)) == len(at) - 1)
         axes.plot(
-            np.asarray(cost)[seen], at[seen], style, color=color, label=name,
-            drawstyle="steps-post", marker="o" if seen.sum() < 30 else None, markersize=3,
-        )  # fmt: skip
+            np.asarray(cost)[seen],
+            at[seen],
+            style,
+            color=color,
+            label=name,
+            drawstyle="steps-post",
+            marker="o" if seen.sum() < 30 else None,
+            markersize=3,
+        )
     finite = np.asarray(low)[np.isfinite(low)]
     if len(finite) and finite.min() > 0 and finite.max() > 3 * finite.min():
         axes.set_yscale("log")

@@ -26,7 +26,9 @@ def by_layer(axes, x, values: np.ndarray, xlabel: str, name: str, log: bool = Fa
     layers = values.reshape(len(values), -1) if values.ndim < 3 else values[:, :, 0]
     count = layers.shape[1]
     for layer in range(count):
-        shade = COLORS[layer] if count <= len(COLORS) else matplotlib.colormaps[SHADES](layer / count)  # fmt: skip
+        shade = (
+            COLORS[layer] if count <= len(COLORS) else matplotlib.colormaps[SHADES](layer / count)
+        )
         label = f"layer {layer + 1}" if values.ndim > 1 else None
         axes.plot(x, layers[:, layer], color=shade, label=label)
         if values.ndim == 3:
@@ -54,7 +56,9 @@ def meta_curves(axes, loss: np.ndarray, name: str, best: int = 0) -> None:
     where = np.arange(len(shown))
     others = [start for start in range(shown.shape[1]) if start != best]
     axes.plot(where, shown[:, others], color="#BBBBBB", linewidth=0.5)
-    axes.plot(where, shown[:, best], color=COLORS[0], linewidth=1.5, label="best" if others else None)  # fmt: skip
+    axes.plot(
+        where, shown[:, best], color=COLORS[0], linewidth=1.5, label="best" if others else None
+    )
     if others:
         axes.plot([], [], color="#BBBBBB", linewidth=0.5, label="other starts")
         axes.legend()

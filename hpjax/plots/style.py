@@ -47,7 +47,11 @@ def look(name: str) -> dict:
     """How a method's line is drawn; methods without a look of their own get one by their name."""
     if name not in LOOKS:
         number = sum(map(ord, name))
-        return {"color": COLORS[number % 6], "marker": ".", "linestyle": ("-", "--", ":")[number % 3]}  # fmt: skip
+        return {
+            "color": COLORS[number % 6],
+            "marker": ".",
+            "linestyle": ("-", "--", ":")[number % 3],
+        }
     color, marker, dash = LOOKS[name]
     return {"color": color, "marker": marker, "linestyle": dash}
 
@@ -89,7 +93,9 @@ def tidy(axis) -> None:
 def empty(axes) -> bool:
     """Whether Axes show nothing: no finite point of a line, no bar, dot, surface, picture or text."""
     drawn = [line for line in axes.lines if np.isfinite(np.asarray(line.get_ydata(), float)).any()]
-    return axes.axison and not (drawn or axes.collections or axes.patches or axes.images or axes.texts or axes.child_axes)  # fmt: skip
+    return axes.axison and not (
+        drawn or axes.collections or axes.patches or axes.images or axes.texts or axes.child_axes
+    )
 
 
 def settle(made: Figure) -> None:

@@ -51,8 +51,14 @@ def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation l
         values = values + 0.25 * (np.mod(np.asarray(number) * 0.618034, 1) - 0.5)
     if early.any():
         axes.plot(
-            values[early], loss[early], "x", color="#BBBBBB", markersize=2.5, markeredgewidth=0.6, zorder=0
-        )  # fmt: skip
+            values[early],
+            loss[early],
+            "x",
+            color="#BBBBBB",
+            markersize=2.5,
+            markeredgewidth=0.6,
+            zorder=0,
+        )
     dots = axes.scatter(
         values[there],
         loss[there],

@@ -116,7 +116,9 @@ class LocalExecutor:
             rows = NamedSharding(self.mesh, PartitionSpec("device"))
             blank = lambda s: jax.device_put(np.zeros((*lead, *s.shape), s.dtype), rows)
             empty = jax.tree.map(blank, one)
-            each = [np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)]  # fmt: skip
+            each = [
+                np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)
+            ]
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
             draw = np.zeros((lead[0], *draws.shape), draws.dtype)
             call = call.lower(data, empty, wide, *each, draw).compile()

@@ -347,7 +347,9 @@ def refuse_occupied(folder: Path) -> None:
         )
     for name in OURS:
         path = folder / name
-        empty = name == LEDGER and path.is_file() and not path.is_symlink() and not path.stat().st_size  # fmt: skip
+        empty = (
+            name == LEDGER and path.is_file() and not path.is_symlink() and not path.stat().st_size
+        )
         if os.path.lexists(path) and not empty:
             raise RunError(
                 f"{folder} holds {name}, but no run; choose another --out, or move the file away"

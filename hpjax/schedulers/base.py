@@ -19,7 +19,8 @@ class Order(NamedTuple):
 
     trial: Array  # [n] trial number
     unit: Array  # [n D] its point now (PBT moves it between orders)
-    source: Array  # [n] whose weights it goes on from: its own, another's (PBT), or -1 for a fresh start
+    # [n] whose weights it goes on from: its own, another's (PBT), or -1 for a fresh start
+    source: Array
     epochs: Array  # [n] train until this epoch
     seed: Array  # [n] 0 unless fresh randomness is asked for
     grad: bool = False  # also answer with d loss / d unit
@@ -74,7 +75,9 @@ def check_whole(who: str, **numbers: tuple[Any, int]) -> None:
     for name, (value, least) in numbers.items():
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or not least <= value < UNBOUNDED:
-            raise ValueError(f"{who} needs {name} of at least {least}, a whole number, got {value!r:.60}")  # fmt: skip
+            raise ValueError(
+                f"{who} needs {name} of at least {least}, a whole number, got {value!r:.60}"
+            )
 
 
 def order(trial: Array, unit: Array, epochs: int, fresh: bool) -> Order:

@@ -109,7 +109,9 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
             return after, done.trial
         best = np.lexsort((done.trial, losses))
         best = best[np.isfinite(losses[best])]
-        share = 0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])  # fmt: skip
+        share = (
+            0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])
+        )
         kept = np.sort(best[:share])
         finished = done.trial[np.setdiff1d(np.arange(len(done.trial)), kept)]
         if not len(kept):

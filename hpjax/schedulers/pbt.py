@@ -80,7 +80,11 @@ def pbt(
         ValueError: an argument out of bounds.
     """
     check_whole("pbt", population=(population, 2), epochs=(epochs, 1), every=(every, 1))
-    for name, value, most in (("quantile", quantile, 0.5), ("resample", resample, 1), ("jump", jump, 1)):  # fmt: skip
+    for name, value, most in (
+        ("quantile", quantile, 0.5),
+        ("resample", resample, 1),
+        ("jump", jump, 1),
+    ):
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not 0 <= value <= most or (name == "quantile" and value == 0):
             raise ValueError(
@@ -130,7 +134,15 @@ def pbt(
         return state._replace(loss=losses, step=state.step + 1), done.trial[:0]
 
     return Scheduler(
-        settings={"name": "pbt", "population": population, "epochs": epochs, "every": every, "quantile": quantile, "resample": resample, "jump": jump},
+        settings={
+            "name": "pbt",
+            "population": population,
+            "epochs": epochs,
+            "every": every,
+            "quantile": quantile,
+            "resample": resample,
+            "jump": jump,
+        },
         fidelity=epochs,
         brackets=(tuple((until, population) for until in steps),),
         init=begin,
@@ -139,4 +151,4 @@ def pbt(
         close=lambda state: state._replace(closed=bool(len(state.trial))),
         ask=ask,
         tell=tell,
-    )  # fmt: skip
+    )

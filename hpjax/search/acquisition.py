@@ -118,9 +118,13 @@ def _climb(model: Model, unit: np.ndarray, dims) -> tuple[np.ndarray, np.ndarray
         return -height.sum(), -slope[:, columns][free]
 
     found = optimize.minimize(
-        negative, unit[free], jac=True, method="L-BFGS-B", bounds=[(0, 1)] * int(free.sum()),
+        negative,
+        unit[free],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, 1)] * int(free.sum()),
         options={"maxiter": 50},
-    )  # fmt: skip
+    )
     points = unit.copy()
     points[free] = found.x
     before, after = _height(model, unit, dims), _height(model, points, dims)

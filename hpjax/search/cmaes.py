@@ -82,7 +82,9 @@ def cmaes(
             spaces["x_space"] = [[0.0, 1.0]] * len(kinds["continuous"])
         if kinds["integer"]:
             levels = [center(np.arange(dims[i].levels), dims[i]) for i in kinds["integer"]]
-            spaces["z_space"] = [list(values) if len(values) > 1 else [0.0, 1.0] for values in levels]  # fmt: skip
+            spaces["z_space"] = [
+                list(values) if len(values) > 1 else [0.0, 1.0] for values in levels
+            ]
         if kinds["categorical"]:
             spaces["c_space"] = [max(2, dims[i].levels) for i in kinds["categorical"]]
         if numbers:

@@ -115,7 +115,11 @@ def differential(
         a, b, c = (pool[picked[:, i % len(pool)]] for i in range(3))
         factor = rng.uniform(*scale, size=(count, 1))
         own, best = team.unit[target], team.best(1)[0]
-        base = {"rand1": a, "best1": np.broadcast_to(best, a.shape), "current_to_best1": own + factor * (best - own)}  # fmt: skip
+        base = {
+            "rand1": a,
+            "best1": np.broadcast_to(best, a.shape),
+            "current_to_best1": own + factor * (best - own),
+        }
         mutant = base[strategy] + factor * (b - c)
         outside = (mutant < 0) | (mutant > 1)
         mutant = np.where(outside, rng.random(mutant.shape), mutant)
@@ -128,8 +132,12 @@ def differential(
         teams, rivals = dict(state.teams), dict(state.rivals)
         opened = set()
         for trial, unit, loss, epochs, finished in zip(
-            told.trial.tolist(), told.unit, told.loss.tolist(), told.epochs.tolist(), told.finished.tolist()
-        ):  # fmt: skip
+            told.trial.tolist(),
+            told.unit,
+            told.loss.tolist(),
+            told.epochs.tolist(),
+            told.finished.tolist(),
+        ):
             which = epochs if per_fidelity else 0
             at, place = rivals.get(trial, (which, -1))
             place = place if at == which else -1

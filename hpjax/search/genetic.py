@@ -91,9 +91,12 @@ def genetic(
         unit, epochs, loss, trial = (
             np.concatenate([old[~stale], new])
             for old, new in (
-                (state.unit, told.unit), (state.epochs, told.epochs), (state.loss, told.loss), (state.trial, told.trial),
+                (state.unit, told.unit),
+                (state.epochs, told.epochs),
+                (state.loss, told.loss),
+                (state.trial, told.trial),
             )
-        )  # fmt: skip
+        )
         best = np.lexsort((trial, loss, -epochs))
         best = best[np.isfinite(loss[best])][:population]
         return Elite(unit[best], epochs[best], loss[best], trial[best], history, 0)

@@ -122,9 +122,13 @@ def gradient(
         numbers = range(state.asked, state.asked + len(now))
         unit = np.array([point for _, point in now]).reshape(len(now), width)
         return unit, state._replace(
-            starts=tuple(made), ready=tuple(later), out=state.out | dict(zip(numbers, now)),
-            asked=state.asked + len(now), drawn=drawn, fresh=fresh,
-        )  # fmt: skip
+            starts=tuple(made),
+            ready=tuple(later),
+            out=state.out | dict(zip(numbers, now)),
+            asked=state.asked + len(now),
+            drawn=drawn,
+            fresh=fresh,
+        )
 
     def tell(state, told):
         if told.grad is None:

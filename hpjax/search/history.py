@@ -62,8 +62,14 @@ def remember(history: History, told: Told) -> History:
     known = set(told.trial.tolist())
     out = {trial: unit for trial, unit in history.out.items() if trial not in known}
     return history._replace(
-        unit=columns[0], loss=columns[1], epochs=columns[2], trial=columns[3], used=used, count=stop, out=out
-    )  # fmt: skip
+        unit=columns[0],
+        loss=columns[1],
+        epochs=columns[2],
+        trial=columns[3],
+        used=used,
+        count=stop,
+        out=out,
+    )
 
 
 def evidence(history: History, least: int) -> np.ndarray:

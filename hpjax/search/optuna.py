@@ -73,7 +73,9 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                     continue
                 chosen = int(level(unit[i : i + 1], dim)[0])
                 if dim.kind == "categorical":
-                    found[name] = library.distributions.CategoricalDistribution(list(range(dim.levels)))  # fmt: skip
+                    found[name] = library.distributions.CategoricalDistribution(
+                        list(range(dim.levels))
+                    )
                 else:
                     high = dim.low + dim.levels - 1
                     found[name] = library.distributions.IntDistribution(

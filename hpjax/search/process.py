@@ -18,7 +18,8 @@ LENGTH_PRIOR = (np.log(0.5), 0.7)  # of log length scales: mean, deviation
 NOISE_PRIOR = (np.log(1e-5), 2.0)  # of log noise: mean, deviation; losses have deviation 1
 SCALE_PRIOR = (0.0, 1.0)
 JITTERS = (1e-10, 1e-7, 1e-4)
-BEYOND = 100.0  # times what lies between the best and the middle loss: losses further up are cut there, lest one hides all differences
+# times what lies between the best and the middle loss: losses further up are cut there, lest one hides all differences
+BEYOND = 100.0
 
 
 class Process(NamedTuple):
@@ -104,11 +105,15 @@ def fit(
     bounds = model.kernel_.bounds
     found = [
         optimize.minimize(
-            negative, np.clip(start, *bounds.T), jac=True, method="L-BFGS-B", bounds=bounds,
+            negative,
+            np.clip(start, *bounds.T),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
             options={"maxiter": steps, "maxfun": 2 * steps},
         )
         for start in starts
-    ]  # fmt: skip
+    ]
     best = min(found, key=lambda one: one.fun)
     if not best.fun < 1e24:
         raise np.linalg.LinAlgError("no hyperparameters with a covariance that can be factored")

@@ -26,7 +26,9 @@ def read_arff(path: Path, target: str | None, options: dict) -> Task:
             if line.lower().startswith("@attribute"):
                 name, classes = _attribute(path, number, line)
                 if name in attributes:
-                    raise TaskError(f"{path}: row {number}: attribute {name!r:.80} stands twice; rename one")  # fmt: skip
+                    raise TaskError(
+                        f"{path}: row {number}: attribute {name!r:.80} stands twice; rename one"
+                    )
                 attributes[name] = classes
             data = line.lower().startswith("@data")
             continue
@@ -54,15 +56,21 @@ def _attribute(path: Path, number: int, line: str) -> tuple[str, list[str] | Non
     rest = line[len("@attribute") :].strip()
     match = re.match(r"""'((?:[^'\\]|\\.)+)'\s*|"((?:[^"\\]|\\.)+)"\s*|([^\s{]+)\s*""", rest)
     if match is None:
-        raise TaskError(f"{path}: row {number}: an attribute needs a name and a type, got {line!r:.80}")  # fmt: skip
+        raise TaskError(
+            f"{path}: row {number}: an attribute needs a name and a type, got {line!r:.80}"
+        )
     name = next(part for part in match.groups() if part is not None)
     kind = rest[match.end() :].strip()
     if not kind:
-        raise TaskError(f"{path}: row {number}: attribute {name!r:.80} has no type; write numeric, string or {{a, b}}")  # fmt: skip
+        raise TaskError(
+            f"{path}: row {number}: attribute {name!r:.80} has no type; write numeric, string or {{a, b}}"
+        )
     if not kind.startswith("{"):
         return name, None
     if not kind.endswith("}"):
-        raise TaskError(f"{path}: row {number}: the classes of {name!r:.80} have no end; close them with }}")  # fmt: skip
+        raise TaskError(
+            f"{path}: row {number}: the classes of {name!r:.80} have no end; close them with }}"
+        )
     return name, [cell for cell, _ in _tokens(kind[1:-1])]
 
 
@@ -75,7 +83,11 @@ def _tokens(line: str) -> list[tuple[str, bool]]:
             raise ValueError("a quote without its end")
         single, double, bare = match.groups()
         quoted = bare is None
-        cell = bare if bare is not None else re.sub(r"\\(.)", r"\1", single if single is not None else double)  # fmt: skip
+        cell = (
+            bare
+            if bare is not None
+            else re.sub(r"\\(.)", r"\1", single if single is not None else double)
+        )
         found.append((cell, quoted))
         if match.end() == len(line) and not match.group(0).endswith(","):
             break

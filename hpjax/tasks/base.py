@@ -26,7 +26,8 @@ class Split(NamedTuple):
 
 
 KINDS = ("classes", "numbers")
-LARGEST = 1e30  # of a feature: its square is still far from where float64 ends, and it from where float32 does
+# of a feature: its square is still far from where float64 ends, and it from where float32 does
+LARGEST = 1e30
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -179,12 +180,16 @@ class Task:
             counts = np.bincount(self.y[self.development], minlength=len(self.labels))
             rare = int(counts.argmin())
             if counts[rare] < max(2, folds):
-                lines.append(f"{self.name}: class {self.labels[rare]!r:.80} has {counts[rare]} rows to train on, for {folds} fold(s){self.remedy()}")  # fmt: skip
+                lines.append(
+                    f"{self.name}: class {self.labels[rare]!r:.80} has {counts[rare]} rows to train on, for {folds} fold(s){self.remedy()}"
+                )
         return lines
 
     def remedy(self) -> str:
         """What a refusal over classes adds where the classes may be quantities; "" where they cannot."""
-        if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in self.values):  # fmt: skip
+        if all(
+            isinstance(value, (int, float)) and not isinstance(value, bool) for value in self.values
+        ):
             return "; if the target is a quantity, give kind='numbers' (--kind numbers)"
         return ""
 
@@ -212,7 +217,9 @@ class Task:
         gap = first_place(~np.isfinite(array))
         if gap is not None:
             row, column = gap
-            raise TaskError(f"row {row + 1} has no finite number in column {self.column(column)}; fill or drop it")  # fmt: skip
+            raise TaskError(
+                f"row {row + 1} has no finite number in column {self.column(column)}; fill or drop it"
+            )
         return array
 
     @classmethod
@@ -265,7 +272,9 @@ class Task:
                     f"{name}: classes need one column of labels, got {y.shape}; give them as [N]"
                 )
             refuse_gaps(y, name)
-            values, y = np.unique(y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True)  # fmt: skip
+            values, y = np.unique(
+                y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True
+            )
             labels = tuple(str(value) for value in values)
             options["values"] = tuple(values.tolist())
         else:

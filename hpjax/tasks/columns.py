@@ -122,5 +122,8 @@ def guessed(y: np.ndarray) -> tuple[str, str]:
         return "classes", doubt if count > SURE else ""
     if count <= SURE and (distinct == np.round(distinct)).all():
         values = ", ".join(f"{value:g}" for value in distinct[:5])
-        return "numbers", f"the target has only the numbers {values}{', ...' if count > 5 else ''}: taken for a quantity; if they are classes, give kind='classes' (--kind classes)"  # fmt: skip
+        return (
+            "numbers",
+            f"the target has only the numbers {values}{', ...' if count > 5 else ''}: taken for a quantity; if they are classes, give kind='classes' (--kind classes)",
+        )
     return "numbers", ""

@@ -61,7 +61,9 @@ def read(
             return readers[ending](path, target, dict(test=test, seed=seed, kind=kind))
         if "idx" in name:
             if target is not None:
-                raise TaskError(f"{path}: the target of an IDX file is its labels' file; leave the target column {target!r:.80} out")  # fmt: skip
+                raise TaskError(
+                    f"{path}: the target of an IDX file is its labels' file; leave the target column {target!r:.80} out"
+                )
             return _idx_pair(path, dict(test=test, seed=seed, kind=kind or "classes"))
     except TaskError:
         raise
@@ -103,7 +105,9 @@ def _npz(path: Path, target: str | None, options: dict) -> Task:
         )
     for name, rows, targets in (("", x, y), ("_test", x_test, y_test)):
         if len(rows) != len(targets):
-            raise TaskError(f"{path}: x{name} has {len(rows)} rows, y{name} {len(targets)}; give as many of each")  # fmt: skip
+            raise TaskError(
+                f"{path}: x{name} has {len(rows)} rows, y{name} {len(targets)}; give as many of each"
+            )
     together = np.concatenate([_rows(path, "x", x), _rows(path, "x_test", x_test)])
     targets = np.concatenate([y, y_test])
     test = np.arange(len(x), len(together))
@@ -155,7 +159,9 @@ def _idx_pair(path: Path, options: dict) -> Task:
             f"{path}: {len(x)} images but {len(y)} labels in {labels.name}; they belong to different sets"
         )
     if y.ndim != 1 or x.ndim < 2 or not x.size:
-        raise TaskError(f"{path}: pictures [N ...] and labels [N] are needed, got {x.shape} and {y.shape}")  # fmt: skip
+        raise TaskError(
+            f"{path}: pictures [N ...] and labels [N] are needed, got {x.shape} and {y.shape}"
+        )
     scale = 255.0 if x.dtype == np.dtype(">u1") else 1.0
     return Task.of(
         x.reshape(len(x), -1) / scale,

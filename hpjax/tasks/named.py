@@ -100,11 +100,25 @@ NAMES: dict[str, tuple[Callable[..., Task], str]] = {
     "noisy_sine": (noisy_sine, "400 points of sin(2 pi x) with noise, regression"),
 }
 STORED: dict[str, tuple[Callable[[Path | None], Task], str]] = {
-    "mnist10k": (_stored("mnist10k", "t10k-images-idx3-ubyte.gz", "MNIST's 10,000 test images, IDX", "classes"), "MNIST's 10,000 test images"),
-    "mnist1d": (_stored("mnist1d", "mnist1d.npz", "MNIST-1D, 4,000 + 1,000 series", "classes"), "MNIST-1D: 4,000 series of 40, 10 classes"),
-    "protein": (_stored("protein", "uci_protein.npz", "UCI protein tertiary structure", "numbers"), "45,730 proteins, 9 measures, regression"),
-    "naval": (_stored("naval", "uci_naval.npz", "UCI naval propulsion plants", "numbers"), "11,934 plants, 16 measures, regression"),
-}  # fmt: skip
+    "mnist10k": (
+        _stored(
+            "mnist10k", "t10k-images-idx3-ubyte.gz", "MNIST's 10,000 test images, IDX", "classes"
+        ),
+        "MNIST's 10,000 test images",
+    ),
+    "mnist1d": (
+        _stored("mnist1d", "mnist1d.npz", "MNIST-1D, 4,000 + 1,000 series", "classes"),
+        "MNIST-1D: 4,000 series of 40, 10 classes",
+    ),
+    "protein": (
+        _stored("protein", "uci_protein.npz", "UCI protein tertiary structure", "numbers"),
+        "45,730 proteins, 9 measures, regression",
+    ),
+    "naval": (
+        _stored("naval", "uci_naval.npz", "UCI naval propulsion plants", "numbers"),
+        "11,934 plants, 16 measures, regression",
+    ),
+}
 
 
 def load(

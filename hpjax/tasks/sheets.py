@@ -38,14 +38,26 @@ def read_csv(path: Path, target: str | None, options: dict) -> Task:
         raise TaskError(f"{path}: no rows below the header")
     try:
         frame = pandas.read_csv(
-            io.StringIO(sheet.body), sep=sheet.delimiter, quotechar='"', quoting=csv.QUOTE_NONE if sheet.quote is None else csv.QUOTE_MINIMAL,
-            header=None, names=sheet.header, index_col=False, na_values=SPELLED, keep_default_na=False, skip_blank_lines=False,
-            low_memory=False, on_bad_lines="error", **exact,
-        )  # fmt: skip
+            io.StringIO(sheet.body),
+            sep=sheet.delimiter,
+            quotechar='"',
+            quoting=csv.QUOTE_NONE if sheet.quote is None else csv.QUOTE_MINIMAL,
+            header=None,
+            names=sheet.header,
+            index_col=False,
+            na_values=SPELLED,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            low_memory=False,
+            on_bad_lines="error",
+            **exact,
+        )
     except (pandas.errors.ParserError, ValueError, OverflowError) as fault:
         raise TaskError(f"{path}: {' '.join(str(fault).split())[:200]}") from None
     if len(frame) != len(sheet.lines):
-        raise TaskError(f"{path}: {len(sheet.lines)} rows stand in the file, {len(frame)} were read; quote cells that hold the delimiter")  # fmt: skip
+        raise TaskError(
+            f"{path}: {len(sheet.lines)} rows stand in the file, {len(frame)} were read; quote cells that hold the delimiter"
+        )
 
     def place(row: int, column: int) -> tuple[int, str]:
         dialect = _dialect(sheet.delimiter, '"')
@@ -79,7 +91,9 @@ def _sheet(path: Path, text: str) -> Sheet:
                 continue
             cells, header = header, [str(i + 1) for i in range(len(header))]
         if len(cells) != len(header):
-            raise TaskError(f"{path}: row {line} has {len(cells)} fields, the header {len(header)}; mend that row")  # fmt: skip
+            raise TaskError(
+                f"{path}: row {line} has {len(cells)} fields, the header {len(header)}; mend that row"
+            )
         lines.append(line)
         if quote is None:
             below.append(delimiter.join(cells) if isinstance(cells, list) else str(cells))
@@ -182,7 +196,9 @@ def _is_header(header: list[str], text: str, delimiter: str, quote: str | None, 
     if header in [[str(i + at) for i in range(len(header))] for at in (0, 1)]:
         cells = [cell for row in below for cell in row[:-1]]
         return any(is_number(cell) and float(cell) != int(float(cell)) for cell in cells)
-    texts = [at for at, cell in enumerate(header) if not is_number(cell) and cell.lower() not in MISSING]  # fmt: skip
+    texts = [
+        at for at, cell in enumerate(header) if not is_number(cell) and cell.lower() not in MISSING
+    ]
     for at in texts:
         if at < len(below[0]) and is_number(below[0][at]):
             return True

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # how files spell what is not there
 # in any letters, small or capital
-SPELLED = sorted({"".join(letters) for word in MISSING for letters in itertools.product(*((c.lower(), c.upper()) for c in word))})  # fmt: skip
+SPELLED = sorted(
+    {
+        "".join(letters)
+        for word in MISSING
+        for letters in itertools.product(*((c.lower(), c.upper()) for c in word))
+    }
+)
 Place = Callable[[int, int], tuple[int, str]]
 
 
@@ -82,7 +88,11 @@ def _fault(cell: str) -> str:
             raise ValueError
         float(cell)
     except ValueError:
-        remedy = "fill it, or drop the row" if cell.strip().lower() in MISSING else "encode or drop the column"  # fmt: skip
+        remedy = (
+            "fill it, or drop the row"
+            if cell.strip().lower() in MISSING
+            else "encode or drop the column"
+        )
         return f"{cell[:60]!r:.80} is no number; {remedy}"
     return f"{cell!r:.80} is not finite; fill or drop the row"
 
@@ -135,6 +145,8 @@ def read_parquet(path: Path, target: str | None, options: dict) -> Task:
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as fault:
         if isinstance(fault, TaskError):
             raise
-        raise TaskError(f"{path}: not a Parquet file: {' '.join(str(fault).split())[:200]}") from None  # fmt: skip
+        raise TaskError(
+            f"{path}: not a Parquet file: {' '.join(str(fault).split())[:200]}"
+        ) from None
     place = lambda row, column: (row + 1, str(frame.iat[row, column]))
     return task_of(path, frame, place, target, options)

@@ -29,7 +29,8 @@ class Data(NamedTuple):
     scale: Array  # [G F] one over its standard deviation
     y_shift: Array  # [G C]
     y_scale: Array  # [G C]
-    order: Array  # [G E M] int32 examples in the order of each epoch; E = 1 where every epoch is the whole training part
+    # [G E M] int32 examples in the order of each epoch; E = 1 where every epoch is the whole training part
+    order: Array
     count: Array  # [G] int32 places in use; the rest have weight 0
     train: Array  # [G M] int32 the training part
     valid: Array  # [G V] int32
@@ -120,14 +121,22 @@ def prepare(
     x, middle, spread = _levelled(examples.x, examples.standardize)
     y, y_middle, y_spread = _levelled(examples.y, examples.standardize and not examples.classes)
     arrays: dict[str, Any] = dict(
-        x=x, y=y, shift=(shift - middle) / spread, scale=scale * spread,
-        y_shift=(y_shift - y_middle) / y_spread, y_scale=y_scale * y_spread, valid_weight=np.stack(valid_weight),
-    )  # fmt: skip
+        x=x,
+        y=y,
+        shift=(shift - middle) / spread,
+        scale=scale * spread,
+        y_shift=(y_shift - y_middle) / y_spread,
+        y_scale=y_scale * y_spread,
+        valid_weight=np.stack(valid_weight),
+    )
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     arrays |= dict(
-        order=np.stack(order), count=np.array(count, np.int32), train=np.stack(train).astype(np.int32), valid=np.stack(valid).astype(np.int32),
+        order=np.stack(order),
+        count=np.array(count, np.int32),
+        train=np.stack(train).astype(np.int32),
+        valid=np.stack(valid).astype(np.int32),
         key=np.stack(key).astype(np.uint32),
-    )  # fmt: skip
+    )
     return Data(**arrays)
 
 

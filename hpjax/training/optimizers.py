@@ -50,7 +50,9 @@ def along(grads: Any, direction: Any, like: Array, place: Callable[..., Place]) 
         products.setdefault(place(path, g), []).append(jnp.vdot(g, u))
     layers = range(1 + max(at.layer for at in products))
     zero = jnp.zeros((), like.dtype)
-    total = lambda weights: jnp.stack([sum(products.get(Place(i, weights), []), zero) for i in layers])  # fmt: skip
+    total = lambda weights: jnp.stack(
+        [sum(products.get(Place(i, weights), []), zero) for i in layers]
+    )
     weights, rest = total(True), total(False)
     if jnp.ndim(like) == 2:
         return jnp.stack([weights, rest], 1)

@@ -98,7 +98,9 @@ def test_training_draws_and_carries_and_prediction_does_neither(build, x):
     quiet_outputs, still = call(moved, None, False)
     np.testing.assert_array_equal(quiet_outputs, call(moved, None, False)[0])
     assert all(np.array_equal(a, b) for a, b in zip(leaves(moved), leaves(still)))
-    np.testing.assert_allclose(quiet_outputs[:3], model.apply(params, moved, x[:3], key=None, train=False)[0], rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        quiet_outputs[:3], model.apply(params, moved, x[:3], key=None, train=False)[0], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -137,7 +139,16 @@ def test_what_is_predicted_is_what_the_library_computes(x):
 def test_they_are_searched_resumed_and_used(build, tmp_path):
     space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
     scheduler = hpjax.halving(((2, 4), (4, 2)))
-    found = hpjax.tune(space, "iris", model=build, scheduler=scheduler, trials=4, validation={"repeats": 2}, out=tmp_path / "run", **quiet)  # fmt: skip
+    found = hpjax.tune(
+        space,
+        "iris",
+        model=build,
+        scheduler=scheduler,
+        trials=4,
+        validation={"repeats": 2},
+        out=tmp_path / "run",
+        **quiet,
+    )
     path = tmp_path / "run" / "ledger.jsonl"
     whole = path.read_bytes()
     path.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
@@ -175,6 +186,8 @@ def test_arrays_of_whole_numbers_are_carried_not_trained():
         def __call__(self, x):
             return self.linear(x[self.order])
 
-    trained = hpjax.train({"learning_rate": 0.01}, "iris", 2, model=models.equinox(Picked), say=lambda text: None)  # fmt: skip
+    trained = hpjax.train(
+        {"learning_rate": 0.01}, "iris", 2, model=models.equinox(Picked), say=lambda text: None
+    )
     assert np.isfinite(trained.table["loss"]).all()
     assert trained.network().predict(np.ones((2, 4))).shape == (2,)

@@ -25,7 +25,11 @@ def build(width, activation="tanh"):
     def init(key, x):
         first, second = jax.random.split(key)
         w = jax.random.normal(first, (x.shape[1], width)) / x.shape[1] ** 0.5
-        return {"w": w, "b": jnp.zeros(width), "v": jax.random.normal(second, (width, 3)) / width**0.5}  # fmt: skip
+        return {
+            "w": w,
+            "b": jnp.zeros(width),
+            "v": jax.random.normal(second, (width, 3)) / width**0.5,
+        }
 
     def apply(params, x, *, key, train, tau):
         h = squash(x @ params["w"] + params["b"])
@@ -55,12 +59,25 @@ SPACE = {
 
 def test_a_population_trains_as_a_loop_with_optax_does():
     """The oracle knows nothing of hpjax but the order of minibatches and the keys: init and apply, momentum and l2 by optax and jax.grad."""
-    values = dict(width=5, tau=0.7, learning_rate=0.03, l2=0.01, optimizer="sgd", momentum=0.9, dtype="float64", batch_size=16)  # fmt: skip
+    values = dict(
+        width=5,
+        tau=0.7,
+        learning_rate=0.03,
+        l2=0.01,
+        optimizer="sgd",
+        momentum=0.9,
+        dtype="float64",
+        batch_size=16,
+    )
     result = hpjax.tune(values, "iris", model=build, validation={"repeats": 2}, epochs=4, **quiet)
     task = tasks.load("iris")
     with jax.enable_x64(True):
         examples = batches.examples_of(task, tasks.splits(task, 1, 0))
-        spec, _ = configurations.one(Target(4, 3, "cross_entropy", 4), family=catalogue.family_of(build, {"width": [5]}, 4, 3), **values)  # fmt: skip
+        spec, _ = configurations.one(
+            Target(4, 3, "cross_entropy", 4),
+            family=catalogue.family_of(build, {"width": [5]}, 4, 3),
+            **values,
+        )
         data = batches.keyed(batches.prepare(examples, 2, (0,), 4, spec), jnp.uint32(0))
         model, losses = build(5), []
         for repeat in range(2):
@@ -97,7 +114,9 @@ def test_a_population_trains_as_a_loop_with_optax_does():
     ],
 )
 def test_every_search_takes_them(search):
-    found = hpjax.tune(SPACE, "iris", model=build, search=search, levels=2, trials=8, epochs=2, **quiet)  # fmt: skip
+    found = hpjax.tune(
+        SPACE, "iris", model=build, search=search, levels=2, trials=8, epochs=2, **quiet
+    )
     assert len(found.trials) == 8
     assert np.isfinite(found.best["loss"])
     assert set(found.trials["parameters"]) <= {4 * w + w + 3 * w for w in (4, 6)}
@@ -113,7 +132,9 @@ def test_every_search_takes_them(search):
     ids=lambda made: made.settings["name"],
 )
 def test_a_run_that_was_cut_goes_on_with_its_function(tmp_path, scheduler):
-    space = SPACE | ({"width": 4, "activation": "relu"} if scheduler.settings["name"] == "pbt" else {})  # fmt: skip
+    space = SPACE | (
+        {"width": 4, "activation": "relu"} if scheduler.settings["name"] == "pbt" else {}
+    )
     options = dict(scheduler=scheduler, validation=2, out=tmp_path / "run", **quiet)
     hpjax.tune(space, "iris", model=build, **options)
     path = tmp_path / "run" / "ledger.jsonl"
@@ -125,8 +146,20 @@ def test_a_run_that_was_cut_goes_on_with_its_function(tmp_path, scheduler):
 
 @pytest.mark.slow
 def test_comparisons_confirmations_and_networks(tmp_path):
-    found = hpjax.compare(["random", "tpe"], SPACE, "iris", model=build, seeds=2, stop={"trials": 4}, epochs=3, out=tmp_path / "c", **quiet)  # fmt: skip
-    alone = hpjax.tune(SPACE, "iris", model=build, trials=4, epochs=3, out=tmp_path / "run", **quiet)  # fmt: skip
+    found = hpjax.compare(
+        ["random", "tpe"],
+        SPACE,
+        "iris",
+        model=build,
+        seeds=2,
+        stop={"trials": 4},
+        epochs=3,
+        out=tmp_path / "c",
+        **quiet,
+    )
+    alone = hpjax.tune(
+        SPACE, "iris", model=build, trials=4, epochs=3, out=tmp_path / "run", **quiet
+    )
     in_it = found.studies["random"][0]
     np.testing.assert_allclose(in_it.trials["loss"], alone.trials["loss"], rtol=1e-5)
     again = hpjax.resume_comparison(tmp_path / "c", model=build, **quiet)
@@ -154,12 +187,24 @@ def test_comparisons_confirmations_and_networks(tmp_path):
 def test_hypergradients_of_own_numbers_are_those_of_finite_differences(mode):
     task = tasks.load("iris")
     spec, config = hypergrad.configure(
-        task, model=build, width=5, learning_rate=0.05, l2=1e-3, optimizer="sgd", momentum=0.5, dtype="float64", batch_size=16,
-    )  # fmt: skip
+        task,
+        model=build,
+        width=5,
+        learning_rate=0.05,
+        l2=1e-3,
+        optimizer="sgd",
+        momentum=0.5,
+        dtype="float64",
+        batch_size=16,
+    )
     names = {"tau": "identity", "learning_rate": "identity", "l2": "identity"}
     found = hypergrad.hypergradient(task, spec, config, names, 20, mode=mode)
     for name in names:
-        at = lambda value, name=name: float(hypergrad.hypergradient(task, spec, config | {name: value}, names, 20, mode="plain").loss)  # fmt: skip
+        at = lambda value, name=name: float(
+            hypergrad.hypergradient(
+                task, spec, config | {name: value}, names, 20, mode="plain"
+            ).loss
+        )
         step = 1e-5
         naive = (at(config[name] + step) - at(config[name] - step)) / (2 * step)
         np.testing.assert_allclose(found.gradient[name], naive, rtol=1e-6)
@@ -169,21 +214,35 @@ def test_hypergradients_of_own_numbers_are_those_of_finite_differences(mode):
 def test_own_numbers_are_learned():
     task = tasks.load("iris")
     spec, config = hypergrad.configure(task, model=build, width=5, optimizer="sgd", batch_size=0)
-    learned = hypergrad.learn(task, spec, config, ["tau", "learning_rate"], steps=20, iterations=4, rate=0.2)  # fmt: skip
+    learned = hypergrad.learn(
+        task, spec, config, ["tau", "learning_rate"], steps=20, iterations=4, rate=0.2
+    )
     assert set(learned.values()) == {"tau", "learning_rate"}
 
 
 @pytest.mark.slow
 def test_search_gradient_moves_their_numbers():
-    space = {n: v for n, v in SPACE.items() if n in ("learning_rate", "tau")} | {"width": 4, "optimizer": "sgd"}  # fmt: skip
+    space = {n: v for n, v in SPACE.items() if n in ("learning_rate", "tau")} | {
+        "width": 4,
+        "optimizer": "sgd",
+    }
     found = hpjax.tune(space, "iris", model=build, search="gradient", trials=6, epochs=3, **quiet)
     assert len(found.trials) == 6
-    assert all(len(record["grad"][0]) == 2 for record in found.records if record["kind"] == "report")  # fmt: skip
+    assert all(
+        len(record["grad"][0]) == 2 for record in found.records if record["kind"] == "report"
+    )
 
 
 def test_the_least_is_enough_and_a_model_needs_no_function():
     for model in (plain, lambda width: (plain(width).init, plain(width).apply)):
-        found = hpjax.tune({"width": 2, "learning_rate": hpjax.LogUniform(1e-2, 1.0)}, "iris", model=model, trials=3, epochs=3, **quiet)  # fmt: skip
+        found = hpjax.tune(
+            {"width": 2, "learning_rate": hpjax.LogUniform(1e-2, 1.0)},
+            "iris",
+            model=model,
+            trials=3,
+            epochs=3,
+            **quiet,
+        )
         assert found.best["loss"] < 1.2
     found = hpjax.tune(None, "iris", model=plain(1), trials=3, epochs=3, **quiet)
     assert list(found.best["config"]) == ["learning_rate"]
@@ -196,7 +255,14 @@ def test_inputs_and_outputs_are_told_where_they_are_asked_for():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 3))
     for y in (x @ np.ones((3, 2)), (x[:, 0] > 0).astype(int)):
-        found = hpjax.tune({"learning_rate": 0.1}, (x, y), model=linear, validation={"repeats": 2}, epochs=20, **quiet)  # fmt: skip
+        found = hpjax.tune(
+            {"learning_rate": 0.1},
+            (x, y),
+            model=linear,
+            validation={"repeats": 2},
+            epochs=20,
+            **quiet,
+        )
         assert found.best["error"] < 0.2
 
 
@@ -230,9 +296,17 @@ def takes_the_learning_rate(learning_rate):
 @pytest.mark.parametrize(
     ("model", "space", "message"),
     [
-        (wrong_outputs, {"width": 2}, r"wrong_outputs\(width=2\) gives outputs \[7, 2\] for 7 examples, but the task needs \[7, 3\]"),
+        (
+            wrong_outputs,
+            {"width": 2},
+            r"wrong_outputs\(width=2\) gives outputs \[7, 2\] for 7 examples, but the task needs \[7, 3\]",
+        ),
         (whole_numbers, {"width": 2}, "params are real numbers"),
-        (takes_the_learning_rate, {"learning_rate": 0.1}, "learning_rate of takes_the_learning_rate is a hyperparameter of training"),
+        (
+            takes_the_learning_rate,
+            {"learning_rate": 0.1},
+            "learning_rate of takes_the_learning_rate is a hyperparameter of training",
+        ),
         (build, {"learning_rate": 0.1}, "build needs width; give it in the space"),
         (build, {"width": 4, "depth": 2}, "unknown hyperparameter 'depth'"),
         (build, {"width": hpjax.Uniform(1.0, 4.0)}, "width changes the shape of a network"),
@@ -241,7 +315,7 @@ def takes_the_learning_rate(learning_rate):
         (3, {"width": 4}, "model must be a function that returns a hpjax.Model, got 3"),
         (lambda **named: plain(1), {"width": 4}, "name its hyperparameters one by one"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_in_one_line(model, space, message):
     space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1)} | space
     with pytest.raises(ValueError, match=message) as fault:
@@ -250,17 +324,21 @@ def test_what_cannot_be_is_refused_in_one_line(model, space, message):
 
 
 def test_a_model_refuses_what_apply_does_not_take():
-    with pytest.raises(ValueError, match=r"apply has no parameter 'tau'; write apply\(params, x, \*, tau\)"):  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"apply has no parameter 'tau'; write apply\(params, x, \*, tau\)"
+    ):
         Model(plain(1).init, lambda params, x: x, {"tau": Number(1.0)})
     with pytest.raises(ValueError, match="has the default 2 outside 0 to 1"):
         Model(plain(1).init, lambda params, x, tau: x, {"tau": Number(2.0, 0.0, 1.0)})
 
 
 def test_a_run_refuses_another_function(tmp_path):
-    hpjax.tune(SPACE, "iris", model=build, trials=4, batch=2, epochs=1, out=tmp_path / "run", **quiet)  # fmt: skip
+    hpjax.tune(
+        SPACE, "iris", model=build, trials=4, batch=2, epochs=1, out=tmp_path / "run", **quiet
+    )
     path = tmp_path / "run" / "ledger.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
-    with pytest.raises(hpjax.RunError, match="was made with model build; give that again"):  # fmt: skip
+    with pytest.raises(hpjax.RunError, match="was made with model build; give that again"):
         hpjax.resume(tmp_path / "run", **quiet)
     with pytest.raises(hpjax.RunError, match="searched networks of build, not of plain"):
         hpjax.resume(tmp_path / "run", model=plain, **quiet)
@@ -272,7 +350,14 @@ def test_a_run_refuses_another_function(tmp_path):
 
     with pytest.raises(ValueError, match="has other weights than the run began with"):
         hpjax.resume(tmp_path / "run", model=other, **quiet)
-    hpjax.tune({"learning_rate": 0.1, "hidden": hpjax.Choice([(2,), (3,)])}, "iris", trials=2, epochs=1, out=tmp_path / "mlp", **quiet)  # fmt: skip
+    hpjax.tune(
+        {"learning_rate": 0.1, "hidden": hpjax.Choice([(2,), (3,)])},
+        "iris",
+        trials=2,
+        epochs=1,
+        out=tmp_path / "mlp",
+        **quiet,
+    )
     with pytest.raises(hpjax.RunError, match="has multilayer perceptrons; leave model out"):
         hpjax.open_run(tmp_path / "mlp", model=build, **quiet)
 
@@ -288,7 +373,9 @@ def test_structural_values_of_other_types_are_other_networks():
 
     start = {}
     for value in (1, True, 1.0):
-        trained = hpjax.train({"which": value, "learning_rate": 0.0}, "iris", 1, model=typed, **quiet)  # fmt: skip
+        trained = hpjax.train(
+            {"which": value, "learning_rate": 0.0}, "iris", 1, model=typed, **quiet
+        )
         start[type(value)] = float(np.ravel(trained.network().params)[0])
     assert start == pytest.approx({int: 0.0, bool: 0.1, float: 0.2})
     both = hpjax.train([{"which": 1}, {"which": 1.0}], "iris", 1, model=typed, **quiet)
@@ -347,5 +434,7 @@ def test_copies_that_fill_a_minibatch_are_told():
         return x @ params, state
 
     init = lambda key, x: (jnp.ones((4, 3)), jnp.zeros(()))
-    trained = hpjax.train({"batch_size": 50}, "iris", 2, model=Model(init, apply, stateful=True), **quiet)  # fmt: skip
+    trained = hpjax.train(
+        {"batch_size": 50}, "iris", 2, model=Model(init, apply, stateful=True), **quiet
+    )
     assert np.ravel(trained.states().stats).tolist() == [192.0]

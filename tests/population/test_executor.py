@@ -134,7 +134,9 @@ def test_a_kernel_trains_what_it_supports(monkeypatch):
     def one_by_one(program, trainer, mesh):
         built.append(program.spec.hidden)
         vmapped = kernels.vmapped(program, trainer, mesh)
-        return lambda *arguments: jax.tree.map(lambda leaf: leaf + jnp.zeros((), leaf.dtype), vmapped(*arguments))  # fmt: skip
+        return lambda *arguments: jax.tree.map(
+            lambda leaf: leaf + jnp.zeros((), leaf.dtype), vmapped(*arguments)
+        )
 
     kernel = kernels.Kernel(lambda program, platform: program.spec.hidden == (7, 7), one_by_one)
     plain, order, _ = setting()

@@ -30,7 +30,9 @@ def jobs(draw):
     rows = np.sort(rng.permutation(count)[: rng.integers(1, count + 1)])
     config = {"learning_rate": rng.random(len(rows)), "l2": rng.random((len(rows), 3))}
     cohort = rng.integers(0, 2, len(rows))
-    program = Program(SPEC, int(rng.integers(1, 5)), int(rng.integers(1, 3)), int(rng.integers(1, 4)))  # fmt: skip
+    program = Program(
+        SPEC, int(rng.integers(1, 5)), int(rng.integers(1, 3)), int(rng.integers(1, 4))
+    )
     groups = int(rng.integers(1, 4))
     left = rng.random((len(rows), groups)) < 0.8
     return order, Job(0, rows, config, begin[rows], cohort), program, groups, left
@@ -51,7 +53,9 @@ def test_every_network_that_is_left_is_in_one_place(case):
                 continue
             rows = job.rows[members]
             seen[members, block.own_group[chunk]] += 1
-            assert (block.group[chunk] == job.cohort[members] * groups + block.own_group[chunk]).all()  # fmt: skip
+            assert (
+                block.group[chunk] == job.cohort[members] * groups + block.own_group[chunk]
+            ).all()
             assert (block.until[chunk] == order.epochs[rows]).all()
             assert (block.begin[chunk] == job.begin[members]).all()
             assert (block.seed[chunk] == order.seed[rows]).all()
@@ -94,7 +98,13 @@ def trained(store, order, value, number=0, groups=2):
 
 def order(trials, sources, epochs):
     count = len(trials)
-    return Order(np.array(trials), np.zeros((count, 0)), np.array(sources), np.full(count, epochs), np.zeros(count, int))  # fmt: skip
+    return Order(
+        np.array(trials),
+        np.zeros((count, 0)),
+        np.array(sources),
+        np.full(count, epochs),
+        np.zeros(count, int),
+    )
 
 
 def test_sources_are_read_before_any_is_overwritten():

@@ -79,9 +79,11 @@ def test_rates_of_single_layers(blobs):
         "activation": "tanh",
     }
     space = common | {
-        "hidden": hpjax.Choice([(5,), (4, 4)]), "learning_rate": hpjax.LogUniform(1e-2, 0.5), "learning_rate_2": 0.1,
+        "hidden": hpjax.Choice([(5,), (4, 4)]),
+        "learning_rate": hpjax.LogUniform(1e-2, 0.5),
+        "learning_rate_2": 0.1,
         "learning_rate_3": hpjax.LogUniform(1e-2, 0.5),
-    }  # fmt: skip
+    }
     step, rows = 1e-4, []
     for kind in (0.25, 0.75):
         for move in ((0, 0), (step, 0), (-step, 0), (0, step), (0, -step)):
@@ -92,9 +94,15 @@ def test_rates_of_single_layers(blobs):
     for at in (0, 5):
         loss = report["loss"][at : at + 5]
         for column, pair in ((1, loss[1:3]), (2, loss[3:5])):
-            np.testing.assert_allclose(report["grad"][at][column], (pair[0] - pair[1]) / (2 * step), rtol=1e-4, atol=1e-10)  # fmt: skip
+            np.testing.assert_allclose(
+                report["grad"][at][column], (pair[0] - pair[1]) / (2 * step), rtol=1e-4, atol=1e-10
+            )
     assert report["grad"][0][2] == 0
-    still = common | {"optimizer": hpjax.Choice(["sgd", "adam"]), "momentum": hpjax.Uniform(0.0, 0.9).when("optimizer", "sgd"), "hidden": (4,)}  # fmt: skip
+    still = common | {
+        "optimizer": hpjax.Choice(["sgd", "adam"]),
+        "momentum": hpjax.Uniform(0.0, 0.9).when("optimizer", "sgd"),
+        "hidden": (4,),
+    }
     found = hpjax.tune(still, blobs, search=given(np.array([[0.5, 0.25], [0.5, 0.75]])))
     report = next(record for record in found.records if record["kind"] == "report")
     assert report["grad"][1] == [0, 0]
@@ -103,7 +111,11 @@ def test_rates_of_single_layers(blobs):
 
 def test_networks_of_many_widths_share_programs(blobs):
     """Padded, a network's gradient is that of the network alone."""
-    space = {"hidden": hpjax.Choice([(3,), (4,), (5,), (6,)]), "learning_rate": hpjax.LogUniform(1e-2, 1.0), "epochs": 2}  # fmt: skip
+    space = {
+        "hidden": hpjax.Choice([(3,), (4,), (5,), (6,)]),
+        "learning_rate": hpjax.LogUniform(1e-2, 1.0),
+        "epochs": 2,
+    }
     points = np.array([[0.1, 0.5], [0.4, 0.6], [0.6, 0.3], [0.9, 0.5]])
     together = hpjax.tune(space, blobs, search=given(points))
     assert len(together.trained.programs) < 4
@@ -191,7 +203,11 @@ VALLEY = {
 
 
 def valley(point):
-    return (point["x"] - 0.5) ** 2 + 5 * (np.log10(point["y"]) + 1.5) ** 2 + point["kind"].astype(float)  # fmt: skip
+    return (
+        (point["x"] - 0.5) ** 2
+        + 5 * (np.log10(point["y"]) + 1.5) ** 2
+        + point["kind"].astype(float)
+    )
 
 
 def valley_slope(point):
@@ -225,7 +241,9 @@ def test_descents_are_rescued_and_restarted():
 
 def test_given_starts_descend_too():
     start = [{"x": 0.4, "y": 0.03, "kind": 0}]
-    found = hpjax.minimize(valley, VALLEY, search="gradient", gradient=valley_slope, start=start, trials=17 * 4)  # fmt: skip
+    found = hpjax.minimize(
+        valley, VALLEY, search="gradient", gradient=valley_slope, start=start, trials=17 * 4
+    )
     near = np.abs(found.trials["x"] - 0.5) < 0.2
     assert near.sum() >= 3  # the first, and its descent
 
@@ -251,7 +269,9 @@ def test_renewed_orders_have_fresh_randomness(blobs):
 
 
 @pytest.mark.parametrize("fits", [4, 0])
-def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(blobs, monkeypatch, capsys, fits):  # fmt: skip
+def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(
+    blobs, monkeypatch, capsys, fits
+):
     options = dict(search=functools.partial(gradient, starts=16), trials=16)
     expected = hpjax.tune(QUICK, blobs, **options)
     real, tried = hypergrad.carry_out, []

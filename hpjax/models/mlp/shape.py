@@ -52,7 +52,9 @@ class MLPSpec(Spec):
     @property
     def label(self) -> str:
         padding = "padded to" if self.masked else "exactly"
-        return f"{padding} {'-'.join(map(str, self.sizes))}, {'/'.join(self.activations) or 'linear'}"  # fmt: skip
+        return (
+            f"{padding} {'-'.join(map(str, self.sizes))}, {'/'.join(self.activations) or 'linear'}"
+        )
 
     @property
     def functions(self) -> Functions:
