@@ -25,7 +25,7 @@ LINES = {
     "paper": (1_000, 10_000, 100_000, 300_000),
 }
 RESUME = "import hpjax; hpjax.resume(sys.argv[1], say=lambda text: None)"
-SHOW = "from hpjax import api, report; r = api.open_run(sys.argv[1]); r.trials; report.overview(r, r.folder / 'figure')"
+SHOW = "import hpjax; from hpjax import report; r = hpjax.open_run(sys.argv[1]); r.trials; report.overview(r, r.folder / 'figure')"
 CLOCK = """
 import sys, time, pandas, matplotlib.figure, sklearn.datasets, sklearn.model_selection, hpjax, hpjax.report
 from hpjax import devices

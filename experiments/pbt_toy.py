@@ -57,7 +57,7 @@ def trained(copies: bool, moves: bool, seed: int, steps: int) -> tuple[np.ndarra
         dims,
         study.Fulfil(carry_out),
         Ledger(),
-        study.Stop(trials=2),
+        hpjax.Stop(trials=2),
         seed=seed,
     )
     found = np.array(path)

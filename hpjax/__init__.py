@@ -17,7 +17,6 @@ if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpj
     signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
 
 from hpjax import hypergrad
-from hpjax.api import open_run, resume, tune
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
 from hpjax.minimize import minimize
@@ -26,6 +25,7 @@ from hpjax.network import Network, fit
 from hpjax.outcome import Outcome
 from hpjax.population import Population
 from hpjax.records import RunError
+from hpjax.reopen import open_run, resume
 from hpjax.result import Result
 from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.settings import Stop, Validation
@@ -33,6 +33,7 @@ from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Un
 from hpjax.tasks import Task, TaskError
 from hpjax.train import Trained, train
 from hpjax.training.metrics import Metric
+from hpjax.tune import tune
 
 __version__ = metadata.version("hpjax")
 

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from hpjax import study
+from hpjax.defaults import TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Population
 from hpjax.records import CHECKPOINT, Ledger, RunError
-from hpjax.resolve import TRIALS, as_points, as_search
+from hpjax.resolve import as_points, as_search
 from hpjax.schedulers import Scheduler
 from hpjax.search import Searcher, chain
 from hpjax.search.base import generator

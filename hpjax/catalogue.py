@@ -1,4 +1,4 @@
-"""What can be tuned: names, defaults and bounds of training's own hyperparameters, beside those of a family of models.
+"""What can be tuned? Names of training's hyperparameters and of a family's: known, checked, as numbers.
 
 Structural ones change a program (`Spec`), the others are numbers inside it (`Config`); `configurations` turns named values into both.
 """
@@ -13,69 +13,12 @@ from typing import Any
 import numpy as np
 
 from hpjax.models import MLP, Model
-from hpjax.models.base import INF, Family, Static, Traced, checked
+from hpjax.models.base import Family, Static, Traced, checked
 from hpjax.models.own import own
-from hpjax.training.learning_rate_schedules import SCHEDULES
-from hpjax.training.losses import LOSSES, Loss
-from hpjax.training.optimizers import OPTIMIZERS
+from hpjax.training.hyperparameters import STATIC, TRACED
+from hpjax.training.losses import Loss
 
 ALIASES = {"lr": "learning_rate", "alpha": "l2", "batchsize": "batch_size", "bs": "batch_size", "wd": "weight_decay", "layers": "hidden", "units": "width", "nonlinearity": "activation", "epsilon": "eps", "gamma": "decay_rate", "solver": "optimizer", "dropout_rate": "dropout", "n_layers": "depth", "num_layers": "depth", "max_iter": "epochs", "initializer": "init"}  # fmt: skip
-BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1
-STATIC: dict[str, Static] = {
-    "optimizer": Static("adam", tuple(OPTIMIZERS), 0, "update rule"),
-    "schedule": Static("constant", tuple(SCHEDULES), 0, "learning rate over the horizon"),
-    "batch_size": Static(32, None, 0, "examples a minibatch; 0 is the whole training part"),
-    "sampling": Static(
-        "permutation", ("permutation", "replacement"), 0, "how an epoch's minibatches are drawn"
-    ),
-    "loss": Static(
-        None, tuple(LOSSES), 0, "default by task: cross_entropy for classes, mse for numbers"
-    ),
-    "dtype": Static("float32", ("float32", "float64"), 0, "precision of everything"),
-}
-TRACED: dict[str, Traced] = {
-    "learning_rate": Traced(1e-3, 0.0, INF, "weights", "step size"),
-    "momentum": Traced(0.0, 0.0, 1.0, "weights", "of sgd (heavy ball), nesterov, damped"),
-    "beta1": Traced(0.9, 0.0, BELOW_ONE, None, "decay of adam's first moment"),
-    "beta2": Traced(0.999, 0.0, BELOW_ONE, None, "decay of the second moment (adam, rmsprop)"),
-    "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
-    "l1": Traced(0.0, 0.0, INF, "weights", "adds l1 * sum |W|"),
-    "l2": Traced(0.0, 0.0, INF, "weights", "adds l2/2 * sum W^2"),
-    "weight_decay": Traced(
-        0.0, 0.0, INF, None, "decoupled decay of the weight matrices, times learning rate"
-    ),
-    "input_noise": Traced(0.0, 0.0, INF, None, "standard deviation of noise on the inputs"),
-    "label_smoothing": Traced(0.0, 0.0, 1.0, None, "probability spread over all classes"),
-    "clip_norm": Traced(INF, 0.0, INF, None, "largest global norm of a gradient"),
-    "decay_rate": Traced(0.1, 0.0, INF, None, "of step, exponential, inverse_time"),
-    "decay_time": Traced(
-        1.0, 1e-6, INF, None, "fraction of the horizon in which decay_rate applies once"
-    ),
-    "warmup": Traced(0.1, 0.0, 1.0, None, "fraction of the horizon, of warmup_cosine"),
-    "hypergradient_rate": Traced(
-        1e-7,
-        0.0,
-        INF,
-        None,
-        "how fast the schedule hypergradient moves the learning rate; 1e-3 suits sgd",
-    ),
-    "end_factor": Traced(
-        0.0, 0.0, 1.0, None, "what the cosines end at, as a fraction of learning_rate"
-    ),
-    "horizon": Traced(
-        0.0, 0.0, INF, None, "epochs the schedule runs over; 0 is the study's full fidelity"
-    ),
-    "epochs": Traced(20.0, 1.0, INF, None, "caps the epochs of training"),
-    "patience": Traced(
-        0.0,
-        0.0,
-        INF,
-        None,
-        "scores without gain before training stops and the best weights return; 0 never",
-    ),
-}
-# Traced hyperparameters whose code is in a program only when they are named: off, they cost nothing.
-SWITCHED = ("momentum", "l1", "l2", "weight_decay", "input_noise", "label_smoothing", "clip_norm", "patience", "epochs")  # fmt: skip
 
 
 def tables(family: Family) -> tuple[dict[str, Static], dict[str, Traced]]:

@@ -116,7 +116,7 @@ def use_cache() -> None:
 
 def tune(options: Tune, console: Console) -> int:
     """Runs `hpjax tune`."""
-    from hpjax import api
+    import hpjax
 
     if options.cache:
         use_cache()
@@ -125,11 +125,11 @@ def tune(options: Tune, console: Console) -> int:
     said["validation"] = {"folds": options.folds, "repeats": options.repeats}
     stop = {"seconds": options.seconds}
     if options.explain:
-        api.tune(options.space, options.task, stop=stop, **said)
+        hpjax.tune(options.space, options.task, stop=stop, **said)
         return 0
     out = _folder(options.out, Path(options.task).stem)
     _current.append(out)
-    result = api.tune(options.space, options.task, stop=stop, out=out, **said)
+    result = hpjax.tune(options.space, options.task, stop=stop, out=out, **said)
     assert result is not None
     return end(result, console)
 
@@ -148,7 +148,7 @@ def _folder(out: Path | None, name: str) -> Path:
 
 def compare(options: Compare, console: Console) -> int:
     """Runs `hpjax compare`."""
-    from hpjax import compare as run
+    import hpjax
     from hpjax import resolve
 
     if options.cache:
@@ -161,7 +161,7 @@ def compare(options: Compare, console: Console) -> int:
     epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
     out = _folder(options.out, f"compare-{Path(options.task).stem}")
     _current.append(out)
-    found = run(
+    found = hpjax.compare(
         methods,
         options.space,
         options.task,
@@ -202,13 +202,12 @@ def compared(found, console: Console) -> int:
 
 def confirm(options: Confirm, console: Console) -> int:
     """Runs `hpjax confirm`."""
-    from hpjax import api
-    from hpjax import confirm as train_again
+    import hpjax
 
     if options.cache:
         use_cache()
-    result = api.open_run(options.run)
-    found = train_again(result, options.top, options.repeats)
+    result = hpjax.open_run(options.run)
+    found = hpjax.confirm(result, options.top, options.repeats)
     made = Table(
         title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}"
     )
@@ -229,7 +228,7 @@ def confirm(options: Confirm, console: Console) -> int:
 
 def resume(options: Resume, console: Console) -> int:
     """Runs `hpjax resume`."""
-    from hpjax import api, resume_comparison
+    import hpjax
 
     if options.cache:
         use_cache()
@@ -239,8 +238,8 @@ def resume(options: Resume, console: Console) -> int:
             raise ValueError(
                 "--trials is for single runs; a comparison ends at its budget of epochs"
             )
-        return compared(resume_comparison(options.run), console)
-    return end(api.resume(options.run, trials=options.trials), console)
+        return compared(hpjax.resume_comparison(options.run), console)
+    return end(hpjax.resume(options.run, trials=options.trials), console)
 
 
 def end(result, console: Console, top: int = 10) -> int:
@@ -313,14 +312,14 @@ def _cell(value) -> str:
 
 def show(options: Show, console: Console) -> int:
     """Runs `hpjax show`."""
-    from hpjax import api, open_comparison
+    import hpjax
     from hpjax import report as figures
 
     if options.top < 1:
         raise ValueError(f"--top must be at least 1, got {options.top}")
     if (options.run / "compare.json").exists():
-        return compared(open_comparison(options.run), console)
-    result = api.open_run(options.run)
+        return compared(hpjax.open_comparison(options.run), console)
+    result = hpjax.open_run(options.run)
     console.print(table(result, options.top))
     console.print(
         f"ended: {result.stopped}; seed {result.settings.seed}, space {result.settings.space_hash}"

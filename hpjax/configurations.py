@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.catalogue import STATIC, SWITCHED, base, check, known, numbers, structural, tables
+from hpjax.catalogue import base, check, known, numbers, structural, tables
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config, Target
+from hpjax.training.hyperparameters import STATIC, SWITCHED
 
 
 class Group(NamedTuple):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax import devices
-from hpjax.api import open_run
 from hpjax.evaluation import BUILT_IN, Evaluation
 from hpjax.population import Population
+from hpjax.reopen import open_run
 from hpjax.resolve import check
 from hpjax.result import Result
 from hpjax.schedulers import Order

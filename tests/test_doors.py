@@ -13,7 +13,7 @@ import pandas
 import pytest
 
 import hpjax
-from hpjax import cli, resolve
+from hpjax import cli, defaults
 
 SPACE = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
 quiet = dict(say=lambda text: None)
@@ -115,7 +115,7 @@ def test_defaults_of_every_command_are_those_of_its_function():
         called = {n: p.default for n, p in inspect.signature(function).parameters.items()}
         shared = set(typed) & set(called) - {"task", "methods", "space", "run", "out"}
         assert {name: typed[name] for name in shared} == {name: called[name] for name in shared}
-    assert cli.Compare().methods == ",".join(resolve.METHOD_NAMES)
+    assert cli.Compare().methods == ",".join(defaults.METHOD_NAMES)
 
 
 def test_signatures_show_no_objects():

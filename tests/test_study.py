@@ -18,7 +18,8 @@ from hpjax.records import Ledger, RunError, read_ledger, write_json
 from hpjax.records.ledger import sealed
 from hpjax.schedulers import Order, full, halving, hyperband, ladder, median, pbt
 from hpjax.search.base import Dim, generator
-from hpjax.study import Fulfil, Report, Stop
+from hpjax.settings import Stop
+from hpjax.study import Fulfil, Report
 
 DIMS = (Dim("continuous"), Dim("categorical", 3))
 

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax.catalogue import SWITCHED, known, tables
+from hpjax.catalogue import known, tables
 from hpjax.models import MLP, Spec
 from hpjax.models.base import Traced
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.space import LogUniform, Range, Uniform
+from hpjax.training.hyperparameters import SWITCHED
 from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
 

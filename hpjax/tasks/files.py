@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hpjax.archives import FAULTS, read_arrays, read_whole
-from hpjax.tasks import arff, sheets, tables
+from hpjax.tasks import arff, csv_files, tables
 from hpjax.tasks.base import Task, TaskError
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -50,7 +50,7 @@ def read(
         )
     name = path.name.removesuffix(".gz")
     readers = {
-        ".csv": sheets.read_csv,
+        ".csv": csv_files.read_csv,
         ".npz": _npz,
         ".arff": arff.read_arff,
         ".parquet": tables.read_parquet,

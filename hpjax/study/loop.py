@@ -1,107 +1,28 @@
 """The loop: propose, dispatch, record, stop. It is handed `fulfil`; it never trains.
 
-`play` is one study as a generator of orders, `run` carries them out one by one, and `together` lets several studies wait for
-each other, so that their orders become one.
+`play` is one study as a generator of orders, `run` carries them out one by one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
 
 import numpy as np
 
-from hpjax import contracts
-from hpjax.contracts import Trials
 from hpjax.records import Ledger, RunError, numbers, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Searcher, Told
 from hpjax.settings import Stop
+from hpjax.study import checks
+from hpjax.study.checks import Trials
+from hpjax.study.reports import Report, failure_as_infinity
+from hpjax.study.state import SCHEDULE, SEARCH, Fulfil, Progress, Setting, State
+from hpjax.study.together import together
 
-SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
 # fields of a report's record that say which order it answers
 ORDERED = ("kind", "trial", "source", "epochs", "seed", "unit")
-
-
-class Report(NamedTuple):
-    """What comes back from an order, n rows."""
-
-    objective: np.ndarray  # [n] what is minimised; not finite where it failed
-    # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
-    columns: dict[str, np.ndarray] = {}
-    metrics: dict[str, np.ndarray] = {}  # [n] each, the user's own by name
-    curves: np.ndarray | None = None  # [n rows 4+M]
-    grad: np.ndarray | None = None  # [n D]
-    seconds: np.ndarray | None = None  # [n] that each trial took of the devices
-
-
-class Progress(NamedTuple):
-    """What a watcher is shown after every report."""
-
-    asked: int
-    finished: int
-    epochs: int  # summed over trials
-    incumbent: float
-    best: int  # trial number, -1 for none
-    seconds: float
-    until: int = 0  # epoch that the last order trained until
-    total: int | None = None  # trials that the study may have
-
-
-def _nobody(order: Order) -> Report:
-    raise NotImplementedError("orders of this study are carried out by `together`")
-
-
-class Fulfil(NamedTuple):
-    """The population, as the loop sees it."""
-
-    carry_out: Callable[[Order], Report] = _nobody
-    # an order that was carried out before a resume
-    recall: Callable[[Order], None] = lambda order: None
-    release: Callable[[np.ndarray], None] = lambda trials: None  # these trials are finished
-    save: Callable[[], None] = lambda: None  # a moment to write a checkpoint
-    extended: Callable[[int], None] = lambda trials: None  # the study goes on to have so many
-
-
-class Setting(NamedTuple):
-    """What a study is made of; arguments of `play`."""
-
-    search: Searcher
-    scheduler: Scheduler
-    dims: tuple[Dim, ...]
-    ledger: Ledger
-    stop: Stop
-    seed: int
-    batch: int
-
-
-@dataclasses.dataclass
-class State:
-    """How far a study is."""
-
-    searching: Any
-    scheduling: Any
-    trials: Trials
-    limit: float  # trials, as long as it holds
-    spent: int = 0  # epochs
-    finished: int = 0
-    started: int = 0  # trials that were ever in an order
-    reports: int = 0
-    charge: int = (
-        0  # most epochs that a trial was charged at once, where that is not what it trained
-    )
-    incumbent: float = np.inf
-    best: int = -1
-    waited: int = 0  # reports at full fidelity without gain
-    closed: bool = False  # the scheduler was told that no more trials come for now
-    short: bool = (
-        False  # the scheduler was closed because of the limit of trials, with room for more
-    )
-    cut: bool = False  # the limit of trials made an ask or a bracket smaller
-    why: str = "done"
 
 
 def play(
@@ -177,7 +98,7 @@ def _steps(
             fulfil.recall(order)
         else:
             replayed()
-            order = contracts.order(order, state.trials, dims, scheduler.fidelity)
+            order = checks.order(order, state.trials, dims, scheduler.fidelity)
             sent = time.monotonic()
             report = yield order
             each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
@@ -249,9 +170,7 @@ def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
         state.searching, (setting.seed, SEARCH, first), wanted, fidelity
     )
     unit = (
-        contracts.points(unit, wanted, setting.dims)
-        if known is None
-        else np.asarray(unit, np.float64)
+        checks.points(unit, wanted, setting.dims) if known is None else np.asarray(unit, np.float64)
     )
     if not len(unit):
         return 0
@@ -346,12 +265,10 @@ def _absorb(
 ) -> np.ndarray:
     """Records a report and tells it to the scheduler and the search; returns the trials that are finished."""
     scheduler, ledger, trials = setting.scheduler, setting.ledger, state.trials
-    value = np.asarray(report.objective, np.float64)
-    # the one place where failure becomes +inf
-    objective = np.where(np.isfinite(value), value, np.inf)
+    objective = failure_as_infinity(report.objective)
     state.scheduling, done = scheduler.tell(state.scheduling, order, objective)
     if known is None:
-        done = contracts.finished(done, order, trials)
+        done = checks.finished(done, order, trials)
         moved = not (trials.unit[order.trial] == order.unit).all()
         record = _ordered(order, moved) | report.columns
         record |= {"objective": objective, "finished": np.sort(done)}
@@ -419,76 +336,3 @@ def run(
     """Drives a search and a scheduler to the end of a study; arguments as for `play`."""
     study = play(search, scheduler, dims, fulfil, ledger, stop, **options)
     together({0: study}, lambda orders: {0: fulfil.carry_out(orders[0])})
-
-
-def together(
-    studies: Mapping[int, Generator[Order, Report, None]],
-    carry_out: Callable[[dict[int, Order]], Mapping[int, Report]],
-) -> None:
-    """Drives several studies to their ends: in every round, the orders that all of them wait for are carried out at once.
-
-    Args:
-        studies: by number, as `play` makes them.
-        carry_out: orders by study -> reports by study.
-    """
-    waiting = {}
-    for number, study in studies.items():
-        order = next(study, None)
-        if order is not None:
-            waiting[number] = order
-    while waiting:
-        reports = carry_out(waiting)
-        following = {}
-        for number in waiting:
-            try:
-                following[number] = studies[number].send(reports[number])
-            except StopIteration:
-                continue
-        waiting = following
-
-
-def merged(orders: Mapping[int, Order], stride: int) -> Order:
-    """Several studies' orders as one; trial t of study s is trial s * stride + t.
-
-    Args:
-        orders: by study.
-        stride: more than any study's trials.
-    """
-    shifted = [
-        order._replace(
-            trial=order.trial + number * stride,
-            source=np.where(order.source >= 0, order.source + number * stride, -1),
-        )
-        for number, order in orders.items()
-    ]
-    if len({order.grad for order in shifted}) > 1:
-        raise ValueError("orders with gradients and without cannot be merged")
-    whole = lambda name: np.concatenate([getattr(order, name) for order in shifted])
-    return Order(
-        whole("trial"),
-        whole("unit"),
-        whole("source"),
-        whole("epochs"),
-        whole("seed"),
-        shifted[0].grad,
-    )
-
-
-def parted(report: Report, orders: Sequence[Order]) -> list[Report]:
-    """A merged order's report, cut into one for each of the orders."""
-    ends = np.cumsum([len(order.trial) for order in orders])[:-1]
-    parts = []
-    for rows in np.split(np.arange(len(report.objective)), ends):
-        cut = lambda column, rows=rows: None if column is None else column[rows]
-        columns = {name: column[rows] for name, column in report.columns.items()}
-        parts.append(
-            Report(
-                report.objective[rows],
-                columns,
-                {name: column[rows] for name, column in report.metrics.items()},
-                cut(report.curves),
-                cut(report.grad),
-                cut(report.seconds),
-            )
-        )
-    return parts

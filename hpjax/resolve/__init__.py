@@ -1,0 +1,37 @@
+"""How does what a user writes become a space, a task, a search, a scheduler? The same for every door, with the same defaults."""
+
+from hpjax.resolve.networks import (
+    as_evaluation,
+    as_family,
+    as_space,
+    as_task,
+    as_validation,
+    fidelity_of,
+)
+from hpjax.resolve.numbers import as_seeds, as_stop, check
+from hpjax.resolve.searches import (
+    as_points,
+    as_scheduler,
+    as_search,
+    takes,
+    varying,
+    written_search,
+)
+
+__all__ = [
+    "as_evaluation",
+    "as_family",
+    "as_points",
+    "as_scheduler",
+    "as_search",
+    "as_seeds",
+    "as_space",
+    "as_stop",
+    "as_task",
+    "as_validation",
+    "check",
+    "fidelity_of",
+    "takes",
+    "varying",
+    "written_search",
+]

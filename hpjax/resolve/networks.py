@@ -1,0 +1,225 @@
+"""Space, task, models and their judging, as a user writes them, resolved."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hpjax import catalogue, tasks
+from hpjax.defaults import SPACE
+from hpjax.evaluation import BUILT_IN, Evaluation
+from hpjax.models import MLP, Family
+from hpjax.models.base import Target
+from hpjax.resolve.numbers import MOST, _count, check
+from hpjax.settings import Networks, Validation
+from hpjax.space import Choice, LogUniform, Range, Space, Uniform
+from hpjax.tasks import Task
+from hpjax.training.losses import own_loss, own_name
+from hpjax.training.metrics import as_metrics
+
+
+def as_family(
+    model: Any, space: Space | Mapping | str | Path | None, task: Task | Target, loss: Any = None
+) -> Family:
+    """The family of the networks that are searched: multilayer perceptrons where None, else what a user's function builds.
+
+    Args:
+        model: a function of structural hyperparameters that returns a `Model`, a `Model`, or None.
+        space: as the user wrote it; tells structural values.
+        task: tells how many inputs and outputs there are.
+        loss: the user's, (outputs [B C], y [B C]) -> [B]; as the task or the space says where None.
+
+    Raises:
+        ValueError: something else, or hyperparameters that training has already.
+    """
+    read = Space.load(space) if isinstance(space, (Mapping, str, Path)) else space
+    known = isinstance(read, Space)  # what else it may be is refused later
+    entries = read.ranges | read.dropped | read.constants if known else {}
+    values = {name: _values(entry) for name, entry in entries.items()}
+    family = catalogue.family_of(model, values, task.inputs, task.outputs)
+    if loss is None:
+        return family
+    if not callable(loss):
+        raise ValueError(
+            f"loss must be a function (outputs, y) -> [B], got {loss!r:.80}; one by name belongs in the space: {{'loss': {loss!r:.40}}}"
+        )
+    if "loss" in entries:
+        raise ValueError("the space has a loss, and loss is given; leave one out")
+    return catalogue.trained_on(family, own_loss(loss, task.outputs, task.loss != "mse"))
+
+
+def as_validation(validation: Any, fewest: int = 1) -> Validation:
+    """How configurations are scored: a Validation, a dict of its fields, or a number of folds.
+
+    Args:
+        validation: as the user wrote it.
+        fewest: folds.
+
+    Raises:
+        ValueError: a field that it has not, or a number that cannot be.
+    """
+    if isinstance(validation, Validation):
+        named: dict[str, Any] = msgspec.structs.asdict(validation)
+    elif isinstance(validation, Mapping):
+        named = dict(validation)
+    else:
+        named = {"folds": validation}
+    for name, value in named.items():
+        if name not in Validation.__struct_fields__:
+            raise ValueError(
+                f"validation has no {name!r:.80}; it has {', '.join(Validation.__struct_fields__)}"
+            )
+        least = fewest if name == "folds" else 1
+        _count(name, value, least=least)
+    return Validation(**{name: int(value) for name, value in named.items()})
+
+
+def as_evaluation(
+    space: Any,
+    task: Any,
+    *,
+    data: str | Path | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+    model: Any = None,
+    loss: Any = None,
+    metrics: Mapping[str, Any] | None = None,
+    objective: str = "loss",
+    validation: Any = 1,
+    gradients: str = "explicit",
+    fewest: int = 1,
+) -> tuple[Space, Task, Evaluation]:
+    """What a user says of space, data, networks and their judging, as `tune` takes it, resolved.
+
+    Args:
+        fewest: folds that there may be.
+
+    Raises:
+        ValueError: anything that can be wrong with them.
+    """
+    check(kind=kind, gradients=gradients)
+    found = as_task(task, data, target, kind)
+    family = as_family(model, space, found, loss)
+    resolved = as_space(space, family)
+    own = as_metrics(metrics, found.outputs)
+    names = [name for name, _ in own]
+    for name in {*names} & {*resolved.ranges, *resolved.constants}:
+        raise ValueError(f"{name} is a hyperparameter of the space and a metric; rename the metric")
+    if objective not in (*BUILT_IN, *names):
+        raise ValueError(f"objective={objective!r:.80} is none of {', '.join((*BUILT_IN, *names))}")
+    settings = Networks(
+        task=str(task) if isinstance(task, (str, Path)) else None,
+        data=None if data is None else str(data),
+        target=target,
+        kind=kind,  # type: ignore[arg-type]
+        model=None if model is None else family.name,
+        loss=None if loss is None else own_name(loss),
+        metrics={name: metric.greater_is_better for name, metric in own},
+        objective=objective,
+        validation=as_validation(validation, fewest),
+        gradients=gradients,  # type: ignore[arg-type]
+    )
+    return resolved, found, Evaluation(settings, family, own)
+
+
+def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:
+    """A space whose names are all in the catalogue and whose values all lie within its bounds; the default one where None.
+
+    Raises:
+        ValueError: an unknown name (with the nearest known one) or a value out of bounds.
+    """
+    if space is None:
+        space = {"learning_rate": SPACE["learning_rate"]} if family.own else SPACE
+    if not isinstance(space, (Space, Mapping, str, Path)):
+        raise ValueError(
+            f"space must be a dict of ranges, a Space, or the path of a TOML file, got {type(space).__name__}"
+        )
+    structural = functools.partial(catalogue.structural, family=family)
+    known = isinstance(space, Space) and any(dim.structural for dim in space.dims)
+    if not known or family.own:
+        entries = space.ranges | space.constants if isinstance(space, Space) else space
+        space = Space.load(entries, structural)
+    entries = space.ranges | space.constants
+    for name, entry in entries.items():
+        values = _values(entry)
+        if structural(catalogue.known(name, family)) and isinstance(entry, (Uniform, LogUniform)):
+            raise ValueError(
+                f"{name} changes the shape of a network, so that it takes choices or whole numbers, not {entry}"
+            )
+        for value in values:
+            if value is None and isinstance(entry, Choice):  # the default
+                _refuse_none(name, family)
+                continue
+            catalogue.check(name, value, family)
+            if any(number != number for number in np.ravel(np.array(value, object)).tolist()):
+                raise ValueError(
+                    f"{name} is {value!r:.80}, which is no number; leave it out for the default"
+                )
+    given = lambda entry: [value for value in _values(entry) if value is not None]
+    family.refuse({name: given(entry) for name, entry in entries.items()})
+    return space
+
+
+def _refuse_none(name: str, family: Family) -> None:
+    """Refuses None for a structural hyperparameter of a user's own that holds something else where it is left out."""
+    static = family.static.get(name)
+    if family.own and static is not None and static.default is not None:
+        raise ValueError(
+            f"None means the default of {name}, which {family.name} has not or has other than None; write another value for it, such as 'none'"
+        )
+
+
+def _values(entry: Any) -> list:
+    """The values of a constant or a choice, or the ends of a range."""
+    if not isinstance(entry, Range):
+        return [entry]
+    return list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
+
+
+def as_task(
+    task: Task | str | Path | tuple,
+    data: str | Path | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+) -> Task:
+    """A task from its name, a file, or a pair of arrays (x, y).
+
+    Raises:
+        ValueError: something else, or a triple: weights of examples are not supported yet.
+    """
+    if isinstance(task, Task):
+        if kind is not None and kind != task.kind:
+            raise ValueError(
+                f"the task has {task.kind} for targets; make it anew with kind={kind!r:.80}"
+            )
+        return task
+    if isinstance(task, (tuple, list)):
+        if len(task) == 3:
+            raise ValueError(
+                "the task has three parts; weights of examples are not supported yet, give (x, y)"
+            )
+        if len(task) != 2:
+            raise ValueError(f"the task has {len(task)} parts; give (x, y)")
+        return Task.of(*task, kind=kind)
+    if not isinstance(task, (str, Path)):
+        raise ValueError(
+            f"task must be a name, a file, a Task or (x, y), got {type(task).__name__}"
+        )
+    return tasks.load(task, data, target, kind)
+
+
+def fidelity_of(space: Space) -> int:
+    """Epochs of a study without a scheduler: the most that the space allows."""
+    entry = space.ranges.get("epochs", space.constants.get("epochs"))
+    if entry is None:
+        return int(catalogue.TRACED["epochs"].default)
+    if isinstance(entry, Range):
+        entry = max(entry.values) if isinstance(entry, Choice) else entry.high
+    if not 1 <= entry <= MOST:
+        raise ValueError(f"epochs must be a number in [1, {MOST}], got {entry!r:.80}")
+    return int(entry)

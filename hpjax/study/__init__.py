@@ -1,0 +1,8 @@
+"""In which order do ask, train, report, tell and record happen?"""
+
+from hpjax.study.loop import play, run
+from hpjax.study.reports import Report, parted
+from hpjax.study.state import Fulfil, Progress
+from hpjax.study.together import merged, together
+
+__all__ = ["Fulfil", "Progress", "Report", "merged", "parted", "play", "run", "together"]

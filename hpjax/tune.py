@@ -1,0 +1,218 @@
+"""Search hyperparameters: `tune`. Resolves what was asked for, runs the study, and hands out its Result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpjax import devices, records
+from hpjax.assemble import Assembly, table
+from hpjax.population import Population
+from hpjax.records import Ledger, RunError
+from hpjax.resolve import (
+    as_evaluation,
+    as_scheduler,
+    as_search,
+    as_stop,
+    check,
+    varying,
+    written_search,
+)
+from hpjax.result import Result
+from hpjax.schedulers import Scheduler
+from hpjax.settings import (
+    Settings,
+    Stop,
+    Validation,
+    settled,
+)
+from hpjax.space import Space, spelled
+from hpjax.study import Progress
+from hpjax.tasks import Task
+from hpjax.watching import Watching, watching
+
+Watch = Callable[[Progress, Population], None]
+
+
+def tune(
+    space: Space | Mapping | str | Path | None = None,
+    task: Task | str | Path | tuple = "digits",
+    *,
+    search: Any = "random",
+    start: Sequence[Mapping] = (),
+    scheduler: Scheduler | str | None = None,
+    epochs: int | None = None,
+    eta: int = 3,
+    trials: int | None = None,
+    seed: int = 0,
+    validation: Validation | Mapping | int = 1,
+    objective: str = "loss",
+    stop: Stop | Mapping | None = None,
+    out: str | Path | None = None,
+    explain: bool = False,
+    levels: int = 5,
+    batch: int | None = None,
+    gradients: str = "explicit",
+    data: str | Path | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+    model: Any = None,
+    loss: Callable[..., Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    watch: Watch | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Result | None:
+    """Searches hyperparameters of networks, multilayer perceptrons or your own, training whole populations of them at once.
+
+    `hpjax tune` on the command line is this function: the same words make the same study.
+
+    Args:
+        space: named ranges and constants, or the path of a TOML file of them; names from the catalogue. Where None, learning
+            rate, depth, widths, activation and l2.
+        task: a Task, its name, a file, or (x, y) arrays.
+        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
+            scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations (dicts), or a factory of `dims`.
+        start: configurations to look at first.
+        scheduler: a name ("full", "halving", "hyperband", "median", "pbt") or one that was made: `hpjax.halving(...)`; where
+            None every network trains for all epochs, or as the named method says.
+        epochs: of a network that lives to the end; those of the space where None (20 where it names none).
+        eta: a scheduler by name keeps one network in eta.
+        trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
+        seed: names all randomness.
+        validation: how a configuration is scored: a `Validation`, a dict of its fields ({"folds": 5, "repeats": 2, "score_every": 10}), or a
+            number of folds. One fold holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation.
+        objective: what is minimised, of validation: "loss", "error", or one of `metrics` (made large where greater is better).
+        stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
+        out: run folder; nothing is written where None.
+        explain: print the plan (programs, padding, predicted time and memory, rungs) and return None, without training.
+        levels: values of a grid per range.
+        batch: the most trials asked for at once; where None, what the search learns well from.
+        gradients: "explicit" (backprop by hand) or "autodiff".
+        data, target: folder of stored data, and column to predict, for tasks by name or file.
+        kind: of the targets: "classes" or "numbers"; told from them where None.
+        model: a function of structural hyperparameters that returns a `hpjax.Model`; the names of the space are then its parameters,
+            the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
+        loss: your own, in jax.numpy: (outputs [B C], y [B C]) -> each example's loss [B]; outputs are logits of classes (one column
+            for two classes), or numbers. As the task or the space says where None.
+        metrics: your own by name, each a function or a `Metric`: they stand in tables and curves, and may be the objective.
+        progress: whether a bar is drawn on standard error; where None, if that is a terminal.
+        watch: shown progress after every report.
+        say: shown what the task is, and warnings; standard error where None.
+
+    Returns:
+        A Result; None after `explain`.
+
+    Raises:
+        ValueError: anything that can be wrong with the arguments, in one line with the remedy.
+        RunError: a run folder that is in use or cannot be written.
+
+    Example:
+        >>> from hpjax import Choice, LogUniform
+        >>> space = {"hidden": Choice([(8,), (16,)]), "learning_rate": LogUniform(1e-3, 1e-1), "epochs": 5}
+        >>> result = tune(space, "iris", trials=4, say=print)
+        hpjax: iris: classification, 3 classes: setosa, versicolor, virginica
+        >>> sorted(result.best["config"]), len(result.trials)
+        (['hidden', 'learning_rate'], 4)
+    """
+    check(
+        start=start,
+        epochs=epochs,
+        eta=eta,
+        trials=trials,
+        seed=seed,
+        stop=stop,
+        levels=levels,
+        batch=batch,
+        watch=watch,
+        say=say,
+    )
+    say = say or devices.warn
+    resolved, found, evaluation = as_evaluation(
+        space,
+        task,
+        data=data,
+        target=target,
+        kind=kind,
+        model=model,
+        loss=loss,
+        metrics=metrics,
+        objective=objective,
+        validation=validation,
+        gradients=gradients,
+    )
+    trials = varying(resolved, search, trials, evaluation.validation.repeats)
+    rung = (
+        as_search("grid", resolved, levels).trials
+        if search == "grid" and trials is None
+        else trials
+    )
+    scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
+    settings = settled(
+        Settings(
+            space=resolved.to_dict(),
+            space_hash=resolved.hash(),
+            networks=evaluation.settings,
+            search=written_search(search),
+            start=spelled(list(start)),
+            scheduler=scheduler.settings,
+            seed=int(seed),
+            levels=levels,
+            batch=batch,
+            stop=as_stop(stop or {}, trials),
+        )
+    )
+    made = Assembly(settings, resolved, found, evaluation, search, scheduler, say)
+    for line in found.about(evaluation.validation.folds):
+        say(f"hpjax: {line}")
+    if explain:
+        print(made.explain())
+        return None
+    if len(scheduler.brackets) > 1:
+        for line in table(scheduler):
+            say(f"hpjax: {line}")
+    with watching(progress, made.workload) as bar:
+        return finish(made, Ledger(out, settings=settings), watch, bar)
+
+
+def finish(
+    made: Assembly, ledger: Ledger, watch: Watch | None, bar: Watching, more: int | None = None
+) -> Result:
+    try:
+        if ledger.folder is not None:
+            _note_environment(ledger.folder, made.say)
+        trained = made.run(ledger, bar.around(watch), more)
+    finally:
+        ledger.close()
+    return Result(
+        ledger.records,
+        ledger.all_curves(),
+        made.space,
+        lambda: made.task,
+        made.settings,
+        made.evaluation,
+        ledger.folder,
+        trained,
+        ledger.times,
+    )
+
+
+def _note_environment(folder: Path, say: Callable[[str], None]) -> None:
+    """Adds this process to environment.json, and says in what it differs from the last one."""
+    path, before = folder / "environment.json", []
+    if path.exists():
+        try:
+            before = records.read_json(path)
+        except RunError:
+            before = None
+        if not isinstance(before, list):
+            path.replace(path.with_name("environment.json.unreadable"))
+            say("hpjax: environment.json cannot be read; it is kept as environment.json.unreadable")
+            before = []
+    now = records.environment()
+    if before:
+        changes = records.differences(before[-1], now)
+        if changes:
+            say(f"hpjax: not as when the run was last worked on: {'; '.join(changes)}")
+    records.write_json(path, [*before, now])
