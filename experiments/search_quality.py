@@ -288,13 +288,15 @@ def counting(
         points = found.table["unit"]
         truth = loss(found.space.decode(points)) + 2 * ones  # regret without noise
         for _, record in records.reports(found.records):
-            for trial, source, epochs, told in zip(
+            for trial, source, epochs, observations in zip(
                 record["trial"], record["source"], record["epochs"], record["objective"]
             ):
                 spent += epochs - (age.get(trial, 0) if source >= 0 else 0)
                 age[trial] = epochs
-                if epochs == 81 and told < best:  # chosen by what it saw, judged by the truth
-                    best = told
+                if (
+                    epochs == 81 and observations < best
+                ):  # chosen by what it saw, judged by the truth
+                    best = observations
                     cost.append(spent)
                     value.append(float(truth[trial]))
         return np.array(cost), np.array(value)
@@ -316,7 +318,7 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
     """Host microseconds of ask + tell per trial over 20 asks of 100, at given lengths of the history; bayes: 8 points from 500."""
     import hpjax
     from hpjax import search
-    from hpjax.search.base import Told
+    from hpjax.search.base import Observations
 
     space = hpjax.Space(
         {
@@ -332,7 +334,7 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
     def told_of(unit, first):
         count = len(unit)
         loss = ((unit - 0.4) ** 2).sum(1)
-        return Told(
+        return Observations(
             np.arange(first, first + count), unit, loss, np.full(count, 20), np.ones(count, bool)
         )
 

@@ -331,6 +331,7 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
             search=written_search(search),
             start=spelled(list(said.get("start", ()))),
             scheduler=scheduler.settings,
+            fidelity=scheduler.fidelity,
             seed=seed,
             levels=said.get("levels", levels),
             batch=said.get("batch"),

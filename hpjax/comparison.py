@@ -68,7 +68,7 @@ class Comparison:
     @functools.cached_property
     def cost(self) -> np.ndarray:
         """Epochs [g] at which curves are given."""
-        first = from_settings(self.settings.scheduler).fidelity
+        first = self.settings.fidelity or from_settings(self.settings.scheduler).fidelity
         return np.unique(np.round(np.geomspace(min(first, self.budget), self.budget, GRID)))
 
     @functools.cached_property

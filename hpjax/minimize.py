@@ -92,6 +92,7 @@ def minimize(
             search=written_search(search),
             start=spelled(list(start)),
             scheduler=scheduler.settings,
+            fidelity=scheduler.fidelity,
             seed=int(seed),
             levels=levels,
             batch=batch,

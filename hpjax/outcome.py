@@ -37,7 +37,7 @@ class Outcome:
         times: list[dict] | None = None,
     ):
         self.records, self.space, self.settings, self.folder = kept, space, settings, folder
-        self.fidelity = from_settings(settings.scheduler).fidelity
+        self.fidelity = settings.fidelity or from_settings(settings.scheduler).fidelity
         self.table = records.summarise(kept, len(space.dims), self.fidelity)
         self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
         self.fidelities = settings.fidelities  # a function may have none

@@ -81,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     search: str | list[dict[str, Any]] | None  # None: a factory, which has to be given again
     start: list[dict[str, Any]]
     scheduler: dict[str, Any]
+    fidelity: Count | None = None  # epochs of a network that lives to the end; None before schema 4
     seed: Seed
     levels: Count | dict[str, Count]
     batch: Count | None

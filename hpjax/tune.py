@@ -157,6 +157,7 @@ def tune(
             search=written_search(search),
             start=spelled(list(start)),
             scheduler=scheduler.settings,
+            fidelity=scheduler.fidelity,
             seed=int(seed),
             levels=levels,
             batch=batch,

@@ -13,7 +13,7 @@ from hpjax import search
 from hpjax.records import encode
 from hpjax.schedulers import full, halving, hyperband, median, pbt
 from hpjax.search import SEARCHES, bayes, process, tpe
-from hpjax.search.base import Dim, Parent, Told, active, center, level, snap
+from hpjax.search.base import Dim, Observations, Parent, active, center, level, snap
 from hpjax.search.history import distinct, empty, evidence, remember
 
 BOWL = {"x": hpjax.Uniform(-1.0, 1.0), "y": hpjax.Uniform(-1.0, 1.0)}
@@ -75,7 +75,8 @@ def test_points_lie_in_the_cube_and_follow_from_the_key(name):
             trial = np.arange(first, first + len(unit))
             loss = (unit**2).sum(1)
             state = made.tell(
-                state, Told(trial, unit, loss, np.full(len(unit), 4), np.ones(len(unit), bool))
+                state,
+                Observations(trial, unit, loss, np.full(len(unit), 4), np.ones(len(unit), bool)),
             )
             seen.append(unit)
         return np.concatenate(seen)
@@ -228,27 +229,27 @@ def test_distinct_replaces_and_runs_out():
 
 def test_an_older_history_stays_valid():
     dims = (Dim("continuous"),)
-    told = lambda trial, loss: Told(
+    observations = lambda trial, loss: Observations(
         np.array([trial]), np.array([[0.5]]), np.array([loss]), np.array([1]), np.array([True])
     )
-    one = remember(empty(dims), told(0, 1.0))
-    left, right = remember(one, told(1, 2.0)), remember(one, told(1, 3.0))
-    assert left.loss[: left.count].tolist() == [1.0, 2.0]
-    assert right.loss[: right.count].tolist() == [1.0, 3.0]
+    one = remember(empty(dims), observations(0, 1.0))
+    left, right = remember(one, observations(1, 2.0)), remember(one, observations(1, 3.0))
+    assert left.objective[: left.count].tolist() == [1.0, 2.0]
+    assert right.objective[: right.count].tolist() == [1.0, 3.0]
 
 
 def test_models_take_the_highest_fidelity_with_enough():
     dims = (Dim("continuous"),)
     history = empty(dims)
     for epochs, count in ((1, 9), (3, 4), (9, 1)):
-        told = Told(
+        observations = Observations(
             np.arange(count),
             np.zeros((count, 1)),
             np.zeros(count),
             np.full(count, epochs),
             np.ones(count, bool),
         )
-        history = remember(history, told)
+        history = remember(history, observations)
     assert set(history.epochs[evidence(history, 4)]) == {3}
     assert set(history.epochs[evidence(history, 1)]) == {9}
     assert set(history.epochs[evidence(history, 99)]) == {1}
@@ -411,7 +412,7 @@ def test_one_generation_of_cmaes_is_the_librarys_own():
     state = made.init((0,))
     unit, state = made.ask(state, (0, 1), 6, 1)
     loss = (unit**2).sum(1)
-    state = made.tell(state, Told(np.arange(6), unit, loss, np.ones(6), np.ones(6, bool)))
+    state = made.tell(state, Observations(np.arange(6), unit, loss, np.ones(6), np.ones(6, bool)))
     oracle = CMA(np.full(3, 0.5), 0.3, np.tile([0.0, 1.0], (3, 1)), population_size=6)
     oracle.tell([(point, value) for point, value in zip(unit, loss)])
     np.testing.assert_allclose(state.optimizer._mean, oracle._mean)
@@ -423,7 +424,9 @@ def test_differential_breeds_by_its_formula():
     made = search.differential(dims, 4, "rand1", (0.5, 0.5), crossover=1.0)
     unit, state = made.ask(made.init((0,)), (0, 0), 4, 1)
     loss = np.array([3.0, 1.0, 2.0, 4.0])
-    state = made.tell(state, Told(np.arange(4), unit, loss, np.ones(4, int), np.ones(4, bool)))
+    state = made.tell(
+        state, Observations(np.arange(4), unit, loss, np.ones(4, int), np.ones(4, bool))
+    )
     child, state = made.ask(state, (0, 4), 1, 1)
     mutants = [
         unit[a] + 0.5 * (unit[b] - unit[c])
@@ -436,7 +439,7 @@ def test_differential_breeds_by_its_formula():
     outside = not np.isclose(mutants, child[0]).all(1).any()
     if outside:  # a coordinate left the cube and was drawn again
         assert np.isclose(mutants[:, None], child[0]).any()
-    better = Told(np.array([4]), child, np.array([0.5]), np.ones(1, int), np.ones(1, bool))
+    better = Observations(np.array([4]), child, np.array([0.5]), np.ones(1, int), np.ones(1, bool))
     after = made.tell(state, better)
     assert np.isclose(after.teams[0].unit, child[0]).all(1).any()
 
@@ -475,7 +478,9 @@ def test_dehb_takes_the_best_of_the_fidelity_below():
     made = search.differential(dims, population=6, per_fidelity=True)
     unit, state = made.ask(made.init((0,)), (0, 0), 6, 1)
     loss = np.arange(6.0)[::-1].copy()
-    state = made.tell(state, Told(np.arange(6), unit, loss, np.ones(6, int), np.ones(6, bool)))
+    state = made.tell(
+        state, Observations(np.arange(6), unit, loss, np.ones(6, int), np.ones(6, bool))
+    )
     higher, _ = made.ask(state, (0, 6), 3, 3)
     np.testing.assert_array_equal(higher, unit[[5, 4, 3]])
 

@@ -21,7 +21,9 @@ def from_settings(settings: dict) -> Scheduler:
     """
     name, arguments = settings.get("name"), {k: v for k, v in settings.items() if k != "name"}
     if not isinstance(name, str) or name not in SCHEDULERS:
-        raise ValueError(f"scheduler={name!r:.80} is none of {', '.join(SCHEDULERS)}")
+        raise ValueError(
+            f"scheduler={name!r:.80} is none of {', '.join(SCHEDULERS)}; give your own again: scheduler=..."
+        )
     try:
         return SCHEDULERS[name](**arguments)
     except TypeError as fault:

@@ -1,4 +1,4 @@
-"""How long each network lives: orders out, losses in. Trial numbers and epochs; never the networks."""
+"""How long each network lives: orders out, objectives in. Trial numbers and epochs; never the networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Order(NamedTuple):
     source: Array
     epochs: Array  # [n] train until this epoch
     seed: Array  # [n] 0 unless fresh randomness is asked for
-    grad: bool = False  # also answer with d loss / d unit
+    grad: bool = False  # also answer with d objective / d unit
 
 
 class Scheduler(NamedTuple):
@@ -34,7 +34,7 @@ class Scheduler(NamedTuple):
     admit: (state, trial [n], unit [n D]) -> state
     close: state -> state; no more trials come for now: go on with those that wait
     ask:   (state, key) -> (Order or None, state)
-    tell:  (state, order, losses [n]) -> (state, the trials that are finished)
+    tell:  (state, order, objectives [n]) -> (state, the trials that are finished)
     """
 
     settings: dict  # {"name": ..., and the arguments that make it again}

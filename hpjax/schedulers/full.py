@@ -55,5 +55,5 @@ def full(epochs: int = 20, renew: bool = False) -> Scheduler:
         admit=admit,
         close=lambda state: state,
         ask=ask,
-        tell=lambda state, done, losses: (state, done.trial),
+        tell=lambda state, done, objectives: (state, done.trial),
     )

@@ -45,7 +45,7 @@ def halving(rungs: Rungs = ((2, 54), (6, 18), (18, 6))) -> Scheduler:
             networks must not.
 
     Returns:
-        A Scheduler. A network that is not promoted is finished; one that failed (loss +inf) is never promoted; ties go to
+        A Scheduler. A network that is not promoted is finished; one that failed (objective +inf) is never promoted; ties go to
         the lower trial number. When trials run out, a partial bracket climbs the same rungs with its share of networks.
 
     Raises:
@@ -101,14 +101,14 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
             return None, state
         return order(state.trial, state.unit, epochs, fresh=entering), state
 
-    def tell(state, done, losses):
+    def tell(state, done, objectives):
         rungs = brackets[state.number]
         last = state.rung == len(rungs) - 1
         if fresh:
             after = start(state.number + 1) if last else start(state.number, state.rung + 1)
             return after, done.trial
-        best = np.lexsort((done.trial, losses))
-        best = best[np.isfinite(losses[best])]
+        best = np.lexsort((done.trial, objectives))
+        best = best[np.isfinite(objectives[best])]
         share = (
             0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])
         )

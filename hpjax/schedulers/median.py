@@ -20,13 +20,13 @@ class Field(NamedTuple):
     step: int  # steps done
     trial: np.ndarray  # [n]
     unit: np.ndarray | None  # [n D]
-    best: np.ndarray  # [n] lowest loss so far
-    total: np.ndarray  # [n] sum of losses, one a step
+    best: np.ndarray  # [n] lowest objective so far
+    total: np.ndarray  # [n] sum of objectives, one a step
     averages: tuple[np.ndarray, ...]  # per step: running averages of all trials that reached it
 
 
 def median(epochs: int = 20, every: int = 2, grace: int = 0) -> Scheduler:
-    """Trains trials in steps, and stops those whose best loss is above the median running average.
+    """Trains trials in steps, and stops those whose best objective is above the median running average.
 
     Args:
         epochs: of a network that lives to the end.
@@ -55,16 +55,16 @@ def median(epochs: int = 20, every: int = 2, grace: int = 0) -> Scheduler:
             return None, state
         return order(state.trial, state.unit, steps[state.step], fresh=state.step == 0), state
 
-    def tell(state, done, losses):
-        best, total = np.minimum(state.best, losses), state.total + losses
+    def tell(state, done, objectives):
+        best, total = np.minimum(state.best, objectives), state.total + objectives
         average = total / (state.step + 1)
         seen = state.averages[state.step] if state.step < len(state.averages) else average[:0]
         seen = np.concatenate([seen, average])
         averages = (*state.averages[: state.step], seen, *state.averages[state.step + 1 :])
         last = state.step == len(steps) - 1
-        kept = np.isfinite(losses) & (best <= np.median(seen))
+        kept = np.isfinite(objectives) & (best <= np.median(seen))
         if steps[state.step] < grace:
-            kept = np.isfinite(losses)
+            kept = np.isfinite(objectives)
         if last or not kept.any():
             return nobody._replace(averages=averages), done.trial
         live = Field(

@@ -20,7 +20,7 @@ class Members(NamedTuple):
     dims: tuple[Dim, ...]
     trial: np.ndarray  # [n]
     unit: np.ndarray | None  # [n D] where each stands now
-    loss: np.ndarray  # [n] after the last interval
+    objective: np.ndarray  # [n] after the last interval
     step: int  # intervals done
     closed: bool
 
@@ -103,7 +103,9 @@ def pbt(
 
     def admit(state, trial, unit):
         trial = np.concatenate([state.trial, trial])
-        return state._replace(trial=trial, unit=joined(state.unit, unit), loss=np.zeros(len(trial)))
+        return state._replace(
+            trial=trial, unit=joined(state.unit, unit), objective=np.zeros(len(trial))
+        )
 
     def ask(state, key):
         count = len(state.trial)
@@ -114,9 +116,9 @@ def pbt(
             source[:] = -1
         else:
             share = max(1, int(quantile * count))
-            rank = np.lexsort((state.trial, state.loss))
-            good = rank[:share][np.isfinite(state.loss[rank[:share]])]
-            bad = np.union1d(rank[count - share :], np.flatnonzero(~np.isfinite(state.loss)))
+            rank = np.lexsort((state.trial, state.objective))
+            good = rank[:share][np.isfinite(state.objective[rank[:share]])]
+            bad = np.union1d(rank[count - share :], np.flatnonzero(~np.isfinite(state.objective)))
             bad = np.setdiff1d(bad, good)
             if len(good) and len(bad):
                 rng = generator(key)
@@ -128,10 +130,10 @@ def pbt(
         until = np.full(count, steps[state.step])
         return Order(state.trial, unit, source, until, np.zeros(count, np.int64)), state
 
-    def tell(state, done, losses):
+    def tell(state, done, objectives):
         if state.step == len(steps) - 1:
             return begin(state.dims), done.trial
-        return state._replace(loss=losses, step=state.step + 1), done.trial[:0]
+        return state._replace(objective=objectives, step=state.step + 1), done.trial[:0]
 
     return Scheduler(
         settings={

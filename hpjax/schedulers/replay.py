@@ -59,8 +59,8 @@ def replay(segments: Sequence[tuple[int, Sequence[float]]]) -> Scheduler:
         unit = np.tile(point, (len(state.trial), 1))
         return order(state.trial, unit, until, fresh=state.segment == 0), state
 
-    def tell(state, done, losses):
-        del losses
+    def tell(state, done, objectives):
+        del objectives
         if state.segment == len(segments) - 1:
             return nobody, done.trial
         return state._replace(segment=state.segment + 1), done.trial[:0]

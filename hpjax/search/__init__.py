@@ -1,6 +1,6 @@
 """Where to look: one search a file, all of them ask/tell machines over the unit cube."""
 
-from hpjax.search.base import Dim, Searcher, Told
+from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.search.bayes import bayes
 from hpjax.search.chain import chain
 from hpjax.search.cmaes import cmaes
@@ -22,8 +22,8 @@ SEARCHES = {  # those that need nothing but the dimensions
 __all__ = [
     "SEARCHES",
     "Dim",
+    "Observations",
     "Searcher",
-    "Told",
     "bayes",
     "chain",
     "cmaes",

@@ -19,7 +19,7 @@ PEAKS = 6  # of them, from which it climbs
 
 
 class Model(NamedTuple):
-    """The process, its losses, and the lowest of them."""
+    """The process, its objectives, and the lowest of them."""
 
     process: Process
     value: np.ndarray  # [n]
@@ -27,12 +27,12 @@ class Model(NamedTuple):
 
     @property
     def best(self) -> float:
-        """The lowest loss, as the process sees it."""
+        """The lowest objective, as the process sees it."""
         return float(self.value.min())
 
 
 def believe(model: Model, dims: tuple[Dim, ...], point: np.ndarray) -> Model:
-    """The model as if a point had the loss that it predicts."""
+    """The model as if a point had the objective that it predicts."""
     features, _ = process.encode(point[None], dims)
     mean, *_ = process.posterior(model.process, features)
     features = np.concatenate([model.process.features, features])

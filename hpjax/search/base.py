@@ -1,6 +1,6 @@
 """Where to look next: points in the unit cube, chosen from what was seen.
 
-A search sees nothing but numbers: the kind of each dimension, and the losses of the points it proposed.
+A search sees nothing but numbers: the kind of each dimension, and the objectives of the points it proposed.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Dim(NamedTuple):
     low: int = 0  # smallest of whole numbers that lie evenly on a logarithmic scale; 0 where levels have equal shares
 
 
-class Told(NamedTuple):
+class Observations(NamedTuple):
     """Every report, lower fidelities included; n rows."""
 
     trial: Array  # [n] trial numbers
     unit: Array  # [n D]
-    loss: Array  # [n] +inf where it failed
+    objective: Array  # [n] +inf where it failed
     epochs: Array  # [n] fidelity
     finished: Array  # [n] bool: no more will come
-    grad: Array | None = None  # [n D] d loss / d unit, for searches that want it
+    grad: Array | None = None  # [n D] d objective / d unit, for searches that want it
 
 
 class Searcher(NamedTuple):
@@ -50,14 +50,14 @@ class Searcher(NamedTuple):
     init: key -> state
     ask:  (state, key, n, fidelity) -> (unit [m D] with m <= n, state); short means "not now", and none while nothing is
           in flight means exhausted
-    tell: (state, told) -> state
+    tell: (state, observations) -> state
     note: state -> what the last ask wants recorded beside its points: fitted numbers, fallbacks; {} for nothing
     hint: (state, note) -> state; before an ask is replayed, the note that was recorded with it
     """
 
     init: Callable[[Key], State]
     ask: Callable[[State, Key, int, int], tuple[Array, State]]
-    tell: Callable[[State, Told], State]
+    tell: Callable[[State, Observations], State]
     wants_grad: bool = False
     batch: int | None = (
         None  # the most points at once that it learns well from; None for any number

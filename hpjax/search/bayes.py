@@ -1,4 +1,4 @@
-"""Bayesian optimization: a Gaussian process of the loss, and the point of highest expected improvement.
+"""Bayesian optimization: a Gaussian process of the objective, and the point of highest expected improvement.
 
 Jones, Schonlau & Welch 1998, Efficient Global Optimization; batches by the kriging believer: Ginsbourger, Le Riche & Carraro
 2010, section 3. `process` is the model, `acquisition` finds the point.
@@ -12,7 +12,7 @@ import numpy as np
 
 from hpjax.search import process
 from hpjax.search.acquisition import Model, believe, log_ei, peak
-from hpjax.search.base import Dim, Searcher, Told, generator, snap
+from hpjax.search.base import Dim, Observations, Searcher, generator, snap
 from hpjax.search.history import (
     History,
     distinct,
@@ -45,7 +45,7 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
     Args:
         dims: the dimensions of the space, D of them.
         startup: Sobol points first; 2 D, at least 4 and at most 10, where None.
-        batch: points a round; the more, the less each knows of the others' losses.
+        batch: points a round; the more, the less each knows of the others' objectives.
 
     Returns:
         A Searcher. It models the highest fidelity that has enough points. Points that are out, and those proposed before in
@@ -59,14 +59,14 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
     def ask(state, key, n, fidelity):
         rng, history = generator(key), state.history
         rows = evidence(history, startup)
-        finite = np.isfinite(history.loss[rows])
+        finite = np.isfinite(history.objective[rows])
         first, note = state.first, {}
         theta, fitted = state.theta, state.fitted
         unit = np.zeros((0, width))
         if not width or len(rows) < startup or finite.sum() < 2:
             unit, first = opening.ask(state.first, key, n, fidelity)
         else:
-            rows = _chosen(history.loss, rows)
+            rows = _chosen(history.objective, rows)
             try:
                 theta, fitted, model, note = _model(state, dims, rows)
                 unit = _batch(model, dims, history, rows, rng, n)
@@ -77,9 +77,9 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
         note |= {"replaced": replaced} if replaced else {}
         return unit, State(handed(history, unit), theta, fitted, None, first, note)
 
-    def tell(state, told):
-        told = told._replace(unit=snap(told.unit, dims))
-        return state._replace(history=remember(state.history, told))
+    def tell(state, observations):
+        observations = observations._replace(unit=snap(observations.unit, dims))
+        return state._replace(history=remember(state.history, observations))
 
     return Searcher(
         init=lambda key: State(empty(dims), None, 0, None, opening.init(key), {}),
@@ -95,7 +95,7 @@ class Step(NamedTuple):
     """What the search saw, and thought, when it proposed a batch."""
 
     seen: np.ndarray  # [n D]
-    value: np.ndarray  # [n] losses as the process saw them: standardised, long tails drawn in
+    value: np.ndarray  # [n] objectives as the process saw them: standardised, long tails drawn in
     mean: np.ndarray  # [p] of the process at the places asked for
     deviation: np.ndarray  # [p]
     log_ei: np.ndarray  # [p]
@@ -124,21 +124,21 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
             asked += 1
             units |= dict(enumerate(points, record["first"]))
         elif record["kind"] == "report":
-            loss = np.array([np.inf if v is None else v for v in record["objective"]], float)
+            objective = np.array([np.inf if v is None else v for v in record["objective"]], float)
             trial = np.array(record["trial"], int)
             unit = snap(np.array([units[t] for t in record["trial"]]), dims)
-            told = Told(
-                trial, unit, loss, np.array(record["epochs"], int), np.ones(len(trial), bool)
+            observations = Observations(
+                trial, unit, objective, np.array(record["epochs"], int), np.ones(len(trial), bool)
             )
-            history = remember(history, told)
+            history = remember(history, observations)
     else:
         raise ValueError(f"the ledger has {asked} asks; number {number} is none of them")
     if theta is None:
         raise ValueError(f"ask {number} was made before there was a process; choose a later one")
-    kept = _chosen(history.loss, evidence(history, _startup(dims, None)))
-    seen, loss = history.unit, history.loss
+    kept = _chosen(history.objective, evidence(history, _startup(dims, None)))
+    seen, objective = history.unit, history.objective
     features, owner = process.encode(seen[kept], dims)
-    value = process.standardised(loss[kept])
+    value = process.standardised(objective[kept])
     model = Model(process.condition(features, value, np.array(theta)), value, owner)
     mean, deviation, _, _ = process.posterior(model.process, process.encode(places, dims)[0])
     height = log_ei(mean, deviation, model.best)[0]
@@ -150,11 +150,11 @@ def _startup(dims: tuple[Dim, ...], said: int | None) -> int:
     return min(max(4, 2 * len(dims)), 10) if said is None else said
 
 
-def _chosen(loss: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _chosen(objective: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows that the process is made of: all while they are few, else the best half of MOST and the latest."""
     if len(rows) <= MOST:
         return rows
-    best = np.argsort(loss[rows], kind="stable")[: MOST // 2]
+    best = np.argsort(objective[rows], kind="stable")[: MOST // 2]
     rest = np.setdiff1d(np.arange(len(rows)), best)[-MOST // 2 :]
     return rows[np.sort(np.concatenate([best, rest]))]
 
@@ -162,7 +162,7 @@ def _chosen(loss: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _model(state: State, dims, rows) -> tuple[np.ndarray, int, Model, dict]:
     """The process of some rows; hyperparameters are fitted when a twentieth of the points are new, and never on replay."""
     features, owner = process.encode(state.history.unit[rows], dims)
-    value = process.standardised(state.history.loss[rows])
+    value = process.standardised(state.history.objective[rows])
     count, theta, fitted, note = state.history.count, state.theta, state.fitted, {}
     if state.hint is not None:
         theta, fitted = np.array(state.hint), count
@@ -178,7 +178,7 @@ def _model(state: State, dims, rows) -> tuple[np.ndarray, int, Model, dict]:
         note |= {
             "fallback": f"{model.process.jitter:g} on the diagonal: the covariance was singular"
         }
-    if len(rows) < len(state.history.loss[: state.history.count]):
+    if len(rows) < len(state.history.objective[: state.history.count]):
         note |= {"modelled": len(rows)}
     return theta, fitted, model, note
 

@@ -45,8 +45,10 @@ def chain(
         unit, after = tail.ask(state.after, key, n, fidelity)
         return unit, state._replace(after=after, passed=True)
 
-    def tell(state, told):
-        return state._replace(after=tail.tell(state.after, told._replace(trial=told.trial - count)))
+    def tell(state, observations):
+        return state._replace(
+            after=tail.tell(state.after, observations._replace(trial=observations.trial - count))
+        )
 
     return tail._replace(
         init=lambda key: Relay(0, False, tail.init(key)),

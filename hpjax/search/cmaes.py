@@ -22,7 +22,7 @@ class State(NamedTuple):
     optimizer: Any
     asked: int  # the number of the next trial
     drawn: dict[int, Any]  # trial -> solution as the library knows it
-    back: dict[int, tuple[int, float]]  # trial -> (epochs, loss), finished but not yet told
+    back: dict[int, tuple[int, float]]  # trial -> (epochs, objective), finished but not yet told
     restarts: int
     given: (
         tuple[float, np.ndarray] | None
@@ -52,7 +52,7 @@ def cmaes(
         restart: start again, with twice the population, when the library says that the distribution has converged.
 
     Returns:
-        A Searcher. A generation is ranked by epochs, the most first, then by loss.
+        A Searcher. A generation is ranked by epochs, the most first, then by objective.
 
     Raises:
         ValueError: no dimensions, or sigma that is not above 0.
@@ -125,17 +125,24 @@ def cmaes(
         note = state.note if told_of else {}
         return unit, state._replace(optimizer=optimizer, drawn=drawn, asked=asked, note=note)
 
-    def tell(state, told):
+    def tell(state, observations):
         back = dict(state.back)
-        for trial, loss, epochs, finished in zip(
-            told.trial.tolist(), told.loss.tolist(), told.epochs.tolist(), told.finished.tolist()
+        for trial, objective, epochs, finished in zip(
+            observations.trial.tolist(),
+            observations.objective.tolist(),
+            observations.epochs.tolist(),
+            observations.finished.tolist(),
         ):
             if finished and trial in state.drawn:
-                back[trial] = (epochs, loss)
+                back[trial] = (epochs, objective)
         given = state.given
-        for unit, loss in zip(told.unit, told.loss.tolist()):
-            if not state.asked and np.isfinite(loss) and (given is None or loss < given[0]):
-                given = (loss, np.array(unit))
+        for unit, objective in zip(observations.unit, observations.objective.tolist()):
+            if (
+                not state.asked
+                and np.isfinite(objective)
+                and (given is None or objective < given[0])
+            ):
+                given = (objective, np.array(unit))
         optimizer, drawn, restarts, note = state.optimizer, dict(state.drawn), state.restarts, {}
         while len(back) >= optimizer.population_size:
             group = sorted(back)[: optimizer.population_size]
@@ -157,9 +164,9 @@ def cmaes(
 
 
 def _values(ranked: list[tuple[int, float]]) -> list[float]:
-    """What the library is told of (epochs, loss), best first: it uses ranks, and values to see whether it has converged."""
-    losses = [loss for _, loss in ranked]
+    """What the library is told of (epochs, objective), best first: it uses ranks, and values to see whether it has converged."""
+    objectives = [objective for _, objective in ranked]
     if len({epochs for epochs, _ in ranked}) > 1:
         return [float(rank) for rank in range(len(ranked))]
-    worst = max((loss for loss in losses if np.isfinite(loss)), default=0.0)
-    return [min(loss, worst + abs(worst) + 1) for loss in losses]
+    worst = max((objective for objective in objectives if np.isfinite(objective)), default=0.0)
+    return [min(objective, worst + abs(worst) + 1) for objective in objectives]

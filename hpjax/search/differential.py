@@ -21,13 +21,13 @@ class Team(NamedTuple):
     """Targets, and the fidelity that each was judged at."""
 
     unit: np.ndarray  # [p D]
-    loss: np.ndarray  # [p]
+    objective: np.ndarray  # [p]
     epochs: np.ndarray  # [p]
     turn: int  # which is challenged next
 
     def best(self, count: int) -> np.ndarray:
-        """The best points [m D], ranked by epochs, then by loss."""
-        return self.unit[np.lexsort((self.loss, -self.epochs))[:count]]
+        """The best points [m D], ranked by epochs, then by objective."""
+        return self.unit[np.lexsort((self.objective, -self.epochs))[:count]]
 
 
 class State(NamedTuple):
@@ -56,7 +56,7 @@ def differential(
         scale: F is drawn from this range, once per challenger (dither).
         crossover: probability that a coordinate comes from the mutant.
         per_fidelity: a team for every fidelity, as DEHB has them: one without targets takes the best points of the team below,
-            and mutants are bred from there. Else one team, where more epochs rank before less, and then the lower loss.
+            and mutants are bred from there. Else one team, where more epochs rank before less, and then the lower objective.
 
     Returns:
         A Searcher.
@@ -75,24 +75,28 @@ def differential(
         rng = generator(key)
         fidelity = fidelity if per_fidelity else 0
         team = state.teams.get(fidelity, nobody)
-        below = [f for f in state.teams if f < fidelity and len(state.teams[f].loss)]
+        below = [f for f in state.teams if f < fidelity and len(state.teams[f].objective)]
         lower = state.teams[max(below)] if below else None
         coming = sum(f == fidelity for f, _ in state.rivals.values())
         if lower is None:
-            vacant = min(n, max(0, population - len(team.loss) - coming))
+            vacant = min(n, max(0, population - len(team.objective) - coming))
             first = rng.random((vacant, width))
         else:  # an empty team takes the best from below; then enough to breed
-            ranked = lower.best(len(lower.loss))
+            ranked = lower.best(len(lower.objective))
             known = {row.tobytes() for row in team.unit}
             others = np.array([row for row in ranked if row.tobytes() not in known])
-            vacant = n if not len(team.loss) else min(n, max(0, FEWEST - len(team.loss) - coming))
+            vacant = (
+                n
+                if not len(team.objective)
+                else min(n, max(0, FEWEST - len(team.objective) - coming))
+            )
             first = others.reshape(-1, width)[:vacant]
-        if not len(team.loss) or (
-            lower is None and len(team.loss) < FEWEST
+        if not len(team.objective) or (
+            lower is None and len(team.objective) < FEWEST
         ):  # nobody to breed from
             first = np.concatenate([first, rng.random((n - len(first), width))])
         count = n - len(first)
-        target = np.arange(team.turn, team.turn + count) % max(1, len(team.loss))
+        target = np.arange(team.turn, team.turn + count) % max(1, len(team.objective))
         bred = challengers(team, lower, target, rng) if count else np.zeros((0, width))
         wanted = np.concatenate([first, bred])
         unit, replaced = distinct(wanted, taken(state.history, dims), dims, rng)
@@ -109,7 +113,7 @@ def differential(
         if lower is None:  # base and difference are of others than the target
             order[np.arange(count), target] = np.inf
         else:
-            pool = lower.best(max(FEWEST, len(team.loss)))
+            pool = lower.best(max(FEWEST, len(team.objective)))
             order = rng.random((count, len(pool)))
         picked = np.argsort(order, axis=1)[:, :3]
         a, b, c = (pool[picked[:, i % len(pool)]] for i in range(3))
@@ -127,16 +131,16 @@ def differential(
         cross[np.arange(count), rng.integers(max(1, width), size=count)] = width > 0
         return np.where(cross, mutant, own)
 
-    def tell(state, told):
-        history = remember(state.history, told)
+    def tell(state, observations):
+        history = remember(state.history, observations)
         teams, rivals = dict(state.teams), dict(state.rivals)
         opened = set()
-        for trial, unit, loss, epochs, finished in zip(
-            told.trial.tolist(),
-            told.unit,
-            told.loss.tolist(),
-            told.epochs.tolist(),
-            told.finished.tolist(),
+        for trial, unit, objective, epochs, finished in zip(
+            observations.trial.tolist(),
+            observations.unit,
+            observations.objective.tolist(),
+            observations.epochs.tolist(),
+            observations.finished.tolist(),
         ):
             which = epochs if per_fidelity else 0
             at, place = rivals.get(trial, (which, -1))
@@ -146,24 +150,28 @@ def differential(
             team = teams.get(which, nobody)
             if which not in opened:  # copied once a report, then written in place
                 opened.add(which)
-                team = Team(team.unit.copy(), team.loss.copy(), team.epochs.copy(), team.turn)
-            if place < 0 and len(team.loss) < population:
+                team = Team(team.unit.copy(), team.objective.copy(), team.epochs.copy(), team.turn)
+            if place < 0 and len(team.objective) < population:
                 if (
                     not finished and not per_fidelity
                 ):  # it joins under its number, to be judged again
-                    rivals[trial] = (which, len(team.loss))
+                    rivals[trial] = (which, len(team.objective))
                 team = Team(
                     np.concatenate([team.unit, unit[None]]),
-                    np.append(team.loss, loss),
+                    np.append(team.objective, objective),
                     np.append(team.epochs, epochs),
                     team.turn,
                 )
             else:
-                worst = np.lexsort((team.loss, -team.epochs))[-1]
-                place = place if 0 <= place < len(team.loss) else int(worst)
+                worst = np.lexsort((team.objective, -team.epochs))[-1]
+                place = place if 0 <= place < len(team.objective) else int(worst)
                 same = np.array_equal(team.unit[place], unit)
-                if (epochs, -loss) >= (team.epochs[place], -team.loss[place]) or same:
-                    team.unit[place], team.loss[place], team.epochs[place] = unit, loss, epochs
+                if (epochs, -objective) >= (team.epochs[place], -team.objective[place]) or same:
+                    team.unit[place], team.objective[place], team.epochs[place] = (
+                        unit,
+                        objective,
+                        epochs,
+                    )
             teams[which] = team
         return State(teams, rivals, history, 0)
 

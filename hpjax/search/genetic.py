@@ -14,11 +14,11 @@ from hpjax.search.history import History, distinct, empty, handed, remember, tak
 
 
 class Elite(NamedTuple):
-    """The best so far, best first: by epochs, the most first, then by loss."""
+    """The best so far, best first: by epochs, the most first, then by objective."""
 
     unit: np.ndarray  # [p D]
     epochs: np.ndarray  # [p]
-    loss: np.ndarray  # [p]
+    objective: np.ndarray  # [p]
     trial: np.ndarray  # [p]
     history: History  # of finite spaces, to propose nothing twice; else only counts
     replaced: int
@@ -61,7 +61,7 @@ def genetic(
         rng = generator(key)
         fresh = rng.random((n, width))
         unit = fresh
-        if len(state.loss) >= min(population, 4):
+        if len(state.objective) >= min(population, 4):
             first = np.arange(n)[:, None] < population - state.history.asked
             drawn = first | (rng.random((n, 1)) < newcomers)
             unit = np.where(drawn, fresh, breed(state, rng, n))
@@ -69,7 +69,7 @@ def genetic(
         return unit, state._replace(history=handed(state.history, unit), replaced=replaced)
 
     def breed(state, rng, n):
-        drawn = rng.integers(len(state.loss), size=(2, n, tournament)).min(
+        drawn = rng.integers(len(state.objective), size=(2, n, tournament)).min(
             -1
         )  # sorted: low is good
         mother, father = state.unit[drawn]
@@ -85,21 +85,21 @@ def genetic(
         child = np.where(mutate, np.where(finite, rng.random((n, width)), moved), child)
         return _reflect(child)
 
-    def tell(state, told):
-        history = remember(state.history, told)
-        stale = np.isin(state.trial, told.trial)  # reported again, at a higher fidelity
-        unit, epochs, loss, trial = (
+    def tell(state, observations):
+        history = remember(state.history, observations)
+        stale = np.isin(state.trial, observations.trial)  # reported again, at a higher fidelity
+        unit, epochs, objective, trial = (
             np.concatenate([old[~stale], new])
             for old, new in (
-                (state.unit, told.unit),
-                (state.epochs, told.epochs),
-                (state.loss, told.loss),
-                (state.trial, told.trial),
+                (state.unit, observations.unit),
+                (state.epochs, observations.epochs),
+                (state.objective, observations.objective),
+                (state.trial, observations.trial),
             )
         )
-        best = np.lexsort((trial, loss, -epochs))
-        best = best[np.isfinite(loss[best])][:population]
-        return Elite(unit[best], epochs[best], loss[best], trial[best], history, 0)
+        best = np.lexsort((trial, objective, -epochs))
+        best = best[np.isfinite(objective[best])][:population]
+        return Elite(unit[best], epochs[best], objective[best], trial[best], history, 0)
 
     return Searcher(
         init=init,

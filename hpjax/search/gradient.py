@@ -1,4 +1,4 @@
-"""Gradient descent from many starts at once: every start takes a step along -d loss / d point, round after round.
+"""Gradient descent from many starts at once: every start takes a step along -d objective / d point, round after round.
 
 The gradients are those of training itself (Maclaurin, Duvenaud & Adams 2015; Franceschi et al. 2017), asked of whoever carries
 out the orders. Steps are Adam's (Kingma & Ba 2015) or of signs that halve when they flip (Micaelli & Storkey 2021), on clipped
@@ -26,7 +26,7 @@ class Start(NamedTuple):
     """One descent."""
 
     unit: np.ndarray  # [D] the best point so far
-    loss: float  # there; infinite before the first
+    objective: float  # there; infinite before the first
     mean: np.ndarray  # [D] Adam's first moment
     square: np.ndarray  # [D] second moment
     sign: np.ndarray  # [D] of the last gradient
@@ -80,14 +80,14 @@ def gradient(
         ValueError: no continuous dimension, or a setting out of bounds.
 
     Example:
-        >>> from hpjax.search.base import Told
+        >>> from hpjax.search.base import Observations
         >>> search = gradient((Dim("continuous"),), starts=1)
         >>> state = search.init((0,))
         >>> best = np.inf
         >>> for trial in range(40):
         ...     unit, state = search.ask(state, (0, trial), 1, 1)
-        ...     told = Told(np.array([trial]), unit, (unit[:, 0] - 0.3) ** 2, np.ones(1), np.ones(1, bool), 2 * (unit - 0.3))
-        ...     state, best = search.tell(state, told), min(best, told.loss[0])
+        ...     observations = Observations(np.array([trial]), unit, (unit[:, 0] - 0.3) ** 2, np.ones(1), np.ones(1, bool), 2 * (unit - 0.3))
+        ...     state, best = search.tell(state, observations), min(best, observations.objective[0])
         >>> bool(best < 1e-4)
         True
     """
@@ -117,7 +117,9 @@ def gradient(
                 ready.append((len(made), unit))
                 made.append(begun(unit))
             drawn += len(units)
-        ready.sort(key=lambda one: (made[one[0]].loss, one[0]))  # the best go on where not all can
+        ready.sort(
+            key=lambda one: (made[one[0]].objective, one[0])
+        )  # the best go on where not all can
         now, later = ready[:n], ready[n:]
         numbers = range(state.asked, state.asked + len(now))
         unit = np.array([point for _, point in now]).reshape(len(now), width)
@@ -130,20 +132,25 @@ def gradient(
             fresh=fresh,
         )
 
-    def tell(state, told):
-        if told.grad is None:
+    def tell(state, observations):
+        if observations.grad is None:
             raise ValueError(
                 "search gradient was told no gradients; give minimize(..., gradient=...) or tune networks"
             )
         made, out, ready = list(state.starts), dict(state.out), list(state.ready)
         note: dict[str, int] = {}
         drawn = state.drawn
-        for trial, unit, loss, slope in zip(told.trial.tolist(), told.unit, told.loss, told.grad):
+        for trial, unit, objective, slope in zip(
+            observations.trial.tolist(),
+            observations.unit,
+            observations.objective,
+            observations.grad,
+        ):
             at, _ = out.pop(trial, (None, None))
             if at is None:  # given to look at first: a start of its own
                 at = len(made)
                 made.append(begun(np.array(unit)))
-            start, point, what = followed(made[at], np.array(unit), float(loss), slope)
+            start, point, what = followed(made[at], np.array(unit), float(objective), slope)
             if point is None:
                 note[what] = note.get(what, 0) + 1
                 point = generator((*state.key, drawn)).random(width)
@@ -156,13 +163,13 @@ def gradient(
             starts=tuple(made), ready=tuple(ready), out=out, note=note, drawn=drawn
         )
 
-    def followed(start: Start, unit, loss, slope):
+    def followed(start: Start, unit, objective, slope):
         """A descent after one more evaluation: itself, its next point (None: draw another), and what befell it."""
         slope = np.where(moving, slope, 0.0)
-        good = np.isfinite(loss) and np.isfinite(slope).all()
-        if not good and not np.isfinite(start.loss):
+        good = np.isfinite(objective) and np.isfinite(slope).all()
+        if not good and not np.isfinite(start.objective):
             return start, None, "rescued"
-        if good and (loss <= start.loss or not accept):
+        if good and (objective <= start.objective or not accept):
             norm = float(np.linalg.norm(slope))
             slope = slope * min(1.0, clip / norm) if norm > 0 else slope
             mean = BETA1 * start.mean + (1 - BETA1) * slope
@@ -177,7 +184,7 @@ def gradient(
                 size = np.where(flipped, SHRINK * start.size, start.size)
                 move = -rate * size * sign
             move = np.clip(move, -trust, trust)
-            start = Start(unit, loss, mean, square, sign, size, move, steps)
+            start = Start(unit, objective, mean, square, sign, size, move, steps)
             what = ""
         else:  # back, with half the step
             start = start._replace(size=SHRINK * start.size, move=SHRINK * start.move)

@@ -84,4 +84,4 @@ def grid(dims: tuple[Dim, ...], levels: int = 5, axes: list[np.ndarray] | None =
         return np.concatenate(found), Next(index)
 
     conditional = any(dim.parent is not None for dim in dims)
-    return Searcher(init=lambda key: Next(0), ask=ask, tell=lambda state, told: state)
+    return Searcher(init=lambda key: Next(0), ask=ask, tell=lambda state, observations: state)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Told, snap
+from hpjax.search.base import Dim, Observations, snap
 from hpjax.search.grid import axis, point
 
 LISTED = 2**16  # points of a finite space that are listed when it is nearly used up
@@ -19,7 +19,7 @@ class History(NamedTuple):
     """
 
     unit: np.ndarray  # [capacity D]
-    loss: np.ndarray  # [capacity] +inf where it failed
+    objective: np.ndarray  # [capacity] +inf where it failed
     epochs: np.ndarray  # [capacity]
     trial: np.ndarray  # [capacity]
     used: np.ndarray  # [1] rows that any state has written
@@ -44,26 +44,31 @@ def handed(history: History, unit: np.ndarray) -> History:
     )
 
 
-def remember(history: History, told: Told) -> History:
+def remember(history: History, observations: Observations) -> History:
     """The history after a report."""
-    columns = [history.unit, history.loss, history.epochs, history.trial]
-    start, stop = history.count, history.count + len(told.trial)
+    columns = [history.unit, history.objective, history.epochs, history.trial]
+    start, stop = history.count, history.count + len(observations.trial)
     used = history.used
-    if stop > len(history.loss) or used[0] != start:  # full, or another state went on from here
+    if (
+        stop > len(history.objective) or used[0] != start
+    ):  # full, or another state went on from here
         capacity = max(64, 2 * stop)
         columns = [
             np.concatenate([a[:start], np.zeros((capacity - start, *a.shape[1:]), a.dtype)])
             for a in columns
         ]
         used = np.array([start])
-    for column, new in zip(columns, (told.unit, told.loss, told.epochs, told.trial)):
+    for column, new in zip(
+        columns,
+        (observations.unit, observations.objective, observations.epochs, observations.trial),
+    ):
         column[start:stop] = new
     used[0] = stop
-    known = set(told.trial.tolist())
+    known = set(observations.trial.tolist())
     out = {trial: unit for trial, unit in history.out.items() if trial not in known}
     return history._replace(
         unit=columns[0],
-        loss=columns[1],
+        objective=columns[1],
         epochs=columns[2],
         trial=columns[3],
         used=used,

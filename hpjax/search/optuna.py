@@ -30,7 +30,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
 
     Returns:
         A factory of `dims`, as `search=` takes it. Points are asked one by one; those that are out are running trials to the
-        sampler. A trial that failed is told as failed; a lower fidelity's loss is told when the trial is finished.
+        sampler. A trial that failed is told as failed; a lower fidelity's objective is told when the trial is finished.
 
     Raises:
         ImportError: without the extra `optuna`.
@@ -62,7 +62,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                 chosen = trial.suggest_int(name, 0, dim.levels - 1)
             return float(center(chosen, dim))
 
-        def foreign(library: Any, unit: np.ndarray, loss: float) -> Any:
+        def foreign(library: Any, unit: np.ndarray, objective: float) -> Any:
             """A point that Optuna did not propose, as one of its trials."""
             found, params = {}, {}
             for i in np.flatnonzero(active(unit[None], dims)[0]):
@@ -83,7 +83,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                     )
                     chosen += dim.low
                 params[name] = chosen
-            return library.trial.create_trial(params=params, distributions=found, value=loss)
+            return library.trial.create_trial(params=params, distributions=found, value=objective)
 
         def init(key):
             level_before = library.logging.get_verbosity()
@@ -107,20 +107,25 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                     out[state.asked + row] = trial
             return unit, State(state.study, out, state.asked + n)
 
-        def tell(state, told):
+        def tell(state, observations):
             out = dict(state.out)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for trial, unit, loss, finished in zip(
-                    told.trial.tolist(), told.unit, told.loss.tolist(), told.finished.tolist()
+                for trial, unit, objective, finished in zip(
+                    observations.trial.tolist(),
+                    observations.unit,
+                    observations.objective.tolist(),
+                    observations.finished.tolist(),
                 ):
                     if (
-                        trial < 0 and finished and np.isfinite(loss)
+                        trial < 0 and finished and np.isfinite(objective)
                     ):  # given before the search began
-                        state.study.add_trial(foreign(library, unit, loss))
+                        state.study.add_trial(foreign(library, unit, objective))
                     elif finished and trial in out:
                         failed = library.trial.TrialState.FAIL
-                        known = {"values": loss} if np.isfinite(loss) else {"state": failed}
+                        known = (
+                            {"values": objective} if np.isfinite(objective) else {"state": failed}
+                        )
                         state.study.tell(out.pop(trial), **known)
             return state._replace(out=out)
 

@@ -15,10 +15,10 @@ from hpjax.search.base import Dim, level, snap
 
 LENGTHS, SCALES, NOISES = (5e-3, 1e2), (5e-2, 20.0), (1e-8, 0.2)  # bounds
 LENGTH_PRIOR = (np.log(0.5), 0.7)  # of log length scales: mean, deviation
-NOISE_PRIOR = (np.log(1e-5), 2.0)  # of log noise: mean, deviation; losses have deviation 1
+NOISE_PRIOR = (np.log(1e-5), 2.0)  # of log noise: mean, deviation; objectives have deviation 1
 SCALE_PRIOR = (0.0, 1.0)
 JITTERS = (1e-10, 1e-7, 1e-4)
-# times what lies between the best and the middle loss: losses further up are cut there, lest one hides all differences
+# times what lies between the best and the middle objective: objectives further up are cut there, lest one hides all differences
 BEYOND = 100.0
 
 
@@ -83,7 +83,7 @@ def fit(
 
     Args:
         features: [n F].
-        value: [n] losses with mean 0 and deviation 1.
+        value: [n] objectives with mean 0 and deviation 1.
         starts: hyperparameters to start from.
         steps: of L-BFGS.
 
@@ -121,7 +121,7 @@ def fit(
 
 
 def condition(features: np.ndarray, value: np.ndarray, theta: np.ndarray) -> Process:
-    """The process with given hyperparameters, given losses.
+    """The process with given hyperparameters, given objectives.
 
     Raises:
         numpy.linalg.LinAlgError: singular even with the largest jitter.
@@ -174,15 +174,15 @@ def posterior(
     return mean, deviation, steepness(by_mean), -steepness(by_half) / deviation[:, None]
 
 
-def standardised(loss: np.ndarray) -> np.ndarray:
+def standardised(objective: np.ndarray) -> np.ndarray:
     """Losses [n] as the process sees them: failures at the worst finite one, long tails cut and drawn in, mean 0, deviation 1.
 
     Yeo & Johnson 2000, A New Family of Power Transformations to Improve Normality or Symmetry.
     """
     from sklearn.preprocessing import PowerTransformer
 
-    finite = loss[np.isfinite(loss)]
-    value = np.where(np.isfinite(loss), loss, finite.max() if len(finite) else 0.0)
+    finite = objective[np.isfinite(objective)]
+    value = np.where(np.isfinite(objective), objective, finite.max() if len(finite) else 0.0)
     if len(finite):
         middle = np.quantile(finite, 0.5, method="lower")
         reach = middle - finite.min()
@@ -195,6 +195,6 @@ def standardised(loss: np.ndarray) -> np.ndarray:
         warnings.simplefilter("ignore")  # of lambdas at the end of their range
         power = PowerTransformer()
         warped = power.fit_transform(value[:, None])[:, 0]
-    # only ever to draw in a tail of bad losses: a power above 1 would press the good ones together
+    # only ever to draw in a tail of bad objectives: a power above 1 would press the good ones together
     straight = np.isfinite(warped).all() and warped.std() > 0.5 and power.lambdas_[0] < 1
     return warped if straight else value

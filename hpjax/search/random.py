@@ -57,7 +57,7 @@ def random(dims: tuple[Dim, ...]) -> Searcher:
         dims: the dimensions of the space, D of them.
 
     Returns:
-        A Searcher without memory of losses.
+        A Searcher without memory of objectives.
 
     Example:
         >>> search = random((Dim("continuous"), Dim("categorical", 3)))
@@ -70,4 +70,4 @@ def random(dims: tuple[Dim, ...]) -> Searcher:
         unit = drawn(state.key, state.index, n, len(dims))
         return unit, state._replace(index=state.index + n)
 
-    return Searcher(init=lambda key: Next(key, 0), ask=ask, tell=lambda state, told: state)
+    return Searcher(init=lambda key: Next(key, 0), ask=ask, tell=lambda state, observations: state)

@@ -27,7 +27,7 @@ def sobol(dims: tuple[Dim, ...]) -> Searcher:
         dims: the dimensions of the space, D of them, at most 21,201.
 
     Returns:
-        A Searcher without memory of losses.
+        A Searcher without memory of objectives.
 
     Example:
         >>> search = sobol((Dim("continuous"),))
@@ -52,4 +52,4 @@ def sobol(dims: tuple[Dim, ...]) -> Searcher:
             warnings.simplefilter("ignore", UserWarning)
             return engine.random(n), after
 
-    return Searcher(init=lambda key: Next(key, 0), ask=ask, tell=lambda state, told: state)
+    return Searcher(init=lambda key: Next(key, 0), ask=ask, tell=lambda state, observations: state)

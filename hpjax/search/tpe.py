@@ -111,14 +111,16 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
     return Searcher(
         init=lambda key: State(empty(dims), {}),
         ask=ask,
-        tell=lambda state, told: State(remember(state.history, _snapped(told, dims)), {}),
+        tell=lambda state, observations: State(
+            remember(state.history, _snapped(observations, dims)), {}
+        ),
         batch=8,
         note=lambda state: state.note,
     )
 
 
-def _snapped(told, dims):
-    return told._replace(unit=snap(told.unit, dims))
+def _snapped(observations, dims):
+    return observations._replace(unit=snap(observations.unit, dims))
 
 
 def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
@@ -126,12 +128,12 @@ def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray
 
     BOHB's model has D + 1 points of either kind at least, Hyperopt's 25 good ones at most.
     """
-    loss, share = history.loss[rows], model.share
+    objective, share = history.objective[rows], model.share
     count = int(np.ceil(share * len(rows) if share else 0.25 * np.sqrt(len(rows))))
     least = history.unit.shape[1] + 1 if model.scott else 1
     count = max(least, count) if model.scott else min(count, 25)
-    order = np.argsort(loss, kind="stable")
-    good = np.sort(order[: min(count, int(np.isfinite(loss).sum()))])
+    order = np.argsort(objective, kind="stable")
+    good = np.sort(order[: min(count, int(np.isfinite(objective).sum()))])
     bad = np.sort(order[min(len(good), max(0, len(rows) - least)) :])
     return history.unit[rows[good]], history.unit[rows[bad[-MOST:]]]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hpjax.records import Ledger, RunError, numbers, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
-from hpjax.search.base import Dim, Searcher, Told
+from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.settings import Stop
 from hpjax.study import checks
 from hpjax.study.checks import Trials
@@ -284,10 +284,10 @@ def _absorb(
         again = {"kind": "report", "finished": np.sort(done).tolist()}
         ledger.same({"kind": "report", "finished": known["finished"]}, again, past=1)
     trials.finished[done] = True
-    told = Told(
+    observations = Observations(
         order.trial, order.unit, objective, order.epochs, trials.finished[order.trial], report.grad
     )
-    state.searching = setting.search.tell(state.searching, told)
+    state.searching = setting.search.tell(state.searching, observations)
     reached = np.asarray(report.columns.get("reached", order.epochs)).astype(np.int64)
     behind = np.where(order.source >= 0, trials.age[np.maximum(order.source, 0)], 0)
     charged = np.asarray(report.columns.get("cost", np.maximum(reached - behind, 0)))
