@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import jax
 import jaxlib
+import numpy as np
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -56,6 +58,36 @@ def cache_size() -> int:
         return int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]]
     except (OSError, KeyError, ValueError):
         return 2**20
+
+
+def in_cache(touched: int) -> int:
+    """How many networks train in lockstep on a core: as many as its cache holds, one at least.
+
+    Args:
+        touched: bytes that a step of one of them touches.
+    """
+    return max(1, cache_size() // touched)
+
+
+def mesh_of(found: list) -> Mesh:
+    """Devices side by side."""
+    return Mesh(np.array(found), ("device",), axis_types=(AxisType.Auto,))
+
+
+def side_by_side(function: Callable, mesh: Mesh, shared: int, parted: int) -> Callable:
+    """A function on all devices at once.
+
+    Args:
+        function: of `shared` arguments that are whole everywhere, and `parted` ones whose first axis is divided among the devices.
+        mesh: of the devices.
+        shared, parted: how many arguments of each kind.
+
+    Returns:
+        A function whose results are divided likewise.
+    """
+    whole, part = PartitionSpec(), PartitionSpec("device")
+    specs = (whole,) * shared + (part,) * parted
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=part, check_vma=False)
 
 
 def memory(found: list) -> int:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from hpjax import devices, tasks
 from hpjax.catalogue import family_of, trained_on
@@ -350,7 +349,7 @@ def width_of(plan: Plan, batch: int, networks: int) -> int:
         touched = item * (
             4 * numbers(plan.spec) + 6 * batch * (plan.spec.inputs + plan.spec.size.units)
         )
-        alone = min(alone, max(1, min(WIDEST, devices.cache_size() // touched)))
+        alone = min(alone, min(WIDEST, devices.in_cache(touched)))
     return min(networks, alone * len(found))
 
 
@@ -459,14 +458,5 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
     compiled = functools.partial(jax.jit, compiler_options=devices.sound())
     if wide == 1:
         return compiled(device)
-    mesh = Mesh(np.array(devices.devices()[:wide]), ("device",), axis_types=(AxisType.Auto,))
-    rows, all_ = PartitionSpec("device"), PartitionSpec()
-    return compiled(
-        jax.shard_map(
-            device,
-            mesh=mesh,
-            in_specs=(all_, all_, all_, rows, rows, rows, rows),
-            out_specs=rows,
-            check_vma=False,
-        )
-    )
+    mesh = devices.mesh_of(devices.devices()[:wide])
+    return compiled(devices.side_by_side(device, mesh, shared=3, parted=4))

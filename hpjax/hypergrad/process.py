@@ -160,13 +160,13 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
     def update(state, h, t, grads, aux):
         stats, data_loss = aux
         epoch = (t // per_epoch).astype(dtype) + (t % per_epoch).astype(dtype) / per_epoch
-        params, opt = stepping.update(spec, config(h), state.params, state.opt, grads, epoch)
-        total = None if state.total is None else state.total + data_loss
-        new = State(params, stats, opt, total)
-        if not plan.uneven:
-            return new
-        some = (t % per_epoch) * size < count
-        return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state)
+        before = stepping.Carried(state.params, state.stats, state.opt)
+        some = (t % per_epoch) * size < count if plan.uneven else None
+        after = stepping.update(spec, config(h), before, grads, stats, epoch, some)
+        total = state.total
+        if total is not None:
+            total = total + (data_loss if some is None else jnp.where(some, data_loss, 0))
+        return State(*after, total)
 
     def end(state: State, h: Hyper) -> Any:
         values = h.at(-1)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
+from hpjax.devices import mesh_of
 from hpjax.models import Spec
 from hpjax.population.kernels import jitted, kernel_of
 from hpjax.population.pack import Block
@@ -70,7 +71,7 @@ class LocalExecutor:
 
     def __init__(self, regime: Regime, found: list, listen: Callable[..., None]):
         self.regime, self.found, self.listen = regime, found, listen
-        self.mesh = Mesh(np.array(found), ("device",), axis_types=(AxisType.Auto,))
+        self.mesh = mesh_of(found)
         self.compiled: dict[int, Future[Compiled]] = {}
         self.compile_seconds = self.run_seconds = 0.0
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
+from hpjax.devices import side_by_side
 from hpjax.models.base import cast
 from hpjax.population.plan import Program
 from hpjax.training import batches, loop
@@ -63,10 +64,7 @@ def vmapped(program: Program, trainer: loop.Trainer, mesh: Mesh) -> Callable:
             return jax.tree.map(lambda leaf: leaf[None], one)
         return jax.lax.map(lambda one: chunk(one, data), args)
 
-    rows, whole = PartitionSpec("device"), PartitionSpec()
-    return jax.shard_map(
-        device, mesh=mesh, in_specs=(whole, *(rows,) * 8), out_specs=rows, check_vma=False
-    )
+    return side_by_side(device, mesh, shared=1, parted=8)
 
 
 # The first that supports a program trains it.

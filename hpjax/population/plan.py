@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.devices import cache_size
+from hpjax.devices import in_cache
 from hpjax.models import Family, Spec
 from hpjax.training.optimizers import OPTIMIZERS
 
@@ -121,7 +121,7 @@ def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
     ):  # states in, states out, and what a step touches; then probed for the knee of throughput
         wide = min(load.memory // (4 * touched), math.ceil(members / devices))
         return 1 << (max(1, wide).bit_length() - 1)
-    fits = max(1, cache_size() // touched)
+    fits = in_cache(touched)
     needed = max(1, -(-int(members) // devices))
     rows = max(load.valid, spec.batch_size or load.train, spec.size.longest)
     sound = max(1, ROW_BYTES // (np.dtype(spec.dtype).itemsize * rows))

@@ -18,7 +18,7 @@ from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
 from hpjax.training.batches import inputs
 from hpjax.training.metrics import Metrics
-from hpjax.training.stepping import gradient, scores, update
+from hpjax.training.stepping import Carried, gradient, scores, update
 
 
 class Scores(NamedTuple):
@@ -109,12 +109,10 @@ def trainer(
 
     def step(state, config, batch, epoch):
         (_, (stats, data)), grads = value_and_grad(state.params, state.stats, config, batch)
-        params, opt = update(spec, config, state.params, state.opt, grads, epoch)
-        new = state._replace(params=params, stats=stats, opt=opt)
-        if not uneven:
-            return new, data
-        some = batch.weight.sum() > 0
-        return jax.tree.map(lambda a, b: jnp.where(some, a, b), new, state), data
+        before = Carried(state.params, state.stats, state.opt)
+        some = batch.weight.sum() > 0 if uneven else None
+        after = update(spec, config, before, grads, stats, epoch, some)
+        return state._replace(**after._asdict()), data
 
     def evaluate(state, config, x, y, weight):
         loss, wrong, own = scores(spec, state.params, state.stats, config, x, y, weight, metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,13 +26,42 @@ def gradient(spec: Spec, gradients: str) -> Callable:
     return jax.value_and_grad(spec.functions.loss, has_aux=True)
 
 
+class Carried(NamedTuple):
+    """What a step changes."""
+
+    params: Any
+    stats: Any
+    opt: Any  # state of the optimizer
+
+
 def update(
-    spec: Spec, config: Config, params: Any, opt: Any, grads: Any, epoch: Array
-) -> tuple[Any, Any]:
-    """Weights and optimizer state after a step along these gradients; epoch [] with the fraction done, for schedules."""
+    spec: Spec,
+    config: Config,
+    before: Carried,
+    grads: Any,
+    stats: Any,
+    epoch: Array,
+    some: Array | None = None,
+) -> Carried:
+    """One step of training: the same for plain training and for hypergradients.
+
+    Args:
+        spec, config: of the network.
+        before: the step.
+        grads: of the loss, shaped as params.
+        stats: statistics after the forward pass.
+        epoch: [] with the fraction done, for schedules.
+        some: [] bool, whether the minibatch has an example at all: without one nothing changes; None where each has.
+    """
     rule = optimizers.optimizer(spec, config, epoch)
-    updates, opt = rule.update(grads, opt, params)
-    return jax.tree.map(jnp.add, params, updates), opt
+    updates, opt = rule.update(grads, before.opt, before.params)
+    after = Carried(jax.tree.map(jnp.add, before.params, updates), stats, opt)
+    return after if some is None else where(some, after, before)
+
+
+def where(condition: Array, a: Any, b: Any) -> Any:
+    """One of two trees."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
 
 
 def scores(
