@@ -19,9 +19,10 @@ if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpj
 from hpjax import hypergrad
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
+from hpjax.fit import fit
 from hpjax.minimize import minimize
 from hpjax.models import Model, Number
-from hpjax.network import Network, fit
+from hpjax.network import Network
 from hpjax.outcome import Outcome
 from hpjax.population import Population
 from hpjax.records import RunError
@@ -31,7 +32,8 @@ from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, repl
 from hpjax.settings import Stop, Validation
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError
-from hpjax.train import Trained, train
+from hpjax.train import train
+from hpjax.trained import Trained
 from hpjax.training.metrics import Metric
 from hpjax.tune import tune
 

@@ -157,27 +157,12 @@ def compare(
         for name, method in named.items()
         for seed in numbers
     ]
-    reached = {entry.name: entry.part.scheduler.fidelity for entry in entries}
-    if len(set(reached.values())) > 1:
-        raise ValueError(
-            "the methods differ in full fidelity, which learning-rate schedules run over: "
-            + ", ".join(f"{name} {value}" for name, value in reached.items())
-            + "; give them schedulers that end at the same epoch"
-        )
+    _refuse_fidelities(entries)
     for line in found.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
     folder = Path(out) if out is not None else None
     if folder is not None:
-        asked = ComparisonSettings(
-            space=space.to_dict(),
-            space_hash=space.hash(),
-            networks=evaluation.settings,
-            seeds=numbers,
-            stop=limits,
-            methods=list(named),
-            studies={entry.name: _method(entry.part.settings) for entry in reversed(entries)},
-        )
-        _begin(folder, settled(asked), resume)
+        _begin(folder, _asked(rules, numbers, entries), resume)
     ledgers: list[Ledger] = []
     try:
         for entry in entries:
@@ -201,6 +186,17 @@ def compare(
         for entry, ledger in zip(entries, ledgers)
     ]
     return Comparison(list(named), numbers, results, folder, trained)
+
+
+def _refuse_fidelities(entries: Sequence[Entry]) -> None:
+    """Refuses methods that end at different epochs."""
+    reached = {entry.name: entry.part.scheduler.fidelity for entry in entries}
+    if len(set(reached.values())) > 1:
+        raise ValueError(
+            "the methods differ in full fidelity, which learning-rate schedules run over: "
+            + ", ".join(f"{name} {value}" for name, value in reached.items())
+            + "; give them schedulers that end at the same epoch"
+        )
 
 
 def resume_comparison(
@@ -381,6 +377,21 @@ def _method(settings: Settings) -> Method:
         start=settings.start,
         levels=settings.levels,
         trials=settings.stop.trials,
+    )
+
+
+def _asked(rules: Rules, seeds: list[int], entries: Sequence[Entry]) -> ComparisonSettings:
+    """What compare.json says."""
+    return settled(
+        ComparisonSettings(
+            space=rules.space.to_dict(),
+            space_hash=rules.space.hash(),
+            networks=rules.networks,
+            seeds=seeds,
+            stop=rules.stop,
+            methods=list(dict.fromkeys(entry.name for entry in entries)),
+            studies={entry.name: _method(entry.part.settings) for entry in reversed(entries)},
+        )
     )
 
 

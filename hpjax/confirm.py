@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax import devices
-from hpjax.evaluation import BUILT_IN, Evaluation
-from hpjax.population import Population
+from hpjax.evaluation import BUILT_IN
 from hpjax.reopen import open_run
 from hpjax.resolve import check
 from hpjax.result import Result
-from hpjax.schedulers import Order
-from hpjax.watching import watching
-from hpjax.workload import STRIDE, Workload, report_of
+from hpjax.train import train_along
+from hpjax.workload import report_of
 
 if TYPE_CHECKING:
     import pandas
@@ -82,32 +80,25 @@ def confirm(
         raise ValueError(f"confirm needs repeats of at least 2, got {repeats}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
-    trials = result.ranking[:top]
-    if 0 < len(trials) < top:
-        say(
-            f"hpjax: confirms {len(trials)} trials, not {top}: no more reached epoch {result.fidelity} without diverging"
-        )
-    if not len(trials):
-        raise ValueError(
-            "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
-        )
+    trials = _finished(result, top, say)
     seeds = [result.settings.seed + FRESH + i for i in range(repeats)]
     schedules = [result.schedule(int(trial)).stretches for trial in trials]
-    points = np.array([point for segments in schedules for _, point in segments])
-    workload = Workload(
+    trained = train_along(
         result.space,
         result.task,
-        points,
         result.evaluation,
-        fidelity=result.fidelity,
+        schedules,
         seeds=seeds,
-        trials=len(trials) * repeats,
-        epochs=result.fidelity,
+        fidelity=result.fidelity,
+        progress=progress,
         say=say,
     )
-    trained = workload.population(cohorts=range(repeats))
-    with watching(progress, workload, studies=repeats):
-        values, metrics, seconds = _train_again(trained, schedules, repeats, result.evaluation)
+    report = report_of(trained.results, result.evaluation)
+    by_seed = lambda column: np.where(np.isfinite(column), column, np.inf).reshape(repeats, -1)
+    values = by_seed(report.objective)
+    names = (*BUILT_IN, *(name for name, _ in result.evaluation.metrics))
+    metrics = {n: by_seed((report.columns | report.metrics)[n]).mean(0) for n in names}
+    seconds = trained.results.seconds.reshape(repeats, -1).sum(0)
     mean = values.mean(0)
     order = np.argsort(mean, kind="stable")
     best = int(order[0])
@@ -138,33 +129,18 @@ def confirm(
     return Confirmation(table, chosen, test, float(mean[0] - result.table["objective"][trials[0]]))
 
 
-def _train_again(
-    trained: Population, schedules: list, repeats: int, evaluation: Evaluation
-) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    """Trains every trial along its schedule under every seed.
-
-    Returns:
-        The objective [repeats trials], every metric [trials] as its mean over seeds, and seconds [trials].
-    """
-    count = len(schedules)
-    values, seconds = np.full((repeats, count), np.inf), np.zeros(count)
-    own = [name for name, _ in evaluation.metrics]
-    metrics = {name: np.full(count, np.inf) for name in (*BUILT_IN, *own)}
-    by_seed = lambda column: np.where(np.isfinite(column), column, np.inf).reshape(repeats, -1)
-    for step in range(max(map(len, schedules))):
-        rows = [i for i, segments in enumerate(schedules) if step < len(segments)]
-        number = np.array([s * STRIDE + i for s in range(repeats) for i in rows])
-        unit = np.array([schedules[i][step][1] for _ in range(repeats) for i in rows])
-        until = np.array([schedules[i][step][0] for _ in range(repeats) for i in rows])
-        source = number if step else np.full(len(number), -1)
-        order = Order(number, unit, source, until, np.zeros(len(number), np.int64))
-        report = report_of(trained.carry_out(order), evaluation)
-        values[:, rows] = by_seed(report.objective)
-        for name, column in metrics.items():
-            column[rows] = by_seed((report.columns | report.metrics)[name]).mean(0)
-        assert report.seconds is not None
-        seconds[rows] += report.seconds.reshape(repeats, len(rows)).sum(0)
-    return values, metrics, seconds
+def _finished(result: Result, top: int, say: Callable[[str], None]) -> np.ndarray:
+    """The best trials [n] that reached full fidelity, as many as there are; refuses none."""
+    trials = result.ranking[:top]
+    if 0 < len(trials) < top:
+        say(
+            f"hpjax: confirms {len(trials)} trials, not {top}: no more reached epoch {result.fidelity} without diverging"
+        )
+    if not len(trials):
+        raise ValueError(
+            "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
+        )
+    return trials
 
 
 def _tied(values: np.ndarray, best: int, level: float) -> np.ndarray:

@@ -19,11 +19,11 @@ from hpjax.settings import Settings, Stop, read_run, settled, unchanged
 from hpjax.space import Space, spelled
 from hpjax.study import Progress, Report
 
-Objective = Callable[..., Any]
+Function = Callable[..., Any]
 
 
 def minimize(
-    objective: Objective,
+    objective: Function,
     space: Space | Mapping | str | Path,
     *,
     search: Any = "random",
@@ -37,7 +37,7 @@ def minimize(
     out: str | Path | None = None,
     resume: bool = False,
     watch: Callable[[Progress], None] | None = None,
-    gradient: Objective | None = None,
+    gradient: Function | None = None,
 ) -> Outcome:
     """Minimises a function of a batch of configurations.
 
@@ -110,11 +110,7 @@ def minimize(
             unchanged(settings, ledger.plan, path)
             before = read_run(path).stop.trials
             if before != settings.stop.trials:
-                if before is None or trials is None or trials < before:
-                    raise ValueError(
-                        f"the run was asked for {before} trials, now it is {trials}; give as many, or more"
-                    )
-                more, settings = trials, settings.extended(before)
+                more, settings = _more(before, trials), settings.extended(before)
                 made = part(settings, space, search, scheduler)
 
         def extended(trials: int) -> None:
@@ -141,8 +137,17 @@ def minimize(
     return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)
 
 
+def _more(before: int | None, trials: int | None) -> int:
+    """The trials that a run goes on to have; refuses fewer than it was asked for."""
+    if before is None or trials is None or trials < before:
+        raise ValueError(
+            f"the run was asked for {before} trials, now it is {trials}; give as many, or more"
+        )
+    return trials
+
+
 def evaluate(
-    objective: Objective, space: Space, fidelities: bool, gradient: Objective | None, order
+    objective: Function, space: Space, fidelities: bool, gradient: Function | None, order
 ) -> Report:
     """An order, carried out by an objective."""
     decoded = space.decode(order.unit)

@@ -11,8 +11,9 @@ import numpy as np
 
 from hpjax import configurations, records
 from hpjax.evaluation import Evaluation, minimised
+from hpjax.fit import fit, follow
 from hpjax.models.base import Target
-from hpjax.network import Network, fit, follow
+from hpjax.network import Network
 from hpjax.outcome import Outcome
 from hpjax.settings import Settings
 from hpjax.space import Space

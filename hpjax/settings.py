@@ -89,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     fidelities: bool = True  # whether what is searched can be trained for some of its epochs
     comparison: bool = False  # whether it is one of the studies of a comparison
 
-    def extended(self, trials: int) -> Settings:
+    def extended(self, trials: int | None) -> Settings:
         """The same study, of so many trials."""
         stop = msgspec.structs.replace(self.stop, trials=trials)
         return msgspec.structs.replace(self, stop=stop)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jax
 import numpy as np
 
-from hpjax import catalogue, configurations, devices
-from hpjax.network import Network
-from hpjax.population import Population, Results
+from hpjax import catalogue, devices
+from hpjax.evaluation import Evaluation
+from hpjax.population import Results, nothing
 from hpjax.resolve import as_evaluation, as_seeds, check
 from hpjax.schedulers import Order
 from hpjax.settings import Validation
-from hpjax.space import Choice, Range, frozen
+from hpjax.space import Choice, Range, Space, frozen
 from hpjax.tasks import Task
-from hpjax.training import batches
+from hpjax.trained import Trained
 from hpjax.watching import watching
 from hpjax.workload import STRIDE, Workload
-
-if TYPE_CHECKING:
-    import pandas
 
 
 def train(
@@ -93,32 +88,86 @@ def train(
     unit = np.zeros((len(listed), len(space.names)))
     for at, name in enumerate(space.names):
         unit[:, at] = space.ranges[name].encode([frozen(config.get(name)) for config in listed])
-    workload = Workload(
+    schedules = [[(epochs, point)] for point in unit]
+    return train_along(
         space,
         found,
-        unit,
         evaluation,
-        fidelity=epochs,
+        schedules,
         seeds=numbers,
-        trials=len(listed) * len(numbers),
-        epochs=epochs,
+        fidelity=epochs,
+        progress=progress,
         say=say,
     )
-    population = workload.population(cohorts=range(len(numbers)))
-    trial = np.array([s * STRIDE + i for s in range(len(numbers)) for i in range(len(listed))])
-    order = Order(
-        trial,
-        np.tile(unit, (len(numbers), 1)),
-        np.full(len(trial), -1),
-        np.full(len(trial), epochs),
-        np.zeros(len(trial), np.int64),
+
+
+def train_along(
+    space: Space,
+    task: Task,
+    evaluation: Evaluation,
+    schedules: Sequence[Sequence[tuple[int, np.ndarray]]],
+    *,
+    seeds: Sequence[int],
+    fidelity: int,
+    progress: bool | None = False,
+    say: Callable[[str], None] = devices.warn,
+    found: list | None = None,
+) -> Trained:
+    """Trains a network along each of n schedules of hyperparameters, for every seed, fold and repeat, as one population.
+
+    Args:
+        space: of the points.
+        task: data.
+        evaluation: of a configuration.
+        schedules: n of (until epoch, point [D]), as `Schedule.stretches` has them.
+        seeds: S, which.
+        fidelity: epochs that learning-rate schedules run over.
+        progress, say: as for `tune`.
+        found: devices; all of them where None.
+
+    Returns:
+        A Trained, with the hyperparameters of the last stretches; its results are those of the last epochs.
+    """
+    count = len(schedules)
+    workload = Workload(
+        space,
+        task,
+        np.array([point for segments in schedules for _, point in segments]),
+        evaluation,
+        fidelity=fidelity,
+        seeds=seeds,
+        trials=count * len(seeds),
+        epochs=fidelity,
+        say=say,
+        found=found,
     )
+    population = workload.population(cohorts=range(len(seeds)))
+    whole = nothing(count * len(seeds), workload.regime)
     with watching(progress, workload):
-        results = population.carry_out(order)
-    if folds == 0:  # what was scored is a row of the training part
-        for column in (results.loss, results.error, results.own, results.curves[..., 2:]):
+        for step in range(max(map(len, schedules))):
+            going_on = [i for i, segments in enumerate(schedules) if step < len(segments)]
+            rows = np.array([s * count + i for s in range(len(seeds)) for i in going_on])
+            trial = rows // count * STRIDE + rows % count
+            until, unit = zip(*(schedules[row % count][step] for row in rows))
+            source = trial if step else np.full(len(rows), -1)
+            order = Order(trial, np.array(unit), source, np.array(until), np.zeros_like(trial))
+            later(whole, rows, population.carry_out(order))
+    if evaluation.validation.folds == 0:  # what was scored is a row of the training part
+        for column in (whole.loss, whole.error, whole.own, whole.curves[..., 2:]):
             column[...] = np.nan
-    return Trained(listed, numbers, workload, population, results, unit)
+    last = np.array([segments[-1][1] for segments in schedules])
+    return Trained(seeds, workload, population, whole, last)
+
+
+def later(whole: Results, rows: np.ndarray, results: Results) -> None:
+    """Writes into the results of several orders those of a later one, whose rows [m] these are; seconds add up."""
+    for name, column in results._asdict().items():
+        if name == "seconds":
+            whole.seconds[rows] += column
+        elif name == "curves":
+            whole.curves[rows] = np.where(np.isnan(column), whole.curves[rows], column)
+        elif column is not None:
+            getattr(whole, name)[rows] = column
 
 
 def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
@@ -133,155 +182,3 @@ def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
         different = list({repr(value): value for value in values}.values())
         entries[name] = different[0] if len(different) == 1 else Choice(tuple(different))
     return entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}
-
-
-class Trained:
-    """Networks that were trained together.
-
-    Attributes:
-        configs: as they were given.
-        seeds: which.
-        table: a pandas table, a row per configuration and seed: validation loss and error, own metrics, training loss, epochs (the mean over
-            folds and repeats), parameters, diverged, failed (it did not fit in memory).
-        curves: a pandas table of learning curves: config, seed, fold, repeat, epoch, train, loss, error, own metrics.
-    """
-
-    def __init__(
-        self,
-        configs: list[Mapping],
-        seeds: Sequence[int],
-        workload: Workload,
-        population: Population,
-        results: Results,
-        unit: np.ndarray,
-    ):
-        self.configs, self.seeds = configs, list(seeds)
-        self.workload, self.population, self.results = workload, population, results
-        columns = workload.space.decode(unit)
-        self._groups = configurations.split(columns, workload.target, workload.family)
-
-    def __repr__(self) -> str:
-        return f"<Trained: {len(self.configs)} configurations, {len(self.seeds)} seeds, {self.results.loss.size} networks>"
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The user's own metrics."""
-        return tuple(name for name, _ in self.workload.evaluation.metrics)
-
-    def shape(self, config: int = 0) -> tuple[Any, dict]:
-        """The Spec and the Config (scalar leaves, or one per layer) of a configuration."""
-        for group in self._groups:
-            at = np.flatnonzero(group.rows == config)
-            if len(at):
-                return group.spec, {name: leaf[at[0]] for name, leaf in group.config.items()}
-        raise ValueError(f"config={config} is none of the {len(self.configs)} configurations")
-
-    def states(self, config: int = 0, seed: int | None = None) -> Any:
-        """The states of a configuration's networks as training left them, leaves of [K * R ...].
-
-        Args:
-            config: which, from 0.
-            seed: which; the first where None.
-
-        Raises:
-            ValueError: no such configuration or seed.
-        """
-        spec, numbers = self.shape(config)
-        trial = self._trial(config, seed)
-        home = self.population.home.get(trial)
-        if home is None:
-            raise ValueError(f"the networks of config={config} did not fit in memory")
-        program = self.population.programs[home].spec
-        state = self.population.networks(trial)
-        if state.best and numbers["patience"] > 0:
-            best = np.isfinite(state.best.scores.loss)
-            pick = lambda a, b: np.where(best.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-            state = state._replace(
-                params=jax.tree.map(pick, state.best.params, state.params),
-                stats=jax.tree.map(pick, state.best.stats, state.stats),
-            )
-        params, stats = program.cut(spec, state.params, state.stats)
-        return state._replace(params=params, stats=stats)
-
-    def network(
-        self, config: int = 0, seed: int | None = None, fold: int = 0, repeat: int = 0
-    ) -> Network:
-        """One of the networks, to predict with; with `patience` as it was at its best epoch.
-
-        Args:
-            config, seed: as for `states`.
-            fold, repeat: which, from 0.
-        """
-        work = self.workload
-        if not (0 <= fold < self.population.regime.folds and 0 <= repeat < work.repeats):
-            raise ValueError(
-                f"fold={fold}, repeat={repeat}: there are {self.population.regime.folds} folds and {work.repeats} repeats"
-            )
-        spec, numbers = self.shape(config)
-        group = fold * work.repeats + repeat
-        state = jax.tree.map(lambda leaf: leaf[group], self.states(config, seed))
-        which = self._place(seed) * self.population.regime.folds + fold
-        rows, _ = work.examples.folds[which]
-        standards = batches.standards(work.examples, rows)
-        return Network(work.task, spec, numbers, state.params, state.stats, standards)
-
-    @functools.cached_property
-    def table(self) -> pandas.DataFrame:
-        """A row per configuration and seed."""
-        import pandas
-
-        index = pandas.MultiIndex.from_product(
-            [self.seeds, range(len(self.configs))], names=["seed", "config"]
-        )
-        weights = [self.shape(i)[0].weights for i in range(len(self.configs))]
-        columns = {
-            "loss": self.results.loss.mean(1),
-            "error": self.results.error.mean(1),
-            **{name: self.results.own[..., at].mean(1) for at, name in enumerate(self.metrics)},
-            "train": self.results.train.mean(1),
-            "epochs": self.results.kept.mean(1),
-            "parameters": np.tile(weights, len(self.seeds)),
-            "diverged": ~np.isfinite(self.results.train).all(1) & ~self.results.failed,
-            "failed": self.results.failed,
-        }
-        return pandas.DataFrame(columns, index=index).swaplevel().sort_index()
-
-    @functools.cached_property
-    def curves(self) -> pandas.DataFrame:
-        """A row per network and scored epoch."""
-        import pandas
-
-        curves = self.results.curves  # [S * configs, K * R, rows, 4+M]
-        shape = (
-            len(self.seeds),
-            len(self.configs),
-            self.population.regime.folds,
-            self.workload.repeats,
-        )
-        names = np.indices((*shape, curves.shape[2])).reshape(5, -1)
-        flat = curves.reshape(-1, curves.shape[-1]).astype(float)
-        table = pandas.DataFrame(
-            {
-                "config": names[1],
-                "seed": np.array(self.seeds)[names[0]],
-                "fold": names[2],
-                "repeat": names[3],
-                "epoch": flat[:, 0],
-                "train": flat[:, 1],
-                "loss": flat[:, 2],
-                "error": flat[:, 3],
-                **{name: flat[:, 4 + at] for at, name in enumerate(self.metrics)},
-            }
-        )
-        table = table[np.isfinite(flat[:, 0])].astype({"epoch": int})
-        return table.sort_values(["config", "seed", "fold", "repeat", "epoch"], ignore_index=True)
-
-    def _place(self, seed: int | None) -> int:
-        if seed is None:
-            return 0
-        if seed not in self.seeds:
-            raise ValueError(f"seed={seed} is none of {self.seeds}")
-        return self.seeds.index(seed)
-
-    def _trial(self, config: int, seed: int | None) -> int:
-        return self._place(seed) * STRIDE + config

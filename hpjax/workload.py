@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hpjax import catalogue, configurations, devices, tasks
 from hpjax.evaluation import Evaluation
+from hpjax.models import Spec
 from hpjax.models.base import Target
 from hpjax.population import Population, Regime, Results, plan, trial_gradients
 from hpjax.records import plain
@@ -42,6 +44,10 @@ def data_hash(examples: Examples) -> str:
     return digest.hexdigest()[:16]
 
 
+def nobody(what: str, **facts: Any) -> None:
+    """Is told of compiling and blocks, and does nothing."""
+
+
 class Workload:
     """What studies of one space and one task share: folds of every seed, programs, and how wide their blocks are.
 
@@ -56,6 +62,7 @@ class Workload:
         epochs: how long each trains, on average.
         studies: how many train at once: blocks are as wide as all of them fill.
         grad: whether gradients will be asked for.
+        found: devices; all of them where None.
         say: shown warnings.
 
     Raises:
@@ -76,71 +83,34 @@ class Workload:
         say: Callable[[str], None],
         studies: int = 1,
         grad: bool = False,
+        found: list | None = None,
     ):
-        family, folds = evaluation.known_family(), evaluation.validation.folds
-        self.evaluation, self.family, self.repeats = (
-            evaluation,
-            family,
-            evaluation.validation.repeats,
-        )
-        self.task, self.seeds, self.say = task, tuple(seeds), say
-        self.listen: Callable[..., None] = lambda what, **facts: (
-            None
-        )  # told of compiling and blocks
-        rows = task.development  # without folds all of it is trained on, and nothing is validated
-        draw = lambda seed: tasks.splits(task, folds, seed) if folds else [Split(rows, rows[:1])]
-        splits = [split for seed in seeds for split in draw(seed)]
+        self.task, self.evaluation, self.seeds, self.say = task, evaluation, tuple(seeds), say
+        self.family, self.points = evaluation.known_family(), points
+        self.listen: Callable[..., None] = nobody
         self.target = Target(task.inputs, task.outputs, task.loss, fidelity)
-        self.examples = examples_of(task, splits)
+        self.examples = examples_of(task, self._splits())
         self.regime = Regime(
             self.target,
             self.examples,
-            family,
+            self.family,
             evaluation.validation.repeats,
             self.seeds,
             evaluation.validation.score_every,
             evaluation.settings.gradients,
             evaluation.metrics,
         )
-        smallest = min(len(fold.train) for fold in splits)
-        entries = space.ranges | space.constants
-        named = [r.condition.name for r in space.ranges.values() if r.condition is not None]
-        if space.constants.get("epochs", 0) >= fidelity and "epochs" not in named:
-            del entries["epochs"]  # it caps nothing: networks of a chunk keep in step
-        entries |= small_batch(entries, smallest)
-        self.space = Space(entries, lambda name: catalogue.structural(name, family))
-        self.points = points
-        corners = points[
-            :CORNERS
-        ].copy()  # the widest shapes must have a program, though few trials will be there
-        corners[:, [dim.kind == "integer" for dim in space.dims]] = 1.0
-        seen = self.space.decode(np.concatenate([points, corners]))
-        groups = configurations.split(seen, self.target, family)
-        self.shapes = [group.spec for group in groups]
-        self.shares = [
-            float(np.mean(group.rows < len(points)) * len(group.rows) / len(points))
-            for group in groups
-        ]
-        for spec in self.shapes:
-            if spec.batch_size > smallest:
-                raise ValueError(
-                    f"batch_size={spec.batch_size} is larger than the {smallest} training examples of {task.name}; "
-                    "make it smaller, or 0 for all of them"
-                )
+        self.space = self._trained_space(space)
+        self.shapes, self.shares = self._shapes()
         if grad:
-            if not evaluation.differentiable:
-                raise ValueError(
-                    f"{evaluation.settings.objective} has no gradient; use objective='loss' with search gradient"
-                )
-            for spec in self.shapes:
-                trial_gradients.roots(self.space, spec, fidelity, family)
-        self.found = devices.devices(say)
+            self._refuse_gradients()
+        self.found = devices.devices(say) if found is None else found
         self.load = plan.Load(
             trials=trials,
-            groups=max(1, folds) * self.repeats,
+            groups=self.regime.groups,
             epochs=epochs,
-            train=max(len(fold.train) for fold in splits),
-            valid=max(len(fold.valid) for fold in splits),
+            train=max(len(train) for train, _ in self.examples.folds),
+            valid=max(len(valid) for _, valid in self.examples.folds),
             score_every=evaluation.validation.score_every,
             memory=devices.memory(self.found),
         )
@@ -152,6 +122,57 @@ class Workload:
                 plan.program(program.spec, share, self.load, len(self.found))
                 for program in self.programs
             )
+
+    def _splits(self) -> list[Split]:
+        """The folds of every seed; without folds all of the development part is trained on, and nothing is validated."""
+        folds, rows = self.evaluation.validation.folds, self.task.development
+        if folds == 0:
+            return [Split(rows, rows[:1]) for _ in self.seeds]
+        return [split for seed in self.seeds for split in tasks.splits(self.task, folds, seed)]
+
+    def _trained_space(self, space: Space) -> Space:
+        """The space with what the data decides: a batch size that fits, and no cap of epochs where it caps nothing."""
+        entries = space.ranges | space.constants
+        parents = [r.condition.name for r in space.ranges.values() if r.condition is not None]
+        capped = space.constants.get("epochs", 0) < self.target.fidelity
+        if not capped and "epochs" not in parents:
+            del entries["epochs"]  # networks of a chunk keep in step
+        entries |= small_batch(entries, self._smallest)
+        return Space(entries, lambda name: catalogue.structural(name, self.family))
+
+    @property
+    def _smallest(self) -> int:
+        """Examples of the smallest training part."""
+        return min(len(train) for train, _ in self.examples.folds)
+
+    def _shapes(self) -> tuple[list[Spec], list[float]]:
+        """The shapes that will come, and how large a part of the trials each makes up.
+
+        The widest shapes must have a program, though few trials will be there: some points are looked at once more with their
+        whole numbers at the end.
+        """
+        points = self.points
+        corners = points[:CORNERS].copy()
+        corners[:, [dim.kind == "integer" for dim in self.space.dims]] = 1.0
+        seen = self.space.decode(np.concatenate([points, corners]))
+        groups = configurations.split(seen, self.target, self.family)
+        for group in groups:
+            if group.spec.batch_size > self._smallest:
+                raise ValueError(
+                    f"batch_size={group.spec.batch_size} is larger than the {self._smallest} training examples of {self.task.name}; "
+                    "make it smaller, or 0 for all of them"
+                )
+        part = lambda rows: float(np.mean(rows < len(points)) * len(rows) / len(points))
+        return [group.spec for group in groups], [part(group.rows) for group in groups]
+
+    def _refuse_gradients(self) -> None:
+        """Refuses what has no gradient, where gradients will be asked for."""
+        if not self.evaluation.differentiable:
+            raise ValueError(
+                f"{self.evaluation.settings.objective} has no gradient; use objective='loss' with search gradient"
+            )
+        for spec in self.shapes:
+            trial_gradients.roots(self.space, spec, self.target.fidelity, self.family)
 
     def planned_for(self, trials: int) -> list[dict]:
         """The programs that a study of so many trials would have, as the ledger keeps them."""

@@ -290,28 +290,7 @@ def setup(
         report=report,
         curve=curve,
     )
-    made = []
-    for config in configs:
-        values = dict(config)
-        if "data_weights" in scales:
-            values.setdefault("data_weights", np.ones(len(task.x)))
-        weights = values.get("data_weights")
-        if weights is not None and np.shape(weights) != (len(task.x),):
-            raise ValueError(
-                f"data_weights has {np.size(weights)} values for {len(task.x)} examples of {task.name}"
-            )
-        missing = [name for name in scales if name not in values]
-        if missing:
-            raise ValueError(
-                f"the config has no {missing[0]}; make it by hypergrad.configure(task, ...)"
-            )
-        made.append(resized(plan, values))
-    try:
-        config = {
-            name: np.stack([np.asarray(c[name], np.float64) for c in made]) for name in made[0]
-        }
-    except (KeyError, ValueError):
-        raise ValueError("the configs must have the same names, each of one length") from None
+    config = _stacked(task, plan, configs)
     if split is None:
         split = tasks.splits(task, 1, keys[0])[0]
     examples = batches.examples_of(task, [split] * len(keys))
@@ -338,6 +317,31 @@ def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
         data=ready.data._replace(**drawn),
         draws=np.stack([batches.drawn(key, 0, 0, 0, spec) for key in keys]),
     )
+
+
+def _stacked(task: Task, plan: Plan, configs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Configs as one, leaves [P ...]; refuses what lacks a hyperparameter that is differentiated."""
+    names, sized = [name for name, _ in plan.scales], []
+    for config in configs:
+        values = dict(config)
+        if "data_weights" in names:
+            values.setdefault("data_weights", np.ones(len(task.x)))
+        weights = values.get("data_weights")
+        if weights is not None and np.shape(weights) != (len(task.x),):
+            raise ValueError(
+                f"data_weights has {np.size(weights)} values for {len(task.x)} examples of {task.name}"
+            )
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(
+                f"the config has no {missing[0]}; make it by hypergrad.configure(task, ...)"
+            )
+        sized.append(resized(plan, values))
+    try:
+        whole = lambda name: np.stack([np.asarray(c[name], np.float64) for c in sized])
+        return {name: whole(name) for name in sized[0]}
+    except (KeyError, ValueError):
+        raise ValueError("the configs must have the same names, each of one length") from None
 
 
 def width_of(plan: Plan, batch: int, networks: int) -> int:

@@ -260,14 +260,7 @@ def learn(
     References:
         Maclaurin, Duvenaud & Adams 2015, section 3.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule={rule!r} is none of {', '.join(RULES)}")
-    if min(iterations, seeds) < 1 or min(rate, clip, trust) <= 0:
-        raise ValueError(
-            f"learn needs iterations and seeds >= 1 and rate, clip and trust > 0, got {iterations}, {seeds}, {rate}, {clip} and {trust}"
-        )
-    if not all(0 <= beta < 1 for beta in betas) or len(betas) != 2:
-        raise ValueError(f"betas must be two numbers from 0 to below 1, got {betas}")
+    _refuse(rule, iterations, seeds, rate, clip, trust, betas)
     configs = [config] if isinstance(config, Mapping) else list(config)
     names = lambda k: [_seed(key, k if fresh else 0, j) for j in range(seeds)]
     ready = setup(
@@ -287,11 +280,7 @@ def learn(
     chosen = resolve(
         plan, mode, ready.differentiated, ready.batch, ready.full, width, memory=memory, **settings
     )
-    for name, value in ready.fixed.items():
-        if (value != value[0]).any():
-            raise ValueError(
-                f"the starts differ in {name}, which is not learned; name it in wrt, or give them the same"
-            )
+    _refuse_different(ready.fixed)
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
     meta = Meta(ready.coordinates, scales, rule, rate, clip, trust, betas)
@@ -314,27 +303,27 @@ def learn(
         steep = np.concatenate([mean(g).reshape(starts, -1) for g in slopes.values()], 1)
         clipped = lambda g: np.where(np.isfinite(g), np.clip(g, -clip, clip), np.nan)
         loss, slopes = mean(loss), {n: mean(clipped(g)) for n, g in slopes.items()}
-        fallen = (1 - np.cos(np.pi * iteration / iterations)) / 2
-        meta.rate = rate * (1 - (1 - end_factor) * fallen)
+        meta.rate = _cosine(rate, end_factor, iteration / iterations)
         path.append({n: v for n, v in on.values(meta.place, scales).items() if v[0].size <= FEW})
-        rows.append(
-            (
-                loss,
-                np.linalg.norm(steep, axis=1),
-                *meta.step(loss, slopes),
-                time.perf_counter() - begun,
-            )
-        )
+        moved = meta.step(loss, slopes)
+        rows.append((loss, np.linalg.norm(steep, axis=1), *moved, time.perf_counter() - begun))
         watch(iteration, loss)
         if not np.isfinite(loss).any() and iteration == 0:
             raise ValueError(
                 "training diverged from every start; lower the learning rate that they begin with"
             )
     history = History(*(np.array(column) for column in zip(*rows)))
-    kept = {n: v[0] for n, v in ready.fixed.items()}
+    return _learned(ready, meta, objective, path, history, chosen)
+
+
+def _learned(
+    ready: Setup, meta: Meta, objective: str, path: list[dict], history: History, mode: Mode
+) -> Learned:
+    """What the meta-optimizer arrived at."""
+    plan, scales = ready.plan, ready.scales
     return Learned(
         plan.spec,
-        kept,
+        {n: v[0] for n, v in ready.fixed.items()},
         plan.steps,
         scales,
         dict(plan.segments),
@@ -343,8 +332,43 @@ def learn(
         on.values(meta.place, scales),
         {n: np.array([at[n] for at in path]) for n in path[0]},
         history,
-        chosen,
+        mode,
     )
+
+
+def _refuse(
+    rule: str,
+    iterations: int,
+    seeds: int,
+    rate: float,
+    clip: float,
+    trust: float,
+    betas: tuple[float, float],
+) -> None:
+    """Refuses settings of the meta-optimizer that are out of bounds."""
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r} is none of {', '.join(RULES)}")
+    if min(iterations, seeds) < 1 or min(rate, clip, trust) <= 0:
+        raise ValueError(
+            f"learn needs iterations and seeds >= 1 and rate, clip and trust > 0, got {iterations}, {seeds}, {rate}, {clip} and {trust}"
+        )
+    if not all(0 <= beta < 1 for beta in betas) or len(betas) != 2:
+        raise ValueError(f"betas must be two numbers from 0 to below 1, got {betas}")
+
+
+def _refuse_different(fixed: Mapping[str, np.ndarray]) -> None:
+    """Refuses starts that differ in what is not learned."""
+    for name, value in fixed.items():
+        if (value != value[0]).any():
+            raise ValueError(
+                f"the starts differ in {name}, which is not learned; name it in wrt, or give them the same"
+            )
+
+
+def _cosine(rate: float, end_factor: float, done: float) -> float:
+    """The rate of the meta-optimizer when this part of the iterations is done."""
+    fallen = (1 - np.cos(np.pi * done)) / 2
+    return rate * (1 - (1 - end_factor) * fallen)
 
 
 class Meta:

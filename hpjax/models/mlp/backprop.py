@@ -152,11 +152,36 @@ def after(grad: Array, use: Array) -> Array:
     return jnp.where(first == first, grad, jnp.nan)
 
 
+class Saved(NamedTuple):
+    """What the forward pass of a layer leaves for the way back; what the network has not is None (skip: False)."""
+
+    a_in: Array  # [B in]
+    z: Array  # [B out]
+    a: Array  # [B out]
+    scale: Array | None  # of z
+    mask: Array | None  # units that exist, of a padded network
+    normal: Callable | None  # the way back through normalisation
+    pull: Callable | None  # the way back through the activation
+    drop: Array | None  # what dropout multiplied a with
+    skip: Any  # how much of a_in was added to a
+
+
 def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec):
+    tape, new_stats = _forward(params, stats, config, batch, spec)
+    z, y, share = tape[-1].z, targets(batch.y, config, spec), batch.share()
+    data = (loss_of(spec).each(network.activated(z, spec), y) * share).sum()
+    value = data + penalty(params, config, spec, network.place)
+    delta = output_delta(z, y, share[:, None], spec)
+    grads, layers = _backward(params, config, tape, delta, spec)
+    return (value, (new_stats, data)), grads, layers
+
+
+def _forward(
+    params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec
+) -> tuple[list[Saved], Stats]:
+    """The forward pass, keeping z and a of every layer, and the new statistics."""
     masks, keys = network.unit_masks(spec, config), network.layer_keys(batch.key, spec)
     last, new_stats, tape = len(params) - 1, [], []
-
-    # feed forward, keeping z and a
     a = noisy(batch.x, batch.key, config, spec)
     for layer, p in enumerate(params):
         scale, mask = network.forward_scale(spec, config, layer), masks[layer + 1]
@@ -187,60 +212,55 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLP
             skip = network.skips(spec, config, layer)
             if skip is not False:
                 a = a + (a_in if skip is True else skip * network.resize(a_in, a.shape[-1]))
-        tape.append((a_in, z, a, scale, mask, normal, pull, drop, skip))
+        tape.append(Saved(a_in, z, a, scale, mask, normal, pull, drop, skip))
+    return tape, tuple(new_stats)
 
-    y = targets(batch.y, config, spec)
-    share = batch.share()
-    data = (loss_of(spec).each(network.activated(z, spec), y) * share).sum()
-    value = data + penalty(params, config, spec, network.place)
 
-    # backward: the output delta, then layer by layer
-    da: Any = None
+def _backward(
+    params: Params, config: Config, tape: list[Saved], delta: Array, spec: MLPSpec
+) -> tuple[Params, tuple[Layer, ...]]:
+    """Gradients and intermediates of every layer, from the output delta back."""
+    last, da = len(params) - 1, delta
     grads, layers = [], []
     for layer in range(last, -1, -1):
-        p, (a_in, z, a, scale, mask, normal, pull, drop, skip) = params[layer], tape[layer]
-        grad, dskip = {}, None
-        if layer == last:
-            delta = dz = output_delta(z, y, share[:, None], spec)
-        else:
-            if skip is not False:  # a = h + a_in
-                dskip = da if skip is True else skip * network.resize(da, a_in.shape[-1])
-            if drop is not None:  # h = h * drop
-                da = da * drop
-            if mask is not None:  # h = h * mask
-                da = da * mask
-            dz, dslope = pull(da)  # h = f(z)
+        p, at = params[layer], tape[layer]
+        grad, dskip, dz = {}, None, delta
+        if layer < last:
+            if at.skip is not False:  # a = h + a_in
+                dskip = da if at.skip is True else at.skip * network.resize(da, at.a_in.shape[-1])
+            da = da if at.drop is None else da * at.drop  # h = h * drop
+            da = da if at.mask is None else da * at.mask  # h = h * mask
+            assert at.pull is not None
+            dz, dslope = at.pull(da)  # h = f(z)
             delta = dz
             if "slope" in p:  # every hidden layer has one where any is prelu
                 grad["slope"] = jnp.zeros_like(p["slope"]) if dslope is None else dslope
-            if normal is not None:  # z = gain unit(z) + shift
-                dz, grad["gain"], grad["shift"] = normal(dz)
+            if at.normal is not None:  # z = gain unit(z) + shift
+                dz, grad["gain"], grad["shift"] = at.normal(dz)
         if spec.bias:  # z = a W + b
             grad["b"] = dz.sum(0)
-        dz = dz if scale is None else dz * scale
-        grad["w"] = a_in.T @ dz
+        dz = dz if at.scale is None else dz * at.scale
+        grad["w"] = at.a_in.T @ dz
         if layer > 0:
             da = dz @ p["w"].T
             grad["w"] = after(grad["w"], da)
             da = da if dskip is None else da + dskip
-        layers.append(
-            Layer(
-                a_in,
-                z,
-                a if layer < last else loss_of(spec).predictions(network.activated(z, spec)),
-                delta,
-                grad["w"],
-                delta.sum(0),
-            )
+        outputs = (
+            loss_of(spec).predictions(network.activated(at.z, spec)) if layer == last else at.a
         )
-        if "l1" in spec.features:  # l1 sum |W|
-            grad["w"] = grad["w"] + per_layer(config["l1"], layer).astype(z.dtype) * jnp.sign(
-                p["w"]
-            )
-        if "l2" in spec.features:  # l2/2 sum W^2
-            grad["w"] = grad["w"] + per_layer(config["l2"], layer).astype(z.dtype) * p["w"]
+        layers.append(Layer(at.a_in, at.z, outputs, delta, grad["w"], delta.sum(0)))
+        grad["w"] = _penalised(grad["w"], p["w"], config, layer, spec)
         grads.append(grad)
-    return (value, (tuple(new_stats), data)), tuple(grads[::-1]), tuple(layers[::-1])
+    return tuple(grads[::-1]), tuple(layers[::-1])
+
+
+def _penalised(dw: Array, w: Array, config: Config, layer: int, spec: MLPSpec) -> Array:
+    """d loss / d W of a layer with that of its penalties."""
+    if "l1" in spec.features:  # l1 sum |W|
+        dw = dw + per_layer(config["l1"], layer).astype(w.dtype) * jnp.sign(w)
+    if "l2" in spec.features:  # l2/2 sum W^2
+        dw = dw + per_layer(config["l2"], layer).astype(w.dtype) * w
+    return dw
 
 
 def finite_differences(

@@ -1,0 +1,8 @@
+"""Which figures does a run or a comparison have? From disk."""
+
+from hpjax.report.comparisons import comparison, summary
+from hpjax.report.hyperparameters import drawn_values, scales
+from hpjax.report.learned import learned
+from hpjax.report.runs import figures, overview
+
+__all__ = ["comparison", "drawn_values", "figures", "learned", "overview", "scales", "summary"]
