@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -272,7 +272,7 @@ def fanova(
     )
 
 
-def _decomposed(main: list[Steps], tree, pairs: list[tuple[int, int]]):
+def _decomposed(main: list[Steps], tree: Any, pairs: list[tuple[int, int]]):
     """Shares [D] of the variance of main effects plus a tree, and of pairs; None, [] where nothing varies."""
     width = len(main)
     low, high, leaf = _boxes(tree, width)
@@ -303,7 +303,7 @@ def _decomposed(main: list[Steps], tree, pairs: list[tuple[int, int]]):
     return np.array(variance) / total, both
 
 
-def _boxes(tree, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _boxes(tree: Any, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A tree's leaves: their corners [l D], [l D] in the unit cube, and values [l]."""
     lows, highs, leaves = [], [], []
     stack = [(0, np.zeros(width), np.ones(width))]

@@ -17,6 +17,7 @@ from hpjax.population import Population
 from hpjax.records import CHECKPOINT, Ledger, RunError
 from hpjax.resolve import as_points, as_search
 from hpjax.schedulers import Scheduler
+from hpjax.schedulers.base import Order
 from hpjax.search import Searcher, chain
 from hpjax.search.base import generator
 from hpjax.settings import SCHEMA, Settings, Stop, fingerprints
@@ -147,7 +148,7 @@ class Assembly:
         trained = self.workload.population(cache)
         saved = [time.monotonic()]
 
-        def carry_out(order):
+        def carry_out(order: Order):
             return report_of(trained.carry_out(order), self.evaluation)
 
         def save():

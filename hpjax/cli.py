@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -178,7 +178,7 @@ def compare(options: Compare, console: Console) -> int:
     return compared(found, console)
 
 
-def compared(found, console: Console) -> int:
+def compared(found: Any, console: Console) -> int:
     """The end of a comparison: its table, and where the files are."""
     from hpjax import report as figures
 
@@ -242,7 +242,7 @@ def resume(options: Resume, console: Console) -> int:
     return end(hpjax.resume(options.run, trials=options.trials), console)
 
 
-def end(result, console: Console, top: int = 10) -> int:
+def end(result: Any, console: Console, top: int = 10) -> int:
     """The end of a study: top trials, test metrics, and where the files are."""
     from hpjax import report as figures
 
@@ -273,7 +273,7 @@ def end(result, console: Console, top: int = 10) -> int:
     return 0
 
 
-def table(result, top: int) -> Table:
+def table(result: Any, top: int) -> Table:
     """The best trials as a table."""
     trials = result.trials
     minimized = result.settings.minimised
@@ -304,7 +304,7 @@ def table(result, top: int) -> Table:
     return made
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and value != value):
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

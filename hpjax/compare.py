@@ -30,6 +30,7 @@ from hpjax.resolve import (
 )
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
+from hpjax.schedulers.base import Order
 from hpjax.search import grid
 from hpjax.settings import (
     SCHEMA,
@@ -491,7 +492,7 @@ def _train(
             watch=lambda progress, entry=entry: shown(entry.name, entry.seed, progress, trained),
         )
 
-    def carry_out(orders):
+    def carry_out(orders: Mapping[int, Order]):
         reports = {}
         for grad in (False, True):
             some = {number: order for number, order in orders.items() if order.grad == grad}

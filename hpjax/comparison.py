@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +31,14 @@ class Comparison:
         trained: the Population, where this process trained it.
     """
 
-    def __init__(self, names, seeds, results: list[Result], folder=None, trained=None):
+    def __init__(
+        self,
+        names: list[str],
+        seeds: list[int],
+        results: list[Result],
+        folder: Path | None = None,
+        trained: Any = None,
+    ):
         self.names, self.seeds, self.folder, self.trained = (
             list(names),
             list(seeds),

@@ -15,6 +15,7 @@ from hpjax.outcome import Outcome
 from hpjax.records import Ledger
 from hpjax.resolve import as_scheduler, as_stop, check, takes, written_search
 from hpjax.schedulers import Scheduler
+from hpjax.schedulers.base import Order
 from hpjax.settings import Settings, Stop, read_run, settled, unchanged
 from hpjax.space import Space, spelled
 from hpjax.study import Progress, Report
@@ -147,7 +148,7 @@ def _more(before: int | None, trials: int | None) -> int:
 
 
 def evaluate(
-    objective: Function, space: Space, fidelities: bool, gradient: Function | None, order
+    objective: Function, space: Space, fidelities: bool, gradient: Function | None, order: Order
 ) -> Report:
     """An order, carried out by an objective."""
     decoded = space.decode(order.unit)

@@ -11,11 +11,14 @@ taken, so masks of zeros and ones, and training beyond the edge of stability, ar
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from hpjax.hypergrad.process import Process
+from hpjax.hypergrad.process import Hyper, Process
+from hpjax.models.base import Array
 
 
 def evolution(
@@ -45,23 +48,23 @@ def evolution(
     loss = process.end(state, here)
     whole = process.steps // window
 
-    def part(hyper, start, length: int):
+    def part(hyper: Hyper, start: Any, length: int):
         t, scheduled = process.clock(hyper)
         cut = lambda a: jax.lax.dynamic_slice_in_dim(a, start, length)
         return cut(t), jax.tree.map(cut, scheduled)
 
-    def drawn(number):
+    def drawn(number: Any):
         name = jax.random.fold_in(key, number)
         return sigma * jax.random.normal(name, (pairs, flat.size), flat.dtype)
 
-    def moved(draw):
+    def moved(draw: Array):
         return jnp.concatenate([flat + draw, flat - draw])
 
-    def run(states, number, start, length, total):
+    def run(states: Any, number: Any, start: Any, length: int, total: Any):
         """All copies through one window: their states, the draws so far, and each copy's loss."""
         draw = drawn(number)
 
-        def one(state, at):
+        def one(state: Any, at: Any):
             hyper = process.hyper(restore(at))
             new = process.advance(state, hyper, part(hyper, start, length))
             if new.total is None:
@@ -71,7 +74,7 @@ def evolution(
         states, losses = jax.vmap(one)(states, moved(draw))
         return states, total + draw, losses
 
-    def estimate(total, losses):
+    def estimate(total: Any, losses: Any):
         difference = losses[:pairs] - losses[pairs:]
         difference = jnp.where(jnp.isfinite(difference), difference, 0)
         return (total * difference[:, None]).mean(0) / (2 * sigma**2)
@@ -80,7 +83,7 @@ def evolution(
     states = begun(moved(drawn(0)))
     each = state.total is not None
 
-    def window_of(carry, number):
+    def window_of(carry: Any, number: Any):
         states, total, gradient = carry
         states, total, losses = run(states, number, number * window, window, total)
         gradient = gradient + estimate(total, losses) if each else gradient

@@ -5,6 +5,9 @@ Z_(t+1) = (d step / d state) Z_t + d step / d hyperparameters (Franceschi et al.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -28,7 +31,7 @@ def forward(process: Process, coordinates: dict):
     turned = {2: lambda a: a.T, 3: lambda a: a, 4: lambda a: jnp.moveaxis(a, 1, 2)}
     along_steps = [turned[a.ndim](a) for a in dscheduled]  # steps first, then as `push` has it
 
-    def step(carry, now):
+    def step(carry: Any, now: Any):
         state, dstate = carry
         (t, scheduled), dh = now
         stepped = lambda at: process.step(at[0], at[1] | at[2], t)
@@ -40,7 +43,7 @@ def forward(process: Process, coordinates: dict):
     return loss, state, restore(slopes)
 
 
-def push(function, at, along: list):
+def push(function: Callable[..., Any], at: Any, along: list):
     """A function's value, and its derivatives along m tangents, in the real leaves of where it is taken and of its value.
 
     Tangents lead with [m]; those of matrices have it second, [in m out], so that a layer's inputs times all tangents of its
@@ -51,7 +54,7 @@ def push(function, at, along: list):
     shapes = jax.eval_shape(function, at)
     outward = [second(leaf) for leaf in real_leaves(shapes, shapes)]
 
-    def one(*tangents):
+    def one(*tangents: Any):
         value, slopes = jax.jvp(function, (at,), (with_real(at, list(tangents)),))
         return value, real_leaves(slopes, value)
 

@@ -23,10 +23,10 @@ from hpjax.hypergrad.forward import forward
 from hpjax.hypergrad.implicit import implicit
 from hpjax.hypergrad.mixed import mixed
 from hpjax.hypergrad.modes import resolve
-from hpjax.hypergrad.process import OBJECTIVES, Plan, process, resized
+from hpjax.hypergrad.process import OBJECTIVES, Plan, Process, process, resized
 from hpjax.hypergrad.reverse import reverse, truncated
 from hpjax.models import Spec
-from hpjax.models.base import Target
+from hpjax.models.base import Array, Target
 from hpjax.tasks import Split, Task
 from hpjax.training import batches
 from hpjax.training.losses import own_loss
@@ -250,7 +250,7 @@ def setup(
     steps: int,
     *,
     keys: Sequence[int],
-    segments=None,
+    segments: Mapping[str, int] | None = None,
     objective: str = "validation",
     split: Split | None = None,
     gradients: str = "explicit",
@@ -412,7 +412,7 @@ def carry_out(
 def program(plan: Plan, mode: Mode, wide: int, chunk: int):
     """The compiled function of `carry_out`, for networks on `wide` devices."""
 
-    def take(run, coordinates, seed):
+    def take(run: Process, coordinates: dict[str, Array], seed: Any):
         match mode.name:
             case "plain":
                 hyper = run.hyper(coordinates)
@@ -443,12 +443,19 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
             run, coordinates, moves, window=mode.window, pairs=mode.pairs, sigma=mode.sigma
         ), {}
 
-    def network(data, seed, coordinates, fixed, group, draw):
+    def network(
+        data: batches.Data,
+        seed: Any,
+        coordinates: dict[str, Array],
+        fixed: dict[str, Array],
+        group: Array,
+        draw: Array,
+    ):
         run = process(plan, fixed, data, group, draw)
         loss, state, gradient, info = take(run, coordinates, seed)
         return loss, state, gradient, info | run.report(state, run.hyper(coordinates))
 
-    def device(data, fresh, seed, *args):
+    def device(data: batches.Data, fresh: Array, seed: Any, *args: Any):
         data = batches.keyed(data, fresh)
         each = functools.partial(network, data, seed)
         count = args[-1].shape[0]

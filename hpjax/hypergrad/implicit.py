@@ -11,6 +11,9 @@ what moves the optimum: penalties, label smoothing, weights of examples. How tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -45,10 +48,10 @@ def implicit(
     state = process.advance(process.begin(hyper), hyper, process.clock(hyper))
     params = state.params
 
-    def stationary(params, coordinates):
+    def stationary(params: Any, coordinates: Any):
         return process.rest(params, state.stats, process.hyper(coordinates).constant)
 
-    def objective(params, coordinates):
+    def objective(params: Any, coordinates: Any):
         return process.end(state._replace(params=params), process.hyper(coordinates))
 
     loss, (b, direct) = jax.value_and_grad(objective, argnums=(0, 1))(params, coordinates)
@@ -62,7 +65,7 @@ def implicit(
         step = 0.5 / _largest(times, b) if rate is None else jnp.asarray(rate, loss.dtype)
         minus = lambda a, x: jax.tree.map(lambda p, q: p - step * q, a, x)
 
-        def term(_, carry):
+        def term(_: Any, carry: Any):
             power, total = carry
             power = minus(power, times(power))
             return power, jax.tree.map(jnp.add, total, power)
@@ -76,15 +79,15 @@ def implicit(
     return loss, state, jax.tree.map(jnp.subtract, direct, through), info
 
 
-def norm(tree) -> jax.Array:
+def norm(tree: Any) -> jax.Array:
     """The Euclidean length of all leaves together."""
     return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))
 
 
-def _largest(times, start) -> jax.Array:
+def _largest(times: Callable[[Any], Any], start: Any) -> jax.Array:
     """The largest eigenvalue in size, by 20 power iterations."""
 
-    def step(_, v):
+    def step(_: Any, v: Any):
         v = times(v)
         return jax.tree.map(lambda a: a / norm(v), v)
 

@@ -12,14 +12,17 @@ against 12 for reverse mode with a checkpoint at every step.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from hpjax.hypergrad.process import Hyper, Process, State, real_leaves, with_real
 from hpjax.hypergrad.reverse import chunk_length, parts
+from hpjax.models.base import Array
 
 
-def adjoint(process: Process, state: State, h: dict, t, after: list) -> tuple[list, dict]:
+def adjoint(process: Process, state: State, h: dict, t: Array, after: list) -> tuple[list, dict]:
     """One step backwards: d objective / d (real leaves of the state before it), and / d h.
 
     Args:
@@ -70,12 +73,12 @@ def mixed(process: Process, coordinates: dict, *, levels: int = 1):
     return loss, last, pull_hyper(whole)[0]
 
 
-def record(process: Process, state: State, hyper: Hyper, clock, levels: int):
+def record(process: Process, state: State, hyper: Hyper, clock: Any, levels: int):
     """Trains over a clock: the last state, and the states that `rewind` starts from."""
     steps = jax.tree.leaves(clock)[0].shape[0]
     if levels == 1 or steps < 4:
 
-        def body(state, now):
+        def body(state: State, now: Any):
             t, scheduled = now
             return process.step(state, hyper.constant | scheduled, t), state
 
@@ -89,12 +92,12 @@ def record(process: Process, state: State, hyper: Hyper, clock, levels: int):
     return process.advance(state, hyper, rest), (starts, state)
 
 
-def rewind(process: Process, hyper: Hyper, tape, clock, carry, levels: int):
+def rewind(process: Process, hyper: Hyper, tape: Any, clock: Any, carry: Any, levels: int):
     """Back over a clock: the carry (d state, d constant) before it, and d scheduled [T ...] of its steps."""
     steps = jax.tree.leaves(clock)[0].shape[0]
     if levels == 1 or steps < 4:
 
-        def body(carry, now):
+        def body(carry: Any, now: Any):
             after, total = carry
             state, (t, scheduled) = now
             before, dh = adjoint(process, state, hyper.constant | scheduled, t, after)
@@ -105,7 +108,7 @@ def rewind(process: Process, hyper: Hyper, tape, clock, carry, levels: int):
     chunks, rest = parts(clock, chunk_length(steps, levels))
     starts, start = tape
 
-    def chunk(carry, now):
+    def chunk(carry: Any, now: Any):
         state, clock = now
         _, tape = record(process, state, hyper, clock, levels - 1)
         return rewind(process, hyper, tape, clock, carry, levels - 1)

@@ -86,7 +86,7 @@ class Process(NamedTuple):
     def watched(self, state: State, hyper: Hyper, clock: tuple[Array, dict]) -> tuple[State, Array]:
         """As `advance`, with the loss of every minibatch [T]."""
 
-        def body(state, now):
+        def body(state: State, now: tuple[Array, Config]):
             t, scheduled = now
             h = hyper.constant | scheduled
             grads, aux = self.gradient(state.params, state.stats, h, t)
@@ -97,7 +97,7 @@ class Process(NamedTuple):
     def advance(self, state: State, hyper: Hyper, clock: tuple[Array, dict]) -> State:
         """The steps of a clock, or of a part of it."""
 
-        def body(state, now):
+        def body(state: State, now: tuple[Array, Config]):
             t, scheduled = now
             return self.step(state, hyper.constant | scheduled, t), None
 
@@ -150,14 +150,14 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         total = jnp.zeros((), dtype) if plan.objective == "curve" else None
         return State(started.params, started.stats, started.opt, total)
 
-    def loss(params, stats, h, t):
+    def loss(params: Any, stats: Any, h: Config, t: Array):
         return spec.functions.loss(params, stats, config(h), batch(h, t))
 
-    def gradient(params, stats, h, t):
+    def gradient(params: Any, stats: Any, h: Config, t: Array):
         (_, aux), grads = value_and_grad(params, stats, config(h), batch(h, t))
         return grads, aux
 
-    def update(state, h, t, grads, aux):
+    def update(state: State, h: Config, t: Array, grads: Any, aux: tuple[Any, Array]):
         stats, data_loss = aux
         epoch = (t // per_epoch).astype(dtype) + (t % per_epoch).astype(dtype) / per_epoch
         before = stepping.Carried(state.params, state.stats, state.opt)
@@ -197,7 +197,7 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         found = {"error": wrong, "train": scores(state, values, True)[0]}
         return found | ({"own": jnp.stack(own)} if own else {})
 
-    def rest(params, stats, h):
+    def rest(params: Any, stats: Any, h: Config):
         grads, _ = gradient(params, stats, h, jnp.zeros((), jnp.int32))
         if "weight_decay" not in spec.features:
             return grads
@@ -211,7 +211,7 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         else:
             kept = lambda at: decay
 
-        def pulled(path, g, p):
+        def pulled(path: tuple, g: Array, p: Array):
             at = spec.functions.place(path, g)
             return g + kept(at) * p if at.weights else g
 
@@ -234,7 +234,7 @@ def real_leaves(tree: Any, like: Any) -> list:
     return [d for d, a in zip(jax.tree.leaves(tree), jax.tree.leaves(like)) if _real(a)]
 
 
-def _real(leaf) -> bool:
+def _real(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
 
 

@@ -7,6 +7,8 @@ Truncated: only the last `window` steps are differentiated, training before them
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 from hpjax.hypergrad.process import Hyper, Process, State
@@ -28,7 +30,7 @@ def chunk_length(steps: int, levels: int) -> int:
     return max(1, round(ideal))
 
 
-def parts(clock, length: int):
+def parts(clock: Any, length: int):
     """A clock [T ...] as (chunks [q length ...], the rest [r ...] or None)."""
     steps = jax.tree.leaves(clock)[0].shape[0]
     whole = steps // length
@@ -37,14 +39,14 @@ def parts(clock, length: int):
     return many, rest
 
 
-def unrolled(process: Process, state: State, hyper: Hyper, clock, levels: int) -> State:
+def unrolled(process: Process, state: State, hyper: Hyper, clock: Any, levels: int) -> State:
     """Training over a clock, with what reverse mode stores limited by nested checkpoints."""
 
-    def step(state, now):
+    def step(state: Any, now: Any):
         t, scheduled = now
         return process.step(state, hyper.constant | scheduled, t), None
 
-    def run(state, clock, levels):
+    def run(state: Any, clock: Any, levels: int):
         steps = jax.tree.leaves(clock)[0].shape[0]
         if levels <= 1 or steps < 4:
             # inputs and elementwise functions are made again: that is faster than to store them (results/LOG.md)
@@ -70,7 +72,7 @@ def reverse(process: Process, coordinates: dict, *, levels: int = 0):
         levels: of checkpoints, 0 to 3.
     """
 
-    def objective(coordinates):
+    def objective(coordinates: Any):
         hyper = process.hyper(coordinates)
         state = unrolled(process, process.begin(hyper), hyper, process.clock(hyper), levels)
         return process.end(state, hyper), state
@@ -86,7 +88,7 @@ def truncated(process: Process, coordinates: dict, *, window: int, levels: int =
     """
     cut = process.steps - window
 
-    def objective(coordinates):
+    def objective(coordinates: Any):
         hyper = process.hyper(coordinates)
         clock = process.clock(hyper)
         first = jax.tree.map(lambda a: a[:cut], clock)

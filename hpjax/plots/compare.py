@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hpjax.plots.style import look
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 def anytime(
-    axes, cost, curves: Mapping[str, np.ndarray], xlabel: str, ylabel: str, log: bool = True
+    axes: Axes,
+    cost: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    log: bool = True,
 ) -> None:
     """The best value so far over cost: median over seeds as a step line, quartiles as a band.
 
@@ -59,8 +68,8 @@ def anytime(
 
 
 def rank_curves(
-    axes,
-    cost,
+    axes: Axes,
+    cost: np.ndarray,
     ranks: Mapping[str, np.ndarray],
     xlabel: str,
     errors: Mapping[str, np.ndarray] | None = None,
@@ -100,7 +109,10 @@ def rank_curves(
 
 
 def critical_difference(
-    axes, mean_ranks: Mapping[str, float], difference: float, groups: Sequence[tuple[int, int]]
+    axes: Axes,
+    mean_ranks: Mapping[str, float],
+    difference: float,
+    groups: Sequence[tuple[int, int]],
 ) -> None:
     """Demsar's diagram: methods on a line of mean ranks, the best at the right; bars join those that do not differ.
 
@@ -175,7 +187,7 @@ def critical_difference(
     axes.set_axis_off()
 
 
-def profiles(axes, levels, shares: Mapping[str, np.ndarray], xlabel: str) -> None:
+def profiles(axes: Axes, levels: np.ndarray, shares: Mapping[str, np.ndarray], xlabel: str) -> None:
     """Share of runs that score above each level, a falling line per method."""
     for name, share in shares.items():
         axes.plot(levels, share, label=name, **(look(name) | {"marker": None}))
@@ -184,7 +196,7 @@ def profiles(axes, levels, shares: Mapping[str, np.ndarray], xlabel: str) -> Non
     axes.set_ylabel("fraction of runs above")
 
 
-def ecdfs(axes, steps: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str) -> None:
+def ecdfs(axes: Axes, steps: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str) -> None:
     """Empirical distributions: share of values at or below each, a rising step line each."""
     for name, (value, share) in steps.items():
         axes.step(value, share, where="post", label=name, **(look(name) | {"marker": None}))
@@ -196,7 +208,9 @@ def ecdfs(axes, steps: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str)
     axes.set_ylabel("cumulative share")
 
 
-def pareto(axes, cost, value, front: np.ndarray, xlabel: str, ylabel: str) -> None:
+def pareto(
+    axes: Axes, cost: np.ndarray, value: np.ndarray, front: np.ndarray, xlabel: str, ylabel: str
+) -> None:
     """Trials by cost and value, and the front that no other trial beats in both.
 
     Args:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def confusion(axes, counts: np.ndarray, labels: tuple[str, ...]) -> None:
+
+def confusion(axes: Axes, counts: np.ndarray, labels: tuple[str, ...]) -> None:
     """Counts of true class (row) against predicted class (column), shaded by share of the row.
 
     Args:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from hpjax.plots.style import COLORS
 
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
 
 def learning_curves(
-    axes, curves, best: int | None = None, value: str = "loss", label: str = "validation loss"
+    axes: Axes,
+    curves: pandas.DataFrame,
+    best: int | None = None,
+    value: str = "loss",
+    label: str = "validation loss",
 ) -> None:
     """Every trial's curve over epochs, thin and grey; the best one bold.
 
@@ -45,7 +56,7 @@ def learning_curves(
     axes.legend(loc="upper right")
 
 
-def positive(column):
+def positive(column: Any):
     """The finite values above 0 of a column, for a logarithmic axis; none where some lie below 0."""
     return column[np.isfinite(column) & (column > 0)] if not (column < 0).any() else column[:0]
 
@@ -55,7 +66,7 @@ DRAWN = (
 )
 
 
-def by_trials(curves, value: str) -> dict[int, np.ndarray]:
+def by_trials(curves: pandas.DataFrame, value: str) -> dict[int, np.ndarray]:
     """Trial -> its finite points [k 2] of (epoch, value), from a table sorted by trial and epoch."""
     trial, column = curves["trial"].to_numpy(), curves[value].to_numpy(float)
     kept = np.isfinite(column)
@@ -73,7 +84,13 @@ def sampled(items: list) -> list:
     return [items[at] for at in np.linspace(0, len(items) - 1, DRAWN).round().astype(int)]
 
 
-def rungs(axes, curves, reached, value: str = "loss", label: str = "validation loss") -> None:
+def rungs(
+    axes: Axes,
+    curves: pandas.DataFrame,
+    reached: Mapping[int, int],
+    value: str = "loss",
+    label: str = "validation loss",
+) -> None:
     """Learning curves coloured by how far each trial was let live: the rung that it ended on.
 
     Args:
@@ -107,7 +124,13 @@ def rungs(axes, curves, reached, value: str = "loss", label: str = "validation l
     axes.legend(loc="upper right")
 
 
-def incumbent(axes, cost, low, full, label: str = "best validation loss") -> None:
+def incumbent(
+    axes: Axes,
+    cost: np.ndarray,
+    low: np.ndarray,
+    full: np.ndarray,
+    label: str = "best validation loss",
+) -> None:
     """The best value so far over summed cost, as steps: at any fidelity, and among fully trained trials.
 
     Args:

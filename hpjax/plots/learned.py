@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hpjax.plots.style import COLORS
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
 SHADES = "cividis"  # of layers, where the palette has too few colours
 
 
-def by_layer(axes, x, values: np.ndarray, xlabel: str, name: str, log: bool = False) -> None:
+def by_layer(
+    axes: Axes, x: np.ndarray, values: np.ndarray, xlabel: str, name: str, log: bool = False
+) -> None:
     """A hyperparameter along steps or meta-iterations, a line for every layer; biases dashed where they have their own.
 
     Args:
@@ -43,7 +51,7 @@ def by_layer(axes, x, values: np.ndarray, xlabel: str, name: str, log: bool = Fa
         axes.legend()
 
 
-def meta_curves(axes, loss: np.ndarray, name: str, best: int = 0) -> None:
+def meta_curves(axes: Axes, loss: np.ndarray, name: str, best: int = 0) -> None:
     """The objective before each meta-step, a line for every start; the best one bold.
 
     Args:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpjax.plots.style import COLORS
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 def posterior(
-    axes, x, mean, deviation, seen, value, proposed, xlabel: str, truth=None, log: bool = False
+    axes: Axes,
+    x: np.ndarray,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    seen: np.ndarray,
+    value: np.ndarray,
+    proposed: np.ndarray,
+    xlabel: str,
+    truth: np.ndarray | None = None,
+    log: bool = False,
 ) -> None:
     """A Gaussian process along one dimension: mean, two deviations, what was seen, and what is proposed.
 
@@ -51,7 +64,14 @@ def posterior(
     axes.set_ylabel("loss, standardised")
 
 
-def improvement(axes, x, log_ei, proposed, xlabel: str, log: bool = False) -> None:
+def improvement(
+    axes: Axes,
+    x: np.ndarray,
+    log_ei: np.ndarray,
+    proposed: np.ndarray,
+    xlabel: str,
+    log: bool = False,
+) -> None:
     """Expected improvement along one dimension (its logarithm, cut 12 below the peak), and what is proposed."""
     height = np.maximum(log_ei, np.max(log_ei) - 12)
     axes.fill_between(x, height, np.min(height), color=COLORS[2], alpha=0.3, linewidth=0)
@@ -64,7 +84,14 @@ def improvement(axes, x, log_ei, proposed, xlabel: str, log: bool = False) -> No
     axes.set_ylabel("log EI")
 
 
-def lineage(axes, steps, members, sources, losses, best: list[int]) -> None:
+def lineage(
+    axes: Axes,
+    steps: np.ndarray,
+    members: Sequence[int],
+    sources: np.ndarray,
+    losses: np.ndarray,
+    best: list[int],
+) -> None:
     """Who went on from whom: time to the right, a line of weights from every member to its source; copies stand out.
 
     Args:
@@ -112,7 +139,11 @@ def lineage(axes, steps, members, sources, losses, best: list[int]) -> None:
 
 
 def schedules(
-    axes, segments: Mapping[int, tuple[np.ndarray, np.ndarray]], best: int, name: str, log: bool
+    axes: Axes,
+    segments: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    best: int,
+    name: str,
+    log: bool,
 ) -> None:
     """A hyperparameter over epochs, a step line per surviving member; the best one bold.
 
@@ -125,7 +156,7 @@ def schedules(
     """
     for member, (until, value) in segments.items():
         edges = np.concatenate([[0], until])
-        style = (
+        style: dict[str, Any] = (
             {"color": COLORS[0], "linewidth": 1.5, "zorder": 3, "label": "best"}
             if member == best
             else {"color": "#BBBBBB", "linewidth": 0.5}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 COLUMN, WIDE = 3.25, 6.75  # inches, as ICML sets them
 GOLDEN = 0.618
@@ -57,7 +62,11 @@ def look(name: str) -> dict:
 
 
 def figure(
-    rows: int = 1, columns: int = 1, width: float = COLUMN, height: float | None = None, **options
+    rows: int = 1,
+    columns: int = 1,
+    width: float = COLUMN,
+    height: float | None = None,
+    **options: Any,
 ):
     """A figure and its Axes in the house style."""
     matplotlib.rcParams.update(STYLE)
@@ -72,7 +81,7 @@ PLAIN = (
 )  # logarithmic axes within these are labelled 0.001, 0.1, 10; wider ones by powers of ten
 
 
-def tidy(axis) -> None:
+def tidy(axis: Any) -> None:
     """A logarithmic axis with labels that fit: a few within less than a decade, at 1, 2 and 5 where it spans few, else at decades;
     written as numbers, or all as powers of ten where they are very small or large."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -90,7 +99,7 @@ def tidy(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def empty(axes) -> bool:
+def empty(axes: Axes) -> bool:
     """Whether Axes show nothing: no finite point of a line, no bar, dot, surface, picture or text."""
     drawn = [line for line in axes.lines if np.isfinite(np.asarray(line.get_ydata(), float)).any()]
     return axes.axison and not (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Scale(NamedTuple):
@@ -17,7 +20,7 @@ class Scale(NamedTuple):
     whole: bool = False  # whole numbers only
 
 
-def _dress(axis, scale: Scale) -> None:
+def _dress(axis: Any, scale: Scale) -> None:
     """An axis (of x or y) with a hyperparameter's scale and labels."""
     if scale.labels:
         axis.set_ticks(range(len(scale.labels)), scale.labels)
@@ -28,7 +31,15 @@ def _dress(axis, scale: Scale) -> None:
     axis.set_label_text(scale.name)
 
 
-def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation loss", full=None):
+def slice_(
+    axes: Axes,
+    values: Any,
+    loss: np.ndarray,
+    number: np.ndarray,
+    scale: Scale,
+    ylabel: str = "validation loss",
+    full: np.ndarray | None = None,
+):
     """Loss over one hyperparameter, a dot per trial, later trials darker; those that were stopped early as grey crosses.
 
     Args:
@@ -91,12 +102,12 @@ def slice_(axes, values, loss, number, scale: Scale, ylabel: str = "validation l
 
 
 def parallel_coordinates(
-    axes,
+    axes: Axes,
     table: Mapping[str, np.ndarray],
     scales: Sequence[Scale],
-    loss,
+    loss: np.ndarray,
     label: str = "validation loss",
-    full=None,
+    full: np.ndarray | None = None,
 ):
     """A line per trial across one axis per hyperparameter, the loss first; good trials dark and on top, those that were stopped
     early grey and without a colour: their losses are after fewer epochs.
@@ -168,7 +179,16 @@ def parallel_coordinates(
     return drawn
 
 
-def contour(axes, x, y, surface, dots_x, dots_y, scale_x: Scale, scale_y: Scale):
+def contour(
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    surface: np.ndarray,
+    dots_x: np.ndarray,
+    dots_y: np.ndarray,
+    scale_x: Scale,
+    scale_y: Scale,
+):
     """A surface over two hyperparameters (their partial dependence), and the trials on it.
 
     Args:
@@ -188,7 +208,9 @@ def contour(axes, x, y, surface, dots_x, dots_y, scale_x: Scale, scale_y: Scale)
     return drawn
 
 
-def partial_dependence(axes, x, mean, deviation, scale: Scale, ylabel: str) -> None:
+def partial_dependence(
+    axes: Axes, x: np.ndarray, mean: np.ndarray, deviation: np.ndarray, scale: Scale, ylabel: str
+) -> None:
     """A forest's mean over all other hyperparameters, and one deviation over its trees."""
     if scale.labels:
         axes.errorbar(x, mean, deviation, fmt="o", color="#4477AA", markersize=3, linewidth=0.8)
@@ -203,7 +225,7 @@ def partial_dependence(axes, x, mean, deviation, scale: Scale, ylabel: str) -> N
 
 
 def importance(
-    axes, names: Sequence[str], share: np.ndarray, error: np.ndarray | None, title: str
+    axes: Axes, names: Sequence[str], share: np.ndarray, error: np.ndarray | None, title: str
 ) -> None:
     """Horizontal bars, the most important on top.
 

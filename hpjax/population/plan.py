@@ -166,7 +166,12 @@ def make(
         }
         gains: dict[tuple[int, int], tuple] = {}
 
-        def consider(i: int, j: int, live=live, gains=gains) -> None:
+        def consider(
+            i: int,
+            j: int,
+            live: dict[int, tuple] = live,
+            gains: dict[tuple[int, int], tuple] = gains,
+        ) -> None:
             (a, share_a, cost_a), (b, share_b, cost_b) = live[i], live[j]
             joint, share = a.joined([a, b]), share_a + share_b
             whole = cost(joint, share)

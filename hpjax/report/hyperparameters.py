@@ -33,7 +33,7 @@ def scales(space: Space) -> list[Scale]:
     ]
 
 
-def _label(value) -> str:
+def _label(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -80,8 +80,9 @@ def check_whole(who: str, **numbers: tuple[Any, int]) -> None:
             )
 
 
-def order(trial: Array, unit: Array, epochs: int, fresh: bool) -> Order:
+def order(trial: Array, unit: Array | None, epochs: int, fresh: bool) -> Order:
     """The common order: these trials, from their own weights or from the start, until one epoch."""
+    assert unit is not None  # there are trials
     trial = np.asarray(trial)
     source = np.full(len(trial), -1) if fresh else trial
     return Order(trial, unit, source, np.full(len(trial), epochs), np.zeros(len(trial), np.int64))

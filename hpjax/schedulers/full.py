@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, joined, order
+from hpjax.search.base import Key
 
 
 class Waiting(NamedTuple):
@@ -33,11 +34,11 @@ def full(epochs: int = 20, renew: bool = False) -> Scheduler:
     check_whole("full", epochs=(epochs, 1))
     empty = Waiting(np.zeros(0, np.int64), None, 0)
 
-    def admit(state, trial, unit):
+    def admit(state: Waiting, trial: np.ndarray, unit: np.ndarray):
         both = np.concatenate([state.trial, trial])
         return Waiting(both, joined(state.unit, unit), state.orders)
 
-    def ask(state, key):
+    def ask(state: Waiting, key: Key):
         del key
         if not len(state.trial):
             return None, state

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import UNBOUNDED, Rungs, Scheduler, check_whole, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Order, Rungs, Scheduler, check_whole, joined, order
+from hpjax.search.base import Key
 
 
 class Bracket(NamedTuple):
@@ -84,16 +85,16 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
     def start(number: int, rung: int = 0) -> Bracket:
         return Bracket(number % len(brackets), rung, np.zeros(0, np.int64), None, False)
 
-    def room(state):
+    def room(state: Bracket):
         epochs, networks = brackets[state.number][state.rung]
         taking = not state.closed and (fresh or state.rung == 0)
         return (networks - len(state.trial) if taking else 0), epochs
 
-    def admit(state, trial, unit):
+    def admit(state: Bracket, trial: np.ndarray, unit: np.ndarray):
         trial = np.concatenate([state.trial, trial])
         return state._replace(trial=trial, unit=joined(state.unit, unit))
 
-    def ask(state, key):
+    def ask(state: Bracket, key: Key):
         del key
         epochs, networks = brackets[state.number][state.rung]
         entering = fresh or state.rung == 0
@@ -101,7 +102,7 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
             return None, state
         return order(state.trial, state.unit, epochs, fresh=entering), state
 
-    def tell(state, done, objectives):
+    def tell(state: Bracket, done: Order, objectives: np.ndarray):
         rungs = brackets[state.number]
         last = state.rung == len(rungs) - 1
         if fresh:

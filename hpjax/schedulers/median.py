@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, check_whole, joined, order
+from hpjax.search.base import Key
 
 
 class Field(NamedTuple):
@@ -43,19 +44,19 @@ def median(epochs: int = 20, every: int = 2, grace: int = 0) -> Scheduler:
     steps = [*range(every, epochs, every), epochs]
     nobody = Field(0, np.zeros(0, np.int64), None, np.zeros(0), np.zeros(0), ())
 
-    def admit(state, trial, unit):
+    def admit(state: Field, trial: np.ndarray, unit: np.ndarray):
         best = np.concatenate([state.best, np.full(len(trial), np.inf)])
         total = np.concatenate([state.total, np.zeros(len(trial))])
         trial = np.concatenate([state.trial, trial])
         return state._replace(trial=trial, unit=joined(state.unit, unit), best=best, total=total)
 
-    def ask(state, key):
+    def ask(state: Field, key: Key):
         del key
         if not len(state.trial):
             return None, state
         return order(state.trial, state.unit, steps[state.step], fresh=state.step == 0), state
 
-    def tell(state, done, objectives):
+    def tell(state: Field, done: Order, objectives: np.ndarray):
         best, total = np.minimum(state.best, objectives), state.total + objectives
         average = total / (state.step + 1)
         seen = state.averages[state.step] if state.step < len(state.averages) else average[:0]

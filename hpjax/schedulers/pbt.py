@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.schedulers.base import Order, Scheduler, check_whole, joined
-from hpjax.search.base import Dim, active, center, generator, level
+from hpjax.search.base import Dim, Key, active, center, generator, level
 
 
 class Members(NamedTuple):
@@ -94,24 +94,25 @@ def pbt(
             )
     steps = [*range(every, epochs, every), epochs]
 
-    def begin(dims):
+    def begin(dims: tuple[Dim, ...]):
         return Members(dims, np.zeros(0, np.int64), None, np.zeros(0), 0, False)
 
-    def room(state):
+    def room(state: Members):
         taking = state.step == 0 and not state.closed
         return (population - len(state.trial) if taking else 0), steps[0]
 
-    def admit(state, trial, unit):
+    def admit(state: Members, trial: np.ndarray, unit: np.ndarray):
         trial = np.concatenate([state.trial, trial])
         return state._replace(
             trial=trial, unit=joined(state.unit, unit), objective=np.zeros(len(trial))
         )
 
-    def ask(state, key):
+    def ask(state: Members, key: Key):
         count = len(state.trial)
         if not count or (count < population and not state.closed and state.step == 0):
             return None, state
         source, unit = state.trial.copy(), state.unit
+        assert unit is not None  # the population is full
         if state.step == 0:
             source[:] = -1
         else:
@@ -130,7 +131,7 @@ def pbt(
         until = np.full(count, steps[state.step])
         return Order(state.trial, unit, source, until, np.zeros(count, np.int64)), state
 
-    def tell(state, done, objectives):
+    def tell(state: Members, done: Order, objectives: np.ndarray):
         if state.step == len(steps) - 1:
             return begin(state.dims), done.trial
         return state._replace(objective=objectives, step=state.step + 1), done.trial[:0]

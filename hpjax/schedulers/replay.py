@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import UNBOUNDED, Scheduler, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, joined, order
+from hpjax.search.base import Key
 
 
 class Followers(NamedTuple):
@@ -44,14 +45,14 @@ def replay(segments: Sequence[tuple[int, Sequence[float]]]) -> Scheduler:
         )
     nobody = Followers(0, np.zeros(0, np.int64), None)
 
-    def admit(state, trial, unit):
+    def admit(state: Followers, trial: np.ndarray, unit: np.ndarray):
         if np.shape(unit)[1] != len(segments[0][1]):
             raise ValueError(
                 f"the schedule has {len(segments[0][1])} dimensions, the space {np.shape(unit)[1]}"
             )
         return Followers(0, np.concatenate([state.trial, trial]), joined(state.unit, unit))
 
-    def ask(state, key):
+    def ask(state: Followers, key: Key):
         del key
         if not len(state.trial):
             return None, state
@@ -59,7 +60,7 @@ def replay(segments: Sequence[tuple[int, Sequence[float]]]) -> Scheduler:
         unit = np.tile(point, (len(state.trial), 1))
         return order(state.trial, unit, until, fresh=state.segment == 0), state
 
-    def tell(state, done, objectives):
+    def tell(state: Followers, done: Order, objectives: np.ndarray):
         del objectives
         if state.segment == len(segments) - 1:
             return nobody, done.trial

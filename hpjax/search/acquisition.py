@@ -5,7 +5,7 @@ Ament et al. 2023, Unexpected Improvements to Expected Improvement for Bayesian 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,9 @@ def believe(model: Model, dims: tuple[Dim, ...], point: np.ndarray) -> Model:
     )
 
 
-def peak(model: Model, dims: tuple[Dim, ...], best: np.ndarray, rng) -> np.ndarray:
+def peak(
+    model: Model, dims: tuple[Dim, ...], best: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """The point [D] of highest EI: looked for all over, around the best points [b D], then by climbing from the highest."""
     width = len(dims)
     spread = 10 ** rng.uniform(-2.5, -0.5, (len(best), AROUND, 1))
@@ -69,14 +71,16 @@ def peak(model: Model, dims: tuple[Dim, ...], best: np.ndarray, rng) -> np.ndarr
     return top[int(np.argmax(height))]
 
 
-def _height(model: Model, unit: np.ndarray, dims) -> np.ndarray:
+def _height(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
     """Log EI [m] at points."""
     features, _ = process.encode(unit, dims)
     mean, deviation, _, _ = process.posterior(model.process, features)
     return log_ei(mean, deviation, model.best)[0]
 
 
-def log_ei(mean, deviation, best) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def log_ei(
+    mean: np.ndarray, deviation: np.ndarray, best: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log of expected improvement below `best` under normals, and its derivatives by mean and by deviation.
 
     EI = s h(z), z = (best - mean) / s, h(z) = phi(z) + z Phi(z); dEI/dmean = -Phi(z), dEI/ds = phi(z).
@@ -98,7 +102,7 @@ def log_ei(mean, deviation, best) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return log_h + np.log(deviation), by_mean, by_deviation
 
 
-def _climb(model: Model, unit: np.ndarray, dims) -> tuple[np.ndarray, np.ndarray]:
+def _climb(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Points [p D] moved to local peaks of EI along their active continuous dimensions, and log EI there [p]."""
     from scipy import optimize
 
@@ -108,7 +112,7 @@ def _climb(model: Model, unit: np.ndarray, dims) -> tuple[np.ndarray, np.ndarray
     at = {int(d): f for f, d in enumerate(model.owner)}  # a continuous dimension's only feature
     columns = np.array([at[i] for i in range(len(dims))])
 
-    def negative(moved):
+    def negative(moved: np.ndarray):
         points = unit.copy()
         points[free] = moved
         features, _ = process.encode(points, dims)
@@ -132,7 +136,7 @@ def _climb(model: Model, unit: np.ndarray, dims) -> tuple[np.ndarray, np.ndarray
     return np.where(better[:, None], points, unit), np.where(better, after, before)
 
 
-def _neighbours(point: np.ndarray, dims) -> np.ndarray:
+def _neighbours(point: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
     """Points [m D] that differ in one level: the next ones of an integer, all of a choice."""
     found = []
     for i, dim in enumerate(dims):

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpjax.search import process
 from hpjax.search.acquisition import Model, believe, log_ei, peak
-from hpjax.search.base import Dim, Observations, Searcher, generator, snap
+from hpjax.search.base import Dim, Key, Observations, Searcher, generator, snap
 from hpjax.search.history import (
     History,
     distinct,
@@ -56,7 +56,7 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
     startup = _startup(dims, startup)
     opening = sobol(dims)
 
-    def ask(state, key, n, fidelity):
+    def ask(state: State, key: Key, n: int, fidelity: int):
         rng, history = generator(key), state.history
         rows = evidence(history, startup)
         finite = np.isfinite(history.objective[rows])
@@ -77,7 +77,7 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
         note |= {"replaced": replaced} if replaced else {}
         return unit, State(handed(history, unit), theta, fitted, None, first, note)
 
-    def tell(state, observations):
+    def tell(state: State, observations: Observations):
         observations = observations._replace(unit=snap(observations.unit, dims))
         return state._replace(history=remember(state.history, observations))
 
@@ -159,7 +159,9 @@ def _chosen(objective: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return rows[np.sort(np.concatenate([best, rest]))]
 
 
-def _model(state: State, dims, rows) -> tuple[np.ndarray, int, Model, dict]:
+def _model(
+    state: State, dims: tuple[Dim, ...], rows: np.ndarray
+) -> tuple[np.ndarray, int, Model, dict]:
     """The process of some rows; hyperparameters are fitted when a twentieth of the points are new, and never on replay."""
     features, owner = process.encode(state.history.unit[rows], dims)
     value = process.standardised(state.history.objective[rows])
@@ -183,7 +185,14 @@ def _model(state: State, dims, rows) -> tuple[np.ndarray, int, Model, dict]:
     return theta, fitted, model, note
 
 
-def _batch(model: Model, dims, history: History, rows, rng, n: int) -> np.ndarray:
+def _batch(
+    model: Model,
+    dims: tuple[Dim, ...],
+    history: History,
+    rows: np.ndarray,
+    rng: np.random.Generator,
+    n: int,
+) -> np.ndarray:
     """Points [n D], each of highest EI when those before it, and those that are out, had their predicted means."""
     lies = [*waiting(history)]
     known = history.unit[rows]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher
+from hpjax.search.base import Dim, Key, Observations, Searcher
 from hpjax.search.manual import manual
 
 
@@ -38,14 +38,14 @@ def chain(
     head, tail = manual(dims, first), then(dims)
     count = len(first)
 
-    def ask(state, key, n, fidelity):
+    def ask(state: Relay, key: Key, n: int, fidelity: int):
         if state.row < count:
             unit, after = head.ask(head.init(key)._replace(row=state.row), key, n, fidelity)
             return unit, state._replace(row=after.row, passed=False)
         unit, after = tail.ask(state.after, key, n, fidelity)
         return unit, state._replace(after=after, passed=True)
 
-    def tell(state, observations):
+    def tell(state: Relay, observations: Observations):
         return state._replace(
             after=tail.tell(state.after, observations._replace(trial=observations.trial - count))
         )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Key, Searcher, center, generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, center, generator
 
 
 class State(NamedTuple):
@@ -105,12 +105,12 @@ def cmaes(
             unit[i] = center(min(int(np.argmax(chosen)), dims[i].levels - 1), dims[i])
         return solution, np.clip(unit, 0, 1)
 
-    def start(key):
+    def start(key: Key):
         optimizer = made(size, begin)
         name = type(optimizer).__name__
         return State(optimizer, 0, {}, {}, 0, None, key, {"method": name, "generation": size})
 
-    def ask(state, key, n, fidelity):
+    def ask(state: State, key: Key, n: int, fidelity: int):
         del fidelity
         seed = int(generator(key).integers(2**32))
         rng = np.random.RandomState(seed)
@@ -125,7 +125,7 @@ def cmaes(
         note = state.note if told_of else {}
         return unit, state._replace(optimizer=optimizer, drawn=drawn, asked=asked, note=note)
 
-    def tell(state, observations):
+    def tell(state: State, observations: Observations):
         back = dict(state.back)
         for trial, objective, epochs, finished in zip(
             observations.trial.tolist(),

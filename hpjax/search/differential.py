@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, generator
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
 FEWEST = 4  # targets to breed from
@@ -71,7 +71,7 @@ def differential(
     width = len(dims)
     nobody = Team(np.zeros((0, width)), np.zeros(0), np.zeros(0, np.int64), 0)
 
-    def ask(state, key, n, fidelity):
+    def ask(state: State, key: Key, n: int, fidelity: int):
         rng = generator(key)
         fidelity = fidelity if per_fidelity else 0
         team = state.teams.get(fidelity, nobody)
@@ -106,7 +106,7 @@ def differential(
         teams = state.teams | {fidelity: team._replace(turn=team.turn + count)}
         return unit, State(teams, rivals, handed(state.history, unit), replaced)
 
-    def challengers(team, lower, target, rng):
+    def challengers(team: Team, lower: Team | None, target: np.ndarray, rng: np.random.Generator):
         count = len(target)
         order = rng.random((count, len(team.unit)))
         pool = team.unit
@@ -131,7 +131,7 @@ def differential(
         cross[np.arange(count), rng.integers(max(1, width), size=count)] = width > 0
         return np.where(cross, mutant, own)
 
-    def tell(state, observations):
+    def tell(state: State, observations: Observations):
         history = remember(state.history, observations)
         teams, rivals = dict(state.teams), dict(state.rivals)
         opened = set()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, generator
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
 
@@ -51,12 +51,12 @@ def genetic(
     """
     width, finite = len(dims), np.array([dim.kind == "categorical" for dim in dims], bool)
 
-    def init(key):
+    def init(key: Key):
         del key
         nobody = np.zeros(0, np.int64)
         return Elite(np.zeros((0, width)), nobody, np.zeros(0), nobody, empty(dims), 0)
 
-    def ask(state, key, n, fidelity):
+    def ask(state: Elite, key: Key, n: int, fidelity: int):
         del fidelity
         rng = generator(key)
         fresh = rng.random((n, width))
@@ -68,7 +68,7 @@ def genetic(
         unit, replaced = distinct(unit, taken(state.history, dims), dims, rng)
         return unit, state._replace(history=handed(state.history, unit), replaced=replaced)
 
-    def breed(state, rng, n):
+    def breed(state: Elite, rng: np.random.Generator, n: int):
         drawn = rng.integers(len(state.objective), size=(2, n, tournament)).min(
             -1
         )  # sorted: low is good
@@ -85,7 +85,7 @@ def genetic(
         child = np.where(mutate, np.where(finite, rng.random((n, width)), moved), child)
         return _reflect(child)
 
-    def tell(state, observations):
+    def tell(state: Elite, observations: Observations):
         history = remember(state.history, observations)
         stale = np.isin(state.trial, observations.trial)  # reported again, at a higher fidelity
         unit, epochs, objective, trial = (

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, generator
 from hpjax.search.sobol import sobol
 
 RULES = ("adam", "sign")
@@ -107,7 +107,7 @@ def gradient(
         zero = np.zeros(width)
         return Start(unit, np.inf, zero, zero, zero, np.ones(width), zero, 0)
 
-    def ask(state, key, n, fidelity):
+    def ask(state: State, key: Key, n: int, fidelity: int):
         ready, fresh, drawn = list(state.ready), state.fresh, state.drawn
         begin = min(starts - len(state.starts), max(0, n - len(ready)))
         made = list(state.starts)
@@ -132,7 +132,7 @@ def gradient(
             fresh=fresh,
         )
 
-    def tell(state, observations):
+    def tell(state: State, observations: Observations):
         if observations.grad is None:
             raise ValueError(
                 "search gradient was told no gradients; give minimize(..., gradient=...) or tune networks"
@@ -163,7 +163,7 @@ def gradient(
             starts=tuple(made), ready=tuple(ready), out=out, note=note, drawn=drawn
         )
 
-    def followed(start: Start, unit, objective, slope):
+    def followed(start: Start, unit: np.ndarray, objective: float, slope: np.ndarray):
         """A descent after one more evaluation: itself, its next point (None: draw another), and what befell it."""
         slope = np.where(moving, slope, 0.0)
         good = np.isfinite(objective) and np.isfinite(slope).all()

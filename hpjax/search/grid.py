@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, active, center
+from hpjax.search.base import Dim, Key, Searcher, active, center
 
 BATCH = 65536  # combinations looked at together
 
@@ -70,7 +70,7 @@ def grid(dims: tuple[Dim, ...], levels: int = 5, axes: list[np.ndarray] | None =
     axes = [axis(dim, levels) for dim in dims] if axes is None else axes
     total = math.prod(len(values) for values in axes)
 
-    def ask(state, key, n, fidelity):
+    def ask(state: Next, key: Key, n: int, fidelity: int):
         del key, fidelity
         found, index = [np.zeros((0, len(dims)))], state.index
         while n > 0 and index < total:

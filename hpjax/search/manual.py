@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher
+from hpjax.search.base import Dim, Key, Searcher
 
 
 class Next(NamedTuple):
@@ -41,7 +41,7 @@ def manual(dims: tuple[Dim, ...], points: np.ndarray) -> Searcher:
             f"manual points must lie in [0, 1], got {points.min():g} to {points.max():g}"
         )
 
-    def ask(state, key, n, fidelity):
+    def ask(state: Next, key: Key, n: int, fidelity: int):
         del key, fidelity
         return points[state.row : state.row + n], Next(min(state.row + n, len(points)))
 

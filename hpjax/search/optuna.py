@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, active, center, generator, level
+from hpjax.search.base import Dim, Key, Observations, Searcher, active, center, generator, level
 
 
 class State(NamedTuple):
@@ -85,7 +85,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                 params[name] = chosen
             return library.trial.create_trial(params=params, distributions=found, value=objective)
 
-        def init(key):
+        def init(key: Key):
             level_before = library.logging.get_verbosity()
             library.logging.set_verbosity(library.logging.WARNING)
             try:
@@ -94,7 +94,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
             finally:
                 library.logging.set_verbosity(level_before)
 
-        def ask(state, key, n, fidelity):
+        def ask(state: State, key: Key, n: int, fidelity: int):
             del key, fidelity
             unit, out = np.full((n, len(dims)), 0.5), dict(state.out)
             with warnings.catch_warnings():
@@ -107,7 +107,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                     out[state.asked + row] = trial
             return unit, State(state.study, out, state.asked + n)
 
-        def tell(state, observations):
+        def tell(state: State, observations: Observations):
             out = dict(state.out)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -95,7 +95,7 @@ def fit(
     model = _regressor(starts[0], JITTERS[0])
     model.fit(features, value)
 
-    def negative(theta):
+    def negative(theta: np.ndarray):
         value, slope = model.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
         prior, tilt = log_prior(theta)
         if not np.isfinite(value):

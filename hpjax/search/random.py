@@ -65,7 +65,7 @@ def random(dims: tuple[Dim, ...]) -> Searcher:
         (4, 2)
     """
 
-    def ask(state, key, n, fidelity):
+    def ask(state: Next, key: Key, n: int, fidelity: int):
         del key, fidelity
         unit = drawn(state.key, state.index, n, len(dims))
         return unit, state._replace(index=state.index + n)

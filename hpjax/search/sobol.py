@@ -36,7 +36,7 @@ def sobol(dims: tuple[Dim, ...]) -> Searcher:
         [0, 1, 2, 3]
     """
 
-    def ask(state, key, n, fidelity):
+    def ask(state: Next, key: Key, n: int, fidelity: int):
         del key, fidelity
         after = state._replace(index=state.index + n)
         if not dims:

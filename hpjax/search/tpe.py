@@ -6,11 +6,11 @@ and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Fal
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Searcher, active, generator, level, snap
+from hpjax.search.base import Dim, Key, Observations, Searcher, active, generator, level, snap
 from hpjax.search.history import (
     History,
     distinct,
@@ -93,7 +93,7 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
     startup = (width + 2 if kind.scott else 10) if startup is None else startup
     propose = _jointly if kind.together else _singly
 
-    def ask(state, key, n, fidelity):
+    def ask(state: State, key: Key, n: int, fidelity: int):
         del fidelity
         rng, history = generator(key), state.history
         unit = rng.random((n, width))
@@ -119,7 +119,7 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
     )
 
 
-def _snapped(observations, dims):
+def _snapped(observations: Observations, dims: tuple[Dim, ...]):
     return observations._replace(unit=snap(observations.unit, dims))
 
 
@@ -180,14 +180,16 @@ def _gaps(numbers: np.ndarray, there: np.ndarray, levels: int) -> np.ndarray:
     return widths
 
 
-def _mass(low, high, center, width):
+def _mass(low: Any, high: Any, center: np.ndarray, width: np.ndarray):
     """Probability of an interval under normals: the share that truncation to it keeps."""
     from scipy.special import ndtr
 
     return np.maximum(ndtr((high - center) / width) - ndtr((low - center) / width), TINY)
 
 
-def _drawn(kernels: Kernels, dims: tuple[Dim, ...], rng, count: int, wider: float) -> np.ndarray:
+def _drawn(
+    kernels: Kernels, dims: tuple[Dim, ...], rng: np.random.Generator, count: int, wider: float
+) -> np.ndarray:
     """Points [count D] of a mixture."""
     from scipy.special import ndtr, ndtri
 
@@ -212,7 +214,7 @@ def _drawn(kernels: Kernels, dims: tuple[Dim, ...], rng, count: int, wider: floa
 
 
 # --- each dimension for itself ------------------------------------------------------------------------------------
-def _line(dim: Dim, center, width, there) -> np.ndarray:
+def _line(dim: Dim, center: np.ndarray, width: np.ndarray, there: np.ndarray) -> np.ndarray:
     """One dimension's kernels [m table] at the places of the table; a kernel without the dimension is the prior, 1."""
     if dim.kind == "categorical":
         chosen = level(center, dim)[:, None] == np.arange(dim.levels)
@@ -232,7 +234,15 @@ def _at(unit: np.ndarray, dim: Dim) -> np.ndarray:
     return np.minimum((unit * TABLE).astype(np.int64), TABLE - 1)
 
 
-def _singly(good, bad, out, dims, rng, n, model):
+def _singly(
+    good: Any,
+    bad: Any,
+    out: np.ndarray,
+    dims: tuple[Dim, ...],
+    rng: np.random.Generator,
+    n: int,
+    model: Model,
+):
     """Hyperopt's proposals [n D]: in each dimension the candidate with the best ratio of marginal densities."""
     candidates = model.candidates
     nice = _kernels(good, dims, model)
@@ -264,7 +274,15 @@ def _flat(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
 
 
 # --- dimensions together ------------------------------------------------------------------------------------------
-def _jointly(good, bad, out, dims, rng, n, model):
+def _jointly(
+    good: Any,
+    bad: Any,
+    out: np.ndarray,
+    dims: tuple[Dim, ...],
+    rng: np.random.Generator,
+    n: int,
+    model: Model,
+):
     """Proposals [n D]: the candidate with the best ratio of joint densities."""
     nice = _kernels(good, dims, model)
     poor = _kernels(np.concatenate([bad, out]), dims, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,9 @@ class Space:
         {'batch_size': [32], 'rate': [0.001], 'width': [16]}
     """
 
-    def __init__(self, entries: Mapping[str, Any], structural=lambda name: False):
+    def __init__(
+        self, entries: Mapping[str, Any], structural: Callable[[str], bool] = lambda name: False
+    ):
         self.ranges = {n: entries[n] for n in sorted(entries) if isinstance(entries[n], Range)}
         self.constants = {n: frozen(entries[n]) for n in sorted(entries) if n not in self.ranges}
         for name, value in self.constants.items():
@@ -123,7 +125,9 @@ class Space:
         )
 
     @classmethod
-    def load(cls, source: str | Path | Mapping, structural=lambda name: False) -> Space:
+    def load(
+        cls, source: str | Path | Mapping, structural: Callable[[str], bool] = lambda name: False
+    ) -> Space:
         """A space from a TOML file or from the mapping that one holds.
 
         Args:

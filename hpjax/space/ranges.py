@@ -37,7 +37,7 @@ class Range:
     def validate(self) -> None:
         """Refuses inverted or empty ranges."""
 
-    def when(self, name: str, *values) -> Range:
+    def when(self, name: str, *values: Any) -> Range:
         """The same range, active only where hyperparameter `name` takes one of `values`.
 
         Example:
@@ -90,13 +90,13 @@ class Uniform(Range):
     def validate(self):
         self._between(positive=False)
 
-    def decode(self, unit):
+    def decode(self, unit: Any):
         return _clipped(self.low + unit * (self.high - self.low), self)
 
-    def encode(self, value):
+    def encode(self, value: Any):
         return (value - self.low) / (self.high - self.low)
 
-    def slope(self, value):
+    def slope(self, value: Any):
         """d value / d unit."""
         return np.full_like(np.asarray(value, float), self.high - self.low)
 
@@ -112,13 +112,13 @@ class LogUniform(Range):
     def validate(self):
         self._between(positive=True)
 
-    def decode(self, unit):
+    def decode(self, unit: Any):
         return _clipped(self.low * (self.high / self.low) ** unit, self)
 
-    def encode(self, value):
+    def encode(self, value: Any):
         return np.log(value / self.low) / math.log(self.high / self.low)
 
-    def slope(self, value):
+    def slope(self, value: Any):
         """d value / d unit."""
         return np.asarray(value, float) * math.log(self.high / self.low)
 
@@ -139,13 +139,13 @@ class Levels:
         """Where its levels lie in the unit interval."""
         return Dim("integer", self.levels)
 
-    def index(self, unit):
+    def index(self, unit: Any):
         return level(unit, self.scale)
 
-    def decode(self, unit):
+    def decode(self, unit: Any):
         return self.low + self.index(unit)
 
-    def encode(self, value):
+    def encode(self, value: Any):
         return center(np.asarray(value) - self.low, self.scale)
 
 
@@ -202,13 +202,13 @@ class Choice(Levels, Range):
     def levels(self) -> int:
         return len(self.values)
 
-    def decode(self, unit):
+    def decode(self, unit: Any):
         picked = np.empty(len(self.values), object)
         for i, value in enumerate(self.values):  # one by one: values may be tuples
             picked[i] = value
         return picked[self.index(unit)]
 
-    def encode(self, value):
+    def encode(self, value: Any):
         known = {repr(v): i for i, v in enumerate(self.values)}
         return center([known[repr(frozen(v))] for v in value], self.scale)
 

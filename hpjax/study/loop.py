@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 
@@ -331,7 +332,7 @@ def run(
     fulfil: Fulfil,
     ledger: Ledger,
     stop: Stop,
-    **options,
+    **options: Any,
 ) -> None:
     """Drives a search and a scheduler to the end of a study; arguments as for `play`."""
     study = play(search, scheduler, dims, fulfil, ledger, stop, **options)

@@ -143,7 +143,7 @@ def prepare(
 def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean and one over deviation of features [F] and of numeric targets [C], over the training part only."""
 
-    def of(values, on):
+    def of(values: np.ndarray, on: bool):
         if not on:
             return np.zeros(values.shape[1]), np.ones(values.shape[1])
         return _moments(values[rows])

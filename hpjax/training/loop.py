@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
-from hpjax.training.batches import inputs
+from hpjax.training.batches import Data, inputs
 from hpjax.training.metrics import Metrics
 from hpjax.training.stepping import Carried, gradient, scores, update
 
@@ -97,7 +97,7 @@ def trainer(
     unknown = jnp.full((), jnp.nan, dtype)
     nothing = Scores(unknown, unknown, unknown, tuple(unknown for _ in metrics))
 
-    def init(draw, config):
+    def init(draw: Array, config: Config):
         params, stats = spec.functions.init(draw, config)
         opt = optimizers.optimizer(spec, config, jnp.zeros((), dtype)).init(params)
         epoch = jnp.zeros((), jnp.int32)
@@ -107,22 +107,22 @@ def trainer(
             best = Best(params, stats, worst, epoch, jnp.zeros((), jnp.int32), jnp.zeros((), bool))
         return TrainState(params, stats, opt, epoch, nothing, best)
 
-    def step(state, config, batch, epoch):
+    def step(state: TrainState, config: Config, batch: Batch, epoch: Array):
         (_, (stats, data)), grads = value_and_grad(state.params, state.stats, config, batch)
         before = Carried(state.params, state.stats, state.opt)
         some = batch.weight.sum() > 0 if uneven else None
         after = update(spec, config, before, grads, stats, epoch, some)
         return state._replace(**after._asdict()), data
 
-    def evaluate(state, config, x, y, weight):
+    def evaluate(state: TrainState, config: Config, x: Array, y: Array, weight: Array):
         loss, wrong, own = scores(spec, state.params, state.stats, config, x, y, weight, metrics)
         return state.scores._replace(loss=loss, error=wrong, own=own)
 
-    def score(state, config, data, group):
+    def score(state: TrainState, config: Config, data: Data, group: Array):
         x, y = inputs(spec, data, group, data.valid[group])
         return evaluate(state, config, x, y, data.valid_weight[group].astype(dtype))
 
-    def remember(state, config, on_grid):
+    def remember(state: TrainState, config: Config, on_grid: Array):
         best, now = state.best, state.scores
         gained = on_grid & (now.loss < best.scores.loss)
         keep = lambda a, b: jnp.where(gained, a, b)
@@ -134,7 +134,7 @@ def trainer(
             best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped)
         )
 
-    def advance(state, config, data, group, until):
+    def advance(state: TrainState, config: Config, data: Data, group: Array, until: Array):
         if "epochs" in spec.features:
             until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
         x_valid, y_valid = inputs(spec, data, group, data.valid[group])
@@ -147,10 +147,10 @@ def trainer(
             whole = inputs(spec, data, group, data.order[group, 0])
         weights = (jnp.arange(places, dtype=jnp.int32) < count).astype(dtype).reshape(steps, size)
 
-        def epoch(state, _=None):
+        def epoch(state: TrainState, _: None = None):
             here = jax.random.fold_in(key, state.epoch)
 
-            def body(carry, xs):
+            def body(carry: Any, xs: Any):
                 state, total = carry
                 number, index, weight = xs
                 x, y = whole if spec.batch_size == 0 else inputs(spec, data, group, index)
@@ -176,11 +176,11 @@ def trainer(
             train = total / jnp.maximum(count, 1).astype(dtype)
             return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
 
-        def unfinished(state):
+        def unfinished(state: TrainState):
             go = state.epoch < until
             return go & ~state.best.stopped if state.best else go
 
-        def period(carry):
+        def period(carry: Any):
             state, curve = carry
             row = state.epoch // score_every
             goal = jnp.minimum(until, (row + 1) * score_every)

@@ -204,7 +204,7 @@ def training_loss(
         examples' weights.
     """
 
-    def loss(params, stats, config, batch):
+    def loss(params: Any, stats: Any, config: Config, batch: Batch):
         x = noisy(batch.x, batch.key, config, spec)
         found, stats = outputs(params, stats, config, x, batch)
         each = loss_of(spec).each(found, targets(batch.y, config, spec))

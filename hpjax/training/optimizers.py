@@ -71,7 +71,7 @@ def safe_sqrt(x: Array) -> Array:
 def adam(beta1: Array, beta2: Array, eps: Array) -> optax.GradientTransformation:
     """m / (sqrt(v) + eps) with bias-corrected moments (Kingma & Ba 2015, algorithm 1)."""
 
-    def update(updates, state, params=None, **extra):
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         del params, extra
         grads = updates
         count = state.count + 1
@@ -93,7 +93,7 @@ def adam(beta1: Array, beta2: Array, eps: Array) -> optax.GradientTransformation
 def rmsprop(beta2: Array, eps: Array) -> optax.GradientTransformation:
     """g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012)."""
 
-    def update(updates, state, params=None, **extra):
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         del params, extra
         grads = updates
         nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, grads)
@@ -108,7 +108,7 @@ def rmsprop(beta2: Array, eps: Array) -> optax.GradientTransformation:
 def adagrad(eps: Array) -> optax.GradientTransformation:
     """g / sqrt(v + eps), v the sum of g^2 (Duchi et al. 2011)."""
 
-    def update(updates, state, params=None, **extra):
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         del params, extra
         grads = updates
         nu = jax.tree.map(lambda v, g: v + g * g, state.nu, grads)
@@ -128,14 +128,14 @@ def momentum(
     optax's have one beta; this may be one per weight layer.
     """
 
-    def faster(path, v, g):
+    def faster(path: tuple, v: Array, g: Array):
         here = in_layer(beta, place(path, g))
         return here * v + ((1 - here) * g if damped else g)
 
-    def ahead(path, v, g):
+    def ahead(path: tuple, v: Array, g: Array):
         return g + in_layer(beta, place(path, g)) * v
 
-    def update(updates, state, params=None, **extra):
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         del params, extra
         speeds = jax.tree_util.tree_map_with_path(faster, state, updates)
         if not nesterov:
@@ -145,7 +145,7 @@ def momentum(
     return optax.GradientTransformation(lambda params: optax.tree.zeros_like(params), update)
 
 
-def clip(grads, largest: Array):
+def clip(grads: Any, largest: Array):
     """Gradients scaled to a global norm of at most `largest` (Pascanu et al. 2013, algorithm 1); finite at zero."""
     norm = safe_sqrt(jnp.asarray(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grads))))
     over = norm > largest
@@ -227,19 +227,19 @@ def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransfo
     factor = schedule(spec, config, epoch)
     live = spec.schedule == "hypergradient"
 
-    def init(params):
+    def init(params: Any):
         state = rule.init(params)
         if not live:
             return state
         return Live(state, jnp.zeros_like(config["learning_rate"]), optax.tree.zeros_like(params))
 
-    def scaled(path, move, weights):
+    def scaled(path: tuple, move: Array, weights: Any):
         if "weight_decay" in spec.features and place(path, move).weights:
             move = move + config["weight_decay"] * weights
         times = multiplier(config, path)
         return move if times is None else times * move
 
-    def update(updates, state, params=None, **extra):
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         del extra
         grads: Any = updates
         before = state

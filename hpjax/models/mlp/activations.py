@@ -56,7 +56,7 @@ def softmax(z: Array, slope: Any, mask: Array | None) -> Pulled:
 def gelu(z: Array, slope: Any, mask: Array | None) -> Pulled:
     a = jax.nn.gelu(z, approximate=False)  # a = z Phi(z)
 
-    def back(da):
+    def back(da: Array):
         one = jnp.ones((), z.dtype)
         cdf = 0.5 * (1 + jax.lax.erf(z / jnp.sqrt(2 * one)))
         pdf = jnp.exp(-0.5 * z * z) / jnp.sqrt(2 * jnp.pi * one)
@@ -68,7 +68,7 @@ def gelu(z: Array, slope: Any, mask: Array | None) -> Pulled:
 def silu(z: Array, slope: Any, mask: Array | None) -> Pulled:
     a = z * jax.nn.sigmoid(z)
 
-    def back(da):
+    def back(da: Array):
         s = jax.nn.sigmoid(z)
         return da * (s + z * s * (1 - s))
 

@@ -52,7 +52,7 @@ def hidden_activation(
     for index, (other, _) in enumerate(pieces[1:], 1):
         a = jnp.where(chosen == index, other, a)
 
-    def back(da):
+    def back(da: Array):
         dz, dslope = pieces[0][1](da)
         if dslope is not None:
             dslope = jnp.where(chosen == 0, dslope, 0)
@@ -86,7 +86,7 @@ def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Average):
     unit = (z - mean) * inverse
     n = p["gain"] * unit + p["shift"]
 
-    def back(dn):
+    def back(dn: Array):
         dunit = dn * p["gain"]
         # mean and var depend on every z they average: Ioffe & Szegedy 2015, section 3
         dz = inverse * (dunit - average.back(dunit) - unit * average.back(dunit * unit))
@@ -280,7 +280,7 @@ def finite_differences(
     flat, restore = jax.flatten_util.ravel_pytree(params)
     loss = spec.functions.loss
 
-    def difference(index):
+    def difference(index: Array):
         move = jnp.zeros_like(flat).at[index].set(step)
         up, down = (loss(restore(flat + sign * move), stats, config, batch)[0] for sign in (1, -1))
         return (up - down) / (2 * step)

@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from hpjax.models.base import Functions
+from hpjax.models.base import Array, Batch, Config, Functions
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import training_loss
@@ -25,7 +25,13 @@ def functions(spec: MLPSpec) -> Functions:
         normal = np.random.Generator(np.random.Philox(names))
         return normal.standard_normal(network.draws(spec), np.float32).astype(spec.dtype)
 
-    def outputs(params, stats, config, x, batch=None):
+    def outputs(
+        params: network.Params,
+        stats: network.Stats,
+        config: Config,
+        x: Array,
+        batch: Batch | None = None,
+    ):
         return network.forward(params, stats, config, x, spec, batch)
 
     return Functions(

@@ -120,7 +120,7 @@ def draws(spec: MLPSpec) -> int:
     return sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
 
 
-def _deviation(spec: MLPSpec, config: Config, layer: int, fan_in, fan_out) -> Array:
+def _deviation(spec: MLPSpec, config: Config, layer: int, fan_in: Any, fan_out: Any) -> Array:
     if spec.parametrization == "mean_field":  # unit variance; the width stands in the forward pass
         return jnp.asarray(1.0)
     fan_in, fan_out = jnp.asarray(fan_in, spec.dtype), jnp.asarray(fan_out, spec.dtype)
@@ -179,7 +179,7 @@ def hidden_activation(
 
 
 def dropout_scale(
-    key: Array, rate: Array, width: int, batch: int, dtype, kind: str = "bernoulli"
+    key: Array, rate: Array, width: int, batch: int, dtype: Any, kind: str = "bernoulli"
 ) -> Array:
     """What multiplies the activations [B H], drawn unit-major, so that a narrow layer's draw is a prefix of a wide one's.
 
