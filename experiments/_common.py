@@ -19,20 +19,16 @@ Preset = Literal["smoke", "small", "paper"]
 class Flags:
     """The same flags for every experiment."""
 
-    preset: Preset = (
-        "small"  # smoke: seconds, to see that it runs; small: minutes; paper: as published
-    )
+    # smoke: seconds, to see that it runs; small: minutes; paper: as published
+    preset: Preset = "small"
     only: str | None = None  # one part of the experiment
     seeds: int | None = None  # how many; the preset's where absent
-    out: Path | None = (
-        # folder for figures and numbers; runs/NAME where absent: results/NAME changes only when it is named
-        None
-    )
+    # folder for figures and numbers; runs/NAME where absent: results/NAME changes only when it is named
+    out: Path | None = None
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     plot: Path | None = None  # only draw again what this folder holds
-    check: bool = (
-        False  # exit 1 when the claim does not hold; not for the smoke preset, which is not judged
-    )
+    # exit 1 when the claim does not hold; not for the smoke preset, which is not judged
+    check: bool = False
 
 
 class Criterion(dict):
@@ -149,9 +145,8 @@ def main(
             started, (_, dirty) = time.perf_counter(), records.commit(Path(__file__))
             run(flags, folder)
             seconds = round(time.perf_counter() - started, 1)
-            where = records.environment() | {
-                "dirty": dirty
-            }  # results written meanwhile do not count
+            # results written meanwhile do not count
+            where = records.environment() | {"dirty": dirty}
             said = {
                 "preset": flags.preset,
                 "only": flags.only,

@@ -24,9 +24,8 @@ def ours(search, problem: Problem, count: int, seed: int, batch: int) -> np.ndar
         problem.loss, problem.space, search=search, trials=count, seed=seed, batch=batch or None
     )
     losses = found.table["objective"]
-    return np.pad(
-        losses, (0, count - len(losses)), constant_values=np.inf
-    )  # a space that is used up
+    # a space that is used up
+    return np.pad(losses, (0, count - len(losses)), constant_values=np.inf)
 
 
 def optuna(name: str, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:

@@ -16,9 +16,8 @@ class Trained(NamedTuple):
     config: dict  # its numbers
     params: Any  # leaves [R ...]; with patience those of the best epoch
     stats: Any
-    curve: (
-        np.ndarray
-    )  # [R scores 4] epoch, training loss, validation loss and error; NaN after a stop
+    # [R scores 4] epoch, training loss, validation loss and error; NaN after a stop
+    curve: np.ndarray
     kept: np.ndarray  # [R] epoch whose weights these are
 
 

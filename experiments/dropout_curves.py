@@ -107,9 +107,8 @@ def run(flags: Flags, folder: Path) -> None:
     ]
     print("curves", flush=True)
     width, kept = (16, (0.5, 1.0)) if smoke else (256, KEPT)
-    every = max(
-        1, epochs // 10
-    )  # scoring costs as much as training here; the last two scores count
+    # scoring costs as much as training here; the last two scores count
+    every = max(1, epochs // 10)
     ends = lambda found: [one.curve[:, -2:, 3].mean(1).round(5).tolist() for one in found]  # [p R]
     fixed = trained(
         base | {"hidden": (width, width)},

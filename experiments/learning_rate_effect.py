@@ -103,9 +103,8 @@ def draw(folder: Path) -> list[dict]:
     )
     loss = np.array(entry["constant"]["loss"], float)
     loss = np.where(np.isfinite(loss), loss, np.inf)
-    rises = {
-        name: float((~(np.diff(curve[:20]) <= 0)).sum()) for name, curve in curves.items()
-    }  # not a number is a rise
+    # not a number is a rise
+    rises = {name: float((~(np.diff(curve[:20]) <= 0)).sum()) for name, curve in curves.items()}
     low, high = loss[rates <= 0.01].min(), np.minimum(loss[rates >= 10], 1e9).min()
     return [
         Criterion(

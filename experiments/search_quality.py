@@ -293,9 +293,8 @@ def counting(
             ):
                 spent += epochs - (age.get(trial, 0) if source >= 0 else 0)
                 age[trial] = epochs
-                if (
-                    epochs == 81 and observations < best
-                ):  # chosen by what it saw, judged by the truth
+                # chosen by what it saw, judged by the truth
+                if epochs == 81 and observations < best:
                     best = observations
                     cost.append(spent)
                     value.append(float(truth[trial]))

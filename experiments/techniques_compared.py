@@ -191,9 +191,8 @@ def cost(smoke: bool) -> dict:
             total = time.perf_counter() - started
             result[which].append({"total": total, "training": training, "compiling": compiling})
             print(which, result[which][-1], flush=True)
-    result["together"] = (
-        result["together"][1:] or result["together"]
-    )  # the first one filled the cache
+    # the first one filled the cache
+    result["together"] = result["together"][1:] or result["together"]
     return result
 
 

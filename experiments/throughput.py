@@ -537,9 +537,8 @@ def reference(preset: str) -> dict:
     ours = found["hpjax"]["seconds"]
     bound = max(sweep.flop / (roof["gflops"] * 1e9), sweep.moved / (roof["copy_gbytes"] * 1e9))
     for entry in found.values():
-        steps = entry.get(
-            "steps", sweep.steps
-        )  # the hand-written loop drops the last, partial minibatch
+        # the hand-written loop drops the last, partial minibatch
+        steps = entry.get("steps", sweep.steps)
         entry["network_steps_per_second"] = sweep.networks * steps / entry["seconds"]
         entry["gflops"] = sweep.flop / entry["seconds"] / 1e9
         entry["times_hpjax"] = entry["seconds"] / ours

@@ -279,9 +279,8 @@ def _decomposed(main: list[Steps], tree: Any, pairs: list[tuple[int, int]]):
     side = high - low
     volume = side.prod(1)
     mean = float(volume @ leaf)
-    left = float(
-        volume @ (leaf - mean) ** 2
-    )  # variance of the tree that no single dimension explains
+    # variance of the tree that no single dimension explains
+    left = float(volume @ (leaf - mean) ** 2)
     own, variance = [], []
     for i, steps in enumerate(main):
         cuts, overlap = _strips(low[:, i], high[:, i])

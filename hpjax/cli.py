@@ -19,16 +19,13 @@ from rich.table import Table
 class Tune:
     """Search hyperparameters of multilayer perceptrons on a task."""
 
-    task: Annotated[str, tyro.conf.Positional] = (
-        "digits"  # a name that `hpjax tasks` lists, or a file
-    )
+    # a name that `hpjax tasks` lists, or a file
+    task: Annotated[str, tyro.conf.Positional] = "digits"
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
     # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
     search: str = "random"
-    scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = (
-        # how long each network lives; all to the end where absent, unless the search brings its own
-        None
-    )
+    # how long each network lives; all to the end where absent, unless the search brings its own
+    scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = None
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
     eta: int = 3  # halving and hyperband keep one in eta
@@ -59,9 +56,8 @@ class Resume:
 class Compare:
     """Run several methods against each other on a task, at equal cost, trained as one population."""
 
-    task: Annotated[str, tyro.conf.Positional] = (
-        "digits"  # a name that `hpjax tasks` lists, or a file
-    )
+    # a name that `hpjax tasks` lists, or a file
+    task: Annotated[str, tyro.conf.Positional] = "digits"
     methods: str = "random,bayes,tpe,genetic,hyperband,bohb"  # names, with commas between
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
     seeds: int = 10  # studies of each method
@@ -84,9 +80,8 @@ class Show:
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
     top: int = 10  # rows, at least 1
-    all: bool = (
-        False  # every figure: slices, importance, contours, Pareto front, rungs, lineage, process
-    )
+    # every figure: slices, importance, contours, Pareto front, rungs, lineage, process
+    all: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -131,9 +131,8 @@ def _config(
         )
         wanted = spec.layers.get(entry.per or "weights", 0)
         if leaf.ndim == 1 and wanted and _layered(traced.get(name, ())):
-            leaf = np.repeat(
-                leaf[:, None], wanted, 1
-            )  # so that all networks of a program are alike
+            # so that all networks of a program are alike
+            leaf = np.repeat(leaf[:, None], wanted, 1)
         if parts:
             wide: Any = leaf if leaf.ndim == 2 else np.repeat(leaf[:, None], wanted, 1)
             for part, column in parts.items():

@@ -302,9 +302,8 @@ def report_of(results: Results, evaluation: Evaluation) -> Report:
     if results.cost is not None:
         columns["cost"] = results.cost
     value = evaluation.objective({"loss": loss, "error": error} | metrics)
-    there = np.isfinite(epoch)[
-        ..., None
-    ]  # networks that early stopping ended leave the mean to the others
+    # networks that early stopping ended leave the mean to the others
+    there = np.isfinite(epoch)[..., None]
     total = np.where(there, results.curves, 0).sum(1)
     curves = np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
     grad = None if results.grad is None else results.grad.mean(1)

@@ -16,9 +16,8 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-CACHE = tempfile.TemporaryDirectory(
-    prefix="hpjax-tests-"
-)  # a program that two tests share compiles once
+# a program that two tests share compiles once
+CACHE = tempfile.TemporaryDirectory(prefix="hpjax-tests-")
 jax.config.update("jax_compilation_cache_dir", CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -126,9 +126,8 @@ def test_errors_of_mse_with_an_output_activation_are_the_predictions():
     network = hpjax.fit(found.task, found.space.constants, epochs=8)
     p = network.predict_proba(found.task.x)[:, 1]
     assert ((p > 0.5) == network.predict(found.task.x)).all()
-    assert (
-        found.best["error"] < 0.3
-    )  # with the boundary before the activation it would be far higher
+    # with the boundary before the activation it would be far higher
+    assert found.best["error"] < 0.3
 
 
 @pytest.mark.slow

@@ -348,9 +348,8 @@ def test_equal_plans_give_equal_bytes_and_a_kill_on_the_way_changes_nothing(tmp_
         "batch_size": 0,
         "epochs": 3,
     }
-    x = np.random.default_rng(0).normal(
-        size=(45_000, 2)
-    )  # so many rows that a chunk is one network
+    # so many rows that a chunk is one network
+    x = np.random.default_rng(0).normal(size=(45_000, 2))
     data = (x, (x[:, 0] > 0).astype(int))
     options = dict(scheduler=hpjax.halving(((1, 4), (3, 2))), batch=4, **quiet)
     hpjax.tune(space, data, trials=4, out=tmp_path / "run", **options)
@@ -523,9 +522,8 @@ def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(watching, "_console", lambda: console)
     hpjax.tune(SPACE, "iris", trials=8, batch=2, out=tmp_path / "run", progress=True, **quiet)
     path = tmp_path / "run" / "ledger.jsonl"
-    path.write_bytes(
-        b"".join(path.read_bytes().splitlines(keepends=True)[:7])
-    )  # three of four reports
+    # three of four reports
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
     hpjax.resume(tmp_path / "run", progress=True, **quiet)
     hpjax.resume(tmp_path / "run", trials=12, progress=True, **quiet)
     assert np.allclose(np.array(made) / made[0], [1, 1 / 4, 1 / 2])

@@ -110,9 +110,8 @@ def killed_after(reports):
 def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
     """Trains studies of a space, killed and resumed if asked for, and compares them with networks trained alone."""
     made = SCHEDULERS[scheduler]()
-    with (
-        pytest.MonkeyPatch.context() as patch
-    ):  # a plan that saw few shapes must add programs on the way
+    # a plan that saw few shapes must add programs on the way
+    with pytest.MonkeyPatch.context() as patch:
         sample = assemble.sample
         for names in (assemble.__dict__, hpjax.compare.__globals__):
             patch.setitem(names, "sample", lambda space, seed: sample(space, seed)[:foreseen])

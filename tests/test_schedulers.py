@@ -63,9 +63,8 @@ def test_hyperband_runs_its_table_and_survivors_go_on():
             best = np.argsort(before["objective"], kind="stable")[: len(after["trial"])]
             assert sorted(np.array(before["trial"])[best]) == after["trial"]
     assert found.best["epochs"] == 81  # best means best at full fidelity
-    assert found.best["objective"] > min(
-        min(r["objective"]) for r in reports
-    )  # which is at one epoch
+    # which is at one epoch
+    assert found.best["objective"] > min(min(r["objective"]) for r in reports)
 
 
 def test_fresh_hyperband_trains_new_trials_at_every_rung():

@@ -19,9 +19,8 @@ from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
 
 Array = jax.Array
-Kind: TypeAlias = (
-    str | Uniform | LogUniform
-)  # a scale: its name, or the range whose unit interval it is
+# a scale: its name, or the range whose unit interval it is
+Kind: TypeAlias = str | Uniform | LogUniform
 Wrt: TypeAlias = str | Sequence[str] | Mapping[str, "Kind | None"]
 
 MOMENTUM = ("sgd", "nesterov", "damped")
@@ -234,7 +233,6 @@ def values(coordinates: Mapping[str, np.ndarray], scales: Mapping[str, Kind]) ->
     """Coordinates as values, float64."""
     with jax.enable_x64(True):
         found = decode({name: jnp.asarray(coordinates[name]) for name in scales}, scales)
-        inside = lambda name, value: np.clip(
-            value, *scale(scales[name]).bounds
-        )  # of the last rounding
+        # of the last rounding
+        inside = lambda name, value: np.clip(value, *scale(scales[name]).bounds)
         return {name: inside(name, np.asarray(value)) for name, value in found.items()}

@@ -67,12 +67,10 @@ class Process(NamedTuple):
     gradient: Callable[..., tuple]  # (params, stats, h, t) -> (gradients, (stats, data loss))
     update: Callable[..., State]  # (state, h, t, gradients, (stats, data loss)) -> state
     end: Callable[[State, Hyper], Array]  # the objective []
-    report: Callable[
-        [State, Hyper], dict
-    ]  # validation error and training loss, where the plan wants them
-    rest: Callable[
-        ..., Any
-    ]  # (params, stats, h) -> what is zero where training with the whole training part stands still
+    # validation error and training loss, where the plan wants them
+    report: Callable[[State, Hyper], dict]
+    # (params, stats, h) -> what is zero where training with the whole training part stands still
+    rest: Callable[..., Any]
     lost: bool  # whether the objective or the state depends on (stats, data loss)
 
     def step(self, state: State, h: Config, t: Array) -> State:

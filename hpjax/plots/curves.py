@@ -61,9 +61,8 @@ def positive(column: Any):
     return column[np.isfinite(column) & (column > 0)] if not (column < 0).any() else column[:0]
 
 
-DRAWN = (
-    1000  # lines of a figure; of more trials, so many are drawn, evenly spread over their numbers
-)
+# lines of a figure; of more trials, so many are drawn, evenly spread over their numbers
+DRAWN = 1000
 
 
 def by_trials(curves: pandas.DataFrame, value: str) -> dict[int, np.ndarray]:

@@ -24,9 +24,8 @@ BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 WIDEST_CHUNK = 256
 SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not foresee
-ROW_BYTES = (
-    2**17
-)  # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
+# jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
+ROW_BYTES = 2**17
 CHUNKS = 1  # chunks per device in a block
 SHAPES = 100  # distinct shapes beyond which widths are rounded up to the ladder
 
@@ -116,9 +115,8 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
 def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
     """Networks in lockstep: what a core's cache holds (and ROW_BYTES allows), no more than there are; a power of two."""
     touched = member_bytes(spec, spec.batch_size or load.train)
-    if (
-        load.memory
-    ):  # states in, states out, and what a step touches; then probed for the knee of throughput
+    # states in, states out, and what a step touches; then probed for the knee of throughput
+    if load.memory:
         wide = min(load.memory // (4 * touched), math.ceil(members / devices))
         return 1 << (max(1, wide).bit_length() - 1)
     fits = in_cache(touched)

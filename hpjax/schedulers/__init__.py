@@ -8,9 +8,8 @@ from hpjax.schedulers.median import median
 from hpjax.schedulers.pbt import pbt
 from hpjax.schedulers.replay import replay
 
-SCHEDULERS = {
-    made.__name__: made for made in (full, halving, hyperband, median, pbt, replay)
-}  # made again from Scheduler.settings
+# made again from Scheduler.settings
+SCHEDULERS = {made.__name__: made for made in (full, halving, hyperband, median, pbt, replay)}
 
 
 def from_settings(settings: dict) -> Scheduler:

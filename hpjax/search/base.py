@@ -59,9 +59,8 @@ class Searcher(NamedTuple):
     ask: Callable[[State, Key, int, int], tuple[Array, State]]
     tell: Callable[[State, Observations], State]
     wants_grad: bool = False
-    batch: int | None = (
-        None  # the most points at once that it learns well from; None for any number
-    )
+    # the most points at once that it learns well from; None for any number
+    batch: int | None = None
     note: Callable[[State], dict] = lambda state: {}
     hint: Callable[[State, dict], State] = lambda state, note: state
 

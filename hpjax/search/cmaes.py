@@ -24,9 +24,8 @@ class State(NamedTuple):
     drawn: dict[int, Any]  # trial -> solution as the library knows it
     back: dict[int, tuple[int, float]]  # trial -> (epochs, objective), finished but not yet told
     restarts: int
-    given: (
-        tuple[float, np.ndarray] | None
-    )  # the best point seen before the first ask: where it starts
+    # the best point seen before the first ask: where it starts
+    given: tuple[float, np.ndarray] | None
     key: Key
     note: dict
 

@@ -91,9 +91,8 @@ def differential(
                 else min(n, max(0, FEWEST - len(team.objective) - coming))
             )
             first = others.reshape(-1, width)[:vacant]
-        if not len(team.objective) or (
-            lower is None and len(team.objective) < FEWEST
-        ):  # nobody to breed from
+        # nobody to breed from
+        if not len(team.objective) or (lower is None and len(team.objective) < FEWEST):
             first = np.concatenate([first, rng.random((n - len(first), width))])
         count = n - len(first)
         target = np.arange(team.turn, team.turn + count) % max(1, len(team.objective))
@@ -152,9 +151,8 @@ def differential(
                 opened.add(which)
                 team = Team(team.unit.copy(), team.objective.copy(), team.epochs.copy(), team.turn)
             if place < 0 and len(team.objective) < population:
-                if (
-                    not finished and not per_fidelity
-                ):  # it joins under its number, to be judged again
+                # it joins under its number, to be judged again
+                if not finished and not per_fidelity:
                     rivals[trial] = (which, len(team.objective))
                 team = Team(
                     np.concatenate([team.unit, unit[None]]),

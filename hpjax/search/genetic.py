@@ -69,9 +69,8 @@ def genetic(
         return unit, state._replace(history=handed(state.history, unit), replaced=replaced)
 
     def breed(state: Elite, rng: np.random.Generator, n: int):
-        drawn = rng.integers(len(state.objective), size=(2, n, tournament)).min(
-            -1
-        )  # sorted: low is good
+        # sorted: low is good
+        drawn = rng.integers(len(state.objective), size=(2, n, tournament)).min(-1)
         mother, father = state.unit[drawn]
         both = rng.random((n, 1)) < crossover
         low, high = np.minimum(mother, father), np.maximum(mother, father)

@@ -117,9 +117,8 @@ def gradient(
                 ready.append((len(made), unit))
                 made.append(begun(unit))
             drawn += len(units)
-        ready.sort(
-            key=lambda one: (made[one[0]].objective, one[0])
-        )  # the best go on where not all can
+        # the best go on where not all can
+        ready.sort(key=lambda one: (made[one[0]].objective, one[0]))
         now, later = ready[:n], ready[n:]
         numbers = range(state.asked, state.asked + len(now))
         unit = np.array([point for _, point in now]).reshape(len(now), width)

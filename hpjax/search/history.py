@@ -49,9 +49,8 @@ def remember(history: History, observations: Observations) -> History:
     columns = [history.unit, history.objective, history.epochs, history.trial]
     start, stop = history.count, history.count + len(observations.trial)
     used = history.used
-    if (
-        stop > len(history.objective) or used[0] != start
-    ):  # full, or another state went on from here
+    # full, or another state went on from here
+    if stop > len(history.objective) or used[0] != start:
         capacity = max(64, 2 * stop)
         columns = [
             np.concatenate([a[:start], np.zeros((capacity - start, *a.shape[1:]), a.dtype)])

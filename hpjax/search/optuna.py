@@ -117,9 +117,8 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                     observations.objective.tolist(),
                     observations.finished.tolist(),
                 ):
-                    if (
-                        trial < 0 and finished and np.isfinite(objective)
-                    ):  # given before the search began
+                    # given before the search began
+                    if trial < 0 and finished and np.isfinite(objective):
                         state.study.add_trial(foreign(library, unit, objective))
                     elif finished and trial in out:
                         failed = library.trial.TrialState.FAIL

@@ -46,9 +46,8 @@ def sobol(dims: tuple[Dim, ...]) -> Searcher:
         engine = qmc.Sobol(len(dims), scramble=True, seed=generator(state.key))
         if state.index:
             engine.fast_forward(state.index)
-        with (
-            warnings.catch_warnings()
-        ):  # of draws that are no power of two: studies end where they end
+        # of draws that are no power of two: studies end where they end
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             return engine.random(n), after
 

@@ -57,12 +57,10 @@ class Kernels(NamedTuple):
     """A mixture over the unit cube: one kernel per point, and the prior (uniform) as the last."""
 
     center: np.ndarray  # [m D]
-    width: (
-        np.ndarray
-    )  # [m D] standard deviations of numbers; of choices, the share spread over all levels
-    there: (
-        np.ndarray
-    )  # [m D] bool: the point's active dimensions; elsewhere its kernel is the prior
+    # [m D] standard deviations of numbers; of choices, the share spread over all levels
+    width: np.ndarray
+    # [m D] bool: the point's active dimensions; elsewhere its kernel is the prior
+    there: np.ndarray
     weight: np.ndarray  # [m + 1], sums to 1
 
 

@@ -70,15 +70,13 @@ class State:
     finished: int = 0
     started: int = 0  # trials that were ever in an order
     reports: int = 0
-    charge: int = (
-        0  # most epochs that a trial was charged at once, where that is not what it trained
-    )
+    # most epochs that a trial was charged at once, where that is not what it trained
+    charge: int = 0
     incumbent: float = np.inf
     best: int = -1
     waited: int = 0  # reports at full fidelity without gain
     closed: bool = False  # the scheduler was told that no more trials come for now
-    short: bool = (
-        False  # the scheduler was closed because of the limit of trials, with room for more
-    )
+    # the scheduler was closed because of the limit of trials, with room for more
+    short: bool = False
     cut: bool = False  # the limit of trials made an ask or a bracket smaller
     why: str = "done"

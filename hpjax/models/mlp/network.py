@@ -19,12 +19,10 @@ from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
 
-Params = tuple[
-    dict[str, Array], ...
-]  # per layer: w [in out], b [out], gain [out], shift [out], slope []
-Stats = tuple[
-    dict[str, Array], ...
-]  # per hidden layer, with batch normalisation: mean [out], var [out]
+# per layer: w [in out], b [out], gain [out], shift [out], slope []
+Params = tuple[dict[str, Array], ...]
+# per hidden layer, with batch normalisation: mean [out], var [out]
+Stats = tuple[dict[str, Array], ...]
 
 NORMALIZATION_EPS = 1e-5
 STATS_DECAY = 0.9  # of batch normalisation's running mean and variance, per step
