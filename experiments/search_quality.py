@@ -288,14 +288,14 @@ def counting(
         points = found.table["unit"]
         truth = loss(found.space.decode(points)) + 2 * ones  # regret without noise
         for _, record in records.reports(found.records):
-            for trial, source, epochs, observations in zip(
+            for trial, source, epochs, objective in zip(
                 record["trial"], record["source"], record["epochs"], record["objective"]
             ):
                 spent += epochs - (age.get(trial, 0) if source >= 0 else 0)
                 age[trial] = epochs
                 # chosen by what it saw, judged by the truth
-                if epochs == 81 and observations < best:
-                    best = observations
+                if epochs == 81 and objective < best:
+                    best = objective
                     cost.append(spent)
                     value.append(float(truth[trial]))
         return np.array(cost), np.array(value)
