@@ -3,7 +3,7 @@
     python -m experiments.throughput
     python -m experiments.throughput --only reference --preset smoke --out /tmp/throughput
 
-Every contender is a process of its own that waits while another is timed; repeats are interleaved. Peers: a hand-written
+Every contender (`contenders/`) is a process of its own that waits while another is timed; repeats are interleaved. Peers: a hand-written
 `jit(vmap(scan))` loop, scikit-learn, and PyTorch and Keras where they are installed. The roofline (float32 matrix product,
 copy) is measured between the repeats of the same run.
 
@@ -15,504 +15,19 @@ of those), `mixed` (a sweep of many shapes) and `growth` (cost against populatio
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments.contenders.process import contest, installed, program
+from experiments.contenders.sweep import Sweep
 
 PARTS = ("reference", "notebook", "tiny", "overhead", "mixed", "growth")
 REPEATS = {"smoke": 1, "small": 5, "paper": 9}
-
-
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """The reference sweep."""
-
-    networks: int = 32
-    hidden: tuple[int, ...] = (128, 128, 128)
-    batch: int = 32
-    epochs: int = 20
-    train: int = 1437
-    valid: int = 360
-
-    @property
-    def steps(self) -> int:
-        """Of one network's training."""
-        return -(-self.train // self.batch) * self.epochs
-
-    @property
-    def flop(self) -> float:
-        """Of all networks: training (no gradient of the inputs) and a validation per epoch."""
-        sizes = (64, *self.hidden, 10)
-        pairs = [a * b for a, b in pairwise(sizes)]
-        step = self.train * (6 * sum(pairs) - 2 * pairs[0])
-        return self.networks * self.epochs * (step + 2 * self.valid * sum(pairs))
-
-    @property
-    def moved(self) -> float:
-        """Bytes that Adam moves through weights, moments and gradients: 4 reads and 3 writes of float32 a weight."""
-        sizes = (64, *self.hidden, 10)
-        weights = sum(a * b + b for a, b in pairwise(sizes))
-        return self.networks * self.steps * weights * 28.0
-
-
-def digits() -> tuple[np.ndarray, ...]:
-    """Standardised digits: 1,437 examples to train on, 360 to validate on."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    data = load_digits()
-    x, x_valid, y, y_valid = train_test_split(
-        data.data, data.target, test_size=0.2, random_state=42
-    )
-    mean, deviation = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1)
-    return (
-        ((x - mean) / deviation).astype(np.float32),
-        y,
-        ((x_valid - mean) / deviation).astype(np.float32),
-        y_valid,
-    )
-
-
-# --- contenders: each runs in a process of its own --------------------------------------------------------------------
-# A worker is a function (sweep) -> run, where run() trains the whole sweep once and returns its median validation loss.
-def hpjax_worker(sweep: Sweep, hidden=None, one_by_one: bool = False):
-    """hpjax's population; or its networks one at a time."""
-    import hpjax
-    from hpjax import configurations, resolve
-    from hpjax.models.base import Target
-    from hpjax.population import Population, Regime, plan
-    from hpjax.schedulers import Order
-    from hpjax.tasks import Split
-    from hpjax.training import batches
-
-    x, y, x_valid, y_valid = digits()
-    task = hpjax.Task.of(
-        np.concatenate([x, x_valid]),
-        np.concatenate([y, y_valid]),
-        test=0,
-        kind="classes",
-        standardize=False,
-    )
-    fold = Split(np.arange(len(x)), np.arange(len(x), len(x) + len(x_valid)))
-    space = resolve.as_space(
-        {
-            "hidden": hidden or sweep.hidden,
-            "batch_size": sweep.batch,
-            "learning_rate": hpjax.LogUniform(5e-4, 2e-3),
-            "init": "xavier",
-        }
-    )
-    target = Target(64, 10, "cross_entropy", sweep.epochs)
-    load = plan.Load(1 if one_by_one else sweep.networks, 1, sweep.epochs, len(x), len(x_valid), 1)
-    spec = configurations.split(space.decode(np.zeros((1, 1))), target)[0].spec
-    found = hpjax.devices.devices()[: 1 if one_by_one else None]
-    trained = Population(
-        space,
-        Regime(target, batches.examples_of(task, [fold])),
-        plan.make([spec], [1.0], load, len(found)),
-        load,
-        found=found,
-    )
-    units = np.linspace(0, 1, sweep.networks)[:, None]
-
-    def orders():
-        step = 1 if one_by_one else sweep.networks
-        for first in range(0, sweep.networks, step):
-            rows = np.arange(first, first + step)
-            yield Order(
-                rows,
-                units[rows],
-                np.full(step, -1),
-                np.full(step, sweep.epochs),
-                np.zeros(step, int),
-            )
-
-    def run():
-        losses = []
-        for order in orders():
-            losses.append(trained.carry_out(order).loss)
-            trained.release(order.trial)
-        trained.history.clear()
-        return float(np.median(np.concatenate(losses)))
-
-    def about():
-        return {
-            "compile_seconds": trained.compile_seconds,
-            "chunk": trained.programs[0].chunk,
-            "devices": len(found),
-        }
-
-    return run, about
-
-
-def loop_worker(sweep: Sweep):
-    """The loop that a good JAX user writes by hand: `jit(vmap(scan))` over all networks, optax, one-hot targets."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    x, y, x_valid, y_valid = (jnp.asarray(a) for a in digits())
-    y, y_valid = jax.nn.one_hot(y, 10), jax.nn.one_hot(y_valid, 10)
-    sizes = (64, *sweep.hidden, 10)
-    steps = len(x) // sweep.batch
-
-    def forward(params, x):
-        for w, b in params[:-1]:
-            x = jax.nn.relu(x @ w + b)
-        return x @ params[-1][0] + params[-1][1]
-
-    def loss(params, x, y):
-        return -(y * jax.nn.log_softmax(forward(params, x))).sum(-1).mean()
-
-    def train(key, rate):
-        optimizer = optax.adam(rate)
-        keys = jax.random.split(key, len(sizes))
-        glorot = jax.nn.initializers.glorot_normal()
-        params = [(glorot(k, (a, b)), jnp.zeros(b)) for k, a, b in zip(keys, sizes, sizes[1:])]
-
-        def epoch(carry, key):
-            order = jax.random.permutation(key, len(x))[: steps * sweep.batch].reshape(
-                steps, sweep.batch
-            )
-
-            def step(carry, index):
-                params, state = carry
-                updates, state = optimizer.update(jax.grad(loss)(params, x[index], y[index]), state)
-                return (optax.apply_updates(params, updates), state), None
-
-            carry, _ = jax.lax.scan(step, carry, order)
-            return carry, loss(carry[0], x_valid, y_valid)
-
-        _, losses = jax.lax.scan(
-            epoch, (params, optimizer.init(params)), jax.random.split(keys[-1], sweep.epochs)
-        )
-        return losses
-
-    keys = jax.random.split(jax.random.key(0), sweep.networks)
-    rates = jnp.geomspace(5e-4, 2e-3, sweep.networks)
-    started = time.perf_counter()
-    compiled = jax.jit(jax.vmap(train)).lower(keys, rates).compile()
-    seconds = time.perf_counter() - started
-
-    def run():
-        return float(np.median(np.asarray(compiled(keys, rates))[:, -1]))
-
-    return run, lambda: {"compile_seconds": seconds, "steps": steps * sweep.epochs}
-
-
-def sklearn_worker(sweep: Sweep):
-    """scikit-learn's MLPClassifier, as many processes as cores, 8 of the networks (times are scaled to all)."""
-    import warnings
-
-    from joblib import Parallel, delayed
-    from sklearn.metrics import log_loss
-    from sklearn.neural_network import MLPClassifier
-
-    x, y, x_valid, y_valid = digits()
-    rates = np.geomspace(5e-4, 2e-3, sweep.networks)[:: max(1, sweep.networks // 8)]
-
-    def one(rate):
-        warnings.simplefilter("ignore")
-        network = MLPClassifier(
-            sweep.hidden,
-            batch_size=sweep.batch,
-            learning_rate_init=rate,
-            max_iter=sweep.epochs,
-            tol=0,
-            n_iter_no_change=10**6,
-            random_state=0,
-        )
-        return log_loss(y_valid, network.fit(x, y).predict_proba(x_valid))
-
-    pool = Parallel(n_jobs=os.cpu_count())
-
-    def run():
-        return float(np.median(pool(delayed(one)(rate) for rate in rates)))
-
-    return run, lambda: {"share": len(rates) / sweep.networks}
-
-
-def torch_data(sweep: Sweep):
-    """PyTorch's tensors and sizes."""
-    import torch
-
-    x, y, x_valid, y_valid = (torch.from_numpy(np.ascontiguousarray(a)) for a in digits())
-    return torch, x, y.long(), x_valid, y_valid.long(), (64, *sweep.hidden, 10)
-
-
-def torch_worker(sweep: Sweep):
-    """A PyTorch loop with fused Adam, one network after another, 4 of them (times are scaled to all)."""
-    torch, x, y, x_valid, y_valid, sizes = torch_data(sweep)
-    torch.set_num_threads(1)  # faster than more, on networks of this size
-    rates = np.geomspace(5e-4, 2e-3, sweep.networks)[:: max(1, sweep.networks // 4)]
-
-    def one(rate):
-        layers = []
-        for a, b in pairwise(sizes):
-            layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-        network = torch.nn.Sequential(*layers[:-1])
-        optimizer = torch.optim.Adam(network.parameters(), lr=float(rate), fused=True)
-        for _ in range(sweep.epochs):
-            for index in torch.randperm(len(x)).split(sweep.batch):
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(network(x[index]), y[index]).backward()
-                optimizer.step()
-            with torch.no_grad():
-                loss = torch.nn.functional.cross_entropy(network(x_valid), y_valid)
-        return float(loss)
-
-    return lambda: float(np.median([one(rate) for rate in rates])), lambda: {
-        "share": len(rates) / sweep.networks
-    }
-
-
-def torch_vmap_worker(sweep: Sweep):
-    """PyTorch's `torch.func.vmap` over all networks, Adam written out; a quarter of the epochs (times are scaled)."""
-    torch, x, y, x_valid, y_valid, sizes = torch_data(sweep)
-    epochs = max(1, sweep.epochs // 4)
-
-    def forward(params, x):
-        for w, b in zip(params[0::2][:-1], params[1::2][:-1]):
-            x = torch.relu(x @ w + b)
-        return x @ params[-2] + params[-1]
-
-    def loss(params, x, y):
-        return torch.nn.functional.cross_entropy(forward(params, x), y)
-
-    gradient = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None, None))
-
-    def run():
-        params = []
-        for a, b in pairwise(sizes):
-            params += [
-                torch.randn(sweep.networks, a, b) * (2 / (a + b)) ** 0.5,
-                torch.zeros(sweep.networks, b),
-            ]
-        first, second = [torch.zeros_like(p) for p in params], [torch.zeros_like(p) for p in params]
-        rates = torch.from_numpy(np.geomspace(5e-4, 2e-3, sweep.networks).astype(np.float32))
-        step = 0
-        for _ in range(epochs):
-            for index in torch.randperm(len(x)).split(sweep.batch):
-                grads = gradient(params, x[index], y[index])
-                step += 1
-                scale = rates * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
-                for p, m, v, g in zip(params, first, second, grads):
-                    m.mul_(0.9).add_(g, alpha=0.1)
-                    v.mul_(0.999).addcmul_(g, g, value=0.001)
-                    p.addcdiv_(
-                        m * scale.reshape(-1, *[1] * (p.ndim - 1)), v.sqrt().add_(1e-8), value=-1
-                    )
-        return float(
-            torch.func.vmap(loss, in_dims=(0, None, None))(params, x_valid, y_valid).median()
-        )
-
-    return run, lambda: {"share": epochs / sweep.epochs}
-
-
-def keras_worker(sweep: Sweep):
-    """Keras, one network of all (times are scaled)."""
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    import keras
-
-    x, y, x_valid, y_valid = digits()
-
-    def one(rate):
-        layers = [keras.layers.Dense(width, "relu") for width in sweep.hidden]
-        network = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(10, "softmax")])
-        network.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-        kept = network.fit(
-            x, y, sweep.batch, sweep.epochs, verbose=0, validation_data=(x_valid, y_valid)
-        )
-        return kept.history["val_loss"][-1]
-
-    return lambda: one(1e-3), lambda: {"share": 1 / sweep.networks}
-
-
-def roofline_worker(sweep: Sweep):
-    """The machine: the float32 matrix product of the installed NumPy on all cores, and a copy."""
-    del sweep
-    import threading
-
-    n, found = 2048, {}
-    rng = np.random.default_rng(0)
-    a, b = (rng.random((n, n), np.float32) for _ in range(2))
-    source = [np.ones(2**25, np.float32) for _ in range(os.cpu_count())]
-    target = [np.empty_like(s) for s in source]
-
-    def run():
-        seconds = []
-        for _ in range(6):
-            started = time.perf_counter()
-            a @ b
-            seconds.append(time.perf_counter() - started)
-        found["gflops"] = 2 * n**3 / statistics.median(seconds) / 1e9
-        started = time.perf_counter()
-        threads = [threading.Thread(target=np.copyto, args=pair) for pair in zip(target, source)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        found["copy_gbytes"] = (
-            2 * sum(s.nbytes for s in source) / (time.perf_counter() - started) / 1e9
-        )
-        return 0.0
-
-    return run, lambda: dict(found)
-
-
-def tiny_worker(sweep: Sweep):
-    """2-4-1 networks on XOR, full batch of 4, scored once at the end; `sweep` holds how many and how long."""
-    import hpjax
-    from hpjax import configurations, resolve
-    from hpjax.models.base import Target
-    from hpjax.population import Population, Regime, plan
-    from hpjax.schedulers import Order
-    from hpjax.training import batches
-
-    task = hpjax.tasks.load("xor")
-    space = resolve.as_space(
-        {
-            "hidden": (4,),
-            "activation": "sigmoid",
-            "optimizer": "sgd",
-            "batch_size": 0,
-            "learning_rate": hpjax.LogUniform(0.1, 1.0),
-        }
-    )
-    target = Target(2, 1, "bce", sweep.epochs)
-    load = plan.Load(sweep.networks, 1, sweep.epochs, 4, 4, sweep.epochs)
-    spec = configurations.split(space.decode(np.zeros((1, 1))), target)[0].spec
-    programs = plan.make([spec], [1.0], load, len(hpjax.devices.devices()))
-    trained = Population(
-        space,
-        Regime(target, batches.examples_of(task, task.groups), score_every=sweep.epochs),
-        programs,
-        load,
-    )
-    units = np.linspace(0, 1, sweep.networks)[:, None]
-    rows = np.arange(sweep.networks)
-
-    def run():
-        loss = trained.carry_out(
-            Order(rows, units, rows * 0 - 1, rows * 0 + sweep.epochs, rows * 0)
-        ).loss
-        trained.release(rows)
-        trained.history.clear()
-        return float(np.median(loss))
-
-    return run, lambda: {"compile_seconds": trained.compile_seconds, "chunk": programs[0].chunk}
-
-
-WORKERS = {
-    "hpjax": hpjax_worker,
-    "hpjax one at a time": lambda sweep: hpjax_worker(sweep, one_by_one=True),
-    "jit(vmap(scan)) by hand": loop_worker,
-    "scikit-learn": sklearn_worker,
-    "PyTorch loop": torch_worker,
-    "PyTorch vmap": torch_vmap_worker,
-    "Keras": keras_worker,
-    "roofline": roofline_worker,
-    "tiny": tiny_worker,
-}
-NEEDS = {"PyTorch loop": "torch", "PyTorch vmap": "torch", "Keras": "keras"}
-
-
-class Contender:
-    """A worker process, asked for one repeat at a time."""
-
-    def __init__(self, name: str, sweep: Sweep):
-        self.name, self.seconds, self.losses = name, [], []
-        words = [
-            sys.executable,
-            "-m",
-            "experiments.throughput",
-            "--worker",
-            name,
-            json.dumps(dataclasses.asdict(sweep)),
-        ]
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.ask()  # warm: everything compiled, every buffer touched
-
-    def ask(self) -> dict:
-        """One repeat; the worker's own seconds."""
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise ValueError(
-                f"the contender {self.name!r} ended without an answer; its error stands above"
-            )
-        self.about = json.loads(line)
-        return self.about
-
-    def repeat(self) -> None:
-        """One timed repeat."""
-        answer = self.ask()
-        self.seconds.append(answer["seconds"] / answer.get("share", 1.0))
-        self.losses.append(answer["loss"])
-
-    def close(self) -> None:
-        """Ends the worker."""
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def summary(self) -> dict:
-        """Median and range of the seconds."""
-        return {
-            "seconds": statistics.median(self.seconds),
-            "fastest": min(self.seconds),
-            "slowest": max(self.seconds),
-            "loss": statistics.median(self.losses),
-            **{k: v for k, v in self.about.items() if k not in ("seconds", "loss")},
-        }
-
-
-def worker(name: str, sweep: Sweep) -> None:
-    """The worker's side: answers each line with a line of JSON."""
-    import resource
-
-    run, about = WORKERS[name](sweep)
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        loss = run()
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(
-            json.dumps({"seconds": seconds, "loss": loss, "peak_mib": peak, **about()}), flush=True
-        )
-
-
-def contest(names: list[str], sweep: Sweep, repeats: int) -> dict:
-    """Interleaved repeats of several contenders."""
-    contenders = [Contender(name, sweep) for name in names]
-    try:
-        for _ in range(repeats):
-            for contender in contenders:
-                contender.repeat()
-        return {contender.name: contender.summary() for contender in contenders}
-    finally:
-        for contender in contenders:
-            contender.close()
-
-
-def installed(names: list[str]) -> tuple[list[str], list[str]]:
-    """Those whose packages are here, and those that are not."""
-    here = [name for name in names if name not in NEEDS or importlib.util.find_spec(NEEDS[name])]
-    return here, [name for name in names if name not in here]
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -554,59 +69,20 @@ def reference(preset: str) -> dict:
     }
 
 
-NOTEBOOK_OURS = """
-import sys, hpjax
-from experiments.digits_notebook import digits, search
-if sys.argv[1] == "warm":
-    from hpjax.cli import use_cache
-    use_cache()
-space, options = search("grid", sys.argv[2])
-result = hpjax.tune(space, digits(), validation=3, seed=42, **options)
-print(result.best["loss"], result.trained.compile_seconds, result.trained.run_seconds, len(result.trained.compiled))
-"""
-NOTEBOOK_SKLEARN = """
-import sys, os, warnings
-os.environ["PYTHONWARNINGS"] = "ignore"
-warnings.simplefilter("ignore")
-from sklearn.datasets import load_digits
-from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-x, y = load_digits(return_X_y=True)
-x, _, y, _ = train_test_split(x, y, test_size=0.2, random_state=42)
-smoke = sys.argv[2] == "smoke"
-widths = (64,) if smoke else (64, 128, 256)
-network = MLPClassifier(batch_size=32, max_iter=2 if smoke else 20, tol=0, n_iter_no_change=10**6, random_state=42)
-grid = {"mlpclassifier__hidden_layer_sizes": [(a, b, 128) for a in widths for b in widths],
-        "mlpclassifier__activation": ["relu", "tanh"]}
-found = GridSearchCV(make_pipeline(StandardScaler(), network), grid, cv=3, n_jobs=os.cpu_count(), scoring="neg_log_loss", refit=False)
-print(-found.fit(x, y).cv_results_["mean_test_score"].max())
-"""
-
-
 def notebook(preset: str) -> dict:
     """The notebook's grid, whole processes: hpjax cold and with a warm cache, scikit-learn; no refit in either."""
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"XDG_CACHE_HOME": cache}
         commands = {
-            "hpjax cold": (NOTEBOOK_OURS, "cold"),
-            "hpjax warm cache": (NOTEBOOK_OURS, "warm"),
-            "scikit-learn": (NOTEBOOK_SKLEARN, "-"),
+            "hpjax cold": ("notebook_hpjax", "cold"),
+            "hpjax warm cache": ("notebook_hpjax", "warm"),
+            "scikit-learn": ("notebook_scikit_learn", "-"),
         }
 
-        def run(name):
-            code, mode = commands[name]
-            started = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, "-c", code, mode, preset],
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                raise ValueError(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
-            return time.perf_counter() - started, [float(v) for v in done.stdout.split()]
+        def run(name: str) -> tuple[float, list[float]]:
+            file, mode = commands[name]
+            seconds, printed = program(file, mode, preset, environment=environment)
+            return seconds, [float(v) for v in printed.split()]
 
         run("hpjax warm cache")  # fills the cache
         timed = {name: [] for name in commands}
@@ -644,22 +120,6 @@ def tiny(preset: str) -> dict:
     }
 
 
-OVERHEAD = """
-import json, resource, sys, time, hpjax
-trials, folder = int(sys.argv[1]), sys.argv[2]
-space = {"hidden": (4,), "activation": "sigmoid", "optimizer": "sgd", "batch_size": 0, "epochs": 50,
-         "learning_rate": hpjax.LogUniform(0.1, 1.0), "momentum": hpjax.Uniform(0.0, 0.9)}
-started = time.perf_counter()
-result = hpjax.tune(space, "xor", trials=trials, validation={"score_every": 50}, out=folder)
-seconds = time.perf_counter() - started
-trained = result.trained
-host = seconds - trained.compile_seconds - trained.run_seconds
-print(json.dumps({"trials": trials, "seconds": seconds, "compile_seconds": trained.compile_seconds,
-    "run_seconds": trained.run_seconds, "host_microseconds_per_trial": host / trials * 1e6,
-    "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "best": result.best["loss"]}))
-"""
-
-
 def overhead(preset: str) -> list[dict]:
     """Host overhead and memory of many random trials of tiny networks, ledger included."""
     found = []
@@ -667,41 +127,12 @@ def overhead(preset: str) -> list[dict]:
         runs = []
         for _ in range(1 if preset == "smoke" else 3):
             with tempfile.TemporaryDirectory() as folder:
-                done = subprocess.run(
-                    [sys.executable, "-c", OVERHEAD, str(trials), f"{folder}/run"],
-                    capture_output=True,
-                    text=True,
-                )
-            if done.returncode:
-                raise ValueError(f"overhead failed: {done.stderr.strip().splitlines()[-1]}")
-            runs.append(json.loads(done.stdout))
+                _, printed = program("overhead", str(trials), f"{folder}/run")
+            runs.append(json.loads(printed))
         found.append(
             sorted(runs, key=lambda run: run["host_microseconds_per_trial"])[len(runs) // 2]
         )
     return found
-
-
-MIXED = """
-import json, sys, time, hpjax
-from hpjax import catalogue, configurations
-from hpjax.population import plan
-from hpjax.models.base import Target
-if sys.argv[1] == "exact":
-    plan.COMPILE = 0.0  # programs cost nothing: every shape gets its own
-trials, epochs = int(sys.argv[2]), int(sys.argv[3])
-space = {"width_1": hpjax.LogIntUniform(16, 256), "width_2": hpjax.LogIntUniform(16, 256), "epochs": epochs,
-         "activation": hpjax.Choice(["relu", "tanh"]), "learning_rate": hpjax.LogUniform(1e-4, 1e-2)}
-started = time.perf_counter()
-result = hpjax.tune(space, "digits", trials=trials)
-seconds, trained = time.perf_counter() - started, result.trained
-columns = {name: result.trials[name].tolist() for name in trained.space.names}
-columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
-groups = configurations.split(columns, trained.regime.target)
-shares = [len(group.rows) / trials for group in groups]
-print(json.dumps({"seconds": seconds, "programs": len(trained.compiled),
-    "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),
-    "compile_seconds": trained.compile_seconds, "run_seconds": trained.run_seconds, "loss": result.best["loss"]}))
-"""
 
 
 def mixed(preset: str) -> dict:
@@ -709,14 +140,8 @@ def mixed(preset: str) -> dict:
     trials, epochs = (8, 1) if preset == "smoke" else (48, 20)
     found = {}
     for name in ("planned", "exact"):
-        done = subprocess.run(
-            [sys.executable, "-c", MIXED, name, str(trials), str(epochs)],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise ValueError(f"mixed failed: {done.stderr.strip().splitlines()[-1]}")
-        found[name] = json.loads(done.stdout)
+        _, printed = program("mixed", name, str(trials), str(epochs))
+        found[name] = json.loads(printed)
     return {"trials": trials, "epochs": epochs, **found}
 
 
@@ -968,9 +393,4 @@ def figure(folder: Path, held: dict) -> None:
 
 
 if __name__ == "__main__":
-    if "--worker" in sys.argv:
-        at = sys.argv.index("--worker")
-        given = json.loads(sys.argv[at + 2])
-        worker(sys.argv[at + 1], Sweep(**given | {"hidden": tuple(given["hidden"])}))
-    else:
-        main("throughput", run, draw, parts=PARTS)
+    main("throughput", run, draw, parts=PARTS)

@@ -1,0 +1,39 @@
+"""A sweep of many shapes: HOW (planned, or exact: a program for every shape), TRIALS and EPOCHS; prints JSON."""
+
+import json
+import sys
+import time
+
+import hpjax
+from hpjax import configurations
+from hpjax.population import plan
+
+if __name__ == "__main__":
+    how, trials, epochs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if how == "exact":
+        plan.COMPILE = 0.0  # programs cost nothing: every shape gets its own
+    space = {
+        "width_1": hpjax.LogIntUniform(16, 256),
+        "width_2": hpjax.LogIntUniform(16, 256),
+        "epochs": epochs,
+        "activation": hpjax.Choice(["relu", "tanh"]),
+        "learning_rate": hpjax.LogUniform(1e-4, 1e-2),
+    }
+    started = time.perf_counter()
+    result = hpjax.tune(space, "digits", trials=trials)
+    seconds = time.perf_counter() - started
+    assert result is not None
+    trained = result.trained
+    columns = {name: result.trials[name].tolist() for name in trained.space.names}
+    columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
+    groups = configurations.split(columns, trained.regime.target)
+    shares = [len(group.rows) / trials for group in groups]
+    numbers = {
+        "seconds": seconds,
+        "programs": len(trained.compiled),
+        "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),
+        "compile_seconds": trained.compile_seconds,
+        "run_seconds": trained.run_seconds,
+        "loss": result.best["loss"],
+    }
+    print(json.dumps(numbers))

@@ -1,0 +1,36 @@
+"""Host overhead and memory of TRIALS random trials of tiny networks, ledger in FOLDER included; prints JSON."""
+
+import json
+import resource
+import sys
+import time
+
+import hpjax
+
+if __name__ == "__main__":
+    trials, folder = int(sys.argv[1]), sys.argv[2]
+    space = {
+        "hidden": (4,),
+        "activation": "sigmoid",
+        "optimizer": "sgd",
+        "batch_size": 0,
+        "epochs": 50,
+        "learning_rate": hpjax.LogUniform(0.1, 1.0),
+        "momentum": hpjax.Uniform(0.0, 0.9),
+    }
+    started = time.perf_counter()
+    result = hpjax.tune(space, "xor", trials=trials, validation={"score_every": 50}, out=folder)
+    seconds = time.perf_counter() - started
+    assert result is not None
+    trained = result.trained
+    host = seconds - trained.compile_seconds - trained.run_seconds
+    numbers = {
+        "trials": trials,
+        "seconds": seconds,
+        "compile_seconds": trained.compile_seconds,
+        "run_seconds": trained.run_seconds,
+        "host_microseconds_per_trial": host / trials * 1e6,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "best": result.best["loss"],
+    }
+    print(json.dumps(numbers))

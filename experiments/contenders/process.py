@@ -1,0 +1,111 @@
+"""Contenders as processes that wait while another is timed; repeats are interleaved."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+from experiments.contenders import NEEDS
+from experiments.contenders.sweep import Sweep
+
+
+class Contender:
+    """A worker process, asked for one repeat at a time."""
+
+    def __init__(self, name: str, sweep: Sweep):
+        self.name, self.seconds, self.losses = name, [], []
+        words = [
+            sys.executable,
+            "-m",
+            "experiments.contenders",
+            name,
+            json.dumps(dataclasses.asdict(sweep)),
+        ]
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.ask()  # warm: everything compiled, every buffer touched
+
+    def ask(self) -> dict:
+        """One repeat; the worker's own seconds."""
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise ValueError(
+                f"the contender {self.name!r} ended without an answer; its error stands above"
+            )
+        self.about = json.loads(line)
+        return self.about
+
+    def repeat(self) -> None:
+        """One timed repeat."""
+        answer = self.ask()
+        self.seconds.append(answer["seconds"] / answer.get("share", 1.0))
+        self.losses.append(answer["loss"])
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def summary(self) -> dict:
+        """Median and range of the seconds."""
+        return {
+            "seconds": statistics.median(self.seconds),
+            "fastest": min(self.seconds),
+            "slowest": max(self.seconds),
+            "loss": statistics.median(self.losses),
+            **{k: v for k, v in self.about.items() if k not in ("seconds", "loss")},
+        }
+
+
+def contest(names: list[str], sweep: Sweep, repeats: int) -> dict:
+    """Interleaved repeats of several contenders."""
+    contenders = [Contender(name, sweep) for name in names]
+    try:
+        for _ in range(repeats):
+            for contender in contenders:
+                contender.repeat()
+        return {contender.name: contender.summary() for contender in contenders}
+    finally:
+        for contender in contenders:
+            contender.close()
+
+
+def installed(names: list[str]) -> tuple[list[str], list[str]]:
+    """Those whose packages are here, and those that are not."""
+    here = [name for name in names if name not in NEEDS or importlib.util.find_spec(NEEDS[name])]
+    return here, [name for name in names if name not in here]
+
+
+def program(name: str, *words: str, environment: dict[str, str] | None = None) -> tuple[float, str]:
+    """Runs one of the whole programs.
+
+    Args:
+        name: of the file, beside this one.
+        words: its arguments.
+        environment: of the process; this one's where None.
+
+    Returns:
+        Seconds, and what it printed.
+
+    Raises:
+        ValueError: it failed; with its last line.
+    """
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.contenders.{name}", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ValueError(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+    return time.perf_counter() - started, done.stdout
