@@ -49,7 +49,7 @@ def setting(data: Path | None, dtype: str = "float64"):
     return found, tasks.Split(rows, found.test), spec, config
 
 
-def take(setup, rates, steps: int, mode: str, key: int = 0, **options):
+def take(setup, rates, steps: int, mode, key: int = 0):
     """Losses and d loss / d log rate at these rates."""
     from hpjax import hypergrad
 
@@ -65,13 +65,14 @@ def take(setup, rates, steps: int, mode: str, key: int = 0, **options):
         objective="train",
         split=split,
         key=key,
-        **options,
     )
     return found.loss, found.gradient["learning_rate"]
 
 
 def run(flags: Flags, folder: Path) -> None:
     """Gradients at every rate; then at a few, over horizons and seeds."""
+    from hpjax import hypergrad
+
     smoke = flags.preset == "smoke"
     setup = setting(flags.data)
     logs = np.linspace(LOW, HIGH, 21 if smoke else 1000)
@@ -123,10 +124,8 @@ def run(flags: Flags, folder: Path) -> None:
             table["float64"] = take(setup, np.exp(rates), steps, "forward")[1].tolist()
             single = setting(flags.data, "float32")
             table["float32"] = take(single, np.exp(rates), steps, "forward")[1].tolist()
-            options = dict(window=steps, pairs=4 if smoke else 16, sigma=SMOOTH)
-            table["evolution"] = take(single, np.exp(rates), steps, "evolution", **options)[
-                1
-            ].tolist()
+            evolution = hypergrad.Evolution(steps, pairs=4 if smoke else 16, sigma=SMOOTH)
+            table["evolution"] = take(single, np.exp(rates), steps, evolution)[1].tolist()
             write(
                 folder / "agreement.json",
                 {"log rate": rates.tolist(), "slopes": table},

@@ -101,7 +101,6 @@ def run(flags: Flags, folder: Path) -> None:
         elif part == "descents":
             for name, mode in HORIZONS.items():
                 horizon = short if name.startswith("first") else steps
-                window = {"window": short} if mode == "truncated" else {}
                 watch = lambda i, loss, name=name: (
                     i % 10 or print(f"{name}, {i}: {np.median(loss):.4f}", flush=True)
                 )
@@ -111,9 +110,8 @@ def run(flags: Flags, folder: Path) -> None:
                     at,
                     wrt,
                     horizon,
-                    mode=mode,
+                    mode=hypergrad.Truncated(short) if mode == "truncated" else mode,
                     watch=watch,
-                    **window,
                     **effort,
                     **DESCENT,
                 )

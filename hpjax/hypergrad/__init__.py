@@ -11,17 +11,31 @@ from hpjax.hypergrad.gradient import (
     width_of,
 )
 from hpjax.hypergrad.learn import Learned, learn
-from hpjax.hypergrad.modes import resolve
+from hpjax.hypergrad.modes import (
+    Evolution,
+    Forward,
+    Implicit,
+    Mixed,
+    Reverse,
+    Truncated,
+    resolve,
+)
 from hpjax.hypergrad.process import Plan
 
 __all__ = [
     "MODES",
     "SHARE",
     "Cost",
+    "Evolution",
+    "Forward",
     "Hypergradient",
+    "Implicit",
     "Learned",
+    "Mixed",
     "Mode",
     "Plan",
+    "Reverse",
+    "Truncated",
     "candidates",
     "carry_out",
     "configure",

@@ -22,7 +22,7 @@ from hpjax.hypergrad.evolution import evolution
 from hpjax.hypergrad.forward import forward
 from hpjax.hypergrad.implicit import implicit
 from hpjax.hypergrad.mixed import mixed
-from hpjax.hypergrad.modes import resolve
+from hpjax.hypergrad.modes import Asked, resolve
 from hpjax.hypergrad.process import OBJECTIVES, Plan, Process, process, resized
 from hpjax.hypergrad.reverse import reverse, truncated
 from hpjax.models import Spec
@@ -86,18 +86,10 @@ def hypergradient(
     wrt: Wrt = "learning_rate",
     steps: int = 100,
     *,
-    mode: str = "auto",
+    mode: Asked = "auto",
     key: int = 0,
     segments: Mapping[str, int] | None = None,
     objective: str = "validation",
-    levels: int | None = None,
-    window: int | None = None,
-    pairs: int = 32,
-    sigma: float = 0.1,
-    solver: str = "cg",
-    iterations: int = 100,
-    damping: float = 0.0,
-    rate: float | None = None,
     split: Split | None = None,
     gradients: str = "explicit",
     memory: int | None = None,
@@ -114,16 +106,13 @@ def hypergradient(
             schedule [S] or [S L+1]. "data_weights" [N] are one per example of the task, 1 where absent.
         wrt: names, or name -> scale: "log", "logit", "identity", or a range, such as LogUniform(1e-3, 1), for its unit interval.
         steps: T.
-        mode: "reverse", "mixed", "forward", "truncated", "implicit", "evolution", or "auto": the cheapest exact mode that
-            fits in memory; "plain" trains without a gradient.
+        mode: "auto", the cheapest exact mode that fits in memory; "reverse", "mixed", "forward" or "implicit"; with settings,
+            `Reverse(levels=2)`, `Mixed(...)`, `Truncated(window=5)`, `Implicit(...)`, `Evolution(window=10)`; "plain" trains
+            without a gradient.
         key: names all randomness, as a study's seed does.
         segments: name -> S equal stretches of the steps, each with a value of its own; S = T is one per step.
         objective: "validation" loss, loss on the whole "train" part, mean loss of the training "curve", or the loss of the
             "next" minibatch.
-        levels: of checkpoints; reverse and truncated 0 to 3, mixed 1 to 3; what fits in memory where None.
-        window: steps of truncated and evolution.
-        pairs, sigma: of evolution: antithetic pairs, and the standard deviation of moves in coordinates.
-        solver, iterations, damping, rate: of implicit.
         split: rows to train and validate on; 20 % held out of the development part where None.
         gradients: "explicit" (backprop by hand) or "autodiff", for training.
         memory: bytes that may be taken; half of what is free where None.
@@ -161,14 +150,13 @@ def hypergradients(
     wrt: Wrt = "learning_rate",
     steps: int = 100,
     *,
-    mode: str = "auto",
+    mode: Asked = "auto",
     key: int = 0,
     segments: Mapping[str, int] | None = None,
     objective: str = "validation",
     split: Split | None = None,
     gradients: str = "explicit",
     memory: int | None = None,
-    **settings: Any,
 ) -> Hypergradient:
     """`hypergradient` of P networks of one shape at once, on all devices; they share minibatches and initial draws.
 
@@ -199,7 +187,6 @@ def hypergradients(
         ready.full,
         width,
         memory=memory,
-        **settings,
     )
     coordinates, scales = ready.coordinates, ready.scales
     group = np.zeros(len(configs), np.int32)

@@ -19,7 +19,7 @@ from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.gradient import Setup, carry_out, redrawn, setup, width_of
-from hpjax.hypergrad.modes import resolve
+from hpjax.hypergrad.modes import Asked, resolve
 from hpjax.models import MLP, Spec
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
@@ -213,19 +213,18 @@ def learn(
     seeds: int = 1,
     fresh: bool = True,
     key: int = 0,
-    mode: str = "auto",
+    mode: Asked = "auto",
     segments: Mapping[str, int] | None = None,
     objective: str = "validation",
     split: Split | None = None,
     gradients: str = "explicit",
     memory: int | None = None,
     watch: Callable[[int, np.ndarray], None] = lambda iteration, loss: None,
-    **settings: Any,
 ) -> Learned:
     """Learns hyperparameters by descending along their hypergradients.
 
     Args:
-        task, spec, wrt, steps, mode, segments, objective, split, gradients, memory, settings: as for `hypergradient`.
+        task, spec, wrt, steps, mode, segments, objective, split, gradients, memory: as for `hypergradient`.
         config: where to start from, or several starts, which move at once.
         iterations: M meta-steps.
         rate: of the meta-optimizer, in coordinates (0.05 in log learning rate is 5 %).
@@ -278,7 +277,7 @@ def learn(
     plan, scales, starts = ready.plan, ready.scales, len(configs)
     width = width_of(plan, ready.batch, starts * seeds)
     chosen = resolve(
-        plan, mode, ready.differentiated, ready.batch, ready.full, width, memory=memory, **settings
+        plan, mode, ready.differentiated, ready.batch, ready.full, width, memory=memory
     )
     _refuse_different(ready.fixed)
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from hpjax.hypergrad import coordinates, cost
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.implicit import SOLVERS
@@ -10,29 +12,100 @@ from hpjax.hypergrad.process import Plan
 IMPLICIT = ("l2", "weight_decay", "label_smoothing", "data_weights")
 
 
+class Reverse(NamedTuple):
+    """Backpropagation through all steps; `levels` 0 to 3 of checkpoints, what fits in memory where None."""
+
+    levels: int | None = None
+
+
+class Mixed(NamedTuple):
+    """Forward over reverse within a step; `levels` 1 to 3 of checkpoints, what fits in memory where None."""
+
+    levels: int | None = None
+
+
+class Forward(NamedTuple):
+    """Tangents carried along."""
+
+
+class Truncated(NamedTuple):
+    """Backpropagation through the last `window` steps; `levels` as for `Reverse`."""
+
+    window: int
+    levels: int | None = None
+
+
+class Implicit(NamedTuple):
+    """At a stationary point of training.
+
+    Attributes:
+        solver: "cg" (conjugate gradients) or "neumann" (a series).
+        iterations: of the solver, at most.
+        damping: added to the Hessian's diagonal.
+        rate: of the series; from the largest eigenvalue where None.
+    """
+
+    solver: str = "cg"
+    iterations: int = 100
+    damping: float = 0.0
+    rate: float | None = None
+
+
+class Evolution(NamedTuple):
+    """Persistent evolution strategies: antithetic `pairs` of moves with deviation `sigma` in coordinates, windows of steps."""
+
+    window: int
+    pairs: int = 32
+    sigma: float = 0.1
+
+
+# what may be asked for; `Mode` is what comes of it
+Asked = str | Reverse | Mixed | Forward | Truncated | Implicit | Evolution
+NAMED: dict[str, type] = {
+    "reverse": Reverse,
+    "mixed": Mixed,
+    "forward": Forward,
+    "truncated": Truncated,
+    "implicit": Implicit,
+    "evolution": Evolution,
+}
+
+
+def _asked(mode: Any) -> tuple[str, Any]:
+    """A mode's name, and its settings: those that are given, or its defaults; None for "auto" and "plain".
+
+    Raises:
+        ValueError: no such mode, or one whose window has to be given.
+    """
+    for name, form in NAMED.items():
+        if isinstance(mode, form):
+            return name, mode
+    if mode in ("auto", "plain"):
+        return mode, None
+    if not isinstance(mode, str) or mode not in NAMED:
+        raise ValueError(f"mode={mode!r:.80} is none of auto, {', '.join(NAMED)}")
+    form = NAMED[mode]
+    if "window" in form._fields:
+        raise ValueError(
+            f"mode={mode!r} needs a window of steps: mode=hypergrad.{form.__name__}(window=...)"
+        )
+    return mode, form()
+
+
 def resolve(
     plan: Plan,
-    mode: str,
+    mode: Asked,
     count: int,
     batch: int,
     full: int,
     networks: int = 1,
-    *,
-    levels: int | None = None,
-    window: int | None = None,
-    pairs: int = 32,
-    sigma: float = 0.1,
-    solver: str = "cg",
-    iterations: int = 100,
-    damping: float = 0.0,
-    rate: float | None = None,
     memory: int | None = None,
 ) -> Mode:
     """The mode with its settings, or a refusal in one line.
 
     Args:
         plan: of the training run.
-        mode: as for `hypergradient`, with its settings.
+        mode: as for `hypergradient`.
         count: how many numbers are differentiated, of one network.
         batch, full: examples of a minibatch, and of the training part.
         networks: how many at once.
@@ -42,43 +115,12 @@ def resolve(
         ValueError: says which mode to use instead.
     """
     spec, steps, names = plan.spec, plan.steps, [name for name, _ in plan.scales]
+    mode, settings = _asked(mode)
     if mode == "plain":
         return Mode(mode)
-    if mode != "auto" and mode not in cost.MODES:
-        raise ValueError(f"mode={mode!r} is none of auto, {', '.join(cost.MODES)}")
     coordinates.acting(names, spec, hard=mode == "evolution")
-    if mode in ("truncated", "evolution") and (window is None or not 1 <= window <= steps):
-        raise ValueError(f"mode={mode!r} needs a window of 1 to {steps} steps, got {window}")
-    if mode == "truncated" and "init_scale" in names and window != steps:
-        raise ValueError(
-            "init_scale acts before the window of mode='truncated'; use reverse, mixed or forward"
-        )
-    if mode == "truncated" and plan.segments and window != steps:
-        raise ValueError(
-            "mode='truncated' would leave the first segments of a schedule without a gradient; use reverse, mixed or forward"
-        )
-    if mode == "evolution" and ("data_weights" in names or any(s > 64 for _, s in plan.segments)):
-        raise ValueError(
-            "mode='evolution' is for a few numbers; use mixed or reverse for weights of examples and long schedules"
-        )
-    if mode == "evolution" and (pairs < 1 or sigma <= 0):
-        raise ValueError(f"evolution needs pairs >= 1 and sigma > 0, got {pairs} and {sigma}")
-    if mode == "implicit":
-        _stationary(plan, names, batch == full, solver)
-        made = Mode(mode, solver=solver, iterations=iterations, damping=damping, rate=rate)
-        choices = [made]
-    elif mode == "evolution":
-        choices = [Mode(mode, window=window or 0, pairs=pairs, sigma=sigma)]
-    elif mode in cost.LEVELS:
-        allowed = cost.LEVELS[mode]
-        if levels is not None and levels not in allowed:
-            raise ValueError(
-                f"levels={levels} of mode={mode!r} is none of {', '.join(map(str, allowed))}"
-            )
-        wanted = allowed if levels is None else (levels,)
-        choices = [Mode(mode, level, window=window or 0) for level in wanted]
-    else:
-        choices = [Mode(mode)]
+    _refuse_window(plan, names, mode, getattr(settings, "window", None))
+    choices = _choices(plan, names, mode, settings, batch == full)
     exact = cost.candidates(spec, steps, count, batch, full)
     prices = [cost.estimate(spec, steps, made, count, batch, full) for made in choices]
     limit = cost.SHARE * cost.free_memory() if memory is None else memory
@@ -92,6 +134,51 @@ def resolve(
     raise ValueError(
         f"{least.mode} over {steps} steps needs {_size(networks * least.memory)}, but {_size(limit)} may be taken; {remedy}"
     )
+
+
+def _refuse_window(plan: Plan, names: list[str], mode: str, window: int | None) -> None:
+    """Refuses windows that are no part of training, or see too little of it."""
+    steps = plan.steps
+    if mode not in ("truncated", "evolution"):
+        return
+    if window is None or not 1 <= window <= steps:
+        raise ValueError(f"mode={mode!r} needs a window of 1 to {steps} steps, got {window}")
+    if mode == "truncated" and "init_scale" in names and window != steps:
+        raise ValueError(
+            "init_scale acts before the window of mode='truncated'; use reverse, mixed or forward"
+        )
+    if mode == "truncated" and plan.segments and window != steps:
+        raise ValueError(
+            "mode='truncated' would leave the first segments of a schedule without a gradient; use reverse, mixed or forward"
+        )
+    if mode == "evolution" and ("data_weights" in names or any(s > 64 for _, s in plan.segments)):
+        raise ValueError(
+            "mode='evolution' is for a few numbers; use mixed or reverse for weights of examples and long schedules"
+        )
+
+
+def _choices(plan: Plan, names: list[str], mode: str, settings: Any, whole: bool) -> list[Mode]:
+    """The ways to take a gradient that were asked for; the cheapest that fits is taken."""
+    if mode == "auto":
+        return []
+    if mode == "implicit":
+        _stationary(plan, names, whole, settings.solver)
+        return [Mode(mode, **settings._asdict())]
+    if mode == "evolution":
+        if settings.pairs < 1 or settings.sigma <= 0:
+            raise ValueError(
+                f"evolution needs pairs >= 1 and sigma > 0, got {settings.pairs} and {settings.sigma}"
+            )
+        return [Mode(mode, **settings._asdict())]
+    if mode not in cost.LEVELS:
+        return [Mode(mode)]
+    allowed, levels = cost.LEVELS[mode], settings.levels
+    if levels is not None and levels not in allowed:
+        raise ValueError(
+            f"levels={levels} of mode={mode!r} is none of {', '.join(map(str, allowed))}"
+        )
+    window = getattr(settings, "window", 0)
+    return [Mode(mode, n, window=window) for n in (allowed if levels is None else (levels,))]
 
 
 def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
@@ -136,7 +223,9 @@ def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
 
 
 def _spelled(mode: Mode) -> str:
-    return f"mode={mode.name!r}" + (f", levels={mode.levels}" if mode.name in cost.LEVELS else "")
+    form = NAMED[mode.name].__name__
+    levels = f"levels={mode.levels}" if mode.name in cost.LEVELS else ""
+    return f"mode=hypergrad.{form}({levels})"
 
 
 def _size(memory: float) -> str:

@@ -84,6 +84,15 @@ def quadratic():
     return Quadratic()
 
 
+def way(mode, levels):
+    """A mode with its levels of checkpoints."""
+    return (
+        mode
+        if levels is None
+        else {"reverse": hypergrad.Reverse, "mixed": hypergrad.Mixed}[mode](levels)
+    )
+
+
 ALL_MODES = [
     *(
         pytest.param(
@@ -105,7 +114,7 @@ def test_constant_rate_on_a_quadratic(quadratic, mode, levels, steps):
     rate = 0.004 if steps == 500 else 0.2  # so that there is still something to learn at the end
     spec, config = quadratic.network(learning_rate=rate)
     found = hypergrad.hypergradient(
-        quadratic.task, spec, config, steps=steps, mode=mode, levels=levels, split=quadratic.split
+        quadratic.task, spec, config, steps=steps, mode=way(mode, levels), split=quadratic.split
     )
     e0, lam = quadratic.begin(spec), quadratic.eigen
     at = (1 - rate * lam) ** steps * e0
@@ -128,8 +137,7 @@ def test_schedule_on_a_quadratic(quadratic, mode, levels, steps):
         config | {"learning_rate": rates},
         {"learning_rate": "identity"},
         steps,
-        mode=mode,
-        levels=levels,
+        mode=way(mode, levels),
         segments={"learning_rate": steps},
         split=quadratic.split,
     )
@@ -154,8 +162,7 @@ def test_heavy_ball_on_a_quadratic(quadratic, mode, levels, steps):
         config,
         {"learning_rate": "identity", "momentum": "identity"},
         steps,
-        mode=mode,
-        levels=levels,
+        mode=way(mode, levels),
         split=quadratic.split,
     )
     end, d_rate, d_beta = [], [], []
@@ -191,9 +198,7 @@ def test_implicit_is_ridge_regression(quadratic, solver, name, momentum):
         config,
         {name: "identity"},
         800,
-        mode="implicit",
-        solver=solver,
-        iterations=50 if solver == "cg" else 4000,
+        mode=hypergrad.Implicit(solver, iterations=50 if solver == "cg" else 4000),
         split=quadratic.split,
     )
     share = 1 - momentum
@@ -234,10 +239,7 @@ def test_evolution_is_unbiased_for_the_smoothed_objective(quadratic):
             spec,
             config,
             steps=2 * window,
-            mode="evolution",
-            window=window,
-            pairs=2000,
-            sigma=sigma,
+            mode=hypergrad.Evolution(window, pairs=2000, sigma=sigma),
             split=quadratic.split,
             key=key,
         )
@@ -270,8 +272,8 @@ def test_short_windows_are_biased_where_evolution_is_not(quadratic):
     take = partial(
         hypergrad.hypergradient, quadratic.task, spec, config, steps=40, split=quadratic.split
     )
-    full, short = take(mode="reverse"), take(mode="truncated", window=4)
-    many = take(mode="evolution", window=4, pairs=20_000, sigma=0.01)
+    full, short = take(mode="reverse"), take(mode=hypergrad.Truncated(4))
+    many = take(mode=hypergrad.Evolution(4, 20_000, 0.01))
     whole = float(full.gradient["learning_rate"])
     assert abs(float(short.gradient["learning_rate"])) < 0.5 * abs(whole)
     assert abs(float(many.gradient["learning_rate"]) - whole) < 0.1 * abs(whole)
@@ -373,7 +375,7 @@ def test_central_differences_and_modes(blobs, values, wrt):
     for mode, levels in (("mixed", 1), ("mixed", 2), ("forward", None), ("reverse", 2)):
         if mode == "forward" and "data_weights" in wrt:
             continue
-        other = take(config, mode=mode, levels=levels)
+        other = take(config, mode=way(mode, levels))
         for name in wrt:
             np.testing.assert_allclose(
                 other.gradient[name], found.gradient[name], rtol=1e-10, atol=1e-14
@@ -463,10 +465,10 @@ def test_truncation(blobs):
     values = {"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.1}
     spec, config = network(blobs, values)
     take = partial(hypergrad.hypergradient, blobs, spec, config, ("learning_rate", "momentum"), 20)
-    full, whole = take(mode="reverse"), take(mode="truncated", window=20)
+    full, whole = take(mode="reverse"), take(mode=hypergrad.Truncated(20))
     for name in full.gradient:
         np.testing.assert_allclose(whole.gradient[name], full.gradient[name], rtol=1e-12)
-    short = take(mode="truncated", window=5)
+    short = take(mode=hypergrad.Truncated(5))
     assert abs(float(short.gradient["learning_rate"])) < abs(float(full.gradient["learning_rate"]))
     assert float(short.loss) == pytest.approx(float(full.loss), rel=1e-12)
 
@@ -496,8 +498,7 @@ def test_one_step_truncation_is_hypergradient_descent(blobs):
         config,
         {"learning_rate": "identity"},
         7,
-        mode="truncated",
-        window=1,
+        mode=hypergrad.Truncated(1),
         objective="next",
     )
     before, now = (gradient_at(blobs, spec, config, steps) for steps in (6, 7))
@@ -524,8 +525,7 @@ def test_live_rate_follows_its_hypergradient(blobs, optimizer):
         constant,
         {"learning_rate": "identity"},
         1,
-        mode="truncated",
-        window=1,
+        mode=hypergrad.Truncated(1),
         objective="next",
     )
     np.testing.assert_allclose(shift(2), -1e-2 * one.gradient["learning_rate"], rtol=1e-9)
@@ -543,8 +543,7 @@ def test_population_is_a_loop_and_a_diverging_member_leaves_the_others(blobs):
         spec,
         wrt=("learning_rate", "momentum"),
         steps=25,
-        mode="mixed",
-        levels=2,
+        mode=hypergrad.Mixed(2),
     )
     together = take([*configs, configs[0]])
     for number, one in enumerate(configs):
@@ -582,18 +581,19 @@ REFUSED = [
     ({"l1": 0.1, "batch_size": 0}, {"mode": "implicit", "wrt": "l1"}, "optimum lies at kinks"),
     ({"l2": 0.1, "batch_size": 0}, {"mode": "implicit", "wrt": "l2", "objective": "curve"}, "the way there"),
     ({"l2": 0.1, "batch_size": 0, "normalization": "batch"}, {"mode": "implicit", "wrt": "l2"}, "does not differentiate batch statistics"),
-    ({}, {"mode": "truncated", "window": 5, "segments": {"learning_rate": 4}}, "would leave the first segments"),
-    ({}, {"mode": "evolution", "window": 5, "wrt": "data_weights"}, "is for a few numbers"),
-    ({}, {"mode": "truncated"}, "needs a window of 1 to 20 steps"),
-    ({}, {"mode": "truncated", "window": 5, "wrt": "init_scale"}, "acts before the window"),
-    ({}, {"mode": "evolution", "window": 5, "sigma": 0.0}, "sigma > 0"),
-    ({}, {"mode": "mixed", "levels": 0}, "is none of 1, 2, 3"),
+    ({}, {"mode": hypergrad.Truncated(5), "segments": {"learning_rate": 4}}, "would leave the first segments"),
+    ({}, {"mode": hypergrad.Evolution(5), "wrt": "data_weights"}, "is for a few numbers"),
+    ({}, {"mode": "truncated"}, "needs a window of steps: mode=hypergrad.Truncated"),
+    ({}, {"mode": hypergrad.Truncated(21)}, "needs a window of 1 to 20 steps"),
+    ({}, {"mode": hypergrad.Truncated(5), "wrt": "init_scale"}, "acts before the window"),
+    ({}, {"mode": hypergrad.Evolution(5, sigma=0.0)}, "sigma > 0"),
+    ({}, {"mode": hypergrad.Mixed(0)}, "is none of 1, 2, 3"),
     ({}, {"segments": {"learning_rate": 30}}, "30 segments for 20 steps"),
     ({}, {"segments": {"momentum": 3}}, "which wrt has not"),
     ({}, {"objective": "test"}, "is none of validation"),
     ({}, {"steps": 0}, "steps must be a whole number"),
     ({}, {"mode": "reverse", "memory": 10_000}, "take fewer networks or steps"),
-    ({}, {"mode": "reverse", "levels": 0, "memory": 60_000}, "use mode="),
+    ({}, {"mode": hypergrad.Reverse(0), "memory": 60_000}, "use mode="),
 ]  # fmt: skip
 
 
@@ -684,5 +684,5 @@ def test_sums_over_many_rows_are_right_whatever_runs_beside():
         split=split,
     )
     exact = take(mode="forward").gradient["learning_rate"]
-    moved = take(mode="evolution", window=3, pairs=32, sigma=0.05).gradient["learning_rate"]
+    moved = take(mode=hypergrad.Evolution(3, 32, 0.05)).gradient["learning_rate"]
     assert abs(moved / exact - 1) < 0.8
