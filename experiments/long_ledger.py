@@ -44,13 +44,14 @@ def make(folder: Path, trials: int) -> float:
     rng = np.random.default_rng(0)
 
     def invented(self, order):
-        lead = (len(order.trial), self.groups)
-        loss, epochs = rng.random(lead), np.broadcast_to(order.epochs[:, None], lead)
-        curves = np.zeros((*lead, self.rows, 4), np.float32)
-        curves[..., 0], curves[..., 1:] = np.arange(1, self.rows + 1), loss[..., None, None]
-        return population.Results(
-            loss, loss, loss, epochs, epochs, curves, np.zeros(len(loss), bool), np.zeros(len(loss))
-        )
+        results = population.nothing(len(order.trial), self.regime)
+        loss = rng.random(results.loss.shape)
+        for column in (results.loss, results.error, results.train):
+            column[:] = loss
+        results.reached[:] = results.kept[:] = order.epochs[:, None]
+        results.curves[..., 0] = np.arange(1, self.regime.rows + 1)
+        results.curves[..., 1:] = loss[..., None, None]
+        return results
 
     space = {
         "learning_rate": hpjax.LogUniform(1e-4, 1e-1),
