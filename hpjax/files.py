@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, msgspec.Struct):
-        return plain(msgspec.to_builtins(value))
+        return plain(msgspec.to_builtins(value, enc_hook=plain))
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

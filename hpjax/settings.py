@@ -141,7 +141,7 @@ def written(settings: msgspec.Struct) -> dict[str, Any]:
         ValueError: what cannot be written.
     """
     try:
-        return msgspec.json.decode(encode(msgspec.to_builtins(settings)))
+        return msgspec.json.decode(encode(settings))
     except (msgspec.MsgspecError, TypeError, RecursionError) as fault:
         raise ValueError(f"these settings cannot be written: {fault!s:.200}") from None
 

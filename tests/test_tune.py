@@ -58,6 +58,29 @@ def test_a_result_has_best_trials_curves_and_a_network(result):
         network.predict(np.zeros((2, 3)))
 
 
+def test_numpy_numbers_are_numbers(tmp_path):
+    """Broke: a list of configurations with NumPy's numbers could not be written to run.json."""
+    search = [
+        {"learning_rate": rate, "hidden": (np.int64(4),)} for rate in np.geomspace(1e-3, 1e-1, 3)
+    ]
+    space = {
+        "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
+        "hidden": hpjax.Choice([(np.int64(4),), (8,)]),
+    }
+    options = dict(
+        search=search,
+        start=[{"learning_rate": np.float32(0.01)}],
+        seed=np.int64(3),
+        epochs=np.int32(2),
+        validation={"folds": np.int64(2)},
+        stop={"epochs": np.int64(100)},
+    )
+    found = hpjax.tune(space, "iris", out=tmp_path / "run", say=lambda text: None, **options)
+    shown = hpjax.open_run(tmp_path / "run")
+    assert shown.settings == found.settings
+    assert shown.trials.equals(found.trials)
+
+
 def test_the_run_folder_says_everything(result):
     settings = json.loads((result.folder / "run.json").read_text())
     assert settings["space_hash"] == result.space.hash()
