@@ -116,15 +116,15 @@ def tune(options: Tune, console: Console) -> int:
     if options.cache:
         use_cache()
     grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats")
-    said = {name: value for name, value in vars(options).items() if name not in grouped}
-    said["validation"] = {"folds": options.folds, "repeats": options.repeats}
+    arguments = {name: value for name, value in vars(options).items() if name not in grouped}
+    arguments["validation"] = {"folds": options.folds, "repeats": options.repeats}
     stop = {"seconds": options.seconds}
     if options.explain:
-        hpjax.tune(options.space, options.task, stop=stop, **said)
+        hpjax.tune(options.space, options.task, stop=stop, **arguments)
         return 0
     out = _folder(options.out, Path(options.task).stem)
     _current.append(out)
-    result = hpjax.tune(options.space, options.task, stop=stop, out=out, **said)
+    result = hpjax.tune(options.space, options.task, stop=stop, out=out, **arguments)
     assert result is not None
     return end(result, console)
 
@@ -156,7 +156,7 @@ def compare(options: Compare, console: Console) -> int:
     epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
     out = _folder(options.out, f"compare-{Path(options.task).stem}")
     _current.append(out)
-    found = hpjax.compare(
+    comparison = hpjax.compare(
         methods,
         options.space,
         options.task,
@@ -170,27 +170,27 @@ def compare(options: Compare, console: Console) -> int:
         kind=options.kind,
         out=out,
     )
-    return compared(found, console)
+    return compared(comparison, console)
 
 
-def compared(found: Any, console: Console) -> int:
+def compared(comparison: Any, console: Console) -> int:
     """The end of a comparison: its table, and where the files are."""
     from hpjax import report as figures
 
-    made = Table(
-        title=f"{found.studies[found.names[0]][0].name}: best validation {found.settings.minimised} at {found.budget:g} epochs, {len(found.seeds)} seeds"
+    printed = Table(
+        title=f"{comparison.studies[comparison.names[0]][0].name}: best validation {comparison.settings.minimised} at {comparison.budget:g} epochs, {len(comparison.seeds)} seeds"
     )
-    made.add_column("method")
-    table = found.table.sort_values("mean rank", kind="stable")
+    printed.add_column("method")
+    table = comparison.table.sort_values("mean rank", kind="stable")
     for column in table.columns:
-        made.add_column(column, justify="right")
+        printed.add_column(column, justify="right")
     for name, row in table.iterrows():
-        made.add_row(str(name), *(_cell(float(value)) for value in row))
-    console.print(made)
-    if found.folder is not None:
-        drawn = figures.comparison(figures.summary(found), found.folder)
+        printed.add_row(str(name), *(_cell(float(value)) for value in row))
+    console.print(printed)
+    if comparison.folder is not None:
+        drawn = figures.comparison(figures.summary(comparison), comparison.folder)
         console.print(
-            f"files: {found.folder} ({', '.join(path.name for path in drawn)}, table.csv, final.csv); again: hpjax show {found.folder}"
+            f"files: {comparison.folder} ({', '.join(path.name for path in drawn)}, table.csv, final.csv); again: hpjax show {comparison.folder}"
         )
     return 0
 
@@ -202,21 +202,21 @@ def confirm(options: Confirm, console: Console) -> int:
     if options.cache:
         use_cache()
     result = hpjax.open_run(options.run)
-    found = hpjax.confirm(result, options.top, options.repeats)
-    made = Table(
+    confirmation = hpjax.confirm(result, options.top, options.repeats)
+    printed = Table(
         title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}"
     )
-    made.add_column("trial", justify="right")
-    for column in found.table.columns:
-        made.add_column(column, justify="right")
-    for trial, row in found.table.iterrows():
-        made.add_row(str(trial), *(_cell(value) for value in row))
-    console.print(made)
-    tied = ", ".join(map(str, found.best["tied"])) or "none"
-    console.print(f"best trial {found.best['trial']}; within noise of it: {tied}")
-    console.print(f"the search's best looked {found.optimism:.4g} better than it is")
-    if found.test:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in found.test.items())
+    printed.add_column("trial", justify="right")
+    for column in confirmation.table.columns:
+        printed.add_column(column, justify="right")
+    for trial, row in confirmation.table.iterrows():
+        printed.add_row(str(trial), *(_cell(value) for value in row))
+    console.print(printed)
+    tied = ", ".join(map(str, confirmation.best["tied"])) or "none"
+    console.print(f"best trial {confirmation.best['trial']}; within noise of it: {tied}")
+    console.print(f"the search's best looked {confirmation.optimism:.4g} better than it is")
+    if confirmation.test:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in confirmation.test.items())
         console.print(f"test ({len(result.task.test)} examples): {metrics}")
     return 0
 
@@ -278,10 +278,10 @@ def table(result: Any, top: int) -> Table:
     counts = ", ".join(
         f"{count} {status}" for status, count in trials["status"].value_counts().items()
     )
-    made = Table(
+    printed = Table(
         title=f"{result.name}: best of {len(trials)} trials by validation {minimized} ({counts})"
     )
-    made.add_column("trial", justify="right")
+    printed.add_column("trial", justify="right")
     columns = [
         "loss",
         "error",
@@ -293,10 +293,10 @@ def table(result: Any, top: int) -> Table:
         "status",
     ]
     for column in columns:
-        made.add_column(column, justify="right")
+        printed.add_column(column, justify="right")
     for trial, row in best.iterrows():
-        made.add_row(str(trial), *(_cell(row[column]) for column in columns))
-    return made
+        printed.add_row(str(trial), *(_cell(row[column]) for column in columns))
+    return printed
 
 
 def _cell(value: Any) -> str:
@@ -333,12 +333,12 @@ def tasks(console: Console) -> int:
     """Runs `hpjax tasks`."""
     from hpjax.tasks.named import NAMES, STORED
 
-    made = Table("name", "what")
+    printed = Table("name", "what")
     for name, (_, about) in NAMES.items():
-        made.add_row(name, about)
+        printed.add_row(name, about)
     for name, (_, about) in STORED.items():
-        made.add_row(name, f"{about} (needs --data DIR or HPJAX_DATA)")
-    console.print(made)
+        printed.add_row(name, f"{about} (needs --data DIR or HPJAX_DATA)")
+    console.print(printed)
     console.print(
         "or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict"
     )

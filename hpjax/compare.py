@@ -135,7 +135,7 @@ def compare(
     """
     check(stop=stop, levels=levels, epochs=epochs, watch=watch, say=say)
     say = say or warn
-    space, found, evaluation = as_evaluation(
+    space, resolved_task, evaluation = as_evaluation(
         space,
         task,
         data=data,
@@ -159,7 +159,7 @@ def compare(
         for seed in numbers
     ]
     _refuse_fidelities(entries)
-    for line in found.about(evaluation.validation.folds):
+    for line in resolved_task.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -168,7 +168,9 @@ def compare(
     try:
         for entry in entries:
             ledgers.append(_ledger(folder, entry, resume))
-        trained = _train(entries, ledgers, numbers, space, found, evaluation, progress, watch, say)
+        trained = _train(
+            entries, ledgers, numbers, space, resolved_task, evaluation, progress, watch, say
+        )
     finally:
         for ledger in ledgers:
             ledger.close()
@@ -177,7 +179,7 @@ def compare(
             ledger.records,
             ledger.all_curves(),
             space,
-            lambda: found,
+            lambda: resolved_task,
             entry.part.settings,
             evaluation,
             ledger.folder,
@@ -306,19 +308,19 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
         raise ValueError(
             f"method {name!r:.120} cannot name a folder; use letters, digits, . + - and (), at most 100, not beginning with a dot or a space"
         )
-    said = dict(method) if isinstance(method, Mapping) else {"search": method}
-    for key in said:
+    options = dict(method) if isinstance(method, Mapping) else {"search": method}
+    for key in options:
         if key not in METHOD:
             raise ValueError(
                 f"method {name!r:.80} has no {key!r:.80}; it may have {', '.join(METHOD)}"
             )
-    search = said.get("search", "random")
-    check(trials=said.get("trials"), batch=said.get("batch"))
+    search = options.get("search", "random")
+    check(trials=options.get("trials"), batch=options.get("batch"))
     scheduler = as_scheduler(
-        search, said.get("scheduler"), default=rules.fidelity, trials=said.get("trials")
+        search, options.get("scheduler"), default=rules.fidelity, trials=options.get("trials")
     )
-    stop = as_stop(rules.stop, said.get("trials"))
-    if search == "grid" and "levels" not in said and stop.epochs:
+    stop = as_stop(rules.stop, options.get("trials"))
+    if search == "grid" and "levels" not in options and stop.epochs:
         levels = _levels(space, stop.epochs // scheduler.fidelity)
     settings = settled(
         Settings(
@@ -326,12 +328,12 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
             space_hash=space.hash(),
             networks=rules.networks,
             search=written_search(search),
-            start=spelled(list(said.get("start", ()))),
+            start=spelled(list(options.get("start", ()))),
             scheduler=scheduler.settings,
             fidelity=scheduler.fidelity,
             seed=seed,
-            levels=said.get("levels", levels),
-            batch=said.get("batch"),
+            levels=options.get("levels", levels),
+            batch=options.get("batch"),
             stop=stop,
             comparison=True,
         )
@@ -344,8 +346,8 @@ def _levels(space: Space, most: int) -> dict[str, int]:
     levels = {name: 1 for name, entry in space.ranges.items() if not isinstance(entry, Choice)}
 
     def size() -> int:
-        made = grid(space.dims, axes=space.axes(levels))
-        return len(made.ask(made.init(()), (), most + 1, 1)[0])
+        searcher = grid(space.dims, axes=space.axes(levels))
+        return len(searcher.ask(searcher.init(()), (), most + 1, 1)[0])
 
     growing = list(levels)
     while growing:
@@ -506,9 +508,9 @@ def _train(
     return trained
 
 
-def _cost(one: Part) -> tuple[int, float]:
+def _cost(part: Part) -> tuple[int, float]:
     """Trials that a study is expected to have, and epochs of each."""
-    mean = one.scheduler.mean_epochs
-    if one.stop.epochs is not None:
-        return max(1, int(one.stop.epochs / mean)), mean
-    return one.stop.trials or 1000, mean
+    mean = part.scheduler.mean_epochs
+    if part.stop.epochs is not None:
+        return max(1, int(part.stop.epochs / mean)), mean
+    return part.stop.trials or 1000, mean

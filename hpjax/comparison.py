@@ -67,11 +67,11 @@ class Comparison:
     @functools.cached_property
     def _incumbents(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
         """Per method and seed: epochs spent, and the best fully trained value by then."""
-        found = {}
+        curves_of = {}
         for name, results in self.studies.items():
-            curves = [records.incumbent(one.records, one.fidelity) for one in results]
-            found[name] = [(cost, full) for cost, _, full in curves]
-        return found
+            curves = [records.incumbent(study.records, study.fidelity) for study in results]
+            curves_of[name] = [(cost, full) for cost, _, full in curves]
+        return curves_of
 
     @functools.cached_property
     def cost(self) -> np.ndarray:
@@ -109,21 +109,21 @@ class Comparison:
             results = self.studies[name]
             low, middle, high = analysis.quartiles(self.final[:, i])
             best = [
-                one.trials.loc[one.best["trial"]]
-                for one in results
-                if one.best["trial"] is not None
+                study.trials.loc[study.best["trial"]]
+                for study in results
+                if study.best["trial"] is not None
             ]
             rows[name] = {
                 "median": middle,
                 "lower quartile": low,
                 "upper quartile": high,
                 "mean rank": mean_ranks[i],
-                "trials": float(np.mean([len(one.trials) for one in results])),
+                "trials": float(np.mean([len(study.trials) for study in results])),
                 "epochs": float(np.mean([curve[0][-1] for curve in self._incumbents[name]])),
                 "parameters of the best": float(np.median([row["parameters"] for row in best]))
                 if best
                 else np.nan,
-                "seconds": float(np.mean([one.trials["seconds"].sum() for one in results])),
+                "seconds": float(np.mean([study.trials["seconds"].sum() for study in results])),
             }
         return pandas.DataFrame.from_dict(rows, orient="index")
 

@@ -101,8 +101,8 @@ def minimize(
             fidelities=fidelities,
         )
     )
-    made = part(settings, space, search, scheduler)
-    width = batch or made.searcher.batch or 2**20
+    study_part = part(settings, space, search, scheduler)
+    width = batch or study_part.searcher.batch or 2**20
     ledger = Ledger(out, resume=resume, settings=settings)
     try:
         more = None
@@ -112,7 +112,7 @@ def minimize(
             before = read_run(path).stop.trials
             if before != settings.stop.trials:
                 more, settings = _more(before, trials), settings.extended(before)
-                made = part(settings, space, search, scheduler)
+                study_part = part(settings, space, search, scheduler)
 
         def extended(trials: int) -> None:
             nonlocal settings
@@ -122,12 +122,12 @@ def minimize(
         ledger.put(plan_record(settings, width, scheduler, {}))
         carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
         study.run(
-            made.searcher,
+            study_part.searcher,
             scheduler,
             space.dims,
             study.Fulfil(carry_out, extended=extended),
             ledger,
-            made.stop,
+            study_part.stop,
             seed=seed,
             batch=width,
             more=more,
@@ -172,11 +172,11 @@ def evaluate(
         return Report(value)
     if gradient is None:
         raise ValueError("this search wants gradients; give minimize(..., gradient=...)")
-    found = gradient(*given)
+    gradients = gradient(*given)
     slopes = space.slopes(order.unit)
     for i, name in enumerate(space.names):
-        if name in found:
-            slopes[:, i] *= np.asarray(found[name], np.float64)
+        if name in gradients:
+            slopes[:, i] *= np.asarray(gradients[name], np.float64)
         elif slopes[:, i].any():
             raise ValueError(
                 f"the gradient has no {name!r}; give d loss / d {name} for every point"

@@ -75,19 +75,21 @@ def resume(
         if trials is None and ledger.ended:
             ledger.close()
             return open_run(out, task, say, model, loss, metrics)
-        made = _assembly(settings, out, task, Own(model, loss, metrics), search, scheduler, say)
+        assembly = _assembly(settings, out, task, Own(model, loss, metrics), search, scheduler, say)
         if trials is not None:
-            _room(ledger, made, trials)
+            _room(ledger, assembly, trials)
     except BaseException:
         ledger.close()
         raise
 
     def left() -> float:
-        spent, _, _ = records.incumbent(ledger.records, made.scheduler.fidelity)
-        return made.workload.left(trials or made.workload.load.trials, float(spent.max(initial=0)))
+        spent, _, _ = records.incumbent(ledger.records, assembly.scheduler.fidelity)
+        return assembly.workload.left(
+            trials or assembly.workload.load.trials, float(spent.max(initial=0))
+        )
 
-    with watching(progress, made.workload, work=left) as bar:
-        return finish(made, ledger, watch, bar, trials)
+    with watching(progress, assembly.workload, work=left) as bar:
+        return finish(assembly, ledger, watch, bar, trials)
 
 
 def open_run(
@@ -121,23 +123,23 @@ def open_run(
     networks, plan = settings.networks, folder.records[0] if folder.records else {}
 
     def loaded() -> Task:
-        found = _task(networks, task)
+        resolved_task = _task(networks, task)
         if "data" in plan and not settings.comparison:
-            now = workload.data_of(found, networks.validation.folds, settings.seed)
+            now = workload.data_of(resolved_task, networks.validation.folds, settings.seed)
             if now != plan["data"]:
                 raise RunError(
-                    f"{found.name} is not the data that {out} was made on; give those: task=..., or put the file back"
+                    f"{resolved_task.name} is not the data that {out} was made on; give those: task=..., or put the file back"
                 )
-        return found
+        return resolved_task
 
     known = Target(**plan["target"]) if "target" in plan else None
     sizes = lambda: known or loaded()
     evaluation = _evaluation(settings, Own(model, loss, metrics), sizes, out, all_of_it=False)
     space = _space(settings, out, evaluation.family)
     if task is not None:
-        found = loaded()
+        resolved_task = loaded()
         return Result(
-            folder.records, folder.curves, space, lambda: found, settings, evaluation, out
+            folder.records, folder.curves, space, lambda: resolved_task, settings, evaluation, out
         )
     return Result(folder.records, folder.curves, space, loaded, settings, evaluation, out)
 
@@ -161,8 +163,8 @@ def _assembly(
 ) -> Assembly:
     """The study that a run folder's run.json describes."""
     assert settings.networks is not None
-    found = _task(settings.networks, task)
-    evaluation = _evaluation(settings, own, lambda: found, out)
+    resolved_task = _task(settings.networks, task)
+    evaluation = _evaluation(settings, own, lambda: resolved_task, out)
     space = _space(settings, out, evaluation.family)
     search = settings.search if search is None else search
     if search is None:
@@ -171,7 +173,7 @@ def _assembly(
         )
     if scheduler is None:
         scheduler = from_settings(settings.scheduler)
-    return Assembly(settings, space, found, evaluation, search, scheduler, say)
+    return Assembly(settings, space, resolved_task, evaluation, search, scheduler, say)
 
 
 def _current(settings: Settings, out: Path) -> None:
@@ -269,10 +271,10 @@ def _task(networks: Networks, task: Task | tuple | None) -> Task:
     return as_task(source, networks.data, networks.target, networks.kind)
 
 
-def _room(ledger: Ledger, made: Assembly, trials: int) -> None:
+def _room(ledger: Ledger, assembly: Assembly, trials: int) -> None:
     """Refuses to go on to so many trials where that means nothing."""
     asked = sum(len(record["unit"]) for record in ledger.records if record["kind"] == "ask")
-    known, limit = made.part.known, made.part.stop.trials
+    known, limit = assembly.part.known, assembly.part.stop.trials
     if known is not None and trials > known:
         raise RunError(
             f"the search has no more than {known} trials, so that it cannot go on to have {trials}"

@@ -66,7 +66,7 @@ def train(
     if not listed or not all(isinstance(config, Mapping) for config in listed):
         raise ValueError(f"configs must be configurations (dicts), got {configs!r:.80}")
     entries = _entries(listed)
-    space, found, evaluation = as_evaluation(
+    space, resolved_task, evaluation = as_evaluation(
         entries,
         task,
         data=data,
@@ -83,7 +83,7 @@ def train(
     if folds == 0 and "patience" in entries:
         raise ValueError("patience needs validation; give folds, or drop patience")
     numbers = as_seeds(seeds)
-    for line in found.about(folds):
+    for line in resolved_task.about(folds):
         say(f"hpjax: {line}")
     unit = np.zeros((len(listed), len(space.names)))
     for at, name in enumerate(space.names):
@@ -91,7 +91,7 @@ def train(
     schedules = [[(epochs, point)] for point in unit]
     return train_along(
         space,
-        found,
+        resolved_task,
         evaluation,
         schedules,
         seeds=numbers,

@@ -129,7 +129,7 @@ def tune(
         say=say,
     )
     say = say or devices.warn
-    resolved, found, evaluation = as_evaluation(
+    resolved_space, resolved_task, evaluation = as_evaluation(
         space,
         task,
         data=data,
@@ -142,17 +142,17 @@ def tune(
         validation=validation,
         gradients=gradients,
     )
-    trials = varying(resolved, search, trials, evaluation.validation.repeats)
+    trials = varying(resolved_space, search, trials, evaluation.validation.repeats)
     rung = (
-        as_search("grid", resolved, levels).trials
+        as_search("grid", resolved_space, levels).trials
         if search == "grid" and trials is None
         else trials
     )
-    scheduler = as_scheduler(search, scheduler, resolved, epochs=epochs, trials=rung, eta=eta)
+    scheduler = as_scheduler(search, scheduler, resolved_space, epochs=epochs, trials=rung, eta=eta)
     settings = settled(
         Settings(
-            space=resolved.to_dict(),
-            space_hash=resolved.hash(),
+            space=resolved_space.to_dict(),
+            space_hash=resolved_space.hash(),
             networks=evaluation.settings,
             search=written_search(search),
             start=spelled(list(start)),
@@ -164,35 +164,35 @@ def tune(
             stop=as_stop(stop or {}, trials),
         )
     )
-    made = Assembly(settings, resolved, found, evaluation, search, scheduler, say)
-    for line in found.about(evaluation.validation.folds):
+    assembly = Assembly(settings, resolved_space, resolved_task, evaluation, search, scheduler, say)
+    for line in resolved_task.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
     if explain:
-        print(made.explain())
+        print(assembly.explain())
         return None
     if len(scheduler.brackets) > 1:
         for line in table(scheduler):
             say(f"hpjax: {line}")
-    with watching(progress, made.workload) as bar:
-        return finish(made, Ledger(out, settings=settings), watch, bar)
+    with watching(progress, assembly.workload) as bar:
+        return finish(assembly, Ledger(out, settings=settings), watch, bar)
 
 
 def finish(
-    made: Assembly, ledger: Ledger, watch: Watch | None, bar: Watching, more: int | None = None
+    assembly: Assembly, ledger: Ledger, watch: Watch | None, bar: Watching, more: int | None = None
 ) -> Result:
     try:
         if ledger.folder is not None:
-            _note_environment(ledger.folder, made.say)
-        trained = made.run(ledger, bar.around(watch), more)
+            _note_environment(ledger.folder, assembly.say)
+        trained = assembly.run(ledger, bar.around(watch), more)
     finally:
         ledger.close()
     return Result(
         ledger.records,
         ledger.all_curves(),
-        made.space,
-        lambda: made.task,
-        made.settings,
-        made.evaluation,
+        assembly.space,
+        lambda: assembly.task,
+        assembly.settings,
+        assembly.evaluation,
         ledger.folder,
         trained,
         ledger.times,

@@ -69,24 +69,24 @@ def own(
     def spec(given: dict[str, Any], common: dict[str, Any]) -> Own:
         structure = {n: given.get(n, entry.default) for n, entry in static.items()}
         _refuse_missing(name, structure)
-        made = Own(**common, build=function, structure=_structure(structure))
-        if set(made.model.hyperparameters) != set(numbers):
+        shape = Own(**common, build=function, structure=_structure(structure))
+        if set(shape.model.hyperparameters) != set(numbers):
             raise ValueError(
-                f"{made.label} has the hyperparameters {sorted(made.model.hyperparameters)}, another {sorted(numbers)}; let all have the same"
+                f"{shape.label} has the hyperparameters {sorted(shape.model.hyperparameters)}, another {sorted(numbers)}; let all have the same"
             )
-        return made
+        return shape
 
     def read(written: dict[str, Any]) -> Own:
         fields: dict[str, Any] = {
             n: tuple(v) if isinstance(v, list) else v for n, v in written.items()
         }
         weights, structure = fields.pop("arrays"), fields.pop("structure")
-        made = Own(**fields, build=function, structure=_structure(structure))
-        if made.written()["arrays"] != weights:
+        shape = Own(**fields, build=function, structure=_structure(structure))
+        if shape.written()["arrays"] != weights:
             raise ValueError(
-                f"{made.label} has other weights than the run began with; give the function that it was made with"
+                f"{shape.label} has other weights than the run began with; give the function that it was made with"
             )
-        return made
+        return shape
 
     return Family(
         name, static, numbers, (), None, spec, read, _checked, lambda values: None, own=True
@@ -155,12 +155,12 @@ def built(build: Build, structure: str, inputs: int, outputs: int) -> Model:
     """What a build function makes of structural values."""
     names = inspect.signature(build.function).parameters
     given = {n: v for n, v in (("inputs", inputs), ("outputs", outputs)) if n in names}
-    made = build.function(**_values(structure), **given)
-    if isinstance(made, tuple) and len(made) == 2:
-        made = Model(*made)
-    if not isinstance(made, Model):
-        raise ValueError(f"{called(build.function)} must return a hpjax.Model, got {made!r:.80}")
-    return made
+    model = build.function(**_values(structure), **given)
+    if isinstance(model, tuple) and len(model) == 2:
+        model = Model(*model)
+    if not isinstance(model, Model):
+        raise ValueError(f"{called(build.function)} must return a hpjax.Model, got {model!r:.80}")
+    return model
 
 
 # --- one shape --------------------------------------------------------------------------------------------------------
@@ -216,8 +216,8 @@ def shapes(spec: Own) -> Any:
         ValueError: params that hold no real numbers, or outputs that are not [B C].
     """
     with jax.enable_x64(spec.dtype == "float64"):
-        made = jax.eval_shape(lambda draw: functions(spec).init(draw, {}), functions(spec).draws)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(made[0]):
+        begun = jax.eval_shape(lambda draw: functions(spec).init(draw, {}), functions(spec).draws)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(begun[0]):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ValueError(
                     f"params{jax.tree_util.keystr(path)} of {spec.label} is {leaf.dtype}; params are real numbers, keep others in a state"
@@ -226,12 +226,12 @@ def shapes(spec: Own) -> Any:
         numbers = {
             n: jnp.asarray(v.default, spec.dtype) for n, v in spec.model.hyperparameters.items()
         }
-        found, _ = jax.eval_shape(functions(spec).outputs, *made, numbers, x, None)
-    if found.shape != (7, spec.outputs):
+        outputs, _ = jax.eval_shape(functions(spec).outputs, *begun, numbers, x, None)
+    if outputs.shape != (7, spec.outputs):
         raise ValueError(
-            f"{spec.label} gives outputs {list(found.shape)} for 7 examples, but the task needs [7, {spec.outputs}]"
+            f"{spec.label} gives outputs {list(outputs.shape)} for 7 examples, but the task needs [7, {spec.outputs}]"
         )
-    return made
+    return begun
 
 
 @functools.lru_cache(maxsize=1024)

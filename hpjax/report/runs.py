@@ -16,14 +16,14 @@ from hpjax.space import Choice
 
 def overview(result: Result, path: Path) -> list[Path]:
     """Learning curves and the incumbent of a run."""
-    made, (left, right) = plots.figure(1, 2, width=plots.WIDE)
+    figure, (left, right) = plots.figure(1, 2, width=plots.WIDE)
     minimized = result.settings.minimised
     plots.learning_curves(
         left, result.curves, result.best["trial"], "objective", f"validation {minimized}"
     )
     incumbent = records.incumbent(result.records, result.fidelity)
     plots.incumbent(right, *incumbent, label=f"best validation {minimized}")
-    return plots.save(made, path)
+    return plots.save(figure, path)
 
 
 def figures(result: Outcome, folder: Path) -> list[Path]:
@@ -36,16 +36,16 @@ def figures(result: Outcome, folder: Path) -> list[Path]:
     Returns:
         The PNG files.
     """
-    made: list[Path] = []
+    paths: list[Path] = []
     if isinstance(result, Result):
-        made += overview(result, folder / "figure")[:1]
-        made += _rungs(result, folder)
-        made += _pareto(result, folder)
+        paths += overview(result, folder / "figure")[:1]
+        paths += _rungs(result, folder)
+        paths += _pareto(result, folder)
     if result.space.names:
-        made += hyperparameters(result, folder)
-        made += _lineage(result, folder)
-        made += _process(result, folder)
-    return made
+        paths += hyperparameters(result, folder)
+        paths += _lineage(result, folder)
+        paths += _process(result, folder)
+    return paths
 
 
 def _rungs(result: Result, folder: Path) -> list[Path]:

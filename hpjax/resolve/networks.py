@@ -103,12 +103,12 @@ def as_evaluation(
         ValueError: anything that can be wrong with them.
     """
     check(kind=kind, gradients=gradients)
-    found = as_task(task, data, target, kind)
-    family = as_family(model, space, found, loss)
-    resolved = as_space(space, family)
-    own = as_metrics(metrics, found.outputs)
+    resolved_task = as_task(task, data, target, kind)
+    family = as_family(model, space, resolved_task, loss)
+    resolved_space = as_space(space, family)
+    own = as_metrics(metrics, resolved_task.outputs)
     names = [name for name, _ in own]
-    for name in {*names} & {*resolved.ranges, *resolved.constants}:
+    for name in {*names} & {*resolved_space.ranges, *resolved_space.constants}:
         raise ValueError(f"{name} is a hyperparameter of the space and a metric; rename the metric")
     if objective not in (*BUILT_IN, *names):
         raise ValueError(f"objective={objective!r:.80} is none of {', '.join((*BUILT_IN, *names))}")
@@ -124,7 +124,7 @@ def as_evaluation(
         validation=as_validation(validation, fewest),
         gradients=gradients,  # type: ignore[arg-type]
     )
-    return resolved, found, Evaluation(settings, family, own)
+    return resolved_space, resolved_task, Evaluation(settings, family, own)
 
 
 def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:

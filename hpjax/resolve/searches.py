@@ -58,8 +58,8 @@ def as_search(search: Any, space: Space, levels: int | Mapping[str, int]) -> Res
         total = int(np.prod([len(axis) for axis in axes], dtype=float))
         points = None
         if total <= GRID:
-            found = grid(space.dims, axes=axes)
-            points, _ = found.ask(found.init(()), (), total, 1)
+            searcher = grid(space.dims, axes=axes)
+            points, _ = searcher.ask(searcher.init(()), (), total, 1)
         make = functools.partial(grid, axes=axes)
         return ResolvedSearch(make, total if points is None else len(points), points)
     if isinstance(search, str):
@@ -93,10 +93,10 @@ def takes(function: Any, *arguments: Any) -> bool:
 
 def _made(factory: Callable[..., Any], dims: Any) -> Searcher:
     """What a user's factory makes, if it is a search."""
-    made = factory(dims)
-    if not isinstance(made, Searcher):
-        raise ValueError(f"search must make a hpjax.search.Searcher, got {made!r:.80}")
-    return made
+    searcher = factory(dims)
+    if not isinstance(searcher, Searcher):
+        raise ValueError(f"search must make a hpjax.search.Searcher, got {searcher!r:.80}")
+    return searcher
 
 
 def as_scheduler(
@@ -123,17 +123,17 @@ def as_scheduler(
     Raises:
         ValueError: an unknown name, a method with another scheduler than its own, or epochs beside a scheduler that knows its own.
     """
-    own = METHODS.get(search) if isinstance(search, str) else None
+    method = METHODS.get(search) if isinstance(search, str) else None
     if isinstance(scheduler, Scheduler):
         if epochs is not None and epochs != scheduler.fidelity:
             raise ValueError(
                 f"epochs={epochs}, but the scheduler ends at epoch {scheduler.fidelity}; leave epochs out"
             )
-        made = scheduler
+        resolved_scheduler = scheduler
     else:
         until = epochs or (default if space is None else fidelity_of(space))
         if scheduler is None:
-            return schedulers.full(until) if own is None else own.scheduler(until)
+            return schedulers.full(until) if method is None else method.scheduler(until)
         tenth = max(1, until // 10)
         makers: dict[str, Callable[[], Scheduler]] = {
             "full": lambda: schedulers.full(until),
@@ -148,15 +148,15 @@ def as_scheduler(
             raise ValueError(
                 f"scheduler={scheduler!r:.80} is none of {', '.join(makers)}; or make one: hpjax.halving(...)"
             )
-        made = makers[scheduler]()
-    if own is not None:
-        its = own.scheduler(made.fidelity)
-        if made.settings["name"] != its.settings["name"]:
+        resolved_scheduler = makers[scheduler]()
+    if method is not None:
+        usual = method.scheduler(resolved_scheduler.fidelity)
+        if resolved_scheduler.settings["name"] != usual.settings["name"]:
             raise ValueError(
-                f"{search} is a search with {its.settings['name']}; leave scheduler={made.settings['name']} out, "
-                f"or give that one's arguments: scheduler=hpjax.{its.settings['name']}(...)"
+                f"{search} is a search with {usual.settings['name']}; leave scheduler={resolved_scheduler.settings['name']} out, "
+                f"or give that one's arguments: scheduler=hpjax.{usual.settings['name']}(...)"
             )
-    return made
+    return resolved_scheduler
 
 
 def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int | None:

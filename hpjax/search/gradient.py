@@ -110,20 +110,20 @@ def gradient(
     def ask(state: State, key: Key, n: int, fidelity: int):
         ready, fresh, drawn = list(state.ready), state.fresh, state.drawn
         begin = min(starts - len(state.starts), max(0, n - len(ready)))
-        made = list(state.starts)
+        descents = list(state.starts)
         if begin > 0:
             units, fresh = draws.ask(fresh, (*key, drawn), begin, fidelity)
             for unit in units:
-                ready.append((len(made), unit))
-                made.append(begun(unit))
+                ready.append((len(descents), unit))
+                descents.append(begun(unit))
             drawn += len(units)
         # the best go on where not all can
-        ready.sort(key=lambda one: (made[one[0]].objective, one[0]))
+        ready.sort(key=lambda one: (descents[one[0]].objective, one[0]))
         now, later = ready[:n], ready[n:]
         numbers = range(state.asked, state.asked + len(now))
         unit = np.array([point for _, point in now]).reshape(len(now), width)
         return unit, state._replace(
-            starts=tuple(made),
+            starts=tuple(descents),
             ready=tuple(later),
             out=state.out | dict(zip(numbers, now)),
             asked=state.asked + len(now),
@@ -136,7 +136,7 @@ def gradient(
             raise ValueError(
                 "search gradient was told no gradients; give minimize(..., gradient=...) or tune networks"
             )
-        made, out, ready = list(state.starts), dict(state.out), list(state.ready)
+        descents, out, ready = list(state.starts), dict(state.out), list(state.ready)
         note: dict[str, int] = {}
         drawn = state.drawn
         for trial, unit, objective, slope in zip(
@@ -147,19 +147,19 @@ def gradient(
         ):
             at, _ = out.pop(trial, (None, None))
             if at is None:  # given to look at first: a start of its own
-                at = len(made)
-                made.append(begun(np.array(unit)))
-            start, point, what = followed(made[at], np.array(unit), float(objective), slope)
+                at = len(descents)
+                descents.append(begun(np.array(unit)))
+            start, point, what = followed(descents[at], np.array(unit), float(objective), slope)
             if point is None:
                 note[what] = note.get(what, 0) + 1
                 point = generator((*state.key, drawn)).random(width)
                 start, drawn = begun(point), drawn + 1
             elif what:
                 note[what] = note.get(what, 0) + 1
-            made[at] = start
+            descents[at] = start
             ready.append((at, point))
         return state._replace(
-            starts=tuple(made), ready=tuple(ready), out=out, note=note, drawn=drawn
+            starts=tuple(descents), ready=tuple(ready), out=out, note=note, drawn=drawn
         )
 
     def followed(start: Start, unit: np.ndarray, objective: float, slope: np.ndarray):
