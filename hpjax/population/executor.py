@@ -1,12 +1,11 @@
 """Where blocks are trained: an executor is handed blocks and answers with futures. This one has the devices of this machine.
 
-Programs are compiled in the background, in the order in which they will be needed, so that the second compiles while the first
-trains. A block's results are asked for in the order of blocks, never of arrival.
+Programs are traced at once and compiled in the background, in the order in which they will be needed, so that the second compiles
+while the first trains. A block's results are asked for in the order of blocks, never of arrival.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,6 +50,16 @@ class Executor(Protocol):
     def cancel(self) -> None: ...
 
 
+class Traced(NamedTuple):
+    """A program that is still to be compiled."""
+
+    program: Program
+    lowered: Any
+    empty: Any
+    data: Any
+    seconds: float  # that tracing it took
+
+
 class Compiled(NamedTuple):
     """A program ready to run."""
 
@@ -77,14 +86,18 @@ class LocalExecutor:
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
         self._data: dict[tuple, Any] = {}
         self._draws: dict[tuple, np.ndarray] = {}
-        self._lock = threading.Lock()  # of the task's arrays
 
     # --- programs ---
     def prepare(self, number: int, program: Program, config: dict[str, np.ndarray]) -> None:
-        """Begins to compile a program, where it is new; `config` shows the shapes and dtypes of its leaves, [m ...]."""
+        """Begins to compile a program, where it is new; `config` shows the shapes and dtypes of its leaves, [m ...].
+
+        It is traced here and now, in the caller's thread: JAX keeps a user's settings (precision, promotion of dtypes) by thread.
+        """
         if number not in self.compiled:
             shapes = {name: (leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
-            self.compiled[number] = self._compiling.submit(self._compile, program, shapes)
+            self.compiled[number] = self._compiling.submit(
+                self._compile, self._traced(program, shapes)
+            )
 
     def forget(self, number: int) -> None:
         """Drops a compiled program."""
@@ -94,7 +107,7 @@ class LocalExecutor:
         """Takes back programs that wait to be compiled."""
         self.compiled = {n: future for n, future in self.compiled.items() if not future.cancel()}
 
-    def _compile(self, program: Program, shapes: dict[str, tuple]) -> Compiled:
+    def _traced(self, program: Program, shapes: dict[str, tuple]) -> Traced:
         started = time.perf_counter()
         self.listen("compile")
         spec, regime = program.spec, self.regime
@@ -117,25 +130,29 @@ class LocalExecutor:
             rows = NamedSharding(self.mesh, PartitionSpec("device"))
             blank = lambda s: jax.device_put(np.zeros((*lead, *s.shape), s.dtype), rows)
             empty = jax.tree.map(blank, one)
-            each = [
-                np.zeros(lead[:1], kind) for kind in (bool, np.int32, np.int32, np.int32, np.uint32)
-            ]
+            kinds = (bool, np.int32, np.int32, np.int32, np.uint32)
+            each = [np.zeros(lead[:1], kind) for kind in kinds]
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
             draw = np.zeros((lead[0], *draws.shape), draws.dtype)
-            call = call.lower(data, empty, wide, *each, draw).compile()
-        elapsed = time.perf_counter() - started
+            lowered = call.lower(data, empty, wide, *each, draw)
+        return Traced(program, lowered, empty, data, time.perf_counter() - started)
+
+    def _compile(self, traced: Traced) -> Compiled:
+        """In the background."""
+        started = time.perf_counter()
+        call = traced.lowered.compile()
+        elapsed = traced.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
-        return Compiled(program, call, empty, data)
+        return Compiled(traced.program, call, traced.empty, traced.data)
 
     def device_data(self, spec: Spec) -> Any:
         """The task on the devices, for a spec's batch size, sampling and dtype."""
         name = (spec.batch_size, spec.sampling, spec.dtype)
-        with self._lock:
-            if name not in self._data:
-                everywhere = NamedSharding(self.mesh, PartitionSpec())
-                self._data[name] = jax.device_put(self.regime.data(spec), everywhere)
-            return self._data[name]
+        if name not in self._data:
+            everywhere = NamedSharding(self.mesh, PartitionSpec())
+            self._data[name] = jax.device_put(self.regime.data(spec), everywhere)
+        return self._data[name]
 
     # --- blocks ---
     def submit(self, block: Block, leaves: list[np.ndarray] | None) -> Future[BlockResult]:

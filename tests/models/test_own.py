@@ -172,7 +172,7 @@ def test_comparisons_confirmations_and_networks(tmp_path):
     assert network.predict_proba(task.x[task.test]).shape == (30, 3)
     later = hpjax.open_run(tmp_path / "run", **quiet)
     assert later.trials["parameters"].isna().all()
-    with pytest.raises(ValueError, match="give the function again"):
+    with pytest.raises(ValueError, match="give them again"):
         later.refit()
     later = hpjax.open_run(tmp_path / "run", model=build, **quiet)
     np.testing.assert_array_equal(later.refit().predict(task.x), network.predict(task.x))

@@ -57,9 +57,9 @@ def test_the_second_program_compiles_while_the_first_trains(monkeypatch):
 
     compile_, done = LocalExecutor._compile, []
 
-    def noted(self, program, shapes):
-        compiled = compile_(self, program, shapes)
-        done.append(program.spec.hidden)
+    def noted(self, traced):
+        compiled = compile_(self, traced)
+        done.append(traced.program.spec.hidden)
         if len(done) == 2:
             ready.set()
         return compiled
@@ -74,9 +74,9 @@ def test_an_interrupt_takes_back_what_waits_to_be_compiled(monkeypatch):
     trained, order, _ = setting()
     slow = LocalExecutor._compile
 
-    def slowly(self, program, shapes):
+    def slowly(self, traced):
         time.sleep(0.2)
-        return slow(self, program, shapes)
+        return slow(self, traced)
 
     def interrupted(self, block, leaves):
         raise KeyboardInterrupt
@@ -88,6 +88,22 @@ def test_an_interrupt_takes_back_what_waits_to_be_compiled(monkeypatch):
     assert len(trained.compiled) < 3
     monkeypatch.undo()
     assert np.isfinite(trained.carry_out(order).loss).all()
+
+
+def test_what_a_user_sets_for_a_thread_holds_in_programs():
+    """Broke: programs that were traced in the background did not know the precision or the promotion that a user had set."""
+    seen = []
+
+    def build():
+        def apply(params, x):
+            seen.append(jax.config.jax_default_matmul_precision)
+            return x @ params
+
+        return hpjax.Model(lambda key, x: jnp.ones((x.shape[1], 3)), apply)
+
+    with jax.default_matmul_precision("highest"):
+        hpjax.train({}, "iris", 1, model=build, say=lambda text: None)
+    assert set(seen) == {"highest"}
 
 
 class Elsewhere:

@@ -337,9 +337,9 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
     ).carry_out(order(range(7), units, 2))
     compile_ = LocalExecutor._compile
 
-    def failing(self, program, shapes):
-        compiled = compile_(self, program, shapes)
-        if program.width > 8:
+    def failing(self, traced):
+        compiled = compile_(self, traced)
+        if traced.program.width > 8:
 
             def call(*arguments):
                 raise jax.errors.JaxRuntimeError(
