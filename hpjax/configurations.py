@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from hpjax.catalogue import base, check, known, numbers, structural, tables
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config, Target
+from hpjax.space import Space
 from hpjax.training.hyperparameters import STATIC, SWITCHED
 
 
@@ -22,7 +23,10 @@ class Group(NamedTuple):
 
 
 def split(
-    columns: Mapping[str, Sequence | np.ndarray], target: Target, family: Family = MLP
+    columns: Mapping[str, Sequence | np.ndarray],
+    target: Target,
+    family: Family = MLP,
+    layered: Collection[str] = (),
 ) -> list[Group]:
     """Columns of named values -> the rows of each `Spec`, with their `Config`s stacked.
 
@@ -30,6 +34,7 @@ def split(
         columns: name -> [n] values; absent names, and NaN or None (inactive), hold their defaults.
         target: inputs, outputs and loss that the task asks for.
         family: of the models.
+        layered: names that hold one number per layer in other rows than these, so that they do so here.
 
     Returns:
         Groups in order of first appearance; together their rows are 0..n-1.
@@ -58,9 +63,14 @@ def split(
         given = {n: check(n, value, family) for n, value in values}
         groups.setdefault(_spec(given, target, features, family), []).extend(rows)
     return [
-        Group(spec, rows, _config(traced, rows, spec, target, family))
+        Group(spec, rows, _config(traced, rows, spec, target, family, layered))
         for spec, rows in ((spec, np.sort(rows)) for spec, rows in groups.items())
     ]
+
+
+def of_points(space: Space, unit: np.ndarray, target: Target, family: Family = MLP) -> list[Group]:
+    """The rows of each `Spec` among points [n D] of a space, as `split`; all points have leaves of the same shapes."""
+    return split(space.decode(unit), target, family, space.layered)
 
 
 def one(target: Target, *, family: Family = MLP, **values: Any) -> tuple[Any, Config]:
@@ -116,7 +126,12 @@ def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family
 
 
 def _config(
-    traced: Mapping[str, Any], rows: np.ndarray, spec: Spec, target: Target, family: Family
+    traced: Mapping[str, Any],
+    rows: np.ndarray,
+    spec: Spec,
+    target: Target,
+    family: Family,
+    layered: Collection[str],
 ) -> Config:
     """The traced values of some rows, all of one Spec; absent ones at their defaults."""
     config: Config = {}
@@ -130,7 +145,7 @@ def _config(
             else np.full(len(rows), default)
         )
         wanted = spec.layers.get(entry.per or "weights", 0)
-        if leaf.ndim == 1 and wanted and _layered(traced.get(name, ())):
+        if leaf.ndim == 1 and wanted and (name in layered or _layered(traced.get(name, ()))):
             # so that all networks of a program are alike
             leaf = np.repeat(leaf[:, None], wanted, 1)
         if parts:

@@ -38,7 +38,8 @@ class Outcome:
     ):
         self.records, self.space, self.settings, self.folder = kept, space, settings, folder
         self.fidelity = settings.fidelity or from_settings(settings.scheduler).fidelity
-        self.table = records.summarise(kept, len(space.dims), self.fidelity)
+        own = () if settings.networks is None else tuple(settings.networks.metrics)
+        self.table = records.summarise(kept, len(space.dims), self.fidelity, own)
         self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
         self.fidelities = settings.fidelities  # a function may have none
         ends = [record for record in kept if record["kind"] == "stop"]

@@ -42,9 +42,13 @@ class Result(Outcome):
         return ("objective", "loss", "error", *self.metrics, *after)
 
     @property
+    def _curve_columns(self) -> tuple[str, ...]:
+        return records.curve_columns(self.records, tuple(self.evaluation.settings.metrics))
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The user's own metrics."""
-        return records.curve_columns(self.records)[4:]
+        return self._curve_columns[4:]
 
     def __init__(
         self,
@@ -99,8 +103,8 @@ class Result(Outcome):
         if family is None:
             weights = np.full(len(weights), np.nan)
         else:
-            columns = self.space.decode(self.table["unit"])
-            for group in configurations.split(columns, goal, family):
+            unit = self.table["unit"]
+            for group in configurations.of_points(self.space, unit, goal, family):
                 weights[group.rows] = group.spec.weights
         self.table |= {"parameters": weights}
         return super().trials
@@ -116,7 +120,7 @@ class Result(Outcome):
             if self._curves[i] is not None
         ]
         curves = [curve for _, curve in there if curve is not None]
-        columns = records.curve_columns(self.records)
+        columns = self._curve_columns
         flat = np.concatenate(
             [
                 np.zeros((0, len(columns)), np.float32),

@@ -147,8 +147,16 @@ def written(settings: msgspec.Struct) -> dict[str, Any]:
 
 
 def settled(settings: Struct) -> Struct:
-    """Settings as they will be read again, lists for tuples."""
-    return msgspec.convert(written(settings), type(settings))
+    """Settings as they will be read again, lists for tuples.
+
+    Raises:
+        ValueError: what cannot be written, or is of another type than it has to be.
+    """
+    try:
+        return msgspec.convert(written(settings), type(settings))
+    except msgspec.ValidationError as fault:
+        text = str(fault).replace("$.", "")
+        raise ValueError(f"{text[:1].lower()}{text[1:]}") from None
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -215,20 +223,27 @@ def fingerprints(settings: Settings) -> dict[str, str]:
 
     The number of trials is left out: it may be raised later.
     """
-    named = fields(settings)
-    named["stop"] = {name: limit for name, limit in named["stop"].items() if name != "trials"}
-    return {name: hashlib.sha256(encode(v).encode()).hexdigest()[:8] for name, v in named.items()}
+    return _digests(fields(settings))
+
+
+def _digests(named: Mapping[str, Any]) -> dict[str, str]:
+    """Eight hexadecimal digits for every field; of `stop` without trials."""
+    stop = {name: limit for name, limit in named["stop"].items() if name != "trials"}
+    entries = {**named, "stop": stop}
+    return {name: hashlib.sha256(encode(v).encode()).hexdigest()[:8] for name, v in entries.items()}
 
 
 def unchanged(settings: Settings, plan: Mapping[str, Any], path: Path) -> None:
-    """Requires that settings are those that a ledger began with.
+    """Requires that settings are those that a ledger began with; of an older schema, as they stand in the file.
 
     Raises:
         RunError: names the fields that were changed.
     """
-    known, now = plan.get("settings"), fingerprints(settings)
-    if known is None or known == now or settings.schema != SCHEMA:
-        return
+    known = plan.get("settings", {})
+    if settings.schema == SCHEMA:
+        now = fingerprints(settings)
+    else:
+        now = _digests(msgspec.json.decode(read_bytes(path), type=dict[str, Any]))
     changed = [name for name in sorted(known) if known[name] != now.get(name)]
     if changed:
         raise RunError(

@@ -39,8 +39,9 @@ class Trained:
     ):
         self.seeds, self.count = list(seeds), len(unit)
         self.workload, self.population, self.results = workload, population, results
-        columns = workload.space.decode(unit)
-        self._groups = configurations.split(columns, workload.target, workload.family)
+        self._groups = configurations.of_points(
+            workload.space, unit, workload.target, workload.family
+        )
 
     def __repr__(self) -> str:
         return f"<Trained: {self.count} configurations, {len(self.seeds)} seeds, {self.results.loss.size} networks>"

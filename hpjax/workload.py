@@ -154,8 +154,8 @@ class Workload:
         points = self.points
         corners = points[:CORNERS].copy()
         corners[:, [dim.kind == "integer" for dim in self.space.dims]] = 1.0
-        seen = self.space.decode(np.concatenate([points, corners]))
-        groups = configurations.split(seen, self.target, self.family)
+        seen = np.concatenate([points, corners])
+        groups = configurations.of_points(self.space, seen, self.target, self.family)
         for group in groups:
             if group.spec.batch_size > self._smallest:
                 raise ValueError(

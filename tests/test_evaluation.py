@@ -1,6 +1,7 @@
 """A user's own losses and metrics: trained on, recorded, minimised, confirmed, resumed, differentiated; and what they may not be."""
 
 import json
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 import hpjax
-from hpjax import hypergrad
+from hpjax import hypergrad, report
 from hpjax.search import SEARCHES
 from hpjax.training.losses import LOSSES, own_loss
 from hpjax.training.metrics import as_metrics
@@ -55,7 +56,13 @@ def test_the_slope_under_a_loss_is_its_derivative(name):
 @pytest.mark.parametrize("gradients", ["explicit", "autodiff"])
 def test_a_loss_in_other_words_trains_the_same_networks(gradients):
     options = dict(seeds=2, gradients=gradients, **quiet)
-    config = {"hidden": (8,), "dtype": "float64", "dropout": 0.1, "l2": 1e-3}
+    config = {
+        "hidden": (8,),
+        "dtype": "float64",
+        "dropout": 0.1,
+        "l2": 1e-3,
+        "label_smoothing": 0.1,
+    }
     ours = hpjax.train(config, "iris", 5, **options)
     theirs = hpjax.train(config, "iris", 5, loss=cross_entropy, **options)
     for column in ("loss", "error", "train"):
@@ -243,6 +250,7 @@ def test_gradients_are_of_the_loss_only():
         ({"two words": brier}, "a metric cannot be called 'two words'"),
         ({"hidden": brier}, "hidden is a hyperparameter of the space and a metric"),
         ({"brier": 3}, "metric brier must be a function"),
+        ({"brier": hpjax.Metric(brier, 1)}, "greater_is_better of metric brier must be True"),
         ({"brier": lambda p, y: ((p - y) ** 2).mean()}, "must give one number for each example"),
         ({"brier": lambda p, y, weight: p - y}, "must give one number, got [7, 3]"),
         ({"brier": lambda p: p}, "must take (predictions, y)"),
@@ -274,7 +282,75 @@ def test_settings_name_them(result):
 
 
 def test_own_losses_and_metrics_are_themselves():
-    """Two functions of one name are two losses: a program is compiled for each."""
+    """Two functions of one name are two losses: a program is compiled for each study."""
     first, second = (own_loss(lambda z, y: ((z - y) ** 2).mean(-1), 2, False) for _ in range(2))
     assert first != second
-    assert as_metrics(METRICS, 3) == as_metrics(METRICS, 3)
+    assert as_metrics(METRICS, 3) != as_metrics(METRICS, 3)
+
+
+def test_a_metric_is_what_its_function_is_now():
+    """Broke: a second study took the metric as it was traced for the first. One that cannot be hashed is one, too."""
+
+    class Share(list):
+        def __call__(self, predictions, y):
+            return (predictions.max(-1) >= self[0]).astype(predictions.dtype)
+
+    share = Share([0.6])
+    found = []
+    for share[0] in (0.6, 0.0):
+        both = [
+            hpjax.train({"hidden": (4,)}, "iris", 2, metrics={"share": share}, **quiet),
+            hpjax.tune(
+                SPACE,
+                "iris",
+                search="gradient",
+                epochs=2,
+                trials=2,
+                metrics={"share": share},
+                **quiet,
+            ),
+        ]
+        found.append([both[0].table["share"].iloc[0], both[1].trials["share"][0]])
+    assert max(found[0]) < 1
+    assert found[1] == [1, 1]
+
+
+def test_a_metric_may_not_be_called_as_a_column_is(result):
+    """Every column of every table, and what the tables are made of."""
+    trained = hpjax.train({"hidden": (4,)}, "iris", 1, **quiet)
+    confirmed = hpjax.confirm(
+        hpjax.tune(SPACE, "iris", trials=2, epochs=1, **quiet), top=2, repeats=2
+    )
+    tables = [result.trials, result.curves, trained.table, trained.curves, confirmed.table]
+    names = {*result.table, *result.best, *(name for table in tables for name in table)}
+    names |= {name for table in tables for name in table.index.names if name}
+    for name in names - {*METRICS, *SPACE}:
+        with pytest.raises(ValueError, match=f"a metric cannot be called '{name}'"):
+            hpjax.tune(SPACE, "iris", metrics={name: brier}, **quiet)
+
+
+def test_metrics_are_the_same_in_any_order(tmp_path):
+    options = dict(trials=3, epochs=2, **quiet)
+    found = [
+        hpjax.tune(SPACE, "iris", out=tmp_path / name, metrics=dict(items), **options)
+        for name, items in (("a", METRICS.items()), ("b", reversed(METRICS.items())))
+    ]
+    assert found[0].curves.equals(found[1].curves)
+    backwards = dict(reversed(METRICS.items()))
+    longer = hpjax.resume(tmp_path / "a", trials=4, metrics=backwards, **quiet)
+    assert len(longer.trials) == 4
+    (tmp_path / "b" / "ledger.jsonl").unlink()
+    empty = hpjax.open_run(tmp_path / "b", **quiet)
+    assert {"brier", "f1_macro"} <= set(empty.trials)
+    assert {"brier", "f1_macro"} <= set(empty.curves)
+    assert empty.best["trial"] is None
+
+
+def test_a_lineage_of_what_is_made_large_is_drawn(tmp_path):
+    """Broke: shades were of the logarithm of what is minimised, which is negative."""
+    options = dict(metrics=METRICS, objective="f1_macro", **quiet)
+    hpjax.tune(SPACE, "iris", search="pbt", epochs=8, trials=8, out=tmp_path / "run", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        made = report.figures(hpjax.open_run(tmp_path / "run", **quiet), tmp_path)
+    assert "lineage" in {path.stem for path in made}

@@ -387,3 +387,19 @@ def test_too_few_devices_print_a_warning_with_the_remedy():
     code = "from hpjax import devices; print(len(devices.devices()) == devices.cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+@pytest.mark.parametrize("values", [[0.1, (0.1, 0.2)], [None, (0.1, 0.2)], [None, 0.1, (0.2, 0.1)]])
+def test_one_number_and_one_per_layer_may_be_mixed(tmp_path, values, batch):
+    """Broke: networks of one program had leaves of several shapes, in a round without values per layer and after a resume."""
+    space = SPACE | {"l2": hpjax.Choice(values), "epochs": 2}
+    options = dict(batch=batch, trials=6, out=tmp_path / "run", say=lambda text: None)
+    found = hpjax.tune(space, "iris", **options)
+    assert (found.trials["status"] == "OK").all()
+    ledger = tmp_path / "run" / "ledger.jsonl"
+    whole = ledger.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    ledger.write_bytes(b"".join(lines[: 1 + len(lines) // 2]))
+    hpjax.resume(tmp_path / "run", say=lambda text: None)
+    assert ledger.read_bytes() == whole

@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax.catalogue import family_of, trained_on
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.gradient import Setup, carry_out, redrawn, setup, width_of
 from hpjax.hypergrad.modes import Asked, resolve
-from hpjax.models import MLP, Spec
+from hpjax.models import Spec
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
+from hpjax.training.losses import Loss, own_loss, own_name
 
 RULES = ("adam", "sign")
 EPS = 1e-8  # of Adam (Kingma & Ba 2015)
@@ -89,8 +91,11 @@ class Learned:
         return value[np.arange(self.steps) * self.segments[name] // self.steps]
 
     def save(self, path: str | Path) -> None:
-        """Writes JSON that `Learned.load` reads."""
-        entries = dataclasses.asdict(self) | {
+        """Writes JSON that `Learned.load` reads; functions of your own are left out, but for the name of a loss."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        entries = fields | {
+            "spec": self.spec.written(),
+            "own_loss": self.spec.loss.name if isinstance(self.spec.loss, Loss) else None,
             "scales": Space(self.scales).to_dict(),
             "history": self.history._asdict(),
             "mode": self.mode._asdict(),
@@ -98,17 +103,21 @@ class Learned:
         Path(path).write_text(json.dumps(entries, default=_plain) + "\n")
 
     @classmethod
-    def load(cls, path: str | Path) -> Learned:
+    def load(
+        cls, path: str | Path, model: Any = None, loss: Callable[..., Any] | None = None
+    ) -> Learned:
         """Reads what `save` wrote.
 
+        Args:
+            path: of the file.
+            model, loss: again, where they were your own.
+
         Raises:
-            ValueError: no such file, or another one.
+            ValueError: no such file, or another one; what was your own and is not given again.
         """
         try:
             entries = json.loads(Path(path).read_text())
-            spec: Any = {
-                n: tuple(v) if isinstance(v, list) else v for n, v in entries.pop("spec").items()
-            }
+            spec = _shape(entries.pop("spec"), entries.pop("own_loss", None), model, loss)
             arrays = lambda tree: {n: np.asarray(v, np.float64) for n, v in tree.items()}
             history = {
                 n: np.asarray(v, bool if n == "rescued" else np.float64)
@@ -116,7 +125,7 @@ class Learned:
             }
             scales = Space.load(entries.pop("scales"))
             return cls(
-                spec=MLP.read(spec),
+                spec=spec,
                 scales=scales.ranges | scales.constants,
                 config=arrays(entries.pop("config")),
                 begun=arrays(entries.pop("begun")),
@@ -127,7 +136,8 @@ class Learned:
                 **entries,
             )
         except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise ValueError(f"{path} holds nothing that was learned: {fault}") from None
+            what = f"it has no {fault}" if isinstance(fault, KeyError) else fault
+            raise ValueError(f"{path} cannot be read as Learned: {what}") from None
 
     def replay(
         self,
@@ -167,6 +177,34 @@ class Learned:
         return Replay(
             loss, info["error"], info["train"], info["curve"], state.params, state.stats, ready
         )
+
+
+def _shape(
+    written: dict[str, Any], name: str | None, model: Any, loss: Callable[..., Any] | None
+) -> Spec:
+    """The shape of a network as `Spec.written` made it, with the user's own functions; refuses others than it had.
+
+    Args:
+        written: fields by name.
+        name: of the user's loss; None where it had none.
+        model, loss: as the user gives them again.
+    """
+    if ("structure" in written) != (model is not None):
+        raise ValueError(
+            "its networks are multilayer perceptrons; leave model out"
+            if model is not None
+            else "its networks are of your own; give the function that built them: model=..."
+        )
+    values = {name: [value] for name, value in written.get("structure", {}).items()}
+    family = family_of(model, values, written["inputs"], written["outputs"])
+    if name is None and loss is not None:
+        raise ValueError("it was trained on a loss that hpjax has; leave loss out")
+    if name is not None and (loss is None or own_name(loss) != name):
+        raise ValueError(f"it was trained on a loss of your own; give that again: loss={name}")
+    if loss is not None:
+        classes = written.get("classes", Spec.classes)
+        family = trained_on(family, own_loss(loss, written["outputs"], classes))
+    return family.read(written)
 
 
 class Replay(NamedTuple):

@@ -106,12 +106,11 @@ def lineage(
 
     row = {trial: place for place, trial in enumerate(members)}
     finite = np.isfinite(losses)
-    low, high = (
-        np.log(np.maximum(np.nanmin(losses[finite]), 1e-12)),
-        np.log(np.nanquantile(losses[finite], 0.95)),
-    )
-    shade = lambda v: matplotlib.colormaps["viridis_r"](
-        np.clip((np.log(max(v, 1e-12)) - low) / max(high - low, 1e-9), 0, 1)
+    # by orders of magnitude where they have any; what should be large is drawn as its negative
+    height = np.log(losses) if (losses[finite] > 0).all() else losses
+    low, high = np.min(height[finite]), np.quantile(height[finite], 0.95)
+    shade = lambda h: matplotlib.colormaps["viridis_r"](
+        np.clip((h - low) / max(high - low, 1e-9), 0, 1)
     )
     begins = [0, *steps[:-1]]
     for at in range(len(steps)):
@@ -125,7 +124,7 @@ def lineage(
                 linewidth=0.5,
                 zorder=1 + (start != place),
             )
-            dot = "#000000" if not finite[at, place] else shade(losses[at, place])
+            dot = "#000000" if not finite[at, place] else shade(height[at, place])
             axes.plot(steps[at], place, "o", color=dot, markersize=2.5, zorder=3)
     line = [(begins[0], row[best[0]]), *((steps[at], row[best[at]]) for at in range(len(steps)))]
     axes.plot(

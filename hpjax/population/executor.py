@@ -93,19 +93,26 @@ class LocalExecutor:
 
         It is traced here and now, in the caller's thread: JAX keeps a user's settings (precision, promotion of dtypes) by thread.
         """
-        if number not in self.compiled:
-            shapes = {name: (leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
-            self.compiled[number] = self._compiling.submit(
-                self._compile, self._traced(program, shapes)
-            )
+        if number in self.compiled:
+            return
+        shapes = {name: (leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
+        try:
+            traced = self._traced(program, shapes)
+        except jax.errors.JaxRuntimeError as fault:  # `submit` answers with it
+            self.compiled[number] = Future()
+            self.compiled[number].set_exception(fault)
+        else:
+            self.compiled[number] = self._compiling.submit(self._compile, traced)
 
     def forget(self, number: int) -> None:
         """Drops a compiled program."""
         self.compiled.pop(number, None)
 
     def cancel(self) -> None:
-        """Takes back programs that wait to be compiled."""
-        self.compiled = {n: future for n, future in self.compiled.items() if not future.cancel()}
+        """Takes back programs that wait to be compiled; one that is under way is finished, and kept."""
+        self._compiling.shutdown(wait=False, cancel_futures=True)
+        self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
+        self.compiled = {n: f for n, f in self.compiled.items() if not f.cancelled()}
 
     def _traced(self, program: Program, shapes: dict[str, tuple]) -> Traced:
         started = time.perf_counter()
@@ -167,6 +174,7 @@ class LocalExecutor:
         try:
             answer.set_result(self._run(block, leaves))
         except jax.errors.JaxRuntimeError as fault:
+            self.forget(block.number)  # the next block tries again
             answer.set_exception(fault)
         return answer
 

@@ -197,8 +197,7 @@ class Population:
 
     def _groups(self, unit: np.ndarray) -> list[configurations.Group]:
         """The rows of each shape among points [n D]."""
-        columns = self.space.decode(unit)
-        return configurations.split(columns, self.regime.target, self.regime.family)
+        return configurations.of_points(self.space, unit, self.regime.target, self.regime.family)
 
     # --- training ---
     def _train(self, order: Order) -> Results:
@@ -207,9 +206,9 @@ class Population:
         results.failed[:] = [s >= 0 and s not in self.home for s in order.source.tolist()]
         jobs = self._jobs(order, results)
         self.store.begin(order)
-        for job in jobs:
-            self.executor.prepare(job.number, self.programs[job.number], job.config)
         try:
+            for job in jobs:
+                self.executor.prepare(job.number, self.programs[job.number], job.config)
             for job in jobs:
                 self._carry_out(order, job, results)
         except BaseException:
@@ -235,6 +234,8 @@ class Population:
         jobs = []
         for number in sorted(parts):
             rows = np.concatenate([rows for rows, _ in parts[number]])
+            if not len(rows):
+                continue
             configs = [config for _, config in parts[number]]
             config = {name: np.concatenate([c[name] for c in configs]) for name in configs[0]}
             config = typed(config, self.programs[number].spec)

@@ -15,8 +15,8 @@ from hpjax.schedulers.base import Order
 class Pool:
     """The live networks of one program: leaves of [capacity, G, ...]."""
 
-    def __init__(self, like: list[np.ndarray], groups: int):
-        """Takes shapes and dtypes from one network's leaves."""
+    def __init__(self, like: list[jax.ShapeDtypeStruct], groups: int):
+        """Takes shapes and dtypes of one network's leaves."""
         self.like, self.groups = like, groups
         self.leaves = [np.zeros((0, groups, *leaf.shape), leaf.dtype) for leaf in like]
         self.slot: dict[int, int] = {}
@@ -93,7 +93,7 @@ class WeightStore:
         """Takes the states [c w ...] that a block ended with."""
         leaves, self.structures[block.number] = jax.tree.flatten(state)
         if block.number not in self.pools:
-            self.pools[block.number] = Pool([leaf[0, 0] for leaf in leaves], self.groups)
+            self.pools[block.number] = Pool(_each(leaves), self.groups)
         pool, real = self.pools[block.number], block.real
         owners = block.trial[real].tolist()
         group = np.broadcast_to(block.own_group[:, None], real.shape)[real]
@@ -138,9 +138,14 @@ class WeightStore:
         self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
     ) -> None:
         """Takes what `saved` gave."""
-        self.pools[number] = pool = Pool([leaf[0, 0] for leaf in leaves], self.groups)
+        self.pools[number] = pool = Pool(_each(leaves), self.groups)
         slots = pool.reserve(trials.tolist())
         for kept, leaf in zip(pool.leaves, leaves):
             kept[slots] = leaf
         self.home |= dict.fromkeys(trials.tolist(), number)
         self.age |= dict(zip(trials.tolist(), ages.tolist()))
+
+
+def _each(leaves: list[np.ndarray]) -> list[jax.ShapeDtypeStruct]:
+    """The shapes of one network's leaves, from those of many [n m ...]."""
+    return [jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype) for leaf in leaves]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,9 @@ def packed(curves: np.ndarray) -> tuple[bytes, int]:
     return data, zlib.crc32(data)
 
 
-def columns(records: list[dict]) -> tuple[str, ...]:
-    """What the columns of a curve are, by the plan of a ledger."""
-    plan = records[0] if records else {}
-    return (*COLUMNS, *plan.get("metrics", ()))
+def columns(records: list[dict], metrics: Sequence[str] = ()) -> tuple[str, ...]:
+    """What the columns of a curve are, by the plan of a ledger; with these metrics where it has no plan yet."""
+    return (*COLUMNS, *(records[0].get("metrics", ()) if records else metrics))
 
 
 def shape(records: list[dict]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -46,13 +46,16 @@ def _column(records: list[dict], name: str, missing: float = np.nan) -> np.ndarr
 
 
 @uncollected()
-def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.ndarray]:
+def summarise(
+    records: list[dict], dims: int, fidelity: int, metrics: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Every trial's last report.
 
     Args:
         records: of one study.
         dims: D.
         fidelity: epochs of a network that lives to the end.
+        metrics: the user's own, where no plan is recorded yet.
 
     Returns:
         Columns by trial number: unit [n D], objective (what was minimised), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0
@@ -72,7 +75,7 @@ def summarise(records: list[dict], dims: int, fidelity: int) -> dict[str, np.nda
     own = [
         record["metrics"] | {"trial": record["trial"]} for record in answers if "metrics" in record
     ]
-    for name in curves.columns(records)[len(curves.COLUMNS) :]:
+    for name in curves.columns(records, metrics)[len(curves.COLUMNS) :]:
         table[name] = np.full(count, np.nan)
         table[name][_column(own, "trial").astype(np.int64)] = _column(own, name)
     asked, epochs, diverged = (np.zeros(count, np.int64) for _ in range(3))

@@ -214,6 +214,15 @@ class Space:
         return unit
 
     # --- size, identity ---
+    @property
+    def layered(self) -> frozenset[str]:
+        """Names that hold several numbers, one per layer, somewhere in the space."""
+        choices = {n: entry.values for n, entry in self.ranges.items() if isinstance(entry, Choice)}
+        values = choices | {n: (value,) for n, value in self.constants.items()}
+        return frozenset(
+            n for n, given in values.items() if any(isinstance(v, tuple) for v in given)
+        )
+
     def axes(self, levels: int | Mapping[str, int]) -> list[np.ndarray]:
         """A grid's unit values per dimension: every category, `levels` values of a range, evenly spaced on its scale.
 

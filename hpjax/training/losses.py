@@ -147,7 +147,8 @@ def own_loss(function: Callable[[Array, Array], Array], outputs: int, classes: b
     each = lambda outputs, y: jnp.asarray(function(outputs, y), outputs.dtype)
     if not classes:
         return Loss(name, each, None, False, identity, None)
-    return Loss(name, each, None, True, jax.nn.sigmoid if outputs == 1 else softmax, None)
+    predictions = jax.nn.sigmoid if outputs == 1 else softmax
+    return Loss(name, each, None, True, predictions, lambda outputs: max(outputs, 2))
 
 
 # --- of a network of a shape ------------------------------------------------------------------------------------------

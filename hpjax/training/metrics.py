@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ Array = jax.Array
 # columns of tables and curves that a metric's name may not be
 RESERVED = (
     "trial", "epoch", "objective", "loss", "error", "train", "epochs", "parameters", "seconds", "diverged", "failed", "status",
-    "config", "seed", "fold", "repeat",
+    "config", "seed", "fold", "repeat", "unit", "kept", "reached", "searched", "deviation", "tied",
 )  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def _weighted(function: Callable[..., Any]) -> bool:
 
 
 def as_metrics(metrics: Mapping[str, Any] | None, outputs: int) -> Metrics:
-    """A user's metrics, by name.
+    """A user's metrics, in the order of their names.
 
     Args:
         metrics: name -> Metric or function.
@@ -62,14 +63,20 @@ def as_metrics(metrics: Mapping[str, Any] | None, outputs: int) -> Metrics:
     if not isinstance(metrics, Mapping):
         raise ValueError(f"metrics must be a dict of functions by name, got {metrics!r:.80}")
     found = []
-    for name, metric in metrics.items():
+    for name, metric in sorted(metrics.items(), key=lambda item: str(item[0])):
         if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
             raise ValueError(f"a metric cannot be called {name!r:.80}; give it another name")
         metric = metric if isinstance(metric, Metric) else Metric(metric)
         if not callable(metric.function):
             raise ValueError(f"metric {name} must be a function, got {metric.function!r:.80}")
+        if not isinstance(metric.greater_is_better, (bool, np.bool_)):
+            raise ValueError(
+                f"greater_is_better of metric {name} must be True or False, got {metric.greater_is_better!r:.80}"
+            )
         _refuse_shape(name, metric, outputs)
-        found.append((name, metric))
+        # what a function computes may change between two studies; programs are kept by this object, not by the function
+        fresh = Metric(functools.partial(metric.function), bool(metric.greater_is_better))
+        found.append((name, fresh))
     return tuple(found)
 
 

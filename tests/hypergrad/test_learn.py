@@ -55,8 +55,32 @@ def test_a_schedule_is_learned_saved_read_and_replayed(blobs, tmp_path):
     assert again.mode == found.mode
     (tmp_path / "other.json").write_text(json.dumps({"spec": {}}))
     for name in ("other.json", "missing.json"):
-        with pytest.raises(ValueError, match="holds nothing that was learned"):
+        with pytest.raises(ValueError, match="cannot be read as Learned"):
             hypergrad.Learned.load(tmp_path / name)
+
+
+def test_what_a_loss_and_a_network_of_ones_own_learned_is_saved_and_read(blobs, tmp_path):
+    def squares(outputs, y):
+        return ((outputs - y) ** 2).sum(-1)
+
+    def linear(scale=1.0):
+        init = lambda key, x: {"w": scale * jax.random.normal(key, (x.shape[1], 3))}
+        return hpjax.Model(init, lambda params, x: x @ params["w"])
+
+    path = tmp_path / "learned.json"
+    for functions in ({"loss": squares}, {"model": linear}, {"loss": squares, "model": linear}):
+        own = {"scale": 0.5} if "model" in functions else {"hidden": (4,)}
+        spec, config = hypergrad.configure(blobs, learning_rate=0.01, **own, **functions)
+        found = hypergrad.learn(blobs, spec, config, "learning_rate", 4, iterations=2)
+        found.save(path)
+        again = hypergrad.Learned.load(path, **functions)
+        np.testing.assert_array_equal(again.replay(blobs).loss, found.replay(blobs).loss)
+        with pytest.raises(ValueError, match=r"your own.*(give that again|give the function)"):
+            hypergrad.Learned.load(path)
+        wrong = {"loss": squares, "model": linear}
+        for name in wrong.keys() - functions.keys():
+            with pytest.raises(ValueError, match="leave"):
+                hypergrad.Learned.load(path, **functions, **{name: wrong[name]})
 
 
 def test_a_learned_rate_is_replayed_as_its_loss_was_seen(blobs):

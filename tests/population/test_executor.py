@@ -90,6 +90,51 @@ def test_an_interrupt_takes_back_what_waits_to_be_compiled(monkeypatch):
     assert np.isfinite(trained.carry_out(order).loss).all()
 
 
+def test_an_interrupt_while_a_program_is_traced_takes_back_the_others(monkeypatch):
+    trained, order, _ = setting()
+    begun, slow, trace = threading.Event(), LocalExecutor._compile, LocalExecutor._traced
+    compiled = []
+
+    def slowly(self, traced):
+        begun.wait(10)
+        compiled.append(traced.program.spec.hidden)
+        return slow(self, traced)
+
+    def interrupted(self, program, shapes):
+        if program.spec.hidden == WIDTHS[2]:
+            raise KeyboardInterrupt
+        return trace(self, program, shapes)
+
+    monkeypatch.setattr(LocalExecutor, "_compile", slowly)
+    monkeypatch.setattr(LocalExecutor, "_traced", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained.carry_out(order)
+    monkeypatch.undo()
+    begun.set()
+    assert np.isfinite(trained.carry_out(order).loss).all()
+    assert WIDTHS[1] not in compiled
+
+
+@pytest.mark.parametrize("fit", [0, 1, 4])
+def test_programs_that_do_not_fit_while_they_are_made_ready_are_narrowed(monkeypatch, fit):
+    """Broke: states that did not fit on the devices ended the study, if it was not a block that was too large."""
+    trained, order, _ = setting()
+    trained.adopt([program._replace(chunk=4) for program in trained.programs])
+    trace, said = LocalExecutor._traced, []
+    trained.say = said.append
+
+    def traced(self, program, shapes):
+        if program.chunk > fit and program.spec.hidden == WIDTHS[1]:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return trace(self, program, shapes)
+
+    monkeypatch.setattr(LocalExecutor, "_traced", traced)
+    results = trained.carry_out(order)
+    assert results.failed.tolist() == [False, False, fit == 0, fit == 0, False, False]
+    assert np.isfinite(results.loss).all() == (fit > 0)
+    assert bool(said) == (fit < 4)
+
+
 def test_what_a_user_sets_for_a_thread_holds_in_programs():
     """Broke: programs that were traced in the background did not know the precision or the promotion that a user had set."""
     seen = []

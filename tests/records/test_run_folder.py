@@ -1,5 +1,6 @@
 """The folder of a run: begun whole or not at all, never over files of others, and read whatever happened to its files."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -345,6 +346,43 @@ def test_runs_of_schema_2_are_shown_and_not_resumed(tmp_path):
     assert len(found.curves) == 6
     with pytest.raises(hpjax.RunError, match="schema 2, which this version can show"):
         hpjax.resume(tmp_path)
+
+
+def test_an_edited_run_of_schema_3_is_noticed(tmp_path):
+    """Fingerprints of the version before: of the fields as they stand in the file."""
+    settings = {
+        "schema": 3,
+        "space": {"hidden": [4], "learning_rate": {"log_uniform": [0.001, 0.1]}},
+        "task": "iris",
+        "model": None,
+        "search": "random",
+        "start": [],
+        "scheduler": {"name": "full", "epochs": 3},
+        "seed": 0,
+        "folds": 1,
+        "repeats": 1,
+        "minimize": "error",
+        "levels": 5,
+        "batch": None,
+        "stop": {"trials": 2, "epochs": None, "seconds": None, "rounds": None},
+    }
+    settings["space_hash"] = hpjax.Space.load(settings["space"]).hash()
+    named = settings | {"stop": {n: v for n, v in settings["stop"].items() if n != "trials"}}
+    encoded = {n: json.dumps(v, sort_keys=True, separators=(",", ":")) for n, v in named.items()}
+    digests = {n: hashlib.sha256(text.encode()).hexdigest()[:8] for n, text in encoded.items()}
+    plan = {"kind": "plan", "schema": 3, "programs": [], "settings": digests}
+    ledger = records.Ledger(tmp_path / "made")
+    ledger.put(plan)
+    ledger.close()
+    (tmp_path / "made" / "run.json").write_text(json.dumps(settings))
+    assert hpjax.open_run(tmp_path / "made").settings.minimised == "error"
+    longer = settings | {"stop": settings["stop"] | {"trials": 9}}
+    (tmp_path / "made" / "run.json").write_text(json.dumps(longer))
+    hpjax.open_run(tmp_path / "made")
+    for name, value in (("seed", 1), ("folds", 2), ("minimize", "loss")):
+        (tmp_path / "made" / "run.json").write_text(json.dumps(settings | {name: value}))
+        with pytest.raises(hpjax.RunError, match=f"{name} changed since the run began"):
+            hpjax.open_run(tmp_path / "made")
 
 
 def test_a_point_that_was_edited_does_not_come_out_again(tmp_path):
