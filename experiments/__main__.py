@@ -33,7 +33,9 @@ def row(name: str, folder: Path, criterion: dict) -> str:
     command = f"python -m experiments.{name}"
     command += f" --only {made['only']}" if made["only"] else ""
     command += f" --preset {made['preset']}" if made["preset"] != "small" else ""
-    command += f" --seeds {made['seeds']}" if made.get("seeds") else ""
+    for name, value in made["changed"].items():
+        values = value if isinstance(value, list) else [value]
+        command += f" --{name.replace('_', '-')} {' '.join(map(str, values))}"
     return (
         f"| {criterion['name']} | [{figure.stem}]({name}/{figure.name}) | `{command}` | {criterion['threshold']} | {criterion['value']:.4g} | "
         f"{'holds' if criterion['pass'] else 'missed'} | {made['seconds']:g} ({made['preset']}) | {made['environment']['commit'][:7]} |"
@@ -62,6 +64,21 @@ def index(names: list[str], readme: Path = Path("results/README.md")) -> None:
     readme.write_text("\n".join(lines) + "\n")
 
 
+def last_run(folder: Path) -> tuple[str, str]:
+    """What was run, with its seconds, and how many criteria hold."""
+    if not ((folder / "run.json").exists() and (folder / "criteria.json").exists()):
+        return "not run", "-"
+    run = json.loads((folder / "run.json").read_text())
+    criteria = json.loads((folder / "criteria.json").read_text())
+    lines = [f"{run['preset']}: {run['seconds']:g}"]
+    parts = run.get("parts", {})
+    lines += [f"{part}, {one['preset']}: {one['seconds']:g}" for part, one in parts.items()]
+    if run["only"] and parts:  # no run of the whole
+        lines = lines[1:]
+    holding = sum(criterion["pass"] for criterion in criteria)
+    return "\n".join(lines), f"{holding} of {len(criteria)} criteria hold"
+
+
 def main() -> None:
     """Prints the table of claims."""
     if sys.argv[1:2] == ["--index"]:
@@ -69,27 +86,16 @@ def main() -> None:
         return
     made = Table("claim", "figures", "command", "preset: seconds", "last verdict")
     for found in pkgutil.iter_modules(experiments.__path__):
-        if found.name.startswith("_"):
+        if found.name.startswith("_") or found.ispkg:
             continue
         module = importlib.import_module(f"experiments.{found.name}")
         folder = Path("results") / found.name
-        ran, verdict = "not run", "-"
-        if (folder / "run.json").exists() and (folder / "criteria.json").exists():
-            run = json.loads((folder / "run.json").read_text())
-            criteria = json.loads((folder / "criteria.json").read_text())
-            ran = f"{run['preset']}: {run['seconds']:g}"
-            for part, one in run.get("parts", {}).items():
-                ran += f"\n{part}, {one['preset']}: {one['seconds']:g}"
-            if run["only"] and "parts" in run:  # no run of the whole
-                ran = ran.partition("\n")[2]
-            verdict = f"{sum(c['pass'] for c in criteria)} of {len(criteria)} criteria hold"
-        made.add_row(
+        figures = sorted(path.name for path in folder.glob("*.png"))[:4]
+        claim, command = (
             (module.__doc__ or "").splitlines()[0],
-            "\n".join(sorted(path.name for path in folder.glob("*.png"))[:4]),
             f"python -m experiments.{found.name}",
-            ran,
-            verdict,
         )
+        made.add_row(claim, "\n".join(figures), command, *last_run(folder))
     wide = sys.stdout.isatty()
     Console(width=None if wide else 160).print(made)
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import hpjax
+
+if TYPE_CHECKING:
+    pass
+
 
 A3 = np.array([[3, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]])
 P3 = 1e-4 * np.array(
@@ -47,44 +51,44 @@ class Problem(NamedTuple):
     budget: int  # evaluations
 
 
-def _box(loss: Callable, low, high, dims: int) -> tuple[dict, Callable]:
+def _box(loss: Callable, low: Any, high: Any, dims: int) -> tuple[dict, Callable]:
     """A function of points [P D] as one of named columns."""
-    low, high = np.broadcast_to(low, dims), np.broadcast_to(high, dims)
-    space = {f"x{i:02d}": hpjax.Uniform(float(low[i]), float(high[i])) for i in range(dims)}
+    ends = np.broadcast_to(low, dims), np.broadcast_to(high, dims)
+    space = {f"x{i:02d}": hpjax.Uniform(float(a), float(b)) for i, (a, b) in enumerate(zip(*ends))}
     return space, lambda point: loss(np.stack([point[name] for name in sorted(space)], 1))
 
 
-def branin(x):
+def branin(x: np.ndarray):
     """[P 2] -> [P]"""
     a, b = x.T
     bend = b - 5.1 / (4 * np.pi**2) * a**2 + 5 / np.pi * a - 6
     return bend**2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(a) + 10
 
 
-def camel(x):
+def camel(x: np.ndarray):
     """[P 2] -> [P]"""
     a, b = x.T
     return (4 - 2.1 * a**2 + a**4 / 3) * a**2 + a * b + (-4 + 4 * b**2) * b**2
 
 
-def hartmann(x):
+def hartmann(x: np.ndarray):
     """[P 3] or [P 6] -> [P]"""
     steep, at = (A3, P3) if x.shape[1] == 3 else (A6, P6)
     return -np.exp(-(steep * (x[:, None] - at) ** 2).sum(-1)) @ WEIGHTS
 
 
-def ackley(x):
+def ackley(x: np.ndarray):
     """[P D] -> [P]"""
     root = np.sqrt((x**2).mean(1))
     return -20 * np.exp(-0.2 * root) - np.exp(np.cos(2 * np.pi * x).mean(1)) + 20 + np.e
 
 
-def rosenbrock(x):
+def rosenbrock(x: np.ndarray):
     """[P D] -> [P]"""
     return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
 
 
-def mixed(point):
+def mixed(point: Any):
     """Branin over a rate on a log scale and a whole number, plus a choice of four that shifts and one of two that scales it."""
     a = 15 * (np.log10(point["rate"]) + 5) / 5 - 5
     b = 15 * (point["units"] - 1) / 63
@@ -93,7 +97,7 @@ def mixed(point):
     return scale * branin(np.stack([a, b], 1)) + shift
 
 
-def conditional(point):
+def conditional(point: Any):
     """A choice of three, each with numbers of its own: a bowl, camel, and Rosenbrock in three dimensions."""
     number = lambda *names: np.stack([np.nan_to_num(np.asarray(point[n], float)) for n in names], 1)
     bowl = (number("bowl_x") ** 2).sum(1) + 0.3
@@ -105,7 +109,7 @@ def conditional(point):
 def counting_ones(choices: int = 8, numbers: int = 8):
     """-(sum of choices + mean of Bernoulli(p) draws, as many as the epochs), drawn by the point and the epochs."""
 
-    def loss(point, epochs=None):
+    def loss(point: Any, epochs: Any = None):
         ones = sum(point[f"c{i}"].astype(float) for i in range(choices))
         rates = np.stack([point[f"p{i}"] for i in range(numbers)], 1)
         if epochs is None:
@@ -190,7 +194,9 @@ def tables(folder: Path | None) -> dict[str, Problem]:
             for axis, values in axes.items()
         }
 
-        def look_up(point, loss=loss, axes=axes, named=named):
+        def look_up(
+            point: Any, loss: np.ndarray = loss, axes: Any = axes, named: Any = named
+        ) -> np.ndarray:
             at = [
                 np.array([axes[a].index(v) for v in point[a]])
                 if a in named

@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from experiments._objectives import Problem
 GENERATION = 20  # points of a generation of evosax's strategies
 
 
-def ours(search, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
+def ours(search: Any, problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
     """One of our searches."""
     import hpjax
 
@@ -98,7 +100,7 @@ def scipy_de(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
     loss, dims = _unit(problem)
     values: list[float] = []
 
-    def recorded(x):
+    def recorded(x: np.ndarray):
         values.append(loss(x))
         return values[-1]
 
@@ -173,7 +175,7 @@ ONLY_CONTINUOUS = (
 )
 
 
-def installed(names) -> dict:
+def installed(names: Sequence[str]) -> dict:
     """The contestants of these names; peers that are not installed are said and left out."""
     found = {}
     for name in names:

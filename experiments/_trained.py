@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hpjax.tasks import Task
 
 
 class Trained(NamedTuple):
@@ -23,7 +26,7 @@ class Trained(NamedTuple):
 
 def trained(
     space: Mapping,
-    task,
+    task: Task,
     points: Sequence[Mapping],
     epochs: int,
     repeats: int = 1,
@@ -45,7 +48,7 @@ def trained(
     import hpjax
 
     constants = {n: v for n, v in space.items() if not isinstance(v, hpjax.space.Range)}
-    configs = [constants | point for point in points]
+    configs = [constants | dict(point) for point in points]
     found = hpjax.train(
         configs,
         task,
@@ -77,14 +80,12 @@ def losses(one: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     from hpjax.training.losses import loss_of
 
     with jax.enable_x64(one.spec.dtype == "float64"):
-        return np.asarray(
-            jax.vmap(lambda z: loss_of(one.spec).each(z, np.asarray(y, one.spec.dtype)).mean())(
-                outputs(one, x)
-            )
-        )
+        targets = jax.numpy.asarray(y, one.spec.dtype)
+        loss = jax.vmap(lambda z: loss_of(one.spec).each(z, targets).mean())
+        return np.asarray(loss(outputs(one, x)))
 
 
-def seen(task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def seen(task: Task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Examples as networks see them, standardised by the part that they were trained on: [n F] and [n C]."""
     from hpjax import tasks
     from hpjax.training import batches

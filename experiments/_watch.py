@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from hpjax.models import Spec
+    from hpjax.tasks import Split, Task
 
 
 def norms(params: Any, grads: Any) -> dict:
@@ -18,13 +24,13 @@ def norms(params: Any, grads: Any) -> dict:
 
 
 def watched(
-    task,
-    spec,
+    task: Task,
+    spec: Spec,
     configs: Sequence[Mapping],
     steps: int,
     look: Callable[[Any, Any], dict] = norms,
     *,
-    split=None,
+    split: Split | None = None,
     keys: Sequence[int] = (0,),
 ) -> tuple[np.ndarray, dict]:
     """Trains networks of one shape side by side, and says what it saw before every step.
@@ -52,11 +58,11 @@ def watched(
     ready = setup(task, spec, configs, "learning_rate", steps, keys=list(keys), split=split)
     dtype = np.dtype(ready.plan.spec.dtype)
 
-    def network(data, group, normal, coordinates, fixed):
+    def network(data: Any, group: Array, normal: Array, coordinates: Any, fixed: Any):
         run = process(ready.plan, fixed, data, group, normal)
         hyper = run.hyper(coordinates)
 
-        def body(state, now):
+        def body(state: Any, now: Any):
             t, scheduled = now
             h = hyper.constant | scheduled
             grads, aux = run.gradient(state.params, state.stats, h, t)
@@ -64,8 +70,8 @@ def watched(
 
         return jax.lax.scan(body, run.begin(hyper), run.clock(hyper))[1]
 
-    def everyone(data, draws, coordinates, fixed):
-        keyed = batches.keyed(data, np.uint32(0))
+    def everyone(data: Any, draws: Array, coordinates: Any, fixed: Any):
+        keyed = batches.keyed(data, jax.numpy.uint32(0))
         one = lambda group, normal: jax.vmap(lambda c, f: network(keyed, group, normal, c, f))(
             coordinates, fixed
         )

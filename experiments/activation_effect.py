@@ -12,12 +12,12 @@ dead      the same network with ReLU and with leaky ReLU: share of hidden units 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
-from experiments._trained import seen, trained
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
+from experiments._trained import Trained, seen, trained
 
 SHOWN = (
     "sigmoid",
@@ -55,6 +55,23 @@ COLORS = (
 MARKERS = "osD^vP*Xh."
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    rates: int  # learning rates, from 1e-4 to 10
+    epochs: int
+    activations: tuple[str, ...]
+    seeds: int  # networks of an activation and rate
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(3, 1, SHOWN[:3], 1),
+    "small": Parameters(25, 40, SHOWN, 5),
+    "paper": Parameters(61, 50, SHOWN, 20),
+}
+
+
 def shapes() -> dict:
     """Values and derivatives on [-4, 4] in float64; of softmax, the first of three units with the others at 0."""
     import jax
@@ -84,14 +101,14 @@ def shapes() -> dict:
     return {"z": z.tolist(), "shapes": found}
 
 
-def dead_share(one, x: np.ndarray) -> np.ndarray:
+def dead_share(one: Trained, x: np.ndarray) -> np.ndarray:
     """Share of hidden units [R] that no example switches on; NaN of a network that diverged."""
     import jax
     import jax.numpy as jnp
 
     from hpjax.models.mlp.activations import activate
 
-    def of(params):
+    def of(params: Any):
         a, silent = jnp.asarray(x, one.spec.dtype), []
         for layer in params[:-1]:
             z = a @ layer["w"] + layer["b"]
@@ -108,33 +125,31 @@ def alive(share: np.ndarray) -> float:
     return float(left.mean()) if 2 * len(left) >= len(share) else np.nan
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All three parts."""
     import hpjax
     from hpjax import devices, tasks
 
     devices.devices()  # before anything else starts JAX
-    count, epochs, repeats, names = {
-        "smoke": (3, 1, 1, SHOWN[:3]),
-        "small": (25, 40, 5, SHOWN),
-        "paper": (61, 50, 20, SHOWN),
-    }[flags.preset]
-    repeats = flags.seeds or repeats
     entry: dict = shapes()
     task = tasks.load("spirals")
     split = tasks.splits(task)[0]
     task = dataclasses.replace(task, groups=(split,))
-    rates = np.geomspace(1e-4, 10, count)
+    rates = np.geomspace(1e-4, 10, parameters.rates)
     space = NET | {
-        "activation": hpjax.Choice(names),
+        "activation": hpjax.Choice(parameters.activations),
         "learning_rate": hpjax.LogUniform(1e-5, 100.0),
-        "epochs": epochs,
+        "epochs": parameters.epochs,
     }
-    points = [{"activation": name, "learning_rate": rate} for name in names for rate in rates]
-    found = trained(space, task, points, epochs, repeats)
-    entry |= {"rates": rates.tolist(), "epochs": epochs, "training": {}, "curves": {}}
-    for number, name in enumerate(names):
-        mine = found[number * count : (number + 1) * count]
+    points = [
+        {"activation": name, "learning_rate": rate}
+        for name in parameters.activations
+        for rate in rates
+    ]
+    found = trained(space, task, points, parameters.epochs, parameters.seeds)
+    entry |= {"rates": rates.tolist(), "epochs": parameters.epochs, "training": {}, "curves": {}}
+    for number, name in enumerate(parameters.activations):
+        mine = found[number * parameters.rates : (number + 1) * parameters.rates]
         curves = np.stack([one.curve for one in mine])  # [rates R E 4]
         diverged = ~np.isfinite(curves[..., 1:3]).all((2, 3))
         loss = np.where(diverged, np.inf, curves[:, :, -1, 2])
@@ -163,21 +178,21 @@ def run(flags: Flags, folder: Path) -> None:
                     (space if name == "relu" else leaky) | {"activation": name},
                     task,
                     [{"learning_rate": r} for r in rates],
-                    epochs,
-                    repeats,
+                    parameters.epochs,
+                    parameters.seeds,
                 )
             )
         ]
         for name in ("relu", "leaky_relu")
     }
-    write(folder / "activations.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Shapes; then losses over rates, the best curves, dead units."""
     from hpjax import plots
 
-    entry = read(folder / "activations.json")
+    entry = numbers["activations"]
     z = np.array(entry["z"])
     made, axes = plots.figure(2, 5, width=plots.WIDE, height=2.8, sharex=True)
     rows = []
@@ -192,8 +207,8 @@ def draw(folder: Path) -> list[dict]:
     for ax in axes[1]:
         ax.set_xlabel("z")
     axes[0, 0].legend(fontsize=6, loc="lower right")
-    plots.save(made, folder / "shapes")
-    write_rows(folder / "shapes.csv", ["activation", "z", "value", "derivative"], rows)
+    sheet.figure(made, "shapes")
+    sheet.table("shapes", ["activation", "z", "value", "derivative"], rows)
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.9)
     rates, best, rows, wide = np.array(entry["rates"]), {}, [], {}
     for name, one in entry["training"].items():
@@ -235,12 +250,59 @@ def draw(folder: Path) -> list[dict]:
     axes[2].set_title("where most networks train")
     axes[0].set_title("lines end where training diverges")
     axes[1].set_title("at the fastest rate of each")
-    plots.save(made, folder / "training")
-    write_rows(
-        folder / "training.csv",
+    sheet.figure(made, "training")
+    sheet.table(
+        "training",
         ["activation", "learning rate", "validation loss or share", "validation error"],
         rows,
     )
+    criteria = [
+        Criterion(
+            "derivatives in backprop, largest distance from central differences",
+            np.max([one["distance"] for one in entry["shapes"].values()]),
+            1e-8,
+            at_least=False,
+            figure="shapes",
+        )
+    ]
+    if "identity" in best:
+        epochs = {n: one["epochs"] or np.inf for n, one in entry["curves"].items()}
+        gates = [n for n in best if n not in ("identity", "softmax", "sigmoid")]
+        criteria += [
+            Criterion(
+                "points of lowest validation error, identity minus the best",
+                100 * (best["identity"] - min(best.values())),
+                10,
+                figure="training",
+            ),
+            Criterion(
+                f"epochs to a training loss of {FIT:g} at the fastest rate, sigmoid over ReLU",
+                epochs["sigmoid"] / epochs["relu"],
+                2,
+                figure="training",
+            ),
+            Criterion(
+                "the same, the slowest over the fastest of tanh, ReLU and its kin",
+                max(epochs[n] for n in gates) / min(epochs[n] for n in gates),
+                4,
+                at_least=False,
+                figure="training",
+            ),
+            Criterion(
+                "rates with less than 10 % error: ReLU's over the sigmoid's",
+                wide["relu"] / max(wide["sigmoid"], 1),
+                1.5,
+                figure="training",
+            ),
+        ]
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["activations"]
+    error = {n: np.array(one["error"], float) for n, one in entry["training"].items()}
+    best = {n: np.nanmin(values) for n, values in error.items()}
+    wide = {n: float((values < 0.1).sum()) for n, values in error.items()}
     dead = {name: np.array(values, float) for name, values in entry["dead"].items()}
     both = np.flatnonzero(np.isfinite(dead["relu"]) & np.isfinite(dead["leaky_relu"]))[-1]
     criteria = [
@@ -300,5 +362,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "activation_effect",
+    presets=PRESETS,
+    parts={"activations": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("activation_effect", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

@@ -10,12 +10,20 @@ before and after; and an animation over epochs. Then the example of Mazur (2015)
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from hpjax.models.mlp.hyperparameters import MLPSpec
+
 
 RATE = 0.5
 SHOWN = (1, 100, 1000, 5000)
@@ -40,7 +48,22 @@ MAZUR = {
 }
 
 
-def numbers(params, config, batch, spec) -> tuple[dict, float, float]:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    epochs: int
+    frames: int  # of the animation
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(50, 4),
+    "small": Parameters(max(SHOWN), FRAMES),
+    "paper": Parameters(max(SHOWN), FRAMES),
+}
+
+
+def taken_apart(params: Any, config: Any, batch: Any, spec: MLPSpec) -> tuple[dict, float, float]:
     """A step's numbers, and how far they lie from `jax.grad` and from central differences."""
     import jax
     from jax.flatten_util import ravel_pytree
@@ -70,7 +93,7 @@ def numbers(params, config, batch, spec) -> tuple[dict, float, float]:
     return step, apart(exact), apart(moved)
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """XOR over epochs, then Mazur's example."""
     import jax
     import jax.numpy as jnp
@@ -78,13 +101,12 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax import configurations, hypergrad, tasks
     from hpjax.models import Batch
     from hpjax.models.base import Target, cast
+    from hpjax.models.mlp.hyperparameters import MLPSpec
     from hpjax.training import batches
 
-    epochs = 50 if flags.preset == "smoke" else max(SHOWN)
+    epochs = parameters.epochs
     shown = [e for e in SHOWN if e <= epochs]
-    frames = np.unique(
-        np.geomspace(1, epochs, 4 if flags.preset == "smoke" else FRAMES).astype(int)
-    ).tolist()
+    frames = np.unique(np.geomspace(1, epochs, parameters.frames).astype(int)).tolist()
     with jax.enable_x64(True):
         task = tasks.load("xor")
         spec, config = hypergrad.configure(
@@ -96,6 +118,7 @@ def run(flags: Flags, folder: Path) -> None:
             dtype="float64",
             batch_size=0,
         )
+        assert isinstance(spec, MLPSpec)
         config = cast(config, spec)
         params, _ = spec.functions.init(
             jnp.asarray(batches.drawn(1, 0, 0, 0, spec), jnp.float64), config
@@ -112,7 +135,7 @@ def run(flags: Flags, folder: Path) -> None:
         far = [0.0, 0.0]
         for epoch in range(1, epochs + 1):
             if epoch in shown or epoch in frames:
-                step, exact, moved = numbers(params, config, batch, spec)
+                step, exact, moved = taken_apart(params, config, batch, spec)
                 far = [max(far[0], exact), max(far[1], moved)]
                 entry["steps"][str(epoch)] = step
             value, grads = grad(params)
@@ -136,7 +159,7 @@ def run(flags: Flags, folder: Path) -> None:
             jnp.array([[0.05, 0.10]]), jnp.array([[0.01, 0.99]]), jnp.ones(1), jax.random.key(0)
         )
         config = cast(config, spec)
-        step, exact, moved = numbers(params, config, batch, spec)
+        step, exact, moved = taken_apart(params, config, batch, spec)
         after = tuple(
             p | {"w": p["w"] - RATE * jnp.asarray(layer["dw"])}
             for p, layer in zip(params, step["layers"])
@@ -156,10 +179,10 @@ def run(flags: Flags, folder: Path) -> None:
         ]
     entry["mazur"] = dict(zip(MAZUR, map(float, values)))
     entry["apart"] = [max(entry["apart"][0], exact), max(entry["apart"][1], moved)]
-    write(folder / "steps.json", entry, indent=None)
+    return entry
 
 
-def diagram(ax, step: dict, x: list, y: float, row: int) -> None:
+def diagram(ax: Axes, step: dict, x: list, y: float, row: int) -> None:
     """The network with one example going through it: activations on nodes, weights on edges."""
     first, last = step["layers"]
     places = [[(0, 1.2), (0, -1.2)], [(1.6, 2.4 - 1.6 * j) for j in range(4)], [(3.2, 0.0)]]
@@ -197,8 +220,10 @@ def diagram(ax, step: dict, x: list, y: float, row: int) -> None:
     ax.axis("off")
 
 
-def listed(ax, title: str, header: list[str], rows: list[list]) -> None:
+def listed(ax: Axes, title: str, header: list[str], rows: list[list]) -> None:
     """A small table of numbers."""
+    from matplotlib.transforms import Bbox
+
     ax.axis("off")
     ax.set_title(title, fontsize=7, loc="left", pad=2)
     text = [[v if isinstance(v, str) else f"{v:.4f}" for v in row] for row in rows]
@@ -208,7 +233,7 @@ def listed(ax, title: str, header: list[str], rows: list[list]) -> None:
         loc="upper left",
         cellLoc="right",
         edges="horizontal",
-        bbox=(0, 0, 1, 1),
+        bbox=Bbox.unit(),
     )
     made.auto_set_font_size(False)
     made.set_fontsize(5)
@@ -216,7 +241,7 @@ def listed(ax, title: str, header: list[str], rows: list[list]) -> None:
         cell.set_linewidth(0.2)
 
 
-def page(made, entry: dict, epoch: int) -> None:
+def page(made: Figure, entry: dict, epoch: int) -> None:
     """One epoch: diagram, loss, and everything that the step computes."""
     step, before = entry["steps"][str(epoch)], entry["loss"]
     first, last = step["layers"]
@@ -271,7 +296,7 @@ def page(made, entry: dict, epoch: int) -> None:
     )
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """A figure an epoch, an animation, and Mazur's table."""
     import matplotlib
     from matplotlib.animation import FuncAnimation, PillowWriter
@@ -280,12 +305,12 @@ def draw(folder: Path) -> list[dict]:
     from hpjax import plots
     from hpjax.plots.style import STYLE
 
-    entry = read(folder / "steps.json")
+    entry = numbers["steps"]
     matplotlib.rcParams.update(STYLE)
     for epoch in entry["shown"]:
         made = Figure(figsize=(plots.WIDE, 4.2), layout="constrained")
         page(made, entry, epoch)
-        plots.save(made, folder / f"epoch{epoch}")
+        sheet.figure(made, f"epoch{epoch}")
     made = Figure(figsize=(4.0, 3.0), layout="constrained", dpi=80)
     matplotlib.backends.backend_agg.FigureCanvasAgg(made)
     ax = made.subplots()
@@ -298,13 +323,18 @@ def draw(folder: Path) -> list[dict]:
         ax.set_title(f"epoch {epoch:,}, loss {step['loss']:.4f}")
 
     moving = FuncAnimation(made, frame, frames=len(entry["frames"]))
-    moving.save(folder / "epochs.gif", writer=PillowWriter(fps=3))
-    write_rows(folder / "loss.csv", ["epoch", "loss"], enumerate(entry["loss"], 1))
-    write_rows(
-        folder / "mazur.csv",
+    moving.save(sheet.folder / "epochs.gif", writer=PillowWriter(fps=3))
+    sheet.table("loss", ["epoch", "loss"], enumerate(entry["loss"], 1))
+    sheet.table(
+        "mazur",
         ["number", "published", "ours"],
         [[n, v, entry["mazur"][n]] for n, v in MAZUR.items()],
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["steps"]
     far = max(abs(entry["mazur"][n] - v) for n, v in MAZUR.items())
     return [
         Criterion(
@@ -329,5 +359,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "backprop_steps",
+    presets=PRESETS,
+    parts={"steps": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("backprop_steps", run, draw)
+    main(EXPERIMENT)

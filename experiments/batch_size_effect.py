@@ -13,29 +13,64 @@ sharpness  in the style of Keskar et al. (2017): 784-128-128-10, Adam, 4,000 ima
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
-from experiments._trained import seen, trained
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
+from experiments._trained import Trained, seen, trained
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from hpjax.models import Spec
+    from hpjax.tasks import Task
+
 
 SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 0)
+SAMPLED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 EPSILON, ASCENT = 1e-3, 30
 GOAL = 0.1  # training loss to reach
 
 
-def data(flags: Flags, count: int):
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    images: int  # to train on, in noise and sweep
+    sizes: tuple[int, ...]  # of minibatches; 0: all images
+    rates: int  # learning rates, from 1e-4 to 3
+    epochs: int
+    repeats: int  # networks of a size and rate
+    sampled: tuple[int, ...]  # sizes at which the gradient's noise is measured
+    draws: int  # minibatches of each
+    pair_images: int  # to train on, in sharpness
+    pair_epochs: tuple[int, int]  # of small and of large minibatches
+    seeds: int  # pairs
+    places: int  # on the line between the networks of a pair
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(200, (32, 0), 2, 1, 1, (4, 16, 64), 20, 300, (1, 2), 2, 7),
+    "small": Parameters(2000, SIZES, 33, 20, 1, SAMPLED, 400, 4000, (15, 60), 5, 31),
+    "paper": Parameters(2000, SIZES, 65, 20, 10, SAMPLED, 400, 4000, (15, 60), 5, 31),
+}
+
+
+def data(folder: Path | None, count: int) -> Task:
     """MNIST with that many images to train on, and its test set to be scored on."""
     import hpjax
     from hpjax.tasks import Split
 
-    task = hpjax.tasks.load("mnist10k", flags.data)
+    task = hpjax.tasks.load("mnist10k", folder)
     rows = np.random.default_rng(0).permutation(task.development)[:count]
     return dataclasses.replace(task, groups=(Split(np.sort(rows), task.test),))
 
 
-def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
+def noise(one: Trained, x: Any, y: Any, sizes: Sequence[int], draws: int) -> list[float]:
     """Mean squared distance of minibatch gradients from the whole gradient, of the first network."""
     import jax
     import jax.numpy as jnp
@@ -50,7 +85,7 @@ def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
         jnp.asarray(y, jnp.float32),
     )
 
-    def mean_loss(p, index):
+    def mean_loss(p: Any, index: Array):
         z, _ = one.spec.functions.outputs(p, (), config, x[index])
         return loss_of(one.spec).each(z, y[index]).mean()
 
@@ -66,7 +101,7 @@ def noise(one, x: np.ndarray, y: np.ndarray, sizes, draws: int) -> list[float]:
     ]
 
 
-def sharpness(spec, config, params, x, y) -> float:
+def sharpness(spec: Spec, config: dict[str, Any], params: Any, x: Any, y: Any) -> float:
     """Rise of the loss within a box of EPSILON (|w| + 1) around the weights, over 1 + loss, in per cent."""
     import jax
     import jax.numpy as jnp
@@ -78,7 +113,7 @@ def sharpness(spec, config, params, x, y) -> float:
     loss = lambda p: loss_of(spec).each(spec.functions.outputs(p, (), numbers, x)[0], y).mean()
     box = jax.tree.map(lambda w: EPSILON * (jnp.abs(w) + 1), params)
 
-    def climb(carry, _):
+    def climb(carry: Any, _: None):
         move, best = carry
         value, slope = jax.value_and_grad(loss)(jax.tree.map(jnp.add, params, move))
         move = jax.tree.map(
@@ -93,23 +128,13 @@ def sharpness(spec, config, params, x, y) -> float:
     return float(100 * (best - begin) / (1 + begin))
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All three parts."""
-    import jax
-
     import hpjax
-    from hpjax.models.base import cast
-    from hpjax.training.losses import loss_of
 
-    smoke = flags.preset == "smoke"
-    count, epochs, many, repeats = {
-        "smoke": (200, 1, 2, 1),
-        "small": (2000, 20, 33, 1),
-        "paper": (2000, 20, 65, 10),
-    }[flags.preset]
-    sizes = (32, 0) if smoke else SIZES
-    task = data(flags, count)
-    rates = np.geomspace(1e-4, 3, many)
+    sizes, epochs = parameters.sizes, parameters.epochs
+    task = data(parameters.data, parameters.images)
+    rates = np.geomspace(1e-4, 3, parameters.rates)
     space = {
         "hidden": (32,),
         "optimizer": "sgd",
@@ -118,26 +143,39 @@ def run(flags: Flags, folder: Path) -> None:
         "learning_rate": hpjax.LogUniform(1e-5, 10.0),
     }
     points = [{"batch_size": size, "learning_rate": rate} for size in sizes for rate in rates]
-    found = trained(space, task, points, epochs, repeats)
-    curves = np.stack([one.curve.mean(0) for one in found]).reshape(len(sizes), many, epochs, 4)
+    found = trained(space, task, points, epochs, parameters.repeats)
+    curves = np.stack([one.curve.mean(0) for one in found]).reshape(
+        len(sizes), parameters.rates, epochs, 4
+    )
     entry: dict = {
-        "sizes": [s or count for s in sizes],
+        "sizes": [s or parameters.images for s in sizes],
         "rates": rates.tolist(),
         "epochs": epochs,
-        "examples": count,
+        "examples": parameters.images,
     }
     entry |= {"loss": short(curves[:, :, -1, 2]), "train": [short(c) for c in curves[..., 1]]}
     x, y = seen(task, task.groups[0].train, task.groups[0].train)
-    sampled = (4, 16, 64) if smoke else (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
     entry["noise"] = {
-        "sizes": sampled,
-        "variance": noise(found[many // 2], x, y, sampled, 20 if smoke else 400),
+        "sizes": parameters.sampled,
+        "variance": noise(found[parameters.rates // 2], x, y, parameters.sampled, parameters.draws),
     }
     print("sweep, noise", flush=True)
 
-    count, epochs, seeds = (300, (1, 2), 2) if smoke else (4000, (15, 60), flags.seeds or 5)
-    task = data(flags, count)
-    large = count // 10
+    entry["line"] = pair(parameters)
+    return entry
+
+
+def pair(parameters: Parameters) -> dict[str, Any]:
+    """Networks of small and of large minibatches: the line between them, and how sharp their minima are."""
+    import jax
+
+    import hpjax
+    from hpjax.models.base import cast
+    from hpjax.training.losses import loss_of
+
+    epochs, seeds = parameters.pair_epochs, parameters.seeds
+    task = data(parameters.data, parameters.pair_images)
+    large = parameters.pair_images // 10
     space = {
         "hidden": (128, 128),
         "optimizer": "adam",
@@ -147,11 +185,11 @@ def run(flags: Flags, folder: Path) -> None:
     points = [{"batch_size": size, "epochs": until} for size, until in zip((32, large), epochs)]
     few, lots = trained(space, task, points, epochs[1], seeds, score_every=epochs[1])
     train, test = (seen(task, rows, task.groups[0].train) for rows in task.groups[0])
-    places = np.linspace(-1, 2, 7 if smoke else 31)
+    places = np.linspace(-1, 2, parameters.places)
     config = cast(few.config, few.spec)
 
     @jax.jit
-    def along(place, x, y):
+    def along(place: Array, x: Any, y: Any):
         between = jax.tree.map(lambda a, b: (1 - place) * a + place * b, few.params, lots.params)
         z = jax.vmap(lambda p: few.spec.functions.outputs(p, (), config, x)[0])(between)
         return jax.vmap(lambda one: loss_of(few.spec).each(one, y).mean())(z), (
@@ -170,8 +208,7 @@ def run(flags: Flags, folder: Path) -> None:
         name: [sharpness(made.spec, made.config, one(made, s), *train) for s in range(seeds)]
         for name, made in (("small", few), ("large", lots))
     }
-    entry["line"] = line
-    write(folder / "batches.json", entry, indent=None)
+    return line
 
 
 def lowest(x: np.ndarray, loss: np.ndarray) -> float:
@@ -197,13 +234,13 @@ def crossing(curve: np.ndarray) -> float:
     return at - 0.5 + float((log[at - 1] - np.log(GOAL)) / (log[at - 1] - log[at]))
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Noise; loss over rates; epochs and steps needed; the line between two minima."""
     from matplotlib import colormaps
 
     from hpjax import plots
 
-    entry = read(folder / "batches.json")
+    entry = numbers["batches"]
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.2)
     noisy, over, needed, line, accuracy, sharp = axes.ravel()
     sampled, variance = (np.array(entry["noise"][n], float) for n in ("sizes", "variance"))
@@ -251,7 +288,6 @@ def draw(folder: Path) -> list[dict]:
         columnspacing=0.8,
         handlelength=1,
     )
-    best = np.array([lowest(np.log(rates), row) for row in loss])
     epochs = np.array([min(crossing(row) for row in rows_of) for rows_of in train])
     steps = epochs * np.ceil(entry["examples"] / sizes)
     there = np.isfinite(epochs)
@@ -292,17 +328,31 @@ def draw(folder: Path) -> list[dict]:
     noisy.set_title("gradient noise")
     over.set_title("loss over the rate")
     needed.set_title("cost to fit")
-    plots.save(made, folder / "batches")
-    write_rows(
-        folder / "batches.csv",
+    sheet.figure(made, "batches")
+    sheet.table(
+        "batches",
         ["part", "minibatch or examples", "rate, epochs or place", "variance, loss or steps"],
         rows,
     )
-    write_rows(
-        folder / "sharpness.csv",
+    sheet.table(
+        "sharpness",
         ["seed", f"minibatches of {found['small']}, %", f"of {found['large']}, %"],
         zip(range(len(few)), few, lots),
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["batches"]
+    sampled, variance = (np.array(entry["noise"][n], float) for n in ("sizes", "variance"))
+    sizes, rates = np.array(entry["sizes"]), np.array(entry["rates"])
+    loss, train = np.array(entry["loss"], float), np.array(entry["train"], float)
+    best = np.array([lowest(np.log(rates), row) for row in loss])
+    epochs = np.array([min(crossing(row) for row in rows_of) for rows_of in train])
+    steps = epochs * np.ceil(entry["examples"] / sizes)
+    found = entry["line"]
+    places = np.array(found["places"])
+    few, lots = (np.array(found["sharpness"][n]) for n in ("small", "large"))
     slope = np.polyfit(np.log(sampled), np.log(variance), 1)[0]
     middling = (sizes <= 128) & (best > 1.01 * rates[0]) & (best < 0.99 * rates[-1])
     scaling = (
@@ -353,13 +403,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "batch_size_effect",
+    presets=PRESETS,
+    parts={"batches": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "batch_size_effect",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -11,11 +11,12 @@ quantile 1 - 2^(-1/k) of the truth in half of all searches.
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
 LOW, HIGH = 1e-4, 10.0
 NET = {"hidden": (32,), "optimizer": "sgd"}
@@ -23,17 +24,31 @@ REPEATS = 5
 SHOWN = (4, 5, 7, 10)  # asks; the first four are Sobol points
 
 
-def run(flags: Flags, folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    rates: int  # at which the truth is known
+    epochs: int
+    trials: int  # of a search
+    seeds: int  # searches of the truth
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(40, 1, 6, 3),
+    "small": Parameters(400, 10, 14, 50),
+    "paper": Parameters(2000, 50, 14, 1000),
+}
+
+
+def run(parameters: Parameters) -> dict[str, Any]:
     """The truth, one search of networks, many searches of the truth."""
     import hpjax
     from hpjax.search.bayes import step
 
-    count, epochs, seeds = {"smoke": (40, 1, 3), "small": (400, 10, 50), "paper": (2000, 50, 1000)}[
-        flags.preset
-    ]
-    trials = 6 if flags.preset == "smoke" else 14
-    space = NET | {"epochs": epochs, "learning_rate": hpjax.LogUniform(LOW, HIGH)}
-    rates = np.geomspace(LOW, HIGH, count)
+    trials = parameters.trials
+    space = NET | {"epochs": parameters.epochs, "learning_rate": hpjax.LogUniform(LOW, HIGH)}
+    rates = np.geomspace(LOW, HIGH, parameters.rates)
     truth = hpjax.tune(
         space,
         "digits",
@@ -68,12 +83,12 @@ def run(flags: Flags, folder: Path) -> None:
                 "misses": float(np.abs(at.mean[:-1] - seen.value).max()),
             }
         )
-    unit = np.linspace(0, 1, count)
+    unit = np.linspace(0, 1, parameters.rates)
     look_up = lambda point: np.interp(
         np.log(point["learning_rate"] / LOW) / np.log(HIGH / LOW), unit, truth
     )
     ours = []
-    for seed in range(flags.seeds or seeds):
+    for seed in range(parameters.seeds):
         told = hpjax.minimize(
             look_up,
             {"learning_rate": hpjax.LogUniform(LOW, HIGH)},
@@ -83,28 +98,24 @@ def run(flags: Flags, folder: Path) -> None:
             seed=seed,
         ).table["objective"]
         ours.append(np.minimum.accumulate(told))
-    write(
-        folder / "steps.json",
-        {
-            "rates": rates.tolist(),
-            "truth": np.round(truth, 5).tolist(),
-            "losses": found.table["loss"].tolist(),
-            "units": found.table["unit"][:, 0].tolist(),
-            "places": places[::10, 0].tolist(),
-            "steps": steps,
-            "bayes": np.round(ours, 6).tolist(),
-            "random": [float(np.quantile(truth, 1 - 0.5 ** (1 / k))) for k in range(1, trials + 1)],
-            "epochs": epochs,
-        },
-        indent=None,
-    )
+    return {
+        "rates": rates.tolist(),
+        "truth": np.round(truth, 5).tolist(),
+        "losses": found.table["loss"].tolist(),
+        "units": found.table["unit"][:, 0].tolist(),
+        "places": places[::10, 0].tolist(),
+        "steps": steps,
+        "bayes": np.round(ours, 6).tolist(),
+        "random": [float(np.quantile(truth, 1 - 0.5 ** (1 / k))) for k in range(1, trials + 1)],
+        "epochs": parameters.epochs,
+    }
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Four steps: truth and trials, process, expected improvement; then the race."""
     from hpjax import analysis, plots
 
-    entry = read(folder / "steps.json")
+    entry = numbers["steps"]
     rates, truth, losses = (np.array(entry[n]) for n in ("rates", "truth", "losses"))
     rate = lambda unit: LOW * (HIGH / LOW) ** np.asarray(unit)
     places, shown = rate(entry["places"]), [s for s in entry["steps"] if s["number"] in SHOWN]
@@ -165,9 +176,9 @@ def draw(folder: Path) -> list[dict]:
     axes[2, 0].text(LOW, low, "cut 12 below the peak", fontsize=6, va="bottom")
     handles, labels = axes[1, 0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside lower center", ncols=4)
-    plots.save(made, folder / "steps")
-    write_rows(
-        folder / "steps.csv",
+    sheet.figure(made, "steps")
+    sheet.table(
+        "steps",
         [
             "rates seen",
             "learning rate",
@@ -193,12 +204,22 @@ def draw(folder: Path) -> list[dict]:
     )
     ax.set(yscale="log", xlabel="rates tried", ylabel="regret (validation loss)")
     ax.legend()
-    plots.save(made, folder / "race")
-    write_rows(
-        folder / "race.csv",
+    sheet.figure(made, "race")
+    sheet.table(
+        "race",
         ["rates", "bayes, lower quartile", "median", "upper quartile", "random, median"],
         zip(count, low, middle, high, np.array(entry["random"]) - least),
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    from hpjax import analysis
+
+    entry = numbers["steps"]
+    truth, losses = (np.array(entry[n]) for n in ("truth", "losses"))
+    ours, least = np.array(entry["bayes"]), truth.min()
+    _, middle, _ = analysis.quartiles(ours - least)
     return [
         Criterion(
             "log expected improvement at the proposed points below its peak on 2,000 places, at most",
@@ -222,7 +243,7 @@ def draw(folder: Path) -> list[dict]:
             figure="steps",
         ),
         Criterion(
-            f"median regret after {len(count)} rates, bayes over random",
+            f"median regret after {ours.shape[1]} rates, bayes over random",
             middle[-1] / (entry["random"][-1] - least),
             1.0,
             at_least=False,
@@ -231,5 +252,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "bayesian_steps",
+    presets=PRESETS,
+    parts={"steps": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("bayesian_steps", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

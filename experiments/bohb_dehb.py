@@ -13,37 +13,56 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments.search_quality import counting
 
 METHODS = ("random", "tpe", "hyperband", "bohb", "dehb")
-ONES = (4, 8, 16)
-GRID = 40  # places of a budget at which ranks are taken
+ONES, TASKS = (4, 8, 16), ("digits", "mnist1d")
+SHARES = np.linspace(0.05, 1, 40)  # of a budget, at which ranks are taken
 
 
-def run(flags: Flags, folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    turns: int  # of Hyperband, that the budget of Counting Ones lasts
+    seeds: int  # on Counting Ones
+    ones: tuple[int, ...]  # dimensions of each kind
+    tasks: tuple[str, ...]
+    epochs: int
+    images: int  # to train on
+    studies: int  # seeds on networks
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(1, 2, ONES[:1], ("digits",), 3, 100, 2),
+    "small": Parameters(3, 12, ONES, TASKS, 27, 800, 4),
+    "paper": Parameters(6, 32, ONES, TASKS, 27, 800, 8),
+}
+
+
+def run(parameters: Parameters) -> dict[str, Any]:
     """Counting Ones, then networks."""
     import hpjax
     from hpjax import tasks
     from hpjax.tasks import Split
 
-    smoke = flags.preset == "smoke"
-    seeds, turns = {"smoke": (2, 1), "small": (12, 3), "paper": (32, 6)}[flags.preset]
-    seeds = flags.seeds or seeds
     entry: dict = {"problems": {}}
-    for ones in ONES[:1] if smoke else ONES:
-        found = counting(seeds, turns, ones, METHODS)
+    for ones in parameters.ones:
+        found = counting(parameters.seeds, parameters.turns, ones, METHODS)
         entry["problems"][f"Counting Ones, {ones} + {ones}"] = {
             "cost": found["grid"],
             "values": {n: np.array(v, float).T.tolist() for n, v in found["methods"].items()},
         }
         print(f"Counting Ones, {ones}", flush=True)
-    epochs, images, networks = (3, 100, 2) if smoke else (27, 800, 8)
-    for name in ("digits",) if smoke else ("digits", "mnist1d"):
-        task = tasks.load(name, flags.data)
+    epochs, images = parameters.epochs, parameters.images
+    for name in parameters.tasks:
+        task = tasks.load(name, parameters.data)
         split = tasks.splits(task)[0]
         task = dataclasses.replace(task, groups=(Split(split.train[:images], split.valid[:500]),))
         space = {
@@ -64,9 +83,9 @@ def run(flags: Flags, folder: Path) -> None:
             methods,
             space,
             task,
-            seeds=max(2, seeds // 32 * networks or networks // 2),
+            seeds=parameters.studies,
             epochs=epochs,
-            stop={"epochs": 2 * turns * turn},
+            stop={"epochs": 2 * parameters.turns * turn},
             say=lambda text: None,
         )
         lowest = np.nanmin([values[:, -1] for values in found.values.values()], 0)
@@ -77,21 +96,49 @@ def run(flags: Flags, folder: Path) -> None:
             },
         }
         print(name, flush=True)
-    write(folder / "regret.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+Problems = dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]
+
+
+def problems_of(numbers: Numbers) -> Problems:
+    """Costs [g] and each method's regret [seeds g], of every problem."""
+    return {
+        n: (np.array(p["cost"]), {m: np.array(v, float) for m, v in p["values"].items()})
+        for n, p in numbers["regret"]["problems"].items()
+    }
+
+
+def mean_ranks(problems: Problems) -> dict[str, np.ndarray]:
+    """A method's rank at `SHARES` of the budget, the mean over seeds and problems."""
+    from hpjax import analysis
+
+    over: dict[str, list] = {m: [] for m in METHODS}
+    for cost, values in problems.values():
+        at = np.clip(np.searchsorted(cost, SHARES * cost[-1], side="right") - 1, 0, None)
+        stacked = np.nan_to_num(np.stack([values[m][:, at] for m in METHODS], -1), nan=np.inf)
+        # [g methods]
+        ranks = analysis.ranks(stacked.reshape(-1, len(METHODS))).reshape(stacked.shape).mean(0)
+        for number, method in enumerate(METHODS):
+            over[method].append(ranks[:, number])
+    return {m: np.mean(r, 0) for m, r in over.items()}
+
+
+def early_ratio(cost: np.ndarray, values: dict[str, np.ndarray]) -> float:
+    """Median regret of BOHB over that of Hyperband, after a sixth of the budget."""
+    sixth = max(0, np.searchsorted(cost, cost[-1] / 6, side="right") - 1)
+    first = values["bohb"][:, sixth], values["hyperband"][:, sixth]
+    return float(np.divide(*(np.median(np.nan_to_num(v, nan=1e9)) for v in first)))
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Regret on each problem; mean ranks over all."""
     from hpjax import analysis, plots
 
-    entry = read(folder / "regret.json")
-    problems = {
-        n: (np.array(p["cost"]), {m: np.array(v, float) for m, v in p["values"].items()})
-        for n, p in entry["problems"].items()
-    }
+    problems = problems_of(numbers)
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.1)
-    rows, over, end, early = [], {m: [] for m in METHODS}, {}, {}
-    shares = np.linspace(0.05, 1, GRID)
+    rows = []
     for ax, (name, (cost, values)) in zip(axes.ravel(), problems.items()):
         curves = {m: np.maximum(analysis.bands(v), 1e-3) for m, v in values.items()}
         real = "Ones" not in name
@@ -110,19 +157,9 @@ def draw(folder: Path) -> list[dict]:
         rows += [
             [name, m, c, *band] for m, curve in curves.items() for c, band in zip(cost, curve.T)
         ]
-        at = np.clip(np.searchsorted(cost, shares * cost[-1], side="right") - 1, 0, None)
-        stacked = np.nan_to_num(np.stack([values[m][:, at] for m in METHODS], -1), nan=np.inf)
-        # [g methods]
-        ranks = analysis.ranks(stacked.reshape(-1, len(METHODS))).reshape(stacked.shape).mean(0)
-        for number, method in enumerate(METHODS):
-            over[method].append(ranks[:, number])
-        end[name] = {m: np.nan_to_num(values[m][:, -1], nan=np.inf) for m in METHODS}
-        sixth = max(0, np.searchsorted(cost, cost[-1] / 6, side="right") - 1)
-        first = values["bohb"][:, sixth], values["hyperband"][:, sixth]
-        early[name] = float(np.divide(*(np.median(np.nan_to_num(v, nan=1e9)) for v in first)))
     ax = axes.ravel()[len(problems)]
-    mean = {m: np.mean(r, 0) for m, r in over.items()}
-    plots.rank_curves(ax, 100 * shares, mean, "share of the budget, %")
+    mean = mean_ranks(problems)
+    plots.rank_curves(ax, 100 * SHARES, mean, "share of the budget, %")
     ax.set_title(f"ranks over {len(problems)} problems", fontsize=7)
     for spare in axes.ravel()[len(problems) + 1 :]:
         spare.set_axis_off()
@@ -130,19 +167,31 @@ def draw(folder: Path) -> list[dict]:
     made.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS)
     )
-    plots.save(made, folder / "regret")
-    write_rows(
-        folder / "regret.csv",
+    sheet.figure(made, "regret")
+    sheet.table(
+        "regret",
         ["problem", "method", "epochs", "lower quartile", "median", "upper quartile"],
         rows,
     )
-    write_rows(folder / "ranks.csv", ["share of the budget", *METHODS], zip(shares, *mean.values()))
+    sheet.table("ranks", ["share of the budget", *METHODS], zip(SHARES, *mean.values()))
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    from hpjax import analysis
+
+    problems = problems_of(numbers)
+    mean = mean_ranks(problems)
+    end = {
+        n: {m: np.nan_to_num(values[m][:, -1], nan=np.inf) for m in METHODS}
+        for n, (_, values) in problems.items()
+    }
     ones = [n for n in problems if n.startswith("Counting")]
     real = [n for n in problems if n not in ones]
     lower = lambda names, a, b: analysis.wilcoxon(
         np.concatenate([end[n][a] for n in names]), np.concatenate([end[n][b] for n in names])
     )
-    ratio = [early[n] for n in ones]
+    ratio = [early_ratio(*problems[n]) for n in ones]
     return [
         Criterion(
             "Counting Ones: BOHB over Hyperband, median regret after a sixth of the budget, lowest of the problems",
@@ -193,13 +242,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "bohb_dehb",
+    presets=PRESETS,
+    parts={"regret": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "bohb_dehb",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

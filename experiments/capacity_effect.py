@@ -10,16 +10,33 @@ fit to data set s: mean of (f_s - f)^2 = (mean f_s - f)^2 + variance of f_s (Gem
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments._trained import outputs, trained
 
 POINTS, NOISE, PLACES = 30, 0.5, 200
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 SHOWN = (1, 3, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    steps: int  # of training
+    widths: tuple[int, ...]
+    seeds: int  # data sets
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(50, WIDTHS[:3], 3),
+    "small": Parameters(8000, WIDTHS, 40),
+    "paper": Parameters(8000, WIDTHS, 200),
+}
 
 
 def task(sets: int):
@@ -41,18 +58,13 @@ def task(sets: int):
     )
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All widths and data sets at once."""
     import hpjax
 
-    sets, steps, widths = {
-        "smoke": (3, 50, WIDTHS[:3]),
-        "small": (40, 8000, WIDTHS),
-        "paper": (200, 8000, WIDTHS),
-    }[flags.preset]
-    data = task(flags.seeds or sets)
+    data = task(parameters.seeds)
     space = {
-        "hidden": hpjax.Choice([(w,) for w in widths]),
+        "hidden": hpjax.Choice([(w,) for w in parameters.widths]),
         "activation": "tanh",
         "init": "lecun",
         "init_scale": 3.0,
@@ -60,31 +72,42 @@ def run(flags: Flags, folder: Path) -> None:
         "learning_rate": 0.02,
         "schedule": "cosine",
         "batch_size": 0,
-        "epochs": steps,
+        "epochs": parameters.steps,
         "loss": "mse",
     }
-    found = trained(space, data, [{"hidden": (w,)} for w in widths], steps, score_every=steps)
+    found = trained(
+        space,
+        data,
+        [{"hidden": (w,)} for w in parameters.widths],
+        parameters.steps,
+        score_every=parameters.steps,
+    )
     x = data.x[-PLACES:]
     fits = np.stack([outputs(one, x)[:, :, 0] for one in found])  # [widths sets places]
-    entry = {
-        "widths": widths,
+    return {
+        "fits": fits.round(4).astype(np.float32),
+        "widths": parameters.widths,
         "x": x[:, 0].tolist(),
         "first": [data.x[:POINTS, 0].tolist(), data.y[:POINTS].tolist()],
         "train": [one.curve[:, -1, 1].tolist() for one in found],
         "test": [one.curve[:, -1, 2].tolist() for one in found],
     }
-    write(folder / "capacity.json", entry, indent=None)
-    np.savez_compressed(folder / "fits.npz", fits=fits.round(4).astype(np.float32))
 
 
-def draw(folder: Path) -> list[dict]:
+def taken_apart(entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fits [widths sets places], the squares of their bias [widths] and their variances [widths]."""
+    fits = np.clip(entry["fits"].astype(float), -5, 5)  # one may run off between two points
+    bias = ((fits.mean(1) - np.sin(2 * np.pi * np.array(entry["x"]))) ** 2).mean(1)
+    return fits, bias, fits.var(1).mean(1)
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Fits at three widths; errors, bias and variance over the width."""
     from hpjax import analysis, plots
 
-    entry = read(folder / "capacity.json")
+    entry = numbers["capacity"]
     widths, x = np.array(entry["widths"]), np.array(entry["x"])
-    with np.load(folder / "fits.npz") as saved:
-        fits = saved["fits"].astype(float)
+    fits = entry["fits"].astype(float)
     train, test = np.array(entry["train"]), np.array(entry["test"])
     truth = np.sin(2 * np.pi * x)
     sets = fits.shape[1]
@@ -111,18 +134,16 @@ def draw(folder: Path) -> list[dict]:
     axes[3].set_ylim(0.05, 1.6)
     axes[3].legend(fontsize=6, loc="upper left")
     axes[3].set_title(f"quartiles of {sets} sets")
-    clipped = np.clip(fits, -5, 5)  # a fit may run off between two points
-    bias = ((clipped.mean(1) - truth) ** 2).mean(1)
-    variance = clipped.var(1).mean(1)
+    _, bias, variance = taken_apart(entry)
     axes[4].plot(widths, bias, color="#EE6677", marker="^", ms=3, label="bias squared")
     axes[4].plot(widths, variance, color="#228833", marker="v", ms=3, label="variance")
     axes[4].plot(widths, bias + variance, color="#4477AA", lw=0.8, ls="--", label="sum")
     axes[4].set(xscale="log", yscale="log", xlabel="hidden units", ylabel="squared error")
     axes[4].legend(fontsize=6)
     axes[4].set_title("bias and variance")
-    plots.save(made, folder / "capacity")
-    write_rows(
-        folder / "capacity.csv",
+    sheet.figure(made, "capacity")
+    sheet.table(
+        "capacity",
         [
             "hidden units",
             "training error, median",
@@ -134,8 +155,8 @@ def draw(folder: Path) -> list[dict]:
         ],
         zip(widths, np.median(train, 1), low, middle, high, bias, variance),
     )
-    write_rows(
-        folder / "fits.csv",
+    sheet.table(
+        "fits",
         ["hidden units", "data set", "x", "fit"],
         [
             [int(w), s, v, f]
@@ -145,6 +166,14 @@ def draw(folder: Path) -> list[dict]:
             for v, f in zip(x[::4], fits[list(widths).index(w), s, ::4])
         ],
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["capacity"]
+    widths, truth = np.array(entry["widths"]), np.sin(2 * np.pi * np.array(entry["x"]))
+    train, middle = np.array(entry["train"]), np.median(entry["test"], 1)
+    clipped, bias, variance = taken_apart(entry)
     best, most = int(middle.argmin()), int(np.abs(widths - SHOWN[-1]).argmin())
     each = ((clipped - truth) ** 2).mean((1, 2))
     mean_best = int(each.argmin())
@@ -181,5 +210,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "capacity_effect",
+    presets=PRESETS,
+    parts={"capacity": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("capacity_effect", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

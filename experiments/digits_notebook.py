@@ -11,132 +11,168 @@ trained again on the whole development part and judged on the 20 % test split of
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-PARTS = ("grid", "random", "bayes")
+if TYPE_CHECKING:
+    from hpjax.tasks import Task
+
+
+ACTIVATIONS = ["relu", "tanh", "softmax"]
 NETWORK = {"depth": 3, "width_3": 128, "optimizer": "adam", "learning_rate": 1e-3, "batch_size": 32}
 ACCURACY = 0.96  # (c) what the notebook's networks reach on this split, with a margin
 
 
-def digits():
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    epochs: int
+    grid: tuple[int, ...]  # widths of the grid
+    random: tuple[int, ...]  # widths that random search draws from
+    random_trials: int
+    widest: int  # of the Bayesian search
+    startup: int  # its points before the first process
+    bayes_trials: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(2, (64,), (64, 128), 2, 128, 3, 4),
+    "small": Parameters(20, (64, 128, 256), (64, 128, 256, 512), 10, 512, 5, 15),
+    "paper": Parameters(20, (64, 128, 256), (64, 128, 256, 512), 10, 512, 5, 15),
+}
+
+
+def digits() -> Task:
     """The notebook's task: digits, an unstratified 20 % test split."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     from hpjax import Task
 
-    data = load_digits()
-    _, test = train_test_split(np.arange(len(data.target)), test_size=0.2, random_state=42)
-    return Task.of(data.data, data.target, "digits", test=0, kind="classes").with_test(
-        np.sort(test)
-    )
+    x, y = load_digits(return_X_y=True)
+    _, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=42)
+    return Task.of(x, y, "digits", test=0, kind="classes").with_test(np.sort(test))
 
 
-def search(part: str, preset: str):
-    """One of the notebook's searches, as `hpjax.tune` takes it."""
+def grid(parameters: Parameters) -> dict[str, Any]:
+    """Widths x widths x two activations."""
     import hpjax
 
-    smoke = preset == "smoke"
-    epochs = {"epochs": 2 if smoke else 20}
-    if part == "grid":
-        widths = hpjax.Choice([64] if smoke else [64, 128, 256])
-        space = {"width_1": widths, "width_2": widths, "activation": hpjax.Choice(["relu", "tanh"])}
-        return space | NETWORK | epochs, {"search": "grid"}
-    if part == "bayes":
-        from hpjax import search as searches
+    widths = hpjax.Choice(parameters.grid)
+    space = {"width_1": widths, "width_2": widths, "activation": hpjax.Choice(["relu", "tanh"])}
+    return NETWORK | space | {"epochs": parameters.epochs}
 
-        widths = hpjax.LogIntUniform(64, 128 if smoke else 512)
-        space = {
-            "width_1": widths,
-            "width_2": widths,
-            "activation": hpjax.Choice(["relu", "tanh", "softmax"]),
-            "learning_rate": hpjax.LogUniform(1e-4, 1e-2),
-        }
-        made = functools.partial(searches.bayes, startup=3 if smoke else 5)
-        trials = 4 if smoke else 15
-        return NETWORK | space | epochs, {"search": made, "trials": trials, "batch": 1}
-    widths = hpjax.Choice([64, 128] if smoke else [64, 128, 256, 512])
+
+def by_grid(parameters: Parameters) -> dict[str, Any]:
+    """Every point of the grid."""
+    return searched("grid", grid(parameters), search="grid")
+
+
+def by_random(parameters: Parameters) -> dict[str, Any]:
+    """Widths and activations drawn."""
+    import hpjax
+
+    widths = hpjax.Choice(parameters.random)
+    space = {"width_1": widths, "width_2": widths, "activation": hpjax.Choice(ACTIVATIONS)}
+    space = NETWORK | space | {"epochs": parameters.epochs}
+    return searched("random", space, trials=parameters.random_trials)
+
+
+def by_bayes(parameters: Parameters) -> dict[str, Any]:
+    """Whole widths, the rate and the activation, one point after the other."""
+    import hpjax
+    from hpjax import search
+
+    widths = hpjax.LogIntUniform(64, parameters.widest)
     space = {
         "width_1": widths,
         "width_2": widths,
-        "activation": hpjax.Choice(["relu", "tanh", "softmax"]),
+        "activation": hpjax.Choice(ACTIVATIONS),
+        "learning_rate": hpjax.LogUniform(1e-4, 1e-2),
     }
-    return space | NETWORK | epochs, {"search": "random", "trials": 2 if smoke else 10}
+    bayes = functools.partial(search.bayes, startup=parameters.startup)
+    space = NETWORK | space | {"epochs": parameters.epochs}
+    return searched("bayes", space, search=bayes, trials=parameters.bayes_trials, batch=1)
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Searches, refits, predicts; saves tables and counts."""
+def searched(part: str, space: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """One of the notebook's searches: its trials, the best network's test metrics and confusion matrix."""
     import hpjax
     from hpjax.training import metrics
 
     task = digits()
-    found = {}
-    for part in [flags.only] if flags.only else PARTS:
-        started = time.perf_counter()
-        space, options = search(part, flags.preset)
-        result = hpjax.tune(space, task, validation=3, seed=42, **options)
-        searched = time.perf_counter() - started
-        network = result.refit()
-        truth, predicted = task.truth(task.test), network.predict(task.x[task.test])
-        trials = result.trials
-        write_rows(folder / f"{part}_trials.csv", ["trial", *trials.columns], trials.itertuples())
-        counts = metrics.confusion(truth, predicted, range(10))
-        write_rows(
-            folder / f"{part}_confusion.csv",
-            [f"predicted {label}" for label in task.labels],
-            counts,
-        )
-        found[part] = {
-            "trainings": 3 * len(trials),
-            "seconds_searching": round(searched, 2),
-            "seconds_compiling": round(result.trained.compile_seconds, 2),
-            "programs": len(result.trained.compiled),
-            "best": result.best,
-            "test": metrics.table(truth, predicted, True),
-            "confusion": counts.tolist(),
-            "labels": list(task.labels),
-        }
-        test = ", ".join(f"{name} {value:.4f}" for name, value in found[part]["test"].items())
-        print(
-            f"{part}: {3 * len(trials)} trainings in {searched:.1f} s; best {result.best['config']}; test {test}"
-        )
-    write(folder / "searches.json", found)
+    started = time.perf_counter()
+    result = hpjax.tune(space, task, validation=3, seed=42, **options)
+    seconds = time.perf_counter() - started
+    network = result.refit()
+    truth, predicted = task.truth(task.test), network.predict(task.x[task.test])
+    trials, tested = result.trials, metrics.table(truth, predicted, True)
+    test = ", ".join(f"{name} {value:.4f}" for name, value in tested.items())
+    print(
+        f"{part}: {3 * len(trials)} trainings in {seconds:.1f} s; best {result.best['config']}; test {test}"
+    )
+    return {
+        "trainings": 3 * len(trials),
+        "seconds_searching": round(seconds, 2),
+        "seconds_compiling": round(result.trained.compile_seconds, 2),
+        "programs": len(result.trained.compiled),
+        "best": result.best,
+        "test": tested,
+        "confusion": metrics.confusion(truth, predicted, range(10)).tolist(),
+        "labels": list(task.labels),
+        "trials": {
+            "columns": ["trial", *trials.columns],
+            "rows": [list(row) for row in trials.itertuples()],
+        },
+    }
 
 
-def draw(folder: Path) -> list[dict]:
-    """The confusion matrices, and the criteria."""
+def draw(numbers: Numbers, sheet: Sheet) -> None:
+    """The confusion matrices."""
     from hpjax import plots
 
-    found = read(folder / "searches.json")
     made, axes = plots.figure(
         1,
-        len(found),
-        width=plots.WIDE if len(found) > 1 else 3.25,
-        height=3.3 if len(found) < 3 else 2.7,
+        len(numbers),
+        width=plots.WIDE if len(numbers) > 1 else 3.25,
+        height=3.3 if len(numbers) < 3 else 2.7,
         squeeze=False,
     )
-    criteria = []
-    for ax, (part, entry) in zip(axes[0], found.items()):
+    for ax, (part, entry) in zip(axes[0], numbers.items()):
         plots.confusion(ax, np.array(entry["confusion"]), tuple(entry["labels"]))
         ax.set_title(
             f"{part} search: {entry['trainings']} trainings,\ntest accuracy {entry['test']['accuracy']:.3f}"
         )
-        criteria.append(
-            Criterion(
-                f"test accuracy of the best of the {part} search",
-                entry["test"]["accuracy"],
-                ACCURACY,
-            )
-        )
-    plots.save(made, folder / "confusion")
-    return criteria
+        sheet.table(f"{part}_trials", entry["trials"]["columns"], entry["trials"]["rows"])
+        header = [f"predicted {label}" for label in entry["labels"]]
+        sheet.table(f"{part}_confusion", header, entry["confusion"])
+    sheet.figure(made, "confusion")
 
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    return [
+        Criterion(
+            f"test accuracy of the best of the {part} search", entry["test"]["accuracy"], ACCURACY
+        )
+        for part, entry in numbers.items()
+    ]
+
+
+EXPERIMENT = Experiment(
+    "digits_notebook",
+    presets=PRESETS,
+    parts={"grid": by_grid, "random": by_random, "bayes": by_bayes},
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main("digits_notebook", run, draw, parts=PARTS)
+    main(EXPERIMENT)

@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
+
+if TYPE_CHECKING:
+    from hpjax.tasks import Task
+
 
 NOISES = (0.15, 0.0)
 # Test errors in per cent that his notebook printed, by H: dip, peak and widest with noise; the same without.
@@ -24,13 +29,25 @@ PUBLISHED = {
 }
 
 
-def widths(preset: str) -> list[int]:
-    """H."""
-    most, many = {"smoke": (8, 3), "small": (300, 20), "paper": (300, 20)}[preset]
-    return np.unique(np.geomspace(2, most, many).astype(int)).tolist()
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    widest: int  # H
+    widths: int
+    epochs: int
+    seeds: int
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
 
 
-def noisy(task, noise: float, seed: int):
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(8, 3, 2, 1),
+    "small": Parameters(300, 20, 500, 1),
+    "paper": Parameters(300, 20, 500, 10),
+}
+
+
+def noisy(task: Task, noise: float, seed: int) -> Task:
     """The task with random labels on a share of the training part; trained on all of it, and scored on the test set."""
     from hpjax.tasks import Split
 
@@ -41,46 +58,45 @@ def noisy(task, noise: float, seed: int):
     return dataclasses.replace(task, y=y, standardize=False, groups=(Split(rows, task.test),))
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All widths as one population, for both kinds of labels and several seeds."""
     import hpjax
 
-    task = hpjax.tasks.load("mnist1d", flags.data)
-    sizes = widths(flags.preset)
-    epochs, seeds = {"smoke": (2, 1), "small": (500, 1), "paper": (500, 10)}[flags.preset]
-    seeds = flags.seeds or seeds
+    task = hpjax.tasks.load("mnist1d", parameters.data)
+    sizes = np.geomspace(2, parameters.widest, parameters.widths).astype(int)
+    sizes = np.unique(sizes).tolist()
     space = {
         "hidden": hpjax.Choice([(h, h) for h in sizes]),
         "optimizer": "sgd",
         "momentum": 0.9,
         "learning_rate": 0.01,
         "batch_size": 100,
-        "epochs": epochs,
+        "epochs": parameters.epochs,
     }
     found = {}
     for noise in NOISES:
         rows = []
-        for seed in range(seeds):
+        for seed in range(parameters.seeds):
             result = hpjax.tune(
                 space,
                 noisy(task, noise, seed),
                 search=[{"hidden": (h, h)} for h in sizes],
                 seed=seed,
-                validation={"score_every": epochs},
+                validation={"score_every": parameters.epochs},
                 say=lambda text: None,
             )
             last = result.curves.groupby("trial").last()
             rows.append({"error": last["error"].tolist(), "train": last["train"].tolist()})
             print(f"noise {noise:g}, seed {seed}", flush=True)
         found[str(noise)] = rows
-    write(folder / "widths.json", {"widths": sizes, "found": found}, indent=None)
+    return {"widths": sizes, "found": found}
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Test error and training loss over the width."""
     from hpjax import plots
 
-    entry = read(folder / "widths.json")
+    entry = numbers["widths"]
     sizes = np.array(entry["widths"])
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
     rows, middle = [], {}
@@ -106,12 +122,23 @@ def draw(folder: Path) -> list[dict]:
     )
     left.legend()
     right.legend()
-    plots.save(made, folder / "descent")
-    write_rows(
-        folder / "descent.csv",
+    sheet.figure(made, "descent")
+    sheet.table(
+        "descent",
         ["share of random labels", "hidden units", "test error, %", "training loss"],
         rows,
     )
+    error = middle[NOISES[0]]
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["widths"]
+    sizes, found = np.array(entry["widths"]), entry["found"]
+    middle = {
+        noise: np.mean([100 * np.array(r["error"]) for r in found[str(noise)]], 0)
+        for noise in NOISES
+    }
     error = middle[NOISES[0]]
     wide = sizes >= 15
     peak = int(np.flatnonzero(wide)[error[wide].argmax()]) if wide.any() else int(error.argmax())
@@ -135,13 +162,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "double_descent",
+    presets=PRESETS,
+    parts={"widths": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "double_descent",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -14,11 +14,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
-from experiments._trained import outputs, seen, trained
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
+from experiments._trained import Trained, outputs, seen, trained
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from hpjax.tasks import Task
+
 
 ARCHITECTURES = (
     (256, 256),
@@ -30,23 +37,48 @@ ARCHITECTURES = (
 )
 RATES = 4  # networks a point of `rate` and `size` at small
 KEPT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SIZES = (100, 200, 500, 1000, 2000)
 MASKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120)
 LOOKS = {"dropout": ("#4477AA", "o"), "none": ("#BBBBBB", "s")}
 
 
-def data(flags: Flags, count: int):
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    images: int  # to train on
+    epochs: int
+    architectures: tuple[tuple[int, ...], ...]  # hidden layers; the first is that of masks
+    width: int  # of the two layers of rate
+    kept: tuple[float, ...]  # probabilities in rate
+    sizes: tuple[int, ...]  # training images in size
+    size_width: int  # of its two layers
+    equal_steps: bool  # whether few images are trained on for as many steps as 1,000
+    masks: int  # times that masks are drawn
+    seeds: int  # networks of a curve; rate and size have as many times RATES / 2
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(200, 2, ((16, 16), (32, 32)), 16, (0.5, 1.0), (100, 200), 16, False, 2, 1),
+    "small": Parameters(1000, 40, ARCHITECTURES, 256, KEPT, SIZES, 256, True, 10, 2),
+    "paper": Parameters(8000, 200, ARCHITECTURES, 256, KEPT, SIZES, 256, True, 10, 10),
+}
+
+
+def data(folder: Path | None, count: int) -> Task:
     """MNIST with pixels from 0 to 1, that many images to train on, and 2,000 others to be scored on."""
     import hpjax
     from hpjax.tasks import Split
 
-    task = hpjax.tasks.load("mnist10k", flags.data)
+    task = hpjax.tasks.load("mnist10k", folder)
     rows = np.random.default_rng(0).permutation(task.development)[:count]
     return dataclasses.replace(
         task, x=task.x / task.x.max(), standardize=False, groups=(Split(np.sort(rows), task.test),)
     )
 
 
-def averaged(one, x: np.ndarray, truth: np.ndarray, draws: int) -> dict:
+def averaged(one: Trained, x: Any, truth: np.ndarray, draws: int) -> dict:
     """Test errors [R] with scaled weights, and [R repeats] for each number of masks."""
     import jax
     import jax.numpy as jnp
@@ -58,11 +90,14 @@ def averaged(one, x: np.ndarray, truth: np.ndarray, draws: int) -> dict:
     blank = Batch(x, jnp.zeros((len(x), 10)), jnp.ones(len(x)), jax.random.key(0))
 
     @jax.jit
-    def masked(params, key):
+    def masked(params: Any, key: Array):
         z, _ = one.spec.functions.outputs(params, (), config, x, blank._replace(key=key))
         return jax.nn.softmax(z)
 
-    found: dict = {"scaled": (outputs(one, x).argmax(-1) != truth).mean(-1).tolist(), "masks": []}
+    found: dict = {
+        "scaled": (outputs(one, np.asarray(x)).argmax(-1) != truth).mean(-1).tolist(),
+        "masks": [],
+    }
     for network in range(len(one.kept)):
         params = jax.tree.map(lambda leaf, n=network: jnp.asarray(leaf[n]), one.params)
         rows = []
@@ -74,17 +109,11 @@ def averaged(one, x: np.ndarray, truth: np.ndarray, draws: int) -> dict:
     return found
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All four parts; each a population or a few."""
     import hpjax
 
-    smoke = flags.preset == "smoke"
-    count, epochs, repeats = {
-        "smoke": (200, 2, 1),
-        "small": (1000, 40, 2),
-        "paper": (8000, 200, 10),
-    }[flags.preset]
-    repeats = flags.seeds or repeats
+    epochs, seeds = parameters.epochs, parameters.seeds
     base = {
         "optimizer": "adam",
         "learning_rate": 1e-3,
@@ -92,11 +121,15 @@ def run(flags: Flags, folder: Path) -> None:
         "epochs": epochs,
         "dropout": hpjax.Uniform(0.0, 0.95),
     }
-    task = data(flags, count)
-    shapes = ((16, 16), (32, 32)) if smoke else ARCHITECTURES
-    entry: dict = {"epochs": epochs, "repeats": repeats, "images": count}
+    task = data(parameters.data, parameters.images)
+    shapes = parameters.architectures
+    entry: dict = {
+        "epochs": epochs,
+        "repeats": seeds,
+        "images": parameters.images,
+    }
     points = [{"hidden": shape, "dropout": p} for shape in shapes for p in (0.0, 0.5)]
-    found = trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, repeats)
+    found = trained(base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, seeds)
     entry["curves"] = [
         {
             "hidden": p["hidden"],
@@ -106,7 +139,7 @@ def run(flags: Flags, folder: Path) -> None:
         for p, one in zip(points, found)
     ]
     print("curves", flush=True)
-    width, kept = (16, (0.5, 1.0)) if smoke else (256, KEPT)
+    width, kept = parameters.width, parameters.kept
     # scoring costs as much as training here; the last two scores count
     every = max(1, epochs // 10)
     ends = lambda found: [one.curve[:, -2:, 3].mean(1).round(5).tolist() for one in found]  # [p R]
@@ -115,7 +148,7 @@ def run(flags: Flags, folder: Path) -> None:
         task,
         [{"dropout": 1 - p} for p in kept],
         epochs,
-        RATES * repeats // 2,
+        RATES * seeds // 2,
         score_every=every,
     )
     entry["rate"] = {"width": width, "kept": kept, "fixed n": ends(fixed)}
@@ -126,41 +159,53 @@ def run(flags: Flags, folder: Path) -> None:
         "kept wide": wide,
         "fixed pn": ends(
             trained(
-                base | {"hidden": hpjax.Choice(shapes)}, task, points, epochs, 1, score_every=every
+                base | {"hidden": hpjax.Choice(shapes)},
+                task,
+                points,
+                epochs,
+                1,
+                score_every=every,
             )
         ),
     }
     print("rate", flush=True)
-    sizes = (100, 200) if smoke else (100, 200, 500, 1000, 2000)
-    entry["size"] = {"sizes": sizes, "none": [], "dropout": []}
-    space = base | {"hidden": (256, 256) if not smoke else (16, 16)}
-    for size in sizes:
-        here = max(epochs, round(epochs * min(count, 1000) / size)) if not smoke else epochs
+    errors: dict[str, list] = {"none": [], "dropout": []}
+    space = base | {"hidden": (parameters.size_width,) * 2}
+    for size in parameters.sizes:
+        here = epochs
+        if parameters.equal_steps:
+            here = max(epochs, round(epochs * min(parameters.images, 1000) / size))
         pair = trained(
             space | {"epochs": here, "batch_size": min(100, size // 2)},
-            data(flags, size),
+            data(parameters.data, size),
             [{"dropout": 0.0}, {"dropout": 0.5}],
             here,
-            RATES * repeats // 2,
+            RATES * seeds // 2,
             score_every=here,
         )
         for name, one in zip(("none", "dropout"), pair):
-            entry["size"][name].append(one.curve[:, -1, 3].tolist())
+            errors[name].append(one.curve[:, -1, 3].tolist())
+    entry["size"] = {"sizes": parameters.sizes} | errors
     print("size", flush=True)
-    shape = (16, 16) if smoke else ARCHITECTURES[0]
+    shape = parameters.architectures[0]
     several = trained(
-        base | {"hidden": shape}, task, [{"dropout": 0.5}], epochs, 3, score_every=epochs
+        base | {"hidden": shape},
+        task,
+        [{"dropout": 0.5}],
+        epochs,
+        3,
+        score_every=epochs,
     )[0]
     x, y = seen(task, task.test, task.groups[0].train)
-    entry["masks"] = {"hidden": shape} | averaged(several, x, y.argmax(-1), 2 if smoke else 10)
-    write(folder / "dropout.json", entry, indent=None)
+    entry["masks"] = {"hidden": shape} | averaged(several, x, y.argmax(-1), parameters.masks)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """The four parts."""
     from hpjax import plots
 
-    entry = read(folder / "dropout.json")
+    entry = numbers["dropout"]
     made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
     curves, rate, size, masks = axes.ravel()
     rows = []
@@ -231,10 +276,17 @@ def draw(folder: Path) -> list[dict]:
     rows += [["masks", "averaged", k, v / 100] for k, v in zip(MASKS, mean)]
     masks.set(xscale="log", xlabel="masks k", ylabel="test error, %")
     masks.legend()
-    plots.save(made, folder / "dropout")
-    write_rows(
-        folder / "dropout.csv", ["part", "what", "epoch, p, images or masks", "test error"], rows
-    )
+    sheet.figure(made, "dropout")
+    sheet.table("dropout", ["part", "what", "epoch, p, images or masks", "test error"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["dropout"]
+    found, sizes = entry["rate"], np.array(entry["size"]["sizes"])
+    ends = {name: 100 * np.array(entry["size"][name]) for name in LOOKS}
+    scaled, drawn = (100 * np.array(entry["masks"][name]) for name in ("scaled", "masks"))
+    mean, spread = drawn.mean((0, 1)), drawn.std(1).mean(0)
     last = lambda one: np.mean(one["error"][-max(1, entry["epochs"] // 10) :])
     pairs = [(last(a), last(b)) for a, b in zip(entry["curves"][::2], entry["curves"][1::2])]
     fixed = {p: np.array(v) for p, v in zip(found["kept"], found["fixed n"])}
@@ -286,13 +338,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "dropout_curves",
+    presets=PRESETS,
+    parts={"dropout": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "dropout_curves",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -12,14 +12,31 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments._trained import losses, outputs, seen, trained
 
 PATIENCES = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 CHOSEN = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    epochs: int
+    seeds: int  # networks
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(4, 2),
+    "small": Parameters(150, 20),
+    "paper": Parameters(500, 100),
+}
 
 
 def stops(loss: np.ndarray, patience: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,15 +53,13 @@ def stops(loss: np.ndarray, patience: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(ends), np.array(kept)
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """Whole curves of every repeat, then every patience."""
     import hpjax
     from hpjax import tasks
     from hpjax.tasks import Split
 
-    epochs, repeats = {"smoke": (4, 2), "small": (150, 20), "paper": (500, 100)}[flags.preset]
-    repeats = flags.seeds or repeats
-    task = tasks.load("mnist1d", flags.data)
+    task = tasks.load("mnist1d", parameters.data)
     split = tasks.splits(task)[0]
     task = dataclasses.replace(task, groups=(split,))
     tested = dataclasses.replace(task, groups=(Split(split.train, task.test),))
@@ -53,18 +68,20 @@ def run(flags: Flags, folder: Path) -> None:
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "batch_size": 32,
-        "epochs": epochs,
+        "epochs": parameters.epochs,
     }
-    entry: dict = {"epochs": epochs}
+    entry: dict = {"epochs": parameters.epochs}
     for part, where in (("validation", task), ("test", tested)):
-        curve = trained(space, where, [{}], epochs, repeats)[0].curve
+        curve = trained(space, where, [{}], parameters.epochs, parameters.seeds)[0].curve
         entry[part] = {
             name: np.round(curve[:, :, at], 5).tolist()
             for at, name in ((1, "train"), (2, "loss"), (3, "error"))
         }
         print(f"curves on {part}", flush=True)
     patient = space | {"patience": hpjax.IntUniform(1, 100)}
-    found = trained(patient, task, [{"patience": p} for p in PATIENCES], epochs, repeats)
+    found = trained(
+        patient, task, [{"patience": p} for p in PATIENCES], parameters.epochs, parameters.seeds
+    )
     x, y = seen(task, task.test, split.train)
     told = [stops(one.curve[:, :, 2], p) for p, one in zip(PATIENCES, found)]
     ended = [np.nanmax(one.curve[:, :, 0], 1) for one in found]
@@ -81,14 +98,14 @@ def run(flags: Flags, folder: Path) -> None:
         }
         for patience, one, end in zip(PATIENCES, found, ended)
     }
-    write(folder / "epochs.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Curves with the epochs that are kept; what patience buys and costs."""
     from hpjax import analysis, plots
 
-    entry = read(folder / "epochs.json")
+    entry = numbers["epochs"]
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.4)
     epoch = np.arange(1, entry["epochs"] + 1)
     validation, test = (
@@ -108,7 +125,6 @@ def draw(folder: Path) -> list[dict]:
             for e, band in zip(epoch, np.stack([low, middle, high], 1))
         ]
     patiences = np.array([int(p) for p in entry["patience"]])
-    chosen = entry["patience"][str(CHOSEN)]
     turned = float(np.median(np.array(entry["patience"][str(patiences[-1])]["kept"])))
     axes[0].axvline(turned, color="k", lw=0.6, ls=":")
     axes[0].text(
@@ -172,14 +188,14 @@ def draw(folder: Path) -> list[dict]:
         bbox_to_anchor=(0.0, 0.72),
         fontsize=6,
     )
-    plots.save(made, folder / "epochs")
-    write_rows(
-        folder / "epochs.csv",
+    sheet.figure(made, "epochs")
+    sheet.table(
+        "epochs",
         ["what", "examples", "epoch", "lower quartile", "median", "upper quartile"],
         rows,
     )
-    write_rows(
-        folder / "patience.csv",
+    sheet.table(
+        "patience",
         ["patience", "seed", "stopped", "kept", "test loss", "test error"],
         [
             [int(p), s, *v]
@@ -187,6 +203,16 @@ def draw(folder: Path) -> list[dict]:
             for s, v in enumerate(zip(one["stopped"], one["kept"], one["loss"], one["error"]))
         ],
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["epochs"]
+    validation, test = (
+        {n: np.array(v) for n, v in entry[part].items()} for part in ("validation", "test")
+    )
+    patiences = np.array([int(p) for p in entry["patience"]])
+    chosen = entry["patience"][str(CHOSEN)]
     lowest = validation["loss"].min(1)
     ours = np.array(chosen["loss"])
     return [
@@ -237,13 +263,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "epochs_and_early_stopping",
+    presets=PRESETS,
+    parts={"epochs": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "epochs_and_early_stopping",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -13,12 +13,17 @@ wall      in the style of Pascanu, Mikolov & Bengio (2013): one sigmoid unit tha
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 from experiments._watch import watched
+
+if TYPE_CHECKING:
+    from jax import Array
+
 
 DEEP = 8
 NET = {"hidden": (32,) * DEEP, "activation": "relu", "init": "he", "optimizer": "sgd"}
@@ -40,7 +45,27 @@ UNROLLED, GOAL, RATE, THRESHOLD = 50, 0.7, 1.0, 0.3  # of the wall
 BOX = (2.0, 9.0, -6.0, 0.0)  # w and b
 
 
-def unit_error(point, steps: int = UNROLLED):
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    scales: int  # of initial weights, from 0.5 to 4
+    seeds: int  # networks of a scale
+    rates: int  # learning rates, from 1e-5 to 10
+    epochs: int
+    repeats: int  # networks of a cure and rate
+    starts: int  # on a side of the wall's plane
+    steps: int  # of descent there
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(4, 2, 4, 1, 1, 8, 20),
+    "small": Parameters(13, 10, 61, 10, 3, 60, 200),
+    "paper": Parameters(13, 50, 61, 10, 3, 60, 200),
+}
+
+
+def unit_error(point: Any, steps: int = UNROLLED):
     """Error of the unit that feeds itself; point [2] is (w, b)."""
     import jax
 
@@ -67,7 +92,7 @@ def descents(
         slope = jax.vmap(jax.grad(unit_error))
         clip = jax.vmap(lambda g: optimizers.clip(g, jnp.asarray(threshold)))
 
-        def step(points, _):
+        def step(points: Array, _: None):
             found = slope(points)
             return points - RATE * clip(found), (points, found)
 
@@ -81,24 +106,26 @@ def descents(
         )
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All three parts."""
     import hpjax
     from hpjax import hypergrad
 
-    smoke = flags.preset == "smoke"
-    seeds = flags.seeds or {"smoke": 2, "small": 10, "paper": 50}[flags.preset]
-    scales = np.geomspace(0.5, 4, 4 if smoke else 13)
+    scales = np.geomspace(0.5, 4, parameters.scales)
     task = hpjax.tasks.load("digits")
     spec, config = hypergrad.configure(task, **NET, batch_size=0, learning_rate=1e-6)
     _, seen = watched(
-        task, spec, [config | {"init_scale": np.float64(s)} for s in scales], 1, keys=range(seeds)
+        task,
+        spec,
+        [config | {"init_scale": np.float64(s)} for s in scales],
+        1,
+        keys=range(parameters.seeds),
     )
     norm = np.exp(np.log(seen["w"][:, :, 0]).mean(0))
-    entry: dict = {"scales": scales.tolist(), "norms": norm.tolist(), "seeds": seeds}
+    entry: dict = {"scales": scales.tolist(), "norms": norm.tolist(), "seeds": parameters.seeds}
 
-    rates = np.geomspace(1e-5, 10, 4 if smoke else 61)
-    epochs, repeats = (1, 1) if smoke else (10, 3)
+    rates = np.geomspace(1e-5, 10, parameters.rates)
+    epochs, repeats = parameters.epochs, parameters.repeats
     entry |= {
         "rates": rates.tolist(),
         "epochs": epochs,
@@ -124,7 +151,7 @@ def run(flags: Flags, folder: Path) -> None:
         )
         print(f"training, {name}", flush=True)
 
-    side, steps = (8, 20) if smoke else (60, 200)
+    side, steps = parameters.starts, parameters.steps
     w, b = np.linspace(*BOX[:2], side), np.linspace(*BOX[2:], side)
     starts = np.stack(np.meshgrid(w, b), -1).reshape(-1, 2)
     free, clipped = (descents(starts, steps, threshold) for threshold in (np.inf, THRESHOLD))
@@ -150,7 +177,7 @@ def run(flags: Flags, folder: Path) -> None:
         "free": free[0][:, shown].tolist(),
         "clipped": clipped[0][:, shown].tolist(),
     }
-    write(folder / "exploding.json", entry, indent=None)
+    return entry
 
 
 def surface(side: int = 201) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -162,11 +189,11 @@ def surface(side: int = 201) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return w, b, (x - GOAL) ** 2
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Norms over scales, losses over rates, the wall."""
     from hpjax import plots
 
-    entry = read(folder / "exploding.json")
+    entry = numbers["exploding"]
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.5)
     scales, norms = np.array(entry["scales"]), np.array(entry["norms"])
     rows = []
@@ -241,10 +268,19 @@ def draw(folder: Path) -> list[dict]:
     axes[2].set(xlabel="weight w", ylabel="bias b", xlim=BOX[:2], ylim=BOX[2:])
     axes[2].legend(fontsize=6, loc="upper right", frameon=True)
     axes[2].set_title("a unit fed back 50 times")
-    plots.save(made, folder / "exploding")
-    write_rows(
-        folder / "exploding.csv", ["part", "what", "scale, rate or w", "norm, loss or b"], rows
-    )
+    sheet.figure(made, "exploding")
+    sheet.table("exploding", ["part", "what", "scale, rate or w", "norm, loss or b"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["exploding"]
+    scales, norms = np.array(entry["scales"]), np.array(entry["norms"])
+    rates, best, edge = np.array(entry["rates"]), {}, {}
+    for name, values in entry["training"].items():
+        loss = np.array(values, float)
+        best[name], edge[name] = np.nanmin(loss), rates[np.isfinite(loss)].max()
+    wall = entry["wall"]
     top = scales >= 1
     slope = np.polyfit(np.log(scales[top]), np.log(norms[top, 0]), 1)[0]
     return [
@@ -312,5 +348,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "exploding_gradients",
+    presets=PRESETS,
+    parts={"exploding": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("exploding_gradients", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

@@ -20,14 +20,14 @@ import dataclasses
 import time
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, of_part
 from experiments._objectives import stored_table, tables
 from experiments.search_quality import race
 
-PARTS = ("table", "race", "retrained")
 TITLES = {"protein": "FCNet protein", "naval": "FCNet naval"}
 SEARCHES = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes")
 # Of the mean of the four seeds: best, 1 %, 10 %, 50 % and 90 % quantiles; share of var(log10 loss) of the learning rate, of the
@@ -50,6 +50,27 @@ SHARES = (0.0, 0.01, 0.1, 0.5, 0.9)
 LOOKS = {"protein": ("#4477AA", "o"), "naval": ("#EE6677", "s")}
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    points: int  # of a table, that a forest is fitted to
+    budget: int | None  # of a search; each table's own where None
+    searches: tuple[str, ...]
+    seeds: int  # searches
+    tasks: tuple[str, ...]  # whose points are trained again
+    retrained: int  # points
+    epochs: int
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(200, 12, SEARCHES[:2], 2, ("naval",), 3, 1),
+    "small": Parameters(1000, None, SEARCHES, 20, ("naval",), 10, 100),
+    "paper": Parameters(1000, None, SEARCHES, 100, ("protein", "naval"), 50, 100),
+}
+
+
 def variance(loss: np.ndarray, names: list[str]) -> dict[str, float]:
     """Shares of the variance of a full grid that main effects and pairs explain, by name ("a", "a x b"); exact."""
     everywhere, total = range(loss.ndim), loss.var()
@@ -64,17 +85,17 @@ def variance(loss: np.ndarray, names: list[str]) -> dict[str, float]:
     return found
 
 
-def table(name: str, flags: Flags) -> dict:
+def table(name: str, points: int, folder: Path | None) -> dict[str, Any]:
     """What a table says of itself."""
     from hpjax import analysis
 
-    loss, axes = stored_table(name, flags.data)
+    loss, axes = stored_table(name, folder)
     names, levels = list(axes), [len(values) for values in axes.values()]
     log = np.log10(loss)
     unit = (np.stack(np.unravel_index(np.arange(loss.size), loss.shape), 1) + 0.5) / levels
     exact = variance(log, names)
     rng = np.random.default_rng(0)
-    some = rng.choice(loss.size, 200 if flags.preset == "smoke" else 1000, replace=False)
+    some = rng.choice(loss.size, points, replace=False)
     guessed = analysis.fanova(unit[some], log.ravel()[some])
     among = {
         str(share): analysis.ped_anova(unit, loss.ravel(), levels, better=share).tolist()
@@ -101,14 +122,14 @@ def plateau(loss: np.ndarray) -> float:
     return float(10 ** ((edges[at] + edges[at + 1]) / 2))
 
 
-def retrained(name: str, flags: Flags) -> dict:
+def retrained(name: str, parameters: Parameters) -> dict[str, Any]:
     """Random points of a table, trained again: our loss and the table's four."""
     import hpjax
     from hpjax.tasks import Split
 
-    count, epochs = {"smoke": (3, 1), "small": (10, 100), "paper": (50, 100)}[flags.preset]
-    loss, axes = stored_table(name, flags.data, seeds=True)
-    task, rng = hpjax.tasks.load(name, flags.data), np.random.default_rng(0)
+    count, epochs = parameters.retrained, parameters.epochs
+    loss, axes = stored_table(name, parameters.data, seeds=True)
+    task, rng = hpjax.tasks.load(name, parameters.data), np.random.default_rng(0)
     rows = rng.permutation(len(task.x))
     first, second = int(0.6 * len(rows)), int(0.8 * len(rows))
     split = Split(np.sort(rows[:first]), np.sort(rows[first:second]))
@@ -158,51 +179,52 @@ def retrained(name: str, flags: Flags) -> dict:
     }
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Each part in a file of its own."""
-    smoke = flags.preset == "smoke"
-    if flags.only in (None, "table"):
-        write(folder / "table.json", {name: table(name, flags) for name in TITLES}, indent=None)
-    if flags.only in (None, "race"):
-        problems = {
-            n: p._replace(budget=12 if smoke else p.budget) for n, p in tables(flags.data).items()
-        }
-        seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 100}[flags.preset]
-        names = SEARCHES[:2] if smoke else SEARCHES
-        write(
-            folder / "race.json",
-            {"seeds": seeds, "found": race(problems, names, seeds, 1)},
-            indent=None,
-        )
-    if flags.only in (None, "retrained"):
-        which = ("protein", "naval") if flags.preset == "paper" else ("naval",)
-        write(
-            folder / "retrained.json", {name: retrained(name, flags) for name in which}, indent=None
-        )
+def described(parameters: Parameters) -> dict[str, Any]:
+    """Both tables: quantiles, and what matters."""
+    return {name: table(name, parameters.points, parameters.data) for name in TITLES}
 
 
-def draw(folder: Path) -> list[dict]:
-    """The figures of the parts that were run."""
-    there = {
-        part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()
+def raced(parameters: Parameters) -> dict[str, Any]:
+    """Searches of both tables."""
+    problems = {
+        name: problem._replace(budget=parameters.budget or problem.budget)
+        for name, problem in tables(parameters.data).items()
     }
-    if not there:
-        raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
-    criteria: list[dict] = []
+    found = race(problems, parameters.searches, parameters.seeds, 1)
+    return {"seeds": parameters.seeds, "found": found}
+
+
+def trained_again(parameters: Parameters) -> dict[str, Any]:
+    """Random points of the tables, trained by hpjax."""
+    return {name: retrained(name, parameters) for name in parameters.tasks}
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
+    """The figures of the parts that were run."""
     for part, how in (("table", draw_table), ("race", draw_race), ("retrained", draw_retrained)):
-        if part in there:
-            criteria += [criterion | {"part": part} for criterion in how(folder, there[part])]
-    return criteria
+        if part in numbers:
+            how(numbers[part], sheet)
 
 
-def draw_table(folder: Path, entry: dict) -> list[dict]:
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    judges = {"table": judge_table, "race": judge_race, "retrained": judge_retrained}
+    return [
+        criterion
+        for part, judge in judges.items()
+        if part in numbers
+        for criterion in of_part(part, judge(numbers[part]))
+    ]
+
+
+def draw_table(entry: dict[str, Any], sheet: Sheet) -> None:
     """Distributions, and what matters."""
     from hpjax import plots
 
     made, axes = plots.figure(
         1, 3, width=plots.WIDE, height=2.6, gridspec_kw={"width_ratios": [1, 1, 1]}
     )
-    rows, bars, criteria = [], [], []
+    rows, bars = [], []
     for name, one in entry.items():
         color = LOOKS[name][0]
         axes[0].plot(one["losses"], one["shares"], color=color, label=name)
@@ -211,15 +233,6 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
             published["quantiles"], np.maximum(SHARES, 1e-5), "x", ms=4, mew=1, color=color
         )
         rows += [[name, loss, share] for loss, share in zip(one["losses"], one["shares"])]
-        far = np.max(np.abs(np.array(one["published"]) / published["quantiles"] - 1))
-        criteria.append(
-            Criterion(
-                f"{name}: quantiles of the table, largest relative distance from the published",
-                far,
-                1e-4,
-                at_least=False,
-            )
-        )
     axes[0].plot([], [], "x", ms=4, mew=1, color="k", label="published")
     axes[0].set(
         xscale="log",
@@ -267,9 +280,44 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
             [name, n, one["exact"][n], g, one["among"]["0.1"][i], one["among"]["0.01"][i]]
             for n, g, i in zip(names, guessed, at)
         ]
+    sheet.figure(made, "table")
+    sheet.table("ecdf", ["table", "validation MSE", "cumulative share"], rows)
+    sheet.table(
+        "importance",
+        [
+            "table",
+            "hyperparameter",
+            "exact share",
+            "forest of 1,000 points",
+            "for the best tenth (PED-ANOVA)",
+            "for the best hundredth",
+        ],
+        bars,
+    )
+    pairs = [
+        [name, n, v] for name, one in entry.items() for n, v in one["exact"].items() if " x " in n
+    ]
+    sheet.table("pairs", ["table", "pair", "exact share"], pairs)
+
+
+def judge_table(entry: dict[str, Any]) -> list[Criterion]:
+    """Distances from the published numbers; what a forest says."""
+    found = []
+    for name, one in entry.items():
+        quantiles = PUBLISHED[name]["quantiles"]
+        far = np.max(np.abs(np.array(one["published"]) / quantiles - 1))
+        found.append(
+            Criterion(
+                f"{name}: quantiles of the table, largest relative distance from the published",
+                far,
+                1e-4,
+                at_least=False,
+            )
+        )
+    for name, one in entry.items():
         published, exact = PUBLISHED[name], {n: one["exact"][n] for n in one["names"]}
         order = sorted(exact, key=lambda n: -exact[n])
-        criteria += [
+        found += [
             Criterion(
                 f"{name}: share of the learning rate, distance from the published {published['first']:.3f}",
                 abs(exact["learning_rate"] - published["first"]),
@@ -297,35 +345,17 @@ def draw_table(folder: Path, entry: dict) -> list[dict]:
                 at_least=False,
             ),
         ]
-    plots.save(made, folder / "table")
-    write_rows(folder / "ecdf.csv", ["table", "validation MSE", "cumulative share"], rows)
-    write_rows(
-        folder / "importance.csv",
-        [
-            "table",
-            "hyperparameter",
-            "exact share",
-            "forest of 1,000 points",
-            "for the best tenth (PED-ANOVA)",
-            "for the best hundredth",
-        ],
-        bars,
-    )
-    pairs = [
-        [name, n, v] for name, one in entry.items() for n, v in one["exact"].items() if " x " in n
-    ]
-    write_rows(folder / "pairs.csv", ["table", "pair", "exact share"], pairs)
-    return criteria
+    return found
 
 
-def draw_race(folder: Path, entry: dict) -> list[dict]:
+def draw_race(entry: dict[str, Any], sheet: Sheet) -> None:
     """Regret over evaluations, and mean ranks on each table."""
     from hpjax import analysis, plots
 
     made, axes = plots.figure(
         2, 2, width=plots.WIDE, height=4.0, gridspec_kw={"height_ratios": [1.2, 1]}
     )
-    rows, criteria, ends = [], [], []
+    rows, ends = [], []
     for column, (title, one) in enumerate(entry["found"].items()):
         curves = {
             n: np.maximum(analysis.bands(np.array(m["regret"]).T), 1e-7)
@@ -353,8 +383,7 @@ def draw_race(folder: Path, entry: dict) -> list[dict]:
         rows += [
             [title, n, e, *band] for n, c in curves.items() for e, band in zip(one["grid"], c.T)
         ]
-        final = np.stack([m["regret"][-1] for m in one["methods"].values()], 1)
-        mean = dict(zip(one["methods"], analysis.ranks(final).mean(0)))
+        mean = mean_ranks(one)
         ends.append(mean)
         difference = analysis.critical_difference(len(mean), entry["seeds"])
         plots.critical_difference(
@@ -366,13 +395,45 @@ def draw_race(folder: Path, entry: dict) -> list[dict]:
         axes[1, column].set_title(
             f"mean ranks on this table over {entry['seeds']} seeds", fontsize=7, pad=10
         )
-        if "bayes" in mean:
+    axes[0, 1].set_ylabel("")
+    made.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ends[0])
+    )
+    sheet.figure(made, "race")
+    sheet.table(
+        "race",
+        ["table", "search", "evaluations", "lower quartile", "median", "upper quartile"],
+        rows,
+    )
+    sheet.table(
+        "ranks",
+        ["table", "search", "mean rank"],
+        [[t, n, r] for t, mean in zip(entry["found"], ends) for n, r in mean.items()],
+    )
+
+
+def mean_ranks(one: dict[str, Any]) -> dict[str, float]:
+    """Each search's rank at the end, the mean over seeds."""
+    from hpjax import analysis
+
+    final = np.stack([m["regret"][-1] for m in one["methods"].values()], 1)
+    return dict(zip(one["methods"], analysis.ranks(final).mean(0)))
+
+
+def judge_race(entry: dict[str, Any]) -> list[Criterion]:
+    """Searches by a model against random points; ranks add up."""
+    from hpjax import analysis
+
+    ends = [mean_ranks(one) for one in entry["found"].values()]
+    found = []
+    for title, one in entry["found"].items():
+        if "bayes" in one["methods"]:
             for name in ("bayes", "tpe"):
                 p = analysis.wilcoxon(
                     np.array(one["methods"][name]["regret"][-1]),
                     np.array(one["methods"]["random"]["regret"][-1]),
                 )
-                criteria.append(
+                found.append(
                     Criterion(
                         f"{title}: one-sided p that {name} ends below random",
                         p,
@@ -380,24 +441,9 @@ def draw_race(folder: Path, entry: dict) -> list[dict]:
                         at_least=False,
                     )
                 )
-    axes[0, 1].set_ylabel("")
-    made.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ends[0])
-    )
-    plots.save(made, folder / "race")
-    write_rows(
-        folder / "race.csv",
-        ["table", "search", "evaluations", "lower quartile", "median", "upper quartile"],
-        rows,
-    )
-    write_rows(
-        folder / "ranks.csv",
-        ["table", "search", "mean rank"],
-        [[t, n, r] for t, mean in zip(entry["found"], ends) for n, r in mean.items()],
-    )
     methods = len(ends[0])
     return [
-        *criteria,
+        *found,
         Criterion(
             "mean ranks, distance of their sum from k (k + 1) / 2",
             max(abs(sum(m.values()) - methods * (methods + 1) / 2) for m in ends),
@@ -407,14 +453,12 @@ def draw_race(folder: Path, entry: dict) -> list[dict]:
     ]
 
 
-def draw_retrained(folder: Path, entry: dict) -> list[dict]:
+def draw_retrained(entry: dict[str, Any], sheet: Sheet) -> None:
     """Our losses beside the table's."""
-    from scipy.stats import spearmanr
-
     from hpjax import plots
 
     made, axes = plots.figure(1, 2, width=plots.WIDE, height=2.7, squeeze=False)
-    rows, criteria = [], []
+    rows = []
     for ax, (name, one) in zip(axes[0], entry.items()):
         color, marker = LOOKS[name]
         ours, theirs = np.array(one["ours"], float), np.array(one["table"])
@@ -444,24 +488,47 @@ def draw_retrained(folder: Path, entry: dict) -> list[dict]:
             label=f"equal, if both in units of a constant's (1 and {one['plateau']:.2f})",
         )
         ax.legend(fontsize=6)
-        rank = float(spearmanr(np.nan_to_num(ours, nan=np.inf), mean)[0])
         ax.set(
             xscale="log",
             yscale="log",
             xlabel="validation MSE, table (range of 4 seeds)",
             ylabel="validation MSE, ours",
         )
-        ax.set_title(f"{name}: {len(mean)} points, rank correlation {rank:.3f}")
+        ax.set_title(f"{name}: {len(mean)} points, rank correlation {agreement(one):.3f}")
         rows += [
             [name, i, o, *t, str(p)]
             for i, (o, t, p) in enumerate(zip(one["ours"], one["table"], one["points"]))
         ]
+    for ax in axes[0, len(entry) :]:
+        ax.set_axis_off()
+    sheet.figure(made, "retrained")
+    sheet.table(
+        "retrained",
+        ["table", "point", "ours", *(f"table, seed {s}" for s in range(4)), "hyperparameters"],
+        rows,
+    )
+
+
+def agreement(one: dict[str, Any]) -> float:
+    """Rank correlation of our losses with the table's."""
+    from scipy.stats import spearmanr
+
+    ours, mean = np.array(one["ours"], float), np.mean(one["table"], 1)
+    return float(spearmanr(np.nan_to_num(ours, nan=np.inf), mean)[0])
+
+
+def judge_retrained(entry: dict[str, Any]) -> list[Criterion]:
+    """How far our losses are from the table's."""
+    found = []
+    for name, one in entry.items():
+        ours, mean, rank = np.array(one["ours"], float), np.mean(one["table"], 1), agreement(one)
+        shown = np.where(np.isfinite(ours), ours, np.nan)
         apart = np.log(shown / mean)
         ratio = lambda kept, unit=1.0, apart=apart: float(
             np.median(np.exp(np.abs(apart[kept] + np.log(unit))))
         )
         learned = np.isfinite(shown) & (mean < 0.9 * one["plateau"])
-        criteria += [
+        found += [
             Criterion(
                 f"{name}: rank correlation of {len(mean)} retrained points with the table",
                 rank,
@@ -480,25 +547,16 @@ def draw_retrained(folder: Path, entry: dict) -> list[dict]:
                 at_least=False,
             ),
         ]
-    for ax in axes[0, len(entry) :]:
-        ax.set_axis_off()
-    plots.save(made, folder / "retrained")
-    write_rows(
-        folder / "retrained.csv",
-        ["table", "point", "ours", *(f"table, seed {s}" for s in range(4)), "hyperparameters"],
-        rows,
-    )
-    return criteria
+    return found
 
+
+EXPERIMENT = Experiment(
+    "fcnet_tables",
+    presets=PRESETS,
+    parts={"table": described, "race": raced, "retrained": trained_again},
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main(
-        "fcnet_tables",
-        run,
-        draw,
-        parts=PARTS,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

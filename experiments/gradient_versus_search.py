@@ -9,18 +9,37 @@ what it costs), on digits and on MNIST-10k; and 200 random starts in one populat
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-PARTS = ("digits", "mnist10k", "population")
-BUDGET = {"smoke": 20, "small": 96, "paper": 256}  # networks of full length
-EPOCHS = {"digits": 27, "mnist10k": 9}
-SEEDS = {"smoke": 2, "small": 10, "paper": 30}
+TASKS = ("digits", "mnist10k")
 STARTS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    budget: int  # networks of full length, for each method
+    digits_epochs: int
+    mnist_epochs: int
+    seeds: int
+    starts: int  # of the population
+    trials: int  # of the population
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(20, 3, 3, 2, 10, 30),
+    "small": Parameters(96, 27, 9, 10, 200, 200 * 12),
+    "paper": Parameters(256, 27, 9, 30, 200, 200 * 12),
+}
 
 
 def space(epochs: int) -> dict:
@@ -55,69 +74,67 @@ def methods(epochs: int) -> dict:
     }
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Compares on both tasks, then moves 200 starts at once."""
+def compared(task: str, epochs: int, parameters: Parameters) -> dict[str, Any]:
+    """All methods on a task."""
+    import hpjax
+
+    found = hpjax.compare(
+        methods(epochs),
+        space(epochs),
+        task,
+        seeds=parameters.seeds,
+        stop={"epochs": parameters.budget * epochs},
+        data=parameters.data,
+        watch=lambda name, seed, progress, trained: None,
+    )
+    print(found.table.round(4).to_string(), flush=True)
+    return {
+        "cost": found.cost.tolist(),
+        "values": {n: v.tolist() for n, v in found.values.items()},
+        "final": found.final.tolist(),
+        "names": found.names,
+        "table": found.table.round(5).to_dict("index"),
+        "fidelity": epochs,
+    }
+
+
+def population(parameters: Parameters) -> dict[str, Any]:
+    """Many starts at once, moved along their gradients."""
     import hpjax
     from hpjax.search import gradient, random
 
-    smoke = flags.preset == "smoke"
-    for part in [flags.only] if flags.only else PARTS:
-        epochs = 3 if smoke else EPOCHS.get(part, EPOCHS["digits"])
-        if part != "population":
-            seeds = flags.seeds or SEEDS[flags.preset]
-            budget = BUDGET[flags.preset] * epochs
-            found = hpjax.compare(
-                methods(epochs),
-                space(epochs),
-                part,
-                seeds=seeds,
-                stop={"epochs": budget},
-                data=flags.data,
-                watch=lambda name, seed, progress, trained: None,
-            )
-            entry = {
-                "cost": found.cost.tolist(),
-                "values": {n: v.tolist() for n, v in found.values.items()},
-                "final": found.final.tolist(),
-                "names": found.names,
-                "table": found.table.round(5).to_dict("index"),
-                "fidelity": epochs,
-            }
-            write(folder / f"{part}.json", entry, indent=None)
-            print(found.table.round(4).to_string(), flush=True)
-            continue
-        made = functools.partial(gradient, starts=10 if smoke else 200, first=random)
-        result = hpjax.tune(space(epochs), "digits", search=made, trials=30 if smoke else 200 * 12)
-        reports = [record for record in result.records if record["kind"] == "report"]
-        losses = [
-            [float(v) if np.isfinite(float(v)) else None for v in record["loss"]]
-            for record in reports
-        ]
-        write(
-            folder / "population.json",
-            {
-                "losses": losses,
-                "best": result.best,
-                "trials": len(result.trials),
-                "cost": int(sum(sum(r["cost"]) for r in reports)),
-                "seconds": float(result.trials["seconds"].sum()),
-            },
-            indent=None,
-        )
+    made = functools.partial(gradient, starts=parameters.starts, first=random)
+    result = hpjax.tune(
+        space(parameters.digits_epochs), "digits", search=made, trials=parameters.trials
+    )
+    reports = [record for record in result.records if record["kind"] == "report"]
+    losses = [
+        [float(v) if np.isfinite(float(v)) else None for v in record["loss"]] for record in reports
+    ]
+    return {
+        "losses": losses,
+        "best": result.best,
+        "trials": len(result.trials),
+        "cost": int(sum(sum(r["cost"]) for r in reports)),
+        "seconds": float(result.trials["seconds"].sum()),
+    }
 
 
-def draw(folder: Path) -> list[dict]:
+def quantiles(entry: dict[str, Any]) -> np.ndarray:
+    """Best 5 %, quartiles and median of the population's losses, round by round [rounds 4]."""
+    rounds = [np.array([np.inf if v is None else v for v in row], float) for row in entry["losses"]]
+    return np.array([np.nanquantile(losses, [0.05, 0.25, 0.5, 0.75]) for losses in rounds])
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Anytime curves and ranks; the population's losses round by round."""
     from hpjax import analysis, plots
 
-    tasks = [part for part in PARTS[:2] if (folder / f"{part}.json").exists()]
-    if not tasks:
-        raise ValueError(f"{folder}/digits.json is missing; run the experiment before drawing it")
-    others = (folder / "population.json").exists()
+    tasks = [part for part in TASKS if part in numbers]
+    others = "population" in numbers
     made, axes = plots.figure(1, len(tasks) + others, width=plots.WIDE, height=2.7, squeeze=False)
-    criteria = []
     for ax, part in zip(axes[0], tasks):
-        found = read(folder / f"{part}.json")
+        found = numbers[part]
         cost = np.array(found["cost"]) / found["fidelity"]
         values = {n: np.array(v, float) for n, v in found["values"].items()}
         curves = {
@@ -132,64 +149,72 @@ def draw(folder: Path) -> list[dict]:
         )
         ax.set_title(part)
         rows = [[n, c, *q[:, i]] for n, q in curves.items() for i, c in enumerate(cost)]
-        write_rows(
-            folder / f"{part}.csv",
+        sheet.table(
+            f"{part}",
             ["method", "cost", "lower quartile", "median", "upper quartile"],
             rows,
         )
-        final = dict(zip(found["names"], np.array(found["final"], float).T))
-        for name in found["names"][1:]:
-            p = analysis.wilcoxon(final["gradient"], final[name])
-            criteria.append(
-                Criterion(
-                    f"{part}: one-sided p that gradient ends below {name}", p, 0.05, at_least=False
-                )
-            )
-    axes[0, 0].legend()
+    if tasks:
+        axes[0, 0].legend()
     if others:
-        found = read(folder / "population.json")
-        rounds = [
-            np.array([np.nan if v is None else v for v in row], float) for row in found["losses"]
-        ]
-        spread = np.array(
-            [
-                np.nanquantile(np.where(np.isnan(r), np.inf, r), [0.05, 0.25, 0.5, 0.75])
-                for r in rounds
-            ]
-        )
+        spread = quantiles(numbers["population"])
         ax = axes[0, -1]
-        place = np.arange(len(rounds))
+        place = np.arange(len(spread))
         ax.fill_between(place, spread[:, 1], spread[:, 3], color="#CC3311", alpha=0.2, lw=0)
         ax.plot(place, spread[:, 2], color="#CC3311", label="median, quartiles")
         ax.plot(place, spread[:, 0], color="#CC3311", ls="--", label="best 5 %")
         ax.set(xlabel="round", ylabel="validation loss", yscale="log")
-        ax.set_title(f"{len(rounds[0])} starts, digits")
+        ax.set_title(f"{len(numbers['population']['losses'][0])} starts, digits")
         ax.legend()
-        write_rows(
-            folder / "population.csv",
+        sheet.table(
+            "population",
             ["round", "best 5 %", "lower quartile", "median", "upper quartile"],
             [[i, *row] for i, row in enumerate(spread.round(5).tolist())],
         )
-        criteria.append(
+    sheet.figure(made, "comparison")
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    from hpjax import analysis
+
+    found = []
+    for part in (part for part in TASKS if part in numbers):
+        names = numbers[part]["names"]
+        final = dict(zip(names, np.array(numbers[part]["final"], float).T))
+        found += [
+            Criterion(
+                f"{part}: one-sided p that gradient ends below {name}",
+                analysis.wilcoxon(final["gradient"], final[name]),
+                0.05,
+                at_least=False,
+            )
+            for name in names[1:]
+        ]
+    if "population" in numbers:
+        middle = quantiles(numbers["population"])[:, 2]
+        found.append(
             Criterion(
                 "200 starts: median validation loss after the last round over the first",
-                spread[-1, 2] / spread[0, 2],
+                middle[-1] / middle[0],
                 0.5,
                 at_least=False,
             )
         )
-    plots.save(made, folder / "comparison")
-    return criteria
+    return found
 
+
+EXPERIMENT = Experiment(
+    "gradient_versus_search",
+    presets=PRESETS,
+    parts={
+        "digits": lambda p: compared("digits", p.digits_epochs, p),
+        "mnist10k": lambda p: compared("mnist10k", p.mnist_epochs, p),
+        "population": population,
+    },
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main(
-        "gradient_versus_search",
-        run,
-        draw,
-        parts=PARTS,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

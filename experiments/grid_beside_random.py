@@ -9,13 +9,28 @@ l2 (1e-8 to 1e-5) of a digits network, the rate alone mattering.
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-REPEATS = 1000
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    repeats: int  # searches of f
+    epochs: int
+    studies: int  # searches of networks
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(50, 2, 4),
+    "small": Parameters(1000, 10, 300),
+    "paper": Parameters(1000, 10, 300),
+}
 
 
 def important(x: np.ndarray) -> np.ndarray:
@@ -39,12 +54,12 @@ def points(kind: str, seed: int) -> np.ndarray:
     return found.ask(found.init((seed,)), (seed,), 9, 1)[0]
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """Nine trials of each; a thousand repetitions; networks."""
     import hpjax
 
     value = lambda p: important(p[:, 0]) + unimportant(p[:, 1])
-    repeats = 50 if flags.preset == "smoke" else REPEATS
+    repeats, studies = parameters.repeats, parameters.studies
     rng = np.random.default_rng(0)
     offsets = rng.uniform(size=(repeats, 2))  # the target is where it is: both meet it shifted
     shifted = lambda p, offset: value((p + offset) % 1.0)
@@ -53,13 +68,12 @@ def run(flags: Flags, folder: Path) -> None:
         for kind in ("grid", "random")
     }
     entry: dict = {"points": {kind: points(kind, 3).tolist() for kind in best}, "best": best}
-    epochs, studies = (2, 4) if flags.preset == "smoke" else (10, 300)
     rates, penalties = (1e-4, 10.0), (1e-8, 1e-5)
     space = {
         "hidden": (32,),
         "optimizer": "sgd",
         "batch_size": 32,
-        "epochs": epochs,
+        "epochs": parameters.epochs,
         "learning_rate": hpjax.LogUniform(*rates),
         "l2": hpjax.LogUniform(*penalties),
     }
@@ -83,14 +97,22 @@ def run(flags: Flags, folder: Path) -> None:
         loss = found.trials["error"].to_numpy(float).reshape(studies, 9)
         networks[kind] = np.nan_to_num(loss, nan=1.0).min(1).round(6).tolist()
     entry["networks"] = networks
-    write(folder / "nine.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def distinct(entry: dict[str, Any]) -> dict[str, int]:
+    """How many values of the important parameter nine trials see."""
+    return {
+        kind: len(np.unique(np.array(points)[:, 0].round(9)))
+        for kind, points in entry["points"].items()
+    }
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Nine trials of each with both projections; the best of nine over repetitions."""
     from hpjax import plots
 
-    entry = read(folder / "nine.json")
+    entry = numbers["nine"]
     made, axes = plots.figure(
         2,
         3,
@@ -98,15 +120,13 @@ def draw(folder: Path) -> list[dict]:
         height=2.9,
         gridspec_kw={"height_ratios": [0.35, 1], "width_ratios": [1, 1, 1.1]},
     )
-    x = np.linspace(0, 1, 400)
-    distinct = {}
+    x, seen = np.linspace(0, 1, 400), distinct(entry)
     for column, kind in enumerate(("grid", "random")):
         p, look = np.array(entry["points"][kind]), plots.look(kind)
-        distinct[kind] = len(np.unique(p[:, 0].round(9)))
         axes[0, column].plot(x, important(x), color="#228833")
         axes[0, column].plot(p[:, 0], important(p[:, 0]), "o", ms=3, color="k")
         axes[0, column].set(xticks=[], yticks=[], xlim=(0, 1))
-        axes[0, column].set_title(f"{kind}: {distinct[kind]} values that matter")
+        axes[0, column].set_title(f"{kind}: {seen[kind]} values that matter")
         for px, py in p:
             axes[1, column].plot([px, px], [py, 1], color="#BBBBBB", lw=0.4)
         axes[1, column].plot(
@@ -121,15 +141,6 @@ def draw(folder: Path) -> list[dict]:
             ylabel="unimportant parameter",
         )
     axes[0, 2].axis("off")
-    criteria = [
-        Criterion(
-            "values of the important parameter that nine grid trials see",
-            distinct["grid"],
-            3,
-            at_least=False,
-        ),
-        Criterion("values of it that nine random trials see", distinct["random"], 9),
-    ]
     rows = []
     for kind in ("grid", "random"):
         found, look = np.sort(entry["best"][kind]), plots.look(kind)
@@ -148,13 +159,25 @@ def draw(folder: Path) -> list[dict]:
         ylim=(0, 1),
     )
     axes[1, 2].legend(loc="upper left")
-    plots.save(made, folder / "nine")
-    write_rows(folder / "nine.csv", ["search", "problem", "best of nine"], rows)
+    sheet.figure(made, "nine")
+    sheet.table("nine", ["search", "problem", "best of nine"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["nine"]
+    seen = distinct(entry)
     mean = {kind: np.mean(entry["best"][kind]) for kind in entry["best"]}
     spread = np.sqrt(sum(np.var(v, ddof=1) / len(v) for v in entry["networks"].values()))
     error = {kind: np.mean(entry["networks"][kind]) for kind in entry["networks"]}
     return [
-        *criteria,
+        Criterion(
+            "values of the important parameter that nine grid trials see",
+            seen["grid"],
+            3,
+            at_least=False,
+        ),
+        Criterion("values of it that nine random trials see", seen["random"], 9),
         Criterion("mean best of nine, random minus grid", mean["random"] - mean["grid"], 0.0),
         Criterion(
             f"networks: mean error of the best of nine, grid {error['grid']:.4f} minus random {error['random']:.4f}, less two standard errors",
@@ -164,5 +187,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "grid_beside_random",
+    presets=PRESETS,
+    parts={"nine": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("grid_beside_random", run, draw)
+    main(EXPERIMENT)

@@ -12,26 +12,41 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 
 
-def run(flags: Flags, folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    most: int  # epochs of a network, R
+    turns: int  # of Hyperband, that the budget lasts
+    images: int  # to train on, and as many to be scored on
+    seeds: int
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(9, 1, 100, 2),
+    "small": Parameters(27, 3, 500, 5),
+    "paper": Parameters(81, 5, 2000, 10),
+}
+
+
+def run(parameters: Parameters) -> dict[str, Any]:
     """One comparison."""
     import hpjax
     from hpjax.tasks import Split
 
-    most, turns, seeds, images = {
-        "smoke": (9, 1, 2, 100),
-        "small": (27, 3, 5, 500),
-        "paper": (81, 5, 10, 2000),
-    }[flags.preset]
-    task = hpjax.tasks.load("mnist10k", flags.data)
-    rows = np.random.default_rng(0).permutation(task.development)[: 2 * images]
+    task = hpjax.tasks.load("mnist10k", parameters.data)
+    rows = np.random.default_rng(0).permutation(task.development)[: 2 * parameters.images]
     task = dataclasses.replace(
-        task, groups=(Split(np.sort(rows[:images]), np.sort(rows[images:])),)
+        task,
+        groups=(Split(np.sort(rows[: parameters.images]), np.sort(rows[parameters.images :])),),
     )
     space = {
         "learning_rate": hpjax.LogUniform(1e-4, 1.0),
@@ -41,49 +56,45 @@ def run(flags: Flags, folder: Path) -> None:
         "l2": hpjax.LogUniform(1e-6, 1e-1),
         "dropout": hpjax.Uniform(0.0, 0.7),
         "batch_size": 50,
-        "epochs": most,
+        "epochs": parameters.most,
     }
-    brackets = hpjax.hyperband(most).brackets
+    brackets = hpjax.hyperband(parameters.most).brackets
     methods: dict = {
         f"bracket {len(bracket) - 1}": {"search": "random", "scheduler": hpjax.halving(bracket)}
         for bracket in brackets
     }
     methods |= {
-        "hyperband": {"search": "hyperband", "scheduler": hpjax.hyperband(most)},
+        "hyperband": {"search": "hyperband", "scheduler": hpjax.hyperband(parameters.most)},
         "random": "random",
     }
     methods |= {"bayes": {"search": "bayes", "batch": 4}, "tpe": {"search": "tpe", "batch": 4}}
-    budget = turns * sum(until * many for bracket in brackets for until, many in bracket)
+    budget = parameters.turns * sum(until * many for bracket in brackets for until, many in bracket)
     found = hpjax.compare(
         methods,
         space,
         task,
-        seeds=flags.seeds or seeds,
-        epochs=most,
+        seeds=parameters.seeds,
+        epochs=parameters.most,
         stop={"epochs": budget},
         say=lambda text: None,
     )
-    write(
-        folder / "compared.json",
-        {
-            "most": most,
-            "budget": budget,
-            "brackets": brackets,
-            "cost": found.cost.tolist(),
-            "values": {n: short(v) for n, v in found.values.items()},
-            "speedup": {n: found.speedup(n) for n in found.names},
-        },
-        indent=None,
-    )
+    return {
+        "most": parameters.most,
+        "budget": budget,
+        "brackets": brackets,
+        "cost": found.cost.tolist(),
+        "values": {n: short(v) for n, v in found.values.items()},
+        "speedup": {n: found.speedup(n) for n in found.names},
+    }
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Brackets; competitors; what everybody ends at."""
     from matplotlib import colormaps
 
     from hpjax import analysis, plots
 
-    entry = read(folder / "compared.json")
+    entry = numbers["compared"]
     cost, most = np.array(entry["cost"]), entry["most"]
     values = {n: np.array(v, float) for n, v in entry["values"].items()}
     seeds = len(values["random"])
@@ -147,10 +158,20 @@ def draw(folder: Path) -> list[dict]:
     axes[2].set_yticks(range(len(order)), order[::-1], fontsize=6)
     axes[2].set(xlabel="lowest validation loss at the end")
     axes[2].set_title("seeds, and their mean")
-    plots.save(made, folder / "compared")
-    write_rows(folder / "compared.csv", ["method", "resource", "mean lowest validation loss"], rows)
-    write_rows(folder / "final.csv", ["seed", *end], zip(range(seeds), *end.values()))
+    sheet.figure(made, "compared")
+    sheet.table("compared", ["method", "resource", "mean lowest validation loss"], rows)
+    sheet.table("final", ["seed", *end], zip(range(seeds), *end.values()))
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["compared"]
+    cost = np.array(entry["cost"])
+    values = {n: np.array(v, float) for n, v in entry["values"].items()}
+    inside = [n for n in values if n.startswith("bracket")]
+    end = {n: np.nan_to_num(v[:, -1], nan=np.inf) for n, v in values.items()}
     best = min(end[n].mean() for n in inside)
+    half = values["hyperband"][:, np.searchsorted(cost, cost[-1] / 2, side="right") - 1]
     return [
         Criterion(
             "hyperband's mean loss at the end over that of the best bracket",
@@ -176,21 +197,20 @@ def draw(folder: Path) -> list[dict]:
         ),
         Criterion(
             "hyperband's mean loss at half the budget over random's at the whole of it",
-            mean["hyperband"][np.searchsorted(cost, cost[-1] / 2, side="right") - 1]
-            / end["random"].mean(),
+            half.mean() / end["random"].mean(),
             1.0,
             at_least=False,
         ),
     ]
 
 
+EXPERIMENT = Experiment(
+    "hyperband_compared",
+    presets=PRESETS,
+    parts={"compared": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "hyperband_compared",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

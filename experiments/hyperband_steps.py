@@ -10,23 +10,38 @@ and 27 epochs agrees with the last one, and where the network that halving chose
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 
 # What algorithm 1 gives for R = 81, eta = 3, as SMAC's tests have it: networks per rung, and epochs with every rung from scratch.
 PUBLISHED, TOTAL = [[81, 27, 9, 3, 1], [34, 11, 3, 1], [15, 5, 1], [8, 2], [5]], 1902
 
 
-def run(flags: Flags, folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    epochs: int  # R
+    seeds: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(9, 1),
+    "small": Parameters(81, 5),
+    "paper": Parameters(81, 50),
+}
+
+
+def run(parameters: Parameters) -> dict[str, Any]:
     """One turn of Hyperband, and its first bracket without halving."""
     import hpjax
     from hpjax import records
 
-    epochs = 9 if flags.preset == "smoke" else 81
-    seeds = flags.seeds or {"smoke": 1, "small": 5, "paper": 50}[flags.preset]
+    epochs = parameters.epochs
     space = {
         "learning_rate": hpjax.LogUniform(1e-4, 1.0),
         "width_1": hpjax.LogIntUniform(8, 128),
@@ -37,7 +52,7 @@ def run(flags: Flags, folder: Path) -> None:
     }
     scheduler = hpjax.hyperband(epochs)
     entry: dict = {"epochs": epochs, "brackets": scheduler.brackets, "studies": []}
-    for seed in range(seeds):
+    for seed in range(parameters.seeds):
         found = hpjax.tune(
             space,
             "digits",
@@ -77,22 +92,35 @@ def run(flags: Flags, folder: Path) -> None:
             one["curves"] = {name: short(halved[name]) for name in ("trial", "epoch", "loss")}
         entry["studies"].append(one)
         print(f"seed {seed}: {found.best['loss']:.4f}", flush=True)
-    write(folder / "brackets.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def order(study: dict[str, Any]) -> np.ndarray:
+    """Places of networks that all train to the end, after each epoch [n epochs]."""
+    whole = np.nan_to_num(np.array(study["whole"], float), nan=np.inf, posinf=np.inf)
+    return whole.argsort(0, kind="stable").argsort(0, kind="stable")
+
+
+def agreements(study: dict[str, Any], epochs: int) -> list[float]:
+    """Rank correlations of each epoch's order with the last."""
+    from scipy.stats import spearmanr
+
+    places = order(study)
+    return [spearmanr(places[:, e - 1], places[:, -1])[0] for e in range(1, epochs + 1)]
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Five brackets, and the agreement of early orders with the last."""
     import pandas
     from matplotlib import colormaps
-    from scipy.stats import spearmanr
 
     from hpjax import plots
 
-    entry = read(folder / "brackets.json")
+    entry = numbers["brackets"]
     brackets, epochs = entry["brackets"], entry["epochs"]
     one = entry["studies"][0]
-    curves = pandas.DataFrame(one["curves"])
-    curves["loss"] = curves["loss"].astype(float)
+    kinds = {"trial": int, "epoch": int, "loss": float}
+    curves = pandas.DataFrame(one["curves"]).astype(kinds)
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.0)
     rungs = [until for until, _ in brackets[0]]
     shades = dict(zip(rungs, colormaps["viridis_r"](np.linspace(0.08, 1, len(rungs)))))
@@ -102,7 +130,7 @@ def draw(folder: Path) -> list[dict]:
         first += bracket[0][1]
         mine = curves[curves["trial"].isin(trials)]
         for trial, part in mine.groupby("trial"):
-            end = one["reached"][int(trial)]
+            end = one["reached"][trial]
             ax.plot(
                 part["epoch"],
                 part["loss"],
@@ -112,7 +140,7 @@ def draw(folder: Path) -> list[dict]:
                 marker="." if end == 1 else None,
                 ms=2,
             )
-            rows += [[number, int(trial), int(e), v] for e, v in zip(part["epoch"], part["loss"])]
+            rows += [[number, trial, e, v] for e, v in zip(part["epoch"], part["loss"])]
         for until, _ in bracket[:-1]:
             ax.axvline(until, color="#DDDDDD", lw=0.6, zorder=0)
         ax.set(
@@ -128,15 +156,7 @@ def draw(folder: Path) -> list[dict]:
         kept[0].plot([], [], color=shades[until], label=f"ended at epoch {until}")
     made.legend(*kept[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rungs))
     ax = kept[len(brackets)]
-    agreement, place = [], []
-    for study in entry["studies"]:
-        whole = np.nan_to_num(np.array(study["whole"], float), nan=np.inf, posinf=np.inf)
-        ordered = whole.argsort(0, kind="stable").argsort(0, kind="stable")  # ranks at each epoch
-        agreement.append(
-            [spearmanr(ordered[:, e - 1], ordered[:, -1])[0] for e in range(1, epochs + 1)]
-        )
-        chosen = study["reached"][: len(whole)].index(epochs)
-        place.append(1 + int(ordered[chosen, -1]))
+    agreement = [agreements(study, epochs) for study in entry["studies"]]
     mean = np.mean(agreement, 0)
     epoch = np.arange(1, epochs + 1)
     ax.plot(epoch, mean, color="#4477AA")
@@ -145,18 +165,30 @@ def draw(folder: Path) -> list[dict]:
     ax.plot(rungs, mean[np.array(rungs) - 1], "o", ms=4, color="k")
     ax.set(xscale="log", xlabel="epoch", ylabel="rank correlation", ylim=(None, 1.02))
     ax.set_title("of the order with the last (dots: rungs)")
-    plots.save(made, folder / "brackets")
-    write_rows(folder / "brackets.csv", ["bracket", "network", "epoch", "validation loss"], rows)
-    write_rows(
-        folder / "agreement.csv",
+    sheet.figure(made, "brackets")
+    sheet.table("brackets", ["bracket", "network", "epoch", "validation loss"], rows)
+    sheet.table(
+        "agreement",
         ["epoch", "mean rank correlation", *(f"seed {s}" for s in range(len(agreement)))],
         zip(epoch, mean, *agreement),
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["brackets"]
+    brackets, epochs, studies = entry["brackets"], entry["epochs"], entry["studies"]
+    mean = np.mean([agreements(study, epochs) for study in studies], 0)
+    place = []
+    for study in studies:
+        places = order(study)
+        chosen = study["reached"][: len(places)].index(epochs)
+        place.append(1 + int(places[chosen, -1]))
     planned = [tuple(rung) for bracket in brackets for rung in bracket]
     ran = [
         sum(a != tuple(b) for a, b in zip(planned, study["ran"]))
         + abs(len(planned) - len(study["ran"]))
-        for study in entry["studies"]
+        for study in studies
     ]
     spent = sum(until * many for until, many in planned)
     live = sum(
@@ -164,14 +196,14 @@ def draw(folder: Path) -> list[dict]:
         for bracket in brackets
         for i, (until, many) in enumerate(bracket)
     )
-    criteria = [
+    found = [
         Criterion(
             "rungs that ran otherwise than planned, all seeds", float(sum(ran)), 0, at_least=False
         )
     ]
     if epochs == 81:
         wrong = sum(a != [n for _, n in b] for a, b in zip(PUBLISHED, brackets))
-        criteria += [
+        found += [
             Criterion(
                 "brackets that differ from the published table", float(wrong), 0, at_least=False
             ),
@@ -183,10 +215,10 @@ def draw(folder: Path) -> list[dict]:
             ),
         ]
     return [
-        *criteria,
+        *found,
         Criterion(
             f"epochs trained, distance from the {live:,} that survivors need who go on from their weights, all seeds",
-            max(abs(s["spent"] - live) for s in entry["studies"]),
+            max(abs(s["spent"] - live) for s in studies),
             0,
             at_least=False,
         ),
@@ -203,5 +235,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "hyperband_steps",
+    presets=PRESETS,
+    parts={"brackets": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("hyperband_steps", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

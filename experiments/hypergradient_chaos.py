@@ -16,16 +16,43 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-PARTS = ("curve", "seeds", "horizon", "agreement")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+HORIZONS = (10, 25, 50, 100, 200)
 LOW, HIGH = 0.5, 2.5
 PUBLISHED = 1.49  # log rate at which the authors' gradient turns to noise
 FACTORS = (0.3, 0.7, 1.0, 1.3)  # of the rate at the edge
 SMOOTH = 0.1  # standard deviation, in log rate, of the smoothed loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    rates: int  # of the curve
+    steps: int  # of training, but for the horizons
+    edge_rates: int  # at which edges of other seeds are looked for
+    edge_seeds: int
+    horizons: tuple[int, ...]
+    seeds: int  # of each horizon
+    agreement_rates: int
+    pairs: int  # of moves of evolution strategies
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(21, 10, 5, 2, (5, 10), 4, 5, 4),
+    "small": Parameters(1000, 50, 105, 9, HORIZONS, 12, 16, 16),
+    "paper": Parameters(1000, 50, 105, 9, HORIZONS, 30, 16, 16),
+}
 
 
 def setting(data: Path | None, dtype: str = "float64"):
@@ -49,7 +76,7 @@ def setting(data: Path | None, dtype: str = "float64"):
     return found, tasks.Split(rows, found.test), spec, config
 
 
-def take(setup, rates, steps: int, mode, key: int = 0):
+def take(setup: Any, rates: Any, steps: int, mode: Any, key: int = 0):
     """Losses and d loss / d log rate at these rates."""
     from hpjax import hypergrad
 
@@ -69,68 +96,67 @@ def take(setup, rates, steps: int, mode, key: int = 0):
     return found.loss, found.gradient["learning_rate"]
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Gradients at every rate; then at a few, over horizons and seeds."""
+def curve(parameters: Parameters) -> dict[str, Any]:
+    """Loss and gradient at every rate; exact differences at every tenth."""
+    setup, steps = setting(parameters.data), parameters.steps
+    logs = np.linspace(LOW, HIGH, parameters.rates)
+    loss, slope = take(setup, np.exp(logs), steps, "forward")
+    near, picked = 1e-6, logs[::10]
+    up, _ = take(setup, np.exp(picked + near), steps, "forward")
+    down, _ = take(setup, np.exp(picked - near), steps, "forward")
+    return {
+        "log rate": logs.tolist(),
+        "loss": loss.tolist(),
+        "slope": slope.tolist(),
+        "picked": picked.tolist(),
+        "difference": ((up - down) / (2 * near)).tolist(),
+    }
+
+
+def other_seeds(parameters: Parameters) -> dict[str, Any]:
+    """Gradients over the rate, from other weights and minibatches."""
+    setup = setting(parameters.data)
+    rates = np.linspace(0.9, 2.2, parameters.edge_rates)
+    slopes = [
+        take(setup, np.exp(rates), parameters.steps, "forward", key=key)[1].tolist()
+        for key in range(1, 1 + parameters.edge_seeds)
+    ]
+    return {"log rate": rates.tolist(), "slopes": slopes}
+
+
+def horizon(parameters: Parameters) -> list[list[float]]:
+    """Share of the edge's rate, steps, and the gradient of each seed."""
+    setup, table = setting(parameters.data), []
+    for factor in FACTORS:
+        rate = factor * np.exp(PUBLISHED)
+        for steps in parameters.horizons:
+            slopes = [
+                float(take(setup, [rate], steps, "forward", key=key)[1][0])
+                for key in range(parameters.seeds)
+            ]
+            table.append([factor, steps, *slopes])
+        print(f"rate {factor} x edge done", flush=True)
+    return table
+
+
+def agreement(parameters: Parameters) -> dict[str, Any]:
+    """Gradients in both precisions, and those of evolution strategies."""
     from hpjax import hypergrad
 
-    smoke = flags.preset == "smoke"
-    setup = setting(flags.data)
-    logs = np.linspace(LOW, HIGH, 21 if smoke else 1000)
-    steps = 10 if smoke else 50
-    for part in [flags.only] if flags.only else PARTS:
-        if part == "curve":
-            loss, slope = take(setup, np.exp(logs), steps, "forward")
-            near = 1e-6  # exact differences at every tenth rate
-            picked = logs[::10]
-            up, _ = take(setup, np.exp(picked + near), steps, "forward")
-            down, _ = take(setup, np.exp(picked - near), steps, "forward")
-            write(
-                folder / "curve.json",
-                {
-                    "log rate": logs.tolist(),
-                    "loss": loss.tolist(),
-                    "slope": slope.tolist(),
-                    "picked": picked.tolist(),
-                    "difference": ((up - down) / (2 * near)).tolist(),
-                },
-                indent=None,
-            )
-        elif part == "seeds":
-            rates = np.linspace(0.9, 2.2, 5 if smoke else 105)
-            keys = range(1, 3 if smoke else 1 + (flags.seeds or 9))
-            slopes = [
-                take(setup, np.exp(rates), steps, "forward", key=key)[1].tolist() for key in keys
-            ]
-            write(
-                folder / "seeds.json", {"log rate": rates.tolist(), "slopes": slopes}, indent=None
-            )
-        elif part == "horizon":
-            seeds = 4 if smoke else flags.seeds or (30 if flags.preset == "paper" else 12)
-            horizons = (5, 10) if smoke else (10, 25, 50, 100, 200)
-            table = []
-            for factor in FACTORS:
-                rate = factor * np.exp(PUBLISHED)
-                for horizon in horizons:
-                    slopes = [
-                        float(take(setup, [rate], horizon, "forward", key=key)[1][0])
-                        for key in range(seeds)
-                    ]
-                    table.append([factor, horizon, *slopes])
-                print(f"rate {factor} x edge done", flush=True)
-            write(folder / "horizon.json", table, indent=None)
-        else:
-            rates = np.linspace(LOW + 0.2, HIGH - 0.3, 5 if smoke else 16)
-            table = {}
-            table["float64"] = take(setup, np.exp(rates), steps, "forward")[1].tolist()
-            single = setting(flags.data, "float32")
-            table["float32"] = take(single, np.exp(rates), steps, "forward")[1].tolist()
-            evolution = hypergrad.Evolution(steps, pairs=4 if smoke else 16, sigma=SMOOTH)
-            table["evolution"] = take(single, np.exp(rates), steps, evolution)[1].tolist()
-            write(
-                folder / "agreement.json",
-                {"log rate": rates.tolist(), "slopes": table},
-                indent=None,
-            )
+    steps = parameters.steps
+    rates = np.linspace(LOW + 0.2, HIGH - 0.3, parameters.agreement_rates)
+    double, single = setting(parameters.data), setting(parameters.data, "float32")
+    evolution = hypergrad.Evolution(steps, pairs=parameters.pairs, sigma=SMOOTH)
+    ways = {
+        "float64": (double, "forward"),
+        "float32": (single, "forward"),
+        "evolution": (single, evolution),
+    }
+    slopes = {
+        name: take(setup, np.exp(rates), steps, mode)[1].tolist()
+        for name, (setup, mode) in ways.items()
+    }
+    return {"log rate": rates.tolist(), "slopes": slopes}
 
 
 def edge(logs: np.ndarray, slope: np.ndarray) -> float:
@@ -150,21 +176,71 @@ def edge(logs: np.ndarray, slope: np.ndarray) -> float:
     return float(logs[-1])
 
 
-def draw(folder: Path) -> list[dict]:
+def edges_of(numbers: Numbers) -> list[float]:
+    """The edge of every seed; first that of the curve."""
+    curve, others = numbers["curve"], numbers.get("seeds", {"log rate": [], "slopes": []})
+    found = [edge(np.array(curve["log rate"]), np.array(curve["slope"]))]
+    return found + [edge(np.array(others["log rate"]), np.array(s)) for s in others["slopes"]]
+
+
+def noises(table: np.ndarray) -> list[list[float]]:
+    """Share of the edge's rate, steps, the gradient's median size over seeds, and its signal over its noise."""
+    with np.errstate(all="ignore"):
+        middle = np.median(np.abs(table[:, 2:]), 1)
+        ratio = np.abs(table[:, 2:].mean(1)) / table[:, 2:].std(1, ddof=1)
+    return [
+        [factor, int(steps), m, r]
+        for wanted in FACTORS
+        for factor, steps, m, r in zip(table[:, 0], table[:, 1], middle, ratio)
+        if factor == wanted
+    ]
+
+
+def right_signs(numbers: Numbers) -> dict[str, np.ndarray]:
+    """Where each way's gradient has the sign of the smoothed loss's slope, [rates] bool.
+
+    d/dx of the mean of loss(x + e), e normal, is the mean of loss(x + e) e / variance: over all rates of the curve.
+    """
+    logs, loss = (np.array(numbers["curve"][n]) for n in ("log rate", "loss"))
+    entry = numbers["agreement"]
+    away = logs - np.array(entry["log rate"])[:, None]
+    weights = np.exp(-0.5 * (away / SMOOTH) ** 2)
+    weights /= weights.sum(1, keepdims=True)
+    height = np.where(np.isfinite(loss), loss, np.nanmax(loss[np.isfinite(loss)]))
+    truth = (weights * away * height).sum(1) / SMOOTH**2
+    return {n: np.sign(v) == np.sign(truth) for n, v in entry["slopes"].items()}
+
+
+def shares(numbers: Numbers) -> dict[str, list[float]]:
+    """Shares of right signs below the edge and beyond it."""
+    beyond = np.array(numbers["agreement"]["log rate"]) > edges_of(numbers)[0]
+    right = right_signs(numbers)
+    return {n: [float(np.mean(v[m])) for m in (~beyond, beyond)] for n, v in right.items()}
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Loss and gradient over the rate; gradient over the horizon; agreement in sign."""
     from hpjax import plots
 
-    found = read(folder / "curve.json")
-    logs, loss, slope = (np.array(found[n]) for n in ("log rate", "loss", "slope"))
-    where = edge(logs, slope)
     made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
-    axes[0, 0].plot(logs, loss, lw=0.6, color="#4477AA")
-    axes[0, 0].set(xlabel="log learning rate", ylabel="training loss after 50 steps", yscale="log")
-    edges = [where]
-    if (folder / "seeds.json").exists():
-        entry = read(folder / "seeds.json")
-        edges += [edge(np.array(entry["log rate"]), np.array(s, float)) for s in entry["slopes"]]
-        axes[0, 0].plot(
+    draw_curve(axes[:, 0], numbers, sheet)
+    if "horizon" in numbers:
+        draw_horizon(axes[0, 1], np.array(numbers["horizon"]), sheet)
+    if "agreement" in numbers:
+        draw_agreement(axes[1, 1], numbers, sheet)
+    sheet.figure(made, "chaos")
+
+
+def draw_curve(axes: np.ndarray, numbers: Numbers, sheet: Sheet) -> None:
+    """Loss and gradient over the rate, and where the gradient stops being smooth."""
+    above, below = axes
+    found, edges = numbers["curve"], edges_of(numbers)
+    logs, loss, slope = (np.array(found[n]) for n in ("log rate", "loss", "slope"))
+    where = edges[0]
+    above.plot(logs, loss, lw=0.6, color="#4477AA")
+    above.set(xlabel="log learning rate", ylabel="training loss after 50 steps", yscale="log")
+    if "seeds" in numbers:
+        above.plot(
             edges,
             np.full(len(edges), np.nanmin(loss) / 2),
             "|",
@@ -172,35 +248,84 @@ def draw(folder: Path) -> list[dict]:
             color="#EE6677",
             label=f"edges of {len(edges)} seeds",
         )
-        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(0.0, 0.75))
-        write_rows(folder / "edges.csv", ["seed", "log rate at the edge"], enumerate(edges))
-    axes[1, 0].plot(logs, slope, lw=0.6, color="#4477AA", label="automatic")
-    axes[1, 0].plot(
+        above.legend(loc="upper left", bbox_to_anchor=(0.0, 0.75))
+        sheet.table("edges", ["seed", "log rate at the edge"], enumerate(edges))
+    below.plot(logs, slope, lw=0.6, color="#4477AA", label="automatic")
+    below.plot(
         found["picked"], found["difference"], ".", ms=2, color="#EE6677", label="central difference"
     )
     size = 3 * np.abs(slope[logs < 1.3]).max()
-    axes[1, 0].set(xlabel="log learning rate", ylabel="d loss / d log rate", ylim=(-size, size))
-    axes[1, 0].legend(loc="lower left")
-    for ax in axes[:, 0]:
+    below.set(xlabel="log learning rate", ylabel="d loss / d log rate", ylim=(-size, size))
+    below.legend(loc="lower left")
+    for ax in axes:
         ax.axvline(where, color="k", lw=0.6, ls=":")
-    axes[0, 0].text(
+    above.text(
         where - 0.03,
         0.95,
         f"edge {where:.2f}",
         rotation=90,
         va="top",
         ha="right",
-        transform=axes[0, 0].get_xaxis_transform(),
+        transform=above.get_xaxis_transform(),
         fontsize=6,
     )
-    write_rows(folder / "curve.csv", ["log rate", "loss", "slope"], zip(logs, loss, slope))
+    sheet.table("curve", ["log rate", "loss", "slope"], zip(logs, loss, slope))
+
+
+def draw_horizon(ax: Axes, table: np.ndarray, sheet: Sheet) -> None:
+    """The gradient's size over the horizon."""
+    from hpjax import plots
+
+    rows = noises(table)
+    for number, factor in enumerate(FACTORS):
+        mine = [row for row in rows if row[0] == factor]
+        ax.plot(
+            [row[1] for row in mine],
+            [row[2] for row in mine],
+            marker="osD^"[number],
+            ms=3,
+            color=plots.COLORS[number],
+            label=f"{factor:g} x published edge",
+        )
+    ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="median |d loss / d log rate|")
+    ax.legend()
+    sheet.table(
+        "horizon", ["rate over the edge's", "steps", "median size", "signal over noise"], rows
+    )
+
+
+def draw_agreement(ax: Axes, numbers: Numbers, sheet: Sheet) -> None:
+    """How often each way's gradient points the right way."""
+    right, share = right_signs(numbers), shares(numbers)
+    rates = numbers["agreement"]["log rate"]
+    sheet.table("agreement", ["log rate", *right], zip(rates, *right.values()))
+    place = np.arange(len(share))
+    for shift, side, color in ((-0.2, 0, "#4477AA"), (0.2, 1, "#EE6677")):
+        ax.bar(
+            place + shift,
+            [v[side] for v in share.values()],
+            0.38,
+            color=color,
+            label=("below the edge", "beyond")[side],
+        )
+    ax.axhline(0.5, color="k", lw=0.6, ls=":")
+    ax.set_xticks(place, ["gradient,\nfloat64", "gradient,\nfloat32", "evolution\nstrategies"])
+    ax.set(ylabel="sign right, share of rates", ylim=(0, 1.25))
+    ax.legend(ncols=2, loc="upper center")
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    found, edges = numbers["curve"], edges_of(numbers)
+    logs, slope = (np.array(found[n]) for n in ("log rate", "slope"))
+    where = edges[0]
     picked, difference = np.array(found["picked"]), np.array(found["difference"])
     mine = np.interp(picked, logs, slope)
     left = picked < where - 0.05
     apart = np.abs(mine - difference)[left] / np.abs(slope[logs < where]).max()
     signs = np.sign(slope)
     rough = lambda mask: float(np.mean(np.diff(signs[mask]) != 0))
-    criteria = [
+    judged = [
         Criterion(
             f"distance of the edge of smoothness, log rate {np.median(edges):.3f} in the median of {len(edges)} seeds ({min(edges):.2f} to {max(edges):.2f}), from the published {PUBLISHED}",
             abs(np.median(edges) - PUBLISHED),
@@ -219,104 +344,43 @@ def draw(folder: Path) -> list[dict]:
             5,
         ),
     ]
-    if (folder / "horizon.json").exists():
-        table = np.array(read(folder / "horizon.json"))
-        rows = []
-        for number, factor in enumerate(FACTORS):
-            here = table[table[:, 0] == factor]
-            slopes = here[:, 2:]
-            with np.errstate(all="ignore"):
-                middle = np.median(np.abs(slopes), 1)
-                ratio = np.abs(slopes.mean(1)) / slopes.std(1, ddof=1)
-            axes[0, 1].plot(
-                here[:, 1],
-                middle,
-                marker="osD^"[number],
-                ms=3,
-                color=plots.COLORS[number],
-                label=f"{factor:g} x published edge",
+    ratio = {}
+    if "horizon" in numbers:
+        rows = noises(np.array(numbers["horizon"]))
+        ratio = {factor: r for factor, steps, _, r in rows if steps == 50}
+    if ratio:
+        judged += [
+            Criterion(
+                f"signal over noise of the gradient over seeds, 50 steps, at {factor:g} x the published edge",
+                ratio[factor],
+                1.0,
+                at_least=factor < 1,
             )
-            rows += [[factor, int(t), m, r] for t, m, r in zip(here[:, 1], middle, ratio)]
-        axes[0, 1].set(
-            xscale="log", yscale="log", xlabel="steps", ylabel="median |d loss / d log rate|"
-        )
-        axes[0, 1].legend()
-        write_rows(
-            folder / "horizon.csv",
-            ["rate over the edge's", "steps", "median size", "signal over noise"],
-            rows,
-        )
-        final = {factor: r for factor, t, _, r in rows if t == 50}
-        if final:
-            criteria.append(
-                Criterion(
-                    "signal over noise of the gradient over seeds, 50 steps, at 0.3 x the published edge",
-                    final[0.3],
-                    1.0,
-                )
-            )
-            criteria.append(
-                Criterion(
-                    "signal over noise of the gradient over seeds, 50 steps, at 1.3 x the published edge",
-                    final[1.3],
-                    1.0,
-                    at_least=False,
-                )
-            )
-    if (folder / "agreement.json").exists():
-        entry = read(folder / "agreement.json")
-        at = np.array(entry["log rate"])
-        slopes = {n: np.array(v) for n, v in entry["slopes"].items()}
-        # d/dx of the mean of loss(x + e), e normal, is the mean of loss(x + e) e / variance: over all rates of the curve
-        away = logs - at[:, None]
-        weights = np.exp(-0.5 * (away / SMOOTH) ** 2)
-        weights /= weights.sum(1, keepdims=True)
-        height = np.where(np.isfinite(loss), loss, np.nanmax(loss[np.isfinite(loss)]))
-        truth = (weights * away * height).sum(1) / SMOOTH**2
-        rows = [
-            [x, *(np.sign(v[i]) == np.sign(truth[i]) for v in slopes.values())]
-            for i, x in enumerate(at)
+            for factor in (0.3, 1.3)
         ]
-        write_rows(folder / "agreement.csv", ["log rate", *slopes], rows)
-        beyond = at > where
-        share = {
-            n: [float(np.mean(np.sign(v[m]) == np.sign(truth[m]))) for m in (~beyond, beyond)]
-            for n, v in slopes.items()
-        }
-        place = np.arange(len(share))
-        for shift, side, color in ((-0.2, 0, "#4477AA"), (0.2, 1, "#EE6677")):
-            axes[1, 1].bar(
-                place + shift,
-                [v[side] for v in share.values()],
-                0.38,
-                color=color,
-                label=("below the edge", "beyond")[side],
-            )
-        axes[1, 1].axhline(0.5, color="k", lw=0.6, ls=":")
-        axes[1, 1].set_xticks(
-            place, ["gradient,\nfloat64", "gradient,\nfloat32", "evolution\nstrategies"]
-        )
-        axes[1, 1].set(ylabel="sign right, share of rates", ylim=(0, 1.25))
-        axes[1, 1].legend(ncols=2, loc="upper center")
-        criteria.append(
+    if "agreement" in numbers:
+        judged.append(
             Criterion(
                 "evolution strategies: share of signs right beyond the edge",
-                share["evolution"][1],
+                shares(numbers)["evolution"][1],
                 0.9,
             )
         )
-    plots.save(made, folder / "chaos")
-    return criteria
+    return judged
 
+
+EXPERIMENT = Experiment(
+    "hypergradient_chaos",
+    presets=PRESETS,
+    parts={
+        "curve": curve,
+        "seeds": other_seeds,
+        "horizon": horizon,
+        "agreement": agreement,
+    },
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main(
-        "hypergradient_chaos",
-        run,
-        draw,
-        parts=PARTS,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -9,20 +9,19 @@ interleaved runs; memory is what the compiled program reserves for temporaries. 
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-STEPS = {"smoke": 30, "small": 1000, "paper": 1000}
-HORIZONS = {
-    "smoke": (16, 64),
-    "small": (100, 316, 1000, 3162, 10_000, 31_623, 100_000),
-    "paper": (100, 316, 1000, 3162, 10_000, 31_623, 100_000),
-}
-REPEATS = {"smoke": 1, "small": 5, "paper": 7}
+if TYPE_CHECKING:
+    from hpjax.hypergrad.gradient import Setup
+
+
+HORIZONS = (100, 316, 1000, 3162, 10_000, 31_623, 100_000)
 LIMITS = {  # of the time, in plain training runs, at 1,000 steps
     "reverse (0)": 3.5,
     "reverse (1)": 4.5,
@@ -51,6 +50,22 @@ FORWARD = {  # how many numbers are differentiated
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    steps: int  # at which times are taken
+    horizons: tuple[int, ...]  # at which memory is
+    repeats: int  # timed trainings of each mode
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(30, (16, 64), 1),
+    "small": Parameters(1000, HORIZONS, 5),
+    "paper": Parameters(1000, HORIZONS, 7),
+}
+
+
 def task(examples: int = 4000):
     """Random images and classes."""
     from hpjax import Task
@@ -66,8 +81,10 @@ def ready(counts: dict, steps: int):
     from hpjax import hypergrad
     from hpjax.hypergrad import gradient
 
-    values = {"learning_rate": 0.05, "momentum": 0.5}
-    values = {n: (v,) * counts[n] if counts.get(n, 1) > 1 else v for n, v in values.items()}
+    alone = {"learning_rate": 0.05, "momentum": 0.5}
+    values: dict[str, Any] = {
+        n: (v,) * counts[n] if counts.get(n, 1) > 1 else v for n, v in alone.items()
+    }
     spec, config = hypergrad.configure(
         task(), hidden=(50, 50, 50), activation="tanh", optimizer="sgd", batch_size=200, **values
     )
@@ -86,7 +103,7 @@ def contestants() -> dict:
     return made | {"evolution, 4 pairs": (one, Mode("evolution", window=10, pairs=4, sigma=0.1))}
 
 
-def arguments(made, networks: int, data) -> tuple:
+def arguments(made: Setup, networks: int, data: Any) -> tuple:
     """What a compiled program takes, as `hypergrad.carry_out` gives it."""
     many = lambda tree: {
         n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()
@@ -103,7 +120,7 @@ def arguments(made, networks: int, data) -> tuple:
     )
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """Times every mode, interleaved, and reads the compiled programs' memory at every horizon."""
     import jax
 
@@ -111,7 +128,7 @@ def run(flags: Flags, folder: Path) -> None:
     from hpjax.hypergrad import cost
     from hpjax.hypergrad.gradient import program
 
-    steps, networks = STEPS[flags.preset], len(devices.devices())
+    steps, networks = parameters.steps, len(devices.devices())
     calls, times = {}, {}
     for label, (counts, mode) in contestants().items():
         made = ready(counts, steps)
@@ -120,7 +137,7 @@ def run(flags: Flags, folder: Path) -> None:
         jax.block_until_ready(calls[label][0](*given))
         times[label] = []
         print(f"{label} compiled", flush=True)
-    for _ in range(REPEATS[flags.preset]):
+    for _ in range(parameters.repeats):
         for label, (call, given) in calls.items():
             begun = time.perf_counter()
             jax.block_until_ready(call(*given))
@@ -130,16 +147,16 @@ def run(flags: Flags, folder: Path) -> None:
     for label, (counts, mode) in contestants().items():
         if label == "plain" or (label.startswith("forward") and label not in SLOPES):
             continue
-        for horizon in HORIZONS[flags.preset]:
+        for horizon in parameters.horizons:
             made = ready(counts, horizon)
             size = sum(counts.values())
             compiled = (
                 program(made.plan, mode, 1, 1).lower(*arguments(made, 1, made.data)).compile()
             )
+            bytes_used = compiled.memory_analysis()
+            assert bytes_used is not None
             model = cost.estimate(made.plan.spec, horizon, mode, size, made.batch, made.full)
-            memory.append(
-                [label, horizon, compiled.memory_analysis().temp_size_in_bytes, model.memory]
-            )
+            memory.append([label, horizon, bytes_used.temp_size_in_bytes, model.memory])
             print(*memory[-1], flush=True)
     models = {}
     for label, (counts, mode) in contestants().items():
@@ -150,25 +167,33 @@ def run(flags: Flags, folder: Path) -> None:
             if label == "plain"
             else cost.estimate(made.plan.spec, steps, mode, size, made.batch, made.full).time
         )
-    write(
-        folder / "cost.json",
-        {
-            "steps": steps,
-            "networks": networks,
-            "seconds": times,
-            "models": models,
-            "memory": memory,
-        },
-    )
+    return {
+        "steps": steps,
+        "networks": networks,
+        "seconds": times,
+        "models": models,
+        "memory": memory,
+    }
 
 
-def draw(folder: Path) -> list[dict]:
+def ratios(entry: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Each mode's times, in plain trainings."""
+    plain = np.array(entry["seconds"]["plain"])
+    times = {label: np.array(seconds) for label, seconds in entry["seconds"].items()}
+    return {label: seconds / plain for label, seconds in times.items() if label != "plain"}
+
+
+def memory(entry: dict[str, Any], label: str) -> np.ndarray:
+    """Steps, bytes and the model's bytes of a mode, [horizons 3]."""
+    return np.array([row[1:] for row in entry["memory"] if row[0] == label], float)
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Time as bars beside the model's, memory against the horizon with the model's lines."""
     from hpjax import plots
 
-    found = read(folder / "cost.json")
-    plain = np.array(found["seconds"].pop("plain"))
-    ratio = {label: np.array(seconds) / plain for label, seconds in found["seconds"].items()}
+    found = numbers["cost"]
+    ratio = ratios(found)
     made, axes = plots.figure(1, 2, width=plots.WIDE, height=3.0)
     labels = list(ratio)
     middle = np.array([np.median(ratio[n]) for n in labels])
@@ -186,49 +211,62 @@ def draw(folder: Path) -> list[dict]:
     axes[0].set_xlabel(f"time, in plain trainings of {found['steps']:,} steps")
     axes[0].set_xlim(0, 1.35 * max(middle))
     axes[0].legend(loc="upper right")
-    rows = [(n, np.array([r[1:] for r in found["memory"] if r[0] == n], float)) for n in SLOPES]
-    criteria = [
-        Criterion(f"{n}: time in plain trainings", np.median(ratio[n]), limit, at_least=False)
-        for n, limit in LIMITS.items()
-    ]
     marks = "osD^vP*"
-    for number, (label, values) in enumerate(rows):
+    for number, label in enumerate(SLOPES):
+        values = memory(found, label)
         color = plots.COLORS[number % 7]
         axes[1].plot(
             values[:, 0], values[:, 1] / 2**20, marks[number], color=color, ms=4, label=label
         )
         axes[1].plot(values[:, 0], values[:, 2] / 2**20, "-", color=color, lw=0.8)
-        slope = float(np.polyfit(np.log(values[-3:, 0]), np.log(values[-3:, 1]), 1)[0])
-        wanted = SLOPES[label]
-        criteria.append(
-            Criterion(
-                f"{label}: distance of the memory's log-log slope {slope:.3f} from {wanted:.2f}",
-                abs(slope - wanted),
-                0.05,
-                at_least=False,
-            )
-        )
-        worst = float(np.exp(np.abs(np.log(values[:, 1] / values[:, 2])).max()))
-        criteria.append(
-            Criterion(
-                f"{label}: memory over its model, or under it, at most", worst, 1.3, at_least=False
-            )
-        )
     axes[1].set(xscale="log", yscale="log", xlabel="steps", ylabel="temporary memory (MiB)")
     axes[1].set_title("marks: compiled; lines: model")
     axes[1].legend(fontsize=6)
-    plots.save(made, folder / "cost")
-    write_rows(
-        folder / "time.csv",
+    sheet.figure(made, "cost")
+    sheet.table(
+        "time",
         ["mode", "plain trainings", "lower quartile", "upper quartile", "model"],
         [
             [n, *np.quantile(ratio[n], [0.5, 0.25, 0.75]).round(3), found["models"][n]]
             for n in labels
         ],
     )
-    write_rows(folder / "memory.csv", ["mode", "steps", "bytes", "model"], found["memory"])
-    return criteria
+    sheet.table("memory", ["mode", "steps", "bytes", "model"], found["memory"])
 
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    found = numbers["cost"]
+    ratio = ratios(found)
+    judged = [
+        Criterion(f"{n}: time in plain trainings", np.median(ratio[n]), limit, at_least=False)
+        for n, limit in LIMITS.items()
+    ]
+    for label, wanted in SLOPES.items():
+        values = memory(found, label)
+        slope = float(np.polyfit(np.log(values[-3:, 0]), np.log(values[-3:, 1]), 1)[0])
+        worst = float(np.exp(np.abs(np.log(values[:, 1] / values[:, 2])).max()))
+        judged += [
+            Criterion(
+                f"{label}: distance of the memory's log-log slope {slope:.3f} from {wanted:.2f}",
+                abs(slope - wanted),
+                0.05,
+                at_least=False,
+            ),
+            Criterion(
+                f"{label}: memory over its model, or under it, at most", worst, 1.3, at_least=False
+            ),
+        ]
+    return judged
+
+
+EXPERIMENT = Experiment(
+    "hypergradient_cost",
+    presets=PRESETS,
+    parts={"cost": run},
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main("hypergradient_cost", run, draw)
+    main(EXPERIMENT)

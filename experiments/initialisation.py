@@ -12,15 +12,21 @@ variance of the weights: 1/3 and 1. Then training, with both and, five times lon
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments._watch import watched
 
+if TYPE_CHECKING:
+    from hpjax.models.mlp.hyperparameters import MLPSpec
+    from hpjax.tasks import Task
+
+
 DEEP = 5
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "standard": {"activation": "tanh", "init": "lecun", "init_scale": 3**-0.5},
     "normalised": {"activation": "tanh", "init": "xavier"},
     "sigmoid": {"activation": "sigmoid", "init": "lecun", "init_scale": 3**-0.5},
@@ -32,7 +38,23 @@ EDGES = {
 }
 
 
-def looked(task, spec, config, rows: np.ndarray):
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    width: int  # of the five hidden layers
+    steps: int  # of training
+    seeds: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(20, 3, 2),
+    "small": Parameters(100, 400, 5),
+    "paper": Parameters(1000, 4000, 5),
+}
+
+
+def looked(task: Task, spec: MLPSpec, config: dict[str, Any], rows: np.ndarray):
     """A look at what 300 examples make of a network: activations, d loss / d z, d loss / d W of its hidden layers."""
     import jax
     import jax.numpy as jnp
@@ -46,7 +68,7 @@ def looked(task, spec, config, rows: np.ndarray):
     batch = Batch(x, y, jnp.ones(len(x), spec.dtype), jax.random.key(0))
     numbers = cast(config, spec)
 
-    def look(params, grads):
+    def look(params: Any, grads: Any):
         del grads
         layers = backprop.intermediates(params, (), numbers, batch, spec)[1][:DEEP]
         return {
@@ -60,31 +82,34 @@ def looked(task, spec, config, rows: np.ndarray):
     return look
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """Histograms before training, moments during it."""
     import hpjax
     from hpjax import devices, hypergrad, tasks
+    from hpjax.models.mlp.hyperparameters import MLPSpec
 
     devices.devices()  # before anything else starts JAX
-    width, seeds, steps = {"smoke": (20, 2, 3), "small": (100, 5, 400), "paper": (1000, 5, 4000)}[
-        flags.preset
-    ]
-    seeds = flags.seeds or seeds
     task = hpjax.tasks.load("digits")
     split = tasks.splits(task)[0]
     task = dataclasses.replace(task, groups=(split,))
-    entry: dict = {"width": width, "seeds": seeds, "steps": steps, "kinds": {}}
+    entry: dict = {
+        "width": parameters.width,
+        "seeds": parameters.seeds,
+        "steps": parameters.steps,
+        "kinds": {},
+    }
     for name, values in KINDS.items():
         spec, config = hypergrad.configure(
             task,
-            hidden=(width,) * DEEP,
+            hidden=(parameters.width,) * DEEP,
             optimizer="sgd",
             learning_rate=0.1,
             batch_size=32,
             **values,
         )
+        assert isinstance(spec, MLPSpec)
         look = looked(task, spec, config, split.train)
-        _, start = watched(task, spec, [config], 1, look, split=split, keys=range(seeds))
+        _, start = watched(task, spec, [config], 1, look, split=split, keys=range(parameters.seeds))
         made: dict = {"deviation": {}, "histogram": {}, "scale": {}}
         for what, edges in EDGES.items():
             found = start[what][:, 0, 0].astype(np.float64)  # [K 5 ...]
@@ -95,7 +120,7 @@ def run(flags: Flags, folder: Path) -> None:
             counts = [np.histogram(layer / scale, edges, density=True)[0] for layer in found]
             made["histogram"][what] = np.round(counts, 5).tolist()
 
-        def moments(params, grads, look=look):
+        def moments(params: Any, grads: Any, look: Callable[..., Any] = look):
             a = look(params, grads)["activations"]
             return {"mean": a.mean((1, 2)), "deviation": a.std((1, 2))}
 
@@ -103,26 +128,26 @@ def run(flags: Flags, folder: Path) -> None:
             task,
             spec,
             [config],
-            steps * (5 if name == "sigmoid" else 1),
+            parameters.steps * (5 if name == "sigmoid" else 1),
             moments,
             split=split,
-            keys=range(seeds),
+            keys=range(parameters.seeds),
         )
         # [T 5]
         made["during"] = {n: np.round(v[:, 0].mean(0), 5).tolist() for n, v in during.items()}
         made["loss"] = np.round(loss[:, 0].mean(0), 5).tolist()
         entry["kinds"][name] = made
         print(name, flush=True)
-    write(folder / "initialisation.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Histograms of both kinds of weights; activations while they train."""
     from matplotlib import colormaps
 
     from hpjax import plots
 
-    entry = read(folder / "initialisation.json")
+    entry = numbers["initialisation"]
     shades = colormaps["viridis"](np.linspace(0, 0.85, DEEP))
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=3.6, sharex="col")
     rows = []
@@ -161,10 +186,8 @@ def draw(folder: Path) -> list[dict]:
                     }[what]
                 )
     made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=DEEP)
-    plots.save(made, folder / "histograms")
-    write_rows(
-        folder / "histograms.csv", ["initial weights", "what", "layer", "value", "density"], rows
-    )
+    sheet.figure(made, "histograms")
+    sheet.table("histograms", ["initial weights", "what", "layer", "value", "density"], rows)
 
     made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.3)
     rows = []
@@ -215,12 +238,17 @@ def draw(folder: Path) -> list[dict]:
     axes[3].set_title("the first steps")
     axes[3].set(xlabel="step", ylabel="training loss", ylim=(0, 2.5))
     axes[3].legend(fontsize=6, loc="center right", bbox_to_anchor=(1.02, 0.75))
-    plots.save(made, folder / "training")
-    write_rows(
-        folder / "training.csv",
+    sheet.figure(made, "training")
+    sheet.table(
+        "training",
         ["weights", "step", "layer", "mean of activations", "deviation of activations"],
         rows,
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["initialisation"]
     ratio = {
         name: one["deviation"]["gradients"][0] / one["deviation"]["gradients"][-1]
         for name, one in entry["kinds"].items()
@@ -287,5 +315,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "initialisation",
+    presets=PRESETS,
+    parts={"initialisation": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("initialisation", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

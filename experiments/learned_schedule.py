@@ -18,17 +18,42 @@ initial    the first hypergradient, over many seeds
 from __future__ import annotations
 
 import dataclasses
+import json
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-PARTS = ("plain", "centred", "starts", "initial")
+if TYPE_CHECKING:
+    from hpjax.hypergrad import Learned
+    from hpjax.models import Spec
+    from hpjax.tasks import Split, Task
+
+
 STEPS, LAYERS = 100, 4
 RATES = {"plain": 0.04, "centred": 0.06, "starts": 0.06}
 TRAIN, TEST = 0.12, 0.24  # read off the authors' plot
 JITTER = 0.5  # standard deviation of the starts, in coordinates
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    iterations: int  # of meta-training
+    starts: int
+    seeds: int  # of the first hypergradient
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(3, 2, 2),
+    "small": Parameters(50, 16, 100),
+    "paper": Parameters(50, 16, 100),
+}
 
 
 def task(data: Path | None, centred: bool):
@@ -42,7 +67,7 @@ def task(data: Path | None, centred: bool):
     return found, tasks.Split(found.development, found.test)
 
 
-def network(made, jitter: float = 0.0, seed: int = 0):
+def network(made: Task, jitter: float = 0.0, seed: int = 0):
     """The published start, or one around it."""
     from hpjax import hypergrad
 
@@ -64,13 +89,13 @@ def network(made, jitter: float = 0.0, seed: int = 0):
     return spec, config | start
 
 
-def learned(made, split, spec, configs, flags: Flags, label: str):
+def learned(
+    label: str, made: Task, split: Split, spec: Spec, configs: Any, iterations: int
+) -> Learned:
     """Meta-training, said as it goes."""
     from hpjax import hypergrad
 
-    iterations = 3 if flags.preset == "smoke" else 50
-
-    def watch(iteration, loss):
+    def watch(iteration: int, loss: np.ndarray) -> None:
         if iteration % 10 == 0 or iteration == iterations - 1:
             print(f"{label}, iteration {iteration}: training loss {np.min(loss):.4f}", flush=True)
 
@@ -89,7 +114,7 @@ def learned(made, split, spec, configs, flags: Flags, label: str):
     )
 
 
-def told(found, made, split) -> dict:
+def told(found: Any, made: Task, split: Split) -> dict:
     """What a Learned's figures need: its best start replayed with fresh seeds, before and after."""
     keys = range(1000, 1010)
     entry = {
@@ -113,12 +138,33 @@ def told(found, made, split) -> dict:
     return entry
 
 
-def initial(made, split, spec, config, seeds: int) -> dict:
+def by_learning(label: str, parameters: Parameters, starts: int = 1) -> dict[str, Any]:
+    """A schedule learned from one or several starts, replayed; and the schedule itself, as `Learned.save` writes it."""
+    made, split = task(parameters.data, label != "plain")
+    spec, _ = network(made)
+    configs = [network(made, JITTER * (n > 0), n)[1] for n in range(starts)]
+    found = learned(label, made, split, spec, configs, parameters.iterations)
+    entry = rounded(told(found, made, split) | {"per start": found.history.loss[-5:].mean(0)})
+    digits = lambda tree, many: {n: np.round(v, many) for n, v in tree.items()}
+    best = dataclasses.replace(
+        found,
+        config=digits(found.config, 6),
+        learned=digits(found.learned, 4),
+        begun=digits(found.begun, 4),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        best.save(Path(folder) / "learned.json")
+        return entry | {"learned": json.loads((Path(folder) / "learned.json").read_text())}
+
+
+def initial(parameters: Parameters) -> dict[str, Any]:
     """The first hypergradient of the log rates of the weights, mean and standard error over seeds, [T L]."""
     from hpjax import hypergrad
 
+    made, split = task(parameters.data, True)
+    spec, config = network(made)
     slopes = []
-    for key in range(seeds):
+    for key in range(parameters.seeds):
         found = hypergrad.hypergradient(
             made,
             spec,
@@ -131,36 +177,11 @@ def initial(made, split, spec, config, seeds: int) -> dict:
             segments={"learning_rate": STEPS, "momentum": STEPS},
         )
         slopes.append(found.gradient["learning_rate"][:, :, 0])
-    return {"mean": np.mean(slopes, 0), "error": np.std(slopes, 0) / np.sqrt(seeds)}
+    error = np.std(slopes, 0) / np.sqrt(parameters.seeds)
+    return rounded({"mean": np.mean(slopes, 0), "error": error})
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Learns, replays, and saves numbers and the learned schedules."""
-    smoke = flags.preset == "smoke"
-    for part in [flags.only] if flags.only else PARTS:
-        made, split = task(flags.data, part != "plain")
-        spec, config = network(made)
-        if part == "initial":
-            entry = initial(made, split, spec, config, 2 if smoke else flags.seeds or 100)
-        else:
-            configs = config
-            if part == "starts":
-                configs = [network(made, JITTER * (n > 0), n)[1] for n in range(2 if smoke else 16)]
-            found = learned(made, split, spec, configs, flags, part)
-            entry = told(found, made, split)
-            entry["per start"] = found.history.loss[-5:].mean(0)
-            if part == "centred":
-                best = dataclasses.replace(
-                    found,
-                    config={n: np.round(v, 6) for n, v in found.config.items()},
-                    learned={n: np.round(v, 4) for n, v in found.learned.items()},
-                    begun={n: np.round(v, 4) for n, v in found.begun.items()},
-                )
-                best.save(folder / "learned.json") if folder.exists() else None
-        write(folder / f"{part}.json", rounded(entry), indent=None)
-
-
-def rounded(value):
+def rounded(value: Any) -> Any:
     """Nested numbers to five digits, for small files."""
     if isinstance(value, dict):
         return {n: rounded(v) for n, v in value.items()}
@@ -170,24 +191,19 @@ def rounded(value):
     return np.vectorize(lambda v: float(f"{v:.5g}"), otypes=[float])(array).tolist()
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Schedules, learning curves, meta-learning curves, the initial hypergradient."""
     from hpjax import plots
 
-    found = {
-        part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()
-    }
-    if "centred" not in found:
-        raise ValueError(f"{folder}/centred.json is missing; run the experiment before drawing it")
-    one = found["centred"]
+    one = numbers["centred"]
     rates = np.array(one["rates"])[:, :, 0]
     made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.4)
     steps = np.arange(STEPS)
     for layer in range(LAYERS):
         color = plots.COLORS[layer]
         axes[0, 0].plot(steps, rates[:, layer], color=color, label=f"layer {layer + 1}")
-        if "initial" in found:
-            mean, error = (np.array(found["initial"][n])[:, layer] for n in ("mean", "error"))
+        if "initial" in numbers:
+            mean, error = (np.array(numbers["initial"][n])[:, layer] for n in ("mean", "error"))
             axes[1, 1].plot(steps, mean, color=color, label=f"layer {layer + 1}")
             axes[1, 1].fill_between(steps, mean - error, mean + error, color=color, alpha=0.2, lw=0)
     axes[0, 0].set(xlabel="step", ylabel="learning rate of the weights", ylim=(0, None))
@@ -198,9 +214,9 @@ def draw(folder: Path) -> list[dict]:
     axes[0, 1].set(xlabel="step", ylabel="minibatch loss", yscale="log")
     axes[0, 1].legend()
     for part, color in (("plain", "#CCBB44"), ("centred", "#4477AA"), ("starts", "#228833")):
-        if part not in found:
+        if part not in numbers:
             continue
-        loss = np.array(found[part]["loss"])
+        loss = np.array(numbers[part]["loss"])
         where = np.arange(len(loss))
         if part == "starts":
             axes[1, 0].plot(where, loss, color=color, lw=0.4, alpha=0.5)
@@ -213,77 +229,76 @@ def draw(folder: Path) -> list[dict]:
     axes[1, 0].legend()
     axes[1, 1].axhline(0, color="k", lw=0.5)
     axes[1, 1].set(xlabel="step", ylabel="d loss / d log rate, first")
-    plots.save(made, folder / "schedule")
-    write_rows(
-        folder / "schedule.csv",
+    sheet.figure(made, "schedule")
+    sheet.table(
+        "schedule",
         ["step", *(f"layer {n + 1}" for n in range(LAYERS))],
         [[t, *row] for t, row in enumerate(rates.round(5).tolist())],
     )
-    criteria = []
+    sheet.json("learned", one["learned"])
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    one, judged = numbers["centred"], []
+    rates = np.array(one["rates"])[:, :, 0]
     for part in ("plain", "centred"):
-        if part in found:
-            after = found[part]["after"]
-            criteria.append(
+        if part in numbers:
+            after, seconds = numbers[part]["after"], numbers[part]["seconds"]
+            judged += [
                 Criterion(
                     f"{part}: training loss with the learned schedule, mean of 10 fresh seeds",
                     np.mean(after["train"]),
                     TRAIN,
                     at_least=False,
-                )
-            )
-            criteria.append(
+                ),
                 Criterion(
                     f"{part}: test loss with it", np.mean(after["test"]), TEST, at_least=False
-                )
-            )
-            criteria.append(
-                Criterion(
-                    f"{part}: seconds of meta-training", found[part]["seconds"], 60, at_least=False
-                )
-            )
-    cosine = np.array(one["cosine"])[1:26, 0]
-    criteria.append(
+                ),
+                Criterion(f"{part}: seconds of meta-training", seconds, 60, at_least=False),
+            ]
+    falls = rates[:-10].mean(0) / rates[-10:].mean(0)
+    judged += [
         Criterion(
             "centred: mean cosine of successive hypergradients over the first 25 iterations",
-            np.mean(cosine),
+            float(np.mean(np.array(one["cosine"])[1:26, 0])),
             0.9,
-        )
-    )
-    falls = rates[:-10].mean(0) / rates[-10:].mean(0)
-    criteria.append(
+        ),
         Criterion(
             "centred: by how much every layer's rate falls over the last ten steps, the least",
-            np.min(falls),
+            float(np.min(falls)),
             1.0,
-        )
-    )
-    criteria.append(
+        ),
         Criterion(
             "centred: top layer's rate over the largest of the others, first ten steps",
             rates[:10, -1].mean() / rates[:10, :-1].mean(0).max(),
             1.0,
-        )
-    )
-    if "starts" in found:
-        criteria.append(
+        ),
+    ]
+    if "starts" in numbers:
+        judged.append(
             Criterion(
                 "best of 16 starts: training loss with its schedule, mean of 10 fresh seeds",
-                np.mean(found["starts"]["after"]["train"]),
+                np.mean(numbers["starts"]["after"]["train"]),
                 0.10,
                 at_least=False,
             )
         )
-    return criteria
+    return judged
 
+
+EXPERIMENT = Experiment(
+    "learned_schedule",
+    presets=PRESETS,
+    parts={
+        "plain": lambda p: by_learning("plain", p),
+        "centred": lambda p: by_learning("centred", p),
+        "starts": lambda p: by_learning("starts", p, p.starts),
+        "initial": initial,
+    },
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main(
-        "learned_schedule",
-        run,
-        draw,
-        parts=PARTS,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

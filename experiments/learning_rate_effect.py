@@ -9,12 +9,13 @@ same rates under schedules that end lower.
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 
 LOW, HIGH = 1e-3, 100.0
 SHOWN = {"too low": 0.01, "good": 1.0, "oscillating": 3.0, "diverging": 5.0}
@@ -22,19 +23,35 @@ SCHEDULES = ("constant", "step", "exponential", "cosine")
 NET = {"hidden": (32,), "optimizer": "sgd", "batch_size": 0}
 
 
-def run(flags: Flags, folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    rates: int
+    epochs: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(12, 3),
+    "small": Parameters(1000, 100),
+    "paper": Parameters(1000, 500),
+}
+
+
+def run(parameters: Parameters) -> dict[str, Any]:
     """All rates at once, once for each schedule."""
     import hpjax
 
-    count, epochs = {"smoke": (12, 3), "small": (1000, 100), "paper": (1000, 500)}[flags.preset]
-    rates = np.unique(np.append(np.geomspace(LOW, HIGH, count - len(SHOWN)), list(SHOWN.values())))
+    rates = np.unique(
+        np.append(np.geomspace(LOW, HIGH, parameters.rates - len(SHOWN)), list(SHOWN.values()))
+    )
     space = NET | {
         "learning_rate": hpjax.LogUniform(LOW, HIGH),
-        "epochs": epochs,
+        "epochs": parameters.epochs,
         "decay_rate": 0.1,
         "decay_time": 0.4,
     }
-    entry: dict = {"rates": rates.tolist(), "epochs": epochs}
+    entry: dict = {"rates": rates.tolist(), "epochs": parameters.epochs}
     for schedule in SCHEDULES:
         started = time.perf_counter()
         found = hpjax.tune(
@@ -44,7 +61,7 @@ def run(flags: Flags, folder: Path) -> None:
             say=lambda text: None,
         )
         seconds = round(time.perf_counter() - started, 1)
-        curves, table = np.full((len(rates), epochs), np.inf), found.curves
+        curves, table = np.full((len(rates), parameters.epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = table["train"]
         loss = np.nan_to_num(found.trials["loss"].to_numpy(float), nan=np.inf, posinf=np.inf)
         entry[schedule] = {"seconds": seconds, "loss": short(loss)}
@@ -56,14 +73,14 @@ def run(flags: Flags, folder: Path) -> None:
             f"{schedule}: lowest validation loss {loss.min():.4f} at {rates[loss.argmin()]:.3g}",
             flush=True,
         )
-    write(folder / "rates.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Curves at four rates; the end of training at all."""
     from hpjax import plots
 
-    entry = read(folder / "rates.json")
+    entry = numbers["rates"]
     rates, epochs = np.array(entry["rates"]), np.arange(1, entry["epochs"] + 1)
     curves = {name: np.array(curve, float) for name, curve in entry["curves"].items()}
     made, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.3)
@@ -73,7 +90,7 @@ def draw(folder: Path) -> list[dict]:
         rows += [[name, rate, int(epoch), loss] for epoch, loss in zip(epochs, curves[name])]
     left.set(xlabel="step", ylabel="training loss", yscale="log", ylim=(5e-3, 1e3), xlim=(0, 50))
     left.legend(title="learning rate", title_fontsize=7)
-    write_rows(folder / "curves.csv", ["what", "learning rate", "epoch", "training loss"], rows)
+    sheet.table("curves", ["what", "learning rate", "epoch", "training loss"], rows)
     best = {}
     for number, schedule in enumerate(SCHEDULES):
         loss = np.array(entry[schedule]["loss"], float)
@@ -95,12 +112,19 @@ def draw(folder: Path) -> list[dict]:
         ylim=(0.05, 30),
     )
     right.legend(loc="lower left")
-    plots.save(made, folder / "rates")
-    write_rows(
-        folder / "ends.csv",
+    sheet.figure(made, "rates")
+    sheet.table(
+        "ends",
         ["learning rate", *SCHEDULES],
         zip(rates, *(entry[s]["loss"] for s in SCHEDULES)),
     )
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["rates"]
+    rates = np.array(entry["rates"])
+    curves = {name: np.array(curve, float) for name, curve in entry["curves"].items()}
     loss = np.array(entry["constant"]["loss"], float)
     loss = np.where(np.isfinite(loss), loss, np.inf)
     # not a number is a rise
@@ -139,5 +163,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "learning_rate_effect",
+    presets=PRESETS,
+    parts={"rates": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("learning_rate_effect", run, draw)
+    main(EXPERIMENT)

@@ -9,21 +9,22 @@ python -m experiments.long_ledger --preset smoke  up to 1,000
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-LINES = {
-    "smoke": (200, 1_000),
-    "small": (1_000, 10_000, 100_000),
-    "paper": (1_000, 10_000, 100_000, 300_000),
-}
+if TYPE_CHECKING:
+    from hpjax.schedulers.base import Order
+
+
 RESUME = "import hpjax; hpjax.resume(sys.argv[1], say=lambda text: None)"
 SHOW = "import hpjax; from hpjax import report; r = hpjax.open_run(sys.argv[1]); r.trials; report.overview(r, r.folder / 'figure')"
 CLOCK = """
@@ -36,6 +37,20 @@ print(time.perf_counter() - begun)
 """
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    lines: tuple[int, ...]  # of a ledger
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters((200, 1_000)),
+    "small": Parameters((1_000, 10_000, 100_000)),
+    "paper": Parameters((1_000, 10_000, 100_000, 300_000)),
+}
+
+
 def make(folder: Path, trials: int) -> float:
     """A run of so many trials, one a round, whose networks are random numbers; seconds that it took."""
     import hpjax
@@ -43,7 +58,7 @@ def make(folder: Path, trials: int) -> float:
 
     rng = np.random.default_rng(0)
 
-    def invented(self, order):
+    def invented(self: Any, order: Order):
         results = population.nothing(len(order.trial), self.regime)
         loss = rng.random(results.loss.shape)
         for column in (results.loss, results.error, results.train):
@@ -74,30 +89,33 @@ def timed(code: str, folder: Path) -> float:
     return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> list[dict[str, Any]]:
     """Makes, resumes and shows a run of every length; a run is resumed without its last line."""
     found = []
-    for lines in LINES[flags.preset]:
-        place = folder / "run"
-        shutil.rmtree(place, ignore_errors=True)
-        made = make(place, lines // 2 - 1)
-        show = timed(SHOW, place)
-        whole = (place / "ledger.jsonl").read_bytes()
-        (place / "ledger.jsonl").write_bytes(whole[: whole.rindex(b"\n", 0, -1) + 1])
-        resume = timed(RESUME, place)
-        if (place / "ledger.jsonl").read_bytes() != whole:
-            raise ValueError(f"a run of {lines} lines did not resume to the same ledger")
-        found.append({"lines": whole.count(b"\n"), "make": made, "resume": resume, "show": show})
-        shutil.rmtree(place)
+    for lines in parameters.lines:
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(measured(lines, Path(folder) / "run"))
         print({name: round(value, 2) for name, value in found[-1].items()}, flush=True)
-    write(folder / "seconds.json", found)
+    return found
 
 
-def draw(folder: Path) -> list[dict]:
+def measured(lines: int, folder: Path) -> dict[str, Any]:
+    """Seconds to make, resume and show a run of so many lines."""
+    made = make(folder, lines // 2 - 1)
+    show = timed(SHOW, folder)
+    whole = (folder / "ledger.jsonl").read_bytes()
+    (folder / "ledger.jsonl").write_bytes(whole[: whole.rindex(b"\n", 0, -1) + 1])
+    resume = timed(RESUME, folder)
+    if (folder / "ledger.jsonl").read_bytes() != whole:
+        raise ValueError(f"a run of {lines} lines did not resume to the same ledger")
+    return {"lines": whole.count(b"\n"), "make": made, "resume": resume, "show": show}
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Seconds over lines."""
     from hpjax import plots
 
-    found = read(folder / "seconds.json")
+    found = numbers["seconds"]
     made, ax = plots.figure(1, 1)
     lines = [entry["lines"] for entry in found]
     for name, color, marker in (("resume", "#4477AA", "o"), ("show", "#EE6677", "s")):
@@ -109,8 +127,13 @@ def draw(folder: Path) -> list[dict]:
         xscale="log", yscale="log", xlabel="lines of the ledger", ylabel="seconds, imports left out"
     )
     ax.legend()
-    plots.save(made, folder / "seconds")
-    write_rows(folder / "seconds.csv", list(found[0]), [entry.values() for entry in found])
+    sheet.figure(made, "seconds")
+    sheet.table("seconds", list(found[0]), [entry.values() for entry in found])
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    found = numbers["seconds"]
     largest = min(found, key=lambda entry: abs(entry["lines"] - 100_000))
     return [
         Criterion(
@@ -123,5 +146,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "long_ledger",
+    presets=PRESETS,
+    parts={"seconds": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("long_ledger", run, draw)
+    main(EXPERIMENT)

@@ -10,11 +10,12 @@ Halton), each scrambled anew for every repetition.
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
 MOST = 512
 VOLUME = 0.01
@@ -27,6 +28,21 @@ PROBLEMS = {
     "long box, 5 dimensions": (5, 1),
 }
 SIZES = (8, 27, 32, 64, 125, 216, 243, 343, 512)  # at which grids are complete
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    repeats: int
+    targets: int  # in each
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(3, 50),
+    "small": Parameters(100, 200),
+    "paper": Parameters(1000, 500),
+}
 
 
 def drawn(kind: str, count: int, width: int, seed: int) -> np.ndarray:
@@ -58,13 +74,13 @@ def sides(width: int, long: int) -> np.ndarray:
 
 def first_hits(points: np.ndarray, low: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Number of the first point in each target [m], beyond all where none is."""
-    inside = ((points[None] >= low[:, None]) & (points[None] < low[:, None] + side)).all(2)
-    return np.where(inside.any(1), inside.argmax(1), len(points))
+    above, below = points[None] >= low[:, None], points[None] < low[:, None] + side
+    inside = np.logical_and(above, below).all(axis=2)
+    return np.where(np.any(inside, 1), np.argmax(inside, 1), len(points))
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """The share of targets hit, for every kind, problem and number of trials."""
-    repeats, targets = {"smoke": (3, 50), "small": (100, 200), "paper": (1000, 500)}[flags.preset]
     table = {}
     for problem, (width, long) in PROBLEMS.items():
         side = sides(width, long)
@@ -75,39 +91,45 @@ def run(flags: Flags, folder: Path) -> None:
                 sizes = [
                     n for n in SIZES if kind != "grid" or round(n ** (1 / width)) ** width == n
                 ]
-                shares = np.zeros((repeats, len(sizes)))
-                for r in range(repeats):
-                    low = rng.uniform(size=(targets, width)) * (1 - side)
+                shares = np.zeros((parameters.repeats, len(sizes)))
+                for r in range(parameters.repeats):
+                    low = rng.uniform(size=(parameters.targets, width)) * (1 - side)
                     for i, n in enumerate(sizes):
                         shares[r, i] = np.mean(first_hits(drawn(kind, n, width, r), low, side) < n)
             else:
                 sizes = list(range(1, MOST + 1))
-                shares = np.zeros((repeats, MOST))
-                for r in range(repeats):
-                    low = rng.uniform(size=(targets, width)) * (1 - side)
+                shares = np.zeros((parameters.repeats, MOST))
+                for r in range(parameters.repeats):
+                    low = rng.uniform(size=(parameters.targets, width)) * (1 - side)
                     hits = first_hits(drawn(kind, MOST, width, r), low, side)
-                    shares[r] = np.searchsorted(np.sort(hits), np.arange(1, MOST + 1)) / targets
+                    shares[r] = (
+                        np.searchsorted(np.sort(hits), np.arange(1, MOST + 1)) / parameters.targets
+                    )
             table[problem][kind] = {
                 "trials": sizes,
                 "share": shares.mean(0).round(5).tolist(),
-                "error": (shares.std(0, ddof=1) / np.sqrt(repeats)).round(6).tolist(),
+                "error": (shares.std(0, ddof=1) / np.sqrt(parameters.repeats)).round(6).tolist(),
             }
         print(problem, flush=True)
-    write(folder / "shares.json", table, indent=None)
+    return table
 
 
-def draw(folder: Path) -> list[dict]:
+def shares(entry: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    """Numbers of trials, shares of targets hit, their standard errors, and what random points hit exactly."""
+    trials, share, error = (np.array(entry[n]) for n in ("trials", "share", "error"))
+    return trials, share, error, 1 - (1 - VOLUME) ** trials
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Chance to hit over trials, minus that of random points where it is known exactly."""
     from hpjax import plots
 
-    table = read(folder / "shares.json")
+    table = numbers["shares"]
     made, axes = plots.figure(1, len(PROBLEMS), width=plots.WIDE, height=2.1, sharey=True)
-    rows, gain, distance = [], {}, 0.0
+    rows = []
     for ax, problem in zip(axes, PROBLEMS):
         for kind in KINDS:
-            entry = table[problem][kind]
-            trials, share, error = (np.array(entry[n]) for n in ("trials", "share", "error"))
-            exact = 1 - (1 - VOLUME) ** trials
+            trials, share, error, exact = shares(table[problem][kind])
             look = (
                 plots.look(kind)
                 if kind not in LOOKS
@@ -117,21 +139,25 @@ def draw(folder: Path) -> list[dict]:
             style = look | {"markersize": 3} | ({"linestyle": ""} if few else {"marker": ""})
             ax.plot(trials, share - exact, label=kind, **style)
             rows += [[problem, kind, int(n), s, e] for n, s, e in zip(trials, share, error)]
-            if kind == "random":
-                distance = max(
-                    distance,
-                    float(np.quantile(np.abs(share - exact) / np.maximum(error, 1e-9), 0.95)),
-                )
-            if kind == "sobol":
-                middle = (trials >= 100) & (trials <= 300)
-                gain[problem] = float(np.mean((share - exact)[middle]))
         ax.axhline(0, color="k", lw=0.4)
         ax.set(xscale="log", xlabel="trials", ylim=(-0.6, 0.25))
         ax.set_title(problem)
     axes[0].set_ylabel("chance above random's")
     axes[0].legend(fontsize=6)
-    plots.save(made, folder / "hits")
-    write_rows(folder / "hits.csv", ["target", "points", "trials", "share", "standard error"], rows)
+    sheet.figure(made, "hits")
+    sheet.table("hits", ["target", "points", "trials", "share", "standard error"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    gain, distance = {}, 0.0
+    for problem, kinds in numbers["shares"].items():
+        _, share, error, exact = shares(kinds["random"])
+        apart = np.abs(share - exact) / np.maximum(error, 1e-9)
+        distance = max(distance, float(np.quantile(apart, 0.95)))
+        trials, share, _, exact = shares(kinds["sobol"])
+        middle = (trials >= 100) & (trials <= 300)
+        gain[problem] = float(np.mean((share - exact)[middle]))
     return [
         Criterion(
             "random: distance from 1 - 0.99^n, 95 % quantile over n, standard errors",
@@ -146,5 +172,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "low_discrepancy",
+    presets=PRESETS,
+    parts={"shares": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("low_discrepancy", run, draw)
+    main(EXPERIMENT)

@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-PARTS = ("surface", "descents", "live", "rescue")
-STEPS = 5000
+if TYPE_CHECKING:
+    from hpjax.models import Spec
+    from hpjax.tasks import Task
+
+
 HORIZONS = {"all steps": "forward", "last 100": "truncated", "first 100": "forward"}
-SHORT = 100  # steps of a short horizon
 RATES, DECAYS = (1e-4, 1.0), (0.1, 1000.0)  # of the starts
 WIDE = 3.0  # largest rate of the surface
 JUDGES = (101, 102, 103, 104)  # seeds that the ends are judged by
@@ -45,13 +48,31 @@ DESCENT = {
 STEEP = 10.0  # size of a first hypergradient beyond which a start stands in chaos
 
 
-def setting(flags: Flags):
-    """Task and network, and the horizon."""
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    steps: int  # of training
+    side: int  # of the surface
+    starts: int
+    short: int  # steps of a short horizon
+    iterations: int  # of a descent
+    seeds: int  # that a hypergradient is the mean of
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(60, 3, 2, 20, 2, 1),
+    "small": Parameters(5000, 24, 32, 100, 100, 4),
+    "paper": Parameters(5000, 40, 64, 100, 100, 4),
+}
+
+
+def setting(parameters: Parameters) -> tuple[Task, Spec, dict[str, Any]]:
+    """Task and network."""
     from hpjax import hypergrad, tasks
 
-    smoke = flags.preset == "smoke"
-    steps = 60 if smoke else STEPS
-    made = tasks.load("mnist1d", flags.data)
+    made = tasks.load("mnist1d", parameters.data)
     per_epoch = -(-len(tasks.splits(made, 1, 0)[0].train) // 20)
     spec, config = hypergrad.configure(
         made,
@@ -61,84 +82,87 @@ def setting(flags: Flags):
         momentum=0.9,
         batch_size=20,
         schedule="inverse_time",
-        horizon=steps / per_epoch,
+        horizon=parameters.steps / per_epoch,
     )
-    return made, spec, config, steps
+    return made, spec, config
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """The surface, then the descents."""
+def starts(parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    """First rates and decays [S]."""
+    rng = np.random.default_rng(0)
+    drawn = lambda low, high: np.exp(rng.uniform(np.log(low), np.log(high), parameters.starts))
+    return drawn(*RATES), drawn(*DECAYS)
+
+
+def surface(parameters: Parameters) -> dict[str, Any]:
+    """Losses over the first rate and the decay."""
+    made, spec, config = setting(parameters)
+    side = parameters.side
+    grid = [np.geomspace(*bounds, side) for bounds in ((RATES[0], WIDE), DECAYS)]
+    points = [config | {"learning_rate": r, "decay_rate": d} for r in grid[0] for d in grid[1]]
+    losses = judged(made, spec, points, parameters.steps).reshape(side, side)
+    return {
+        "rates": grid[0].tolist(),
+        "decays": grid[1].tolist(),
+        "loss": losses.round(6).tolist(),
+    }
+
+
+def descended(
+    parameters: Parameters, spec: Spec, configs: list[dict[str, Any]], horizon: int, **options: Any
+) -> dict[str, Any]:
+    """Descents from these starts along hypergradients of a horizon, and what their ends are worth."""
     import hpjax
     from hpjax import hypergrad
 
-    smoke = flags.preset == "smoke"
-    made, spec, config, steps = setting(flags)
-    side = {"smoke": 3, "small": 24, "paper": 40}[flags.preset]
-    starts = {"smoke": 2, "small": 32, "paper": 64}[flags.preset]
-    rng = np.random.default_rng(0)
-    first = np.exp(rng.uniform(*np.log(RATES), starts))
-    decay = np.exp(rng.uniform(*np.log(DECAYS), starts))
-    at = [config | {"learning_rate": r, "decay_rate": d} for r, d in zip(first, decay)]
+    made, _, config = setting(parameters)
     wrt = {name: hpjax.LogUniform(*bounds) for name, bounds in BOUNDS.items()}
-    short = 20 if smoke else SHORT
-    effort = {"iterations": 2 if smoke else 100, "seeds": 1 if smoke else 4}
-    for part in [flags.only] if flags.only else PARTS:
-        if part == "surface":
-            grid = [np.geomspace(*bounds, side) for bounds in ((RATES[0], WIDE), DECAYS)]
-            points = [
-                config | {"learning_rate": r, "decay_rate": d} for r in grid[0] for d in grid[1]
-            ]
-            losses = judged(made, spec, points, steps).reshape(side, side)
-            write(
-                folder / "surface.json",
-                {
-                    "rates": grid[0].tolist(),
-                    "decays": grid[1].tolist(),
-                    "loss": losses.round(6).tolist(),
-                },
-                indent=None,
-            )
-        elif part == "descents":
-            for name, mode in HORIZONS.items():
-                horizon = short if name.startswith("first") else steps
-                watch = lambda i, loss, name=name: (
-                    i % 10 or print(f"{name}, {i}: {np.median(loss):.4f}", flush=True)
-                )
-                found = hypergrad.learn(
-                    made,
-                    spec,
-                    at,
-                    wrt,
-                    horizon,
-                    mode=hypergrad.Truncated(short) if mode == "truncated" else mode,
-                    watch=watch,
-                    **effort,
-                    **DESCENT,
-                )
-                write(
-                    folder / f"descents_{name.replace(' ', '_')}.json",
-                    _entry(found, made, spec, config, steps),
-                    indent=None,
-                )
-        elif part == "rescue":
-            leaky = dataclasses.replace(spec, activation=("leaky_relu",))  # tanh never overflows
-            wild = [config | {"learning_rate": r, "decay_rate": 1.0} for r in (1.0, 2.0, 5.0, 10.0)]
-            found = hypergrad.learn(
-                made, leaky, [at[0], *wild], wrt, steps, mode="forward", **effort, **DESCENT
-            )
-            write(folder / "rescue.json", _entry(found, made, leaky, config, steps), indent=None)
-        else:
-            live = dataclasses.replace(spec, schedule="hypergradient")
-            points = [config | {"learning_rate": r, "hypergradient_rate": 1e-3} for r in first]
-            losses = judged(made, live, points, steps)
-            write(
-                folder / "live.json",
-                {"first": first.tolist(), "loss": losses.round(6).tolist()},
-                indent=None,
-            )
+    effort = {"iterations": parameters.iterations, "seeds": parameters.seeds}
+    found = hypergrad.learn(made, spec, configs, wrt, horizon, **effort, **DESCENT, **options)
+    return _entry(found, made, spec, config, parameters.steps)
 
 
-def judged(made, spec, configs, steps: int) -> np.ndarray:
+def descents(parameters: Parameters) -> dict[str, Any]:
+    """From every start, along hypergradients of three horizons."""
+    from hpjax import hypergrad
+
+    _, spec, config = setting(parameters)
+    short, entry = parameters.short, {}
+    pairs = zip(*starts(parameters))
+    configs = [config | {"learning_rate": r, "decay_rate": d} for r, d in pairs]
+    for name, mode in HORIZONS.items():
+        watch = lambda i, loss, name=name: (
+            i % 10 or print(f"{name}, {i}: {np.median(loss):.4f}", flush=True)
+        )
+        horizon = short if name.startswith("first") else parameters.steps
+        mode = hypergrad.Truncated(short) if mode == "truncated" else mode
+        entry[name] = descended(parameters, spec, configs, horizon, mode=mode, watch=watch)
+    return entry
+
+
+def rescue(parameters: Parameters) -> dict[str, Any]:
+    """From far beyond the edge, where hypergradients overflow; tanh never does."""
+    from hpjax.models.mlp.hyperparameters import MLPSpec
+
+    _, spec, config = setting(parameters)
+    assert isinstance(spec, MLPSpec)
+    leaky = dataclasses.replace(spec, activation=("leaky_relu",))
+    first, decay = starts(parameters)
+    calm = config | {"learning_rate": first[0], "decay_rate": decay[0]}
+    wild = [config | {"learning_rate": r, "decay_rate": 1.0} for r in (1.0, 2.0, 5.0, 10.0)]
+    return descended(parameters, leaky, [calm, *wild], parameters.steps, mode="forward")
+
+
+def live(parameters: Parameters) -> dict[str, Any]:
+    """The same first rates, moved during one training by the hypergradient of the next minibatch."""
+    made, spec, config = setting(parameters)
+    spec, (first, _) = dataclasses.replace(spec, schedule="hypergradient"), starts(parameters)
+    points = [config | {"learning_rate": r, "hypergradient_rate": 1e-3} for r in first]
+    losses = judged(made, spec, points, parameters.steps)
+    return {"first": first.tolist(), "loss": losses.round(6).tolist()}
+
+
+def judged(made: Task, spec: Spec, configs: list[dict[str, Any]], steps: int) -> np.ndarray:
     """Training loss after all steps, mean over the judges' seeds; infinite where one of them diverged."""
     from hpjax import hypergrad
 
@@ -151,7 +175,7 @@ def judged(made, spec, configs, steps: int) -> np.ndarray:
     return np.where(np.isfinite(found), found, np.inf)
 
 
-def _entry(found, made, spec, config, steps) -> dict:
+def _entry(found: Any, made: Task, spec: Spec, config: dict[str, Any], steps: int) -> dict:
     """Paths of the starts, and the loss of where they ended after training of the full length."""
     ends = [config | found.values(s) for s in range(len(found.history.loss[0]))]
     rounded = lambda v: float(f"{v:.6g}") if np.isfinite(v) else None
@@ -170,29 +194,38 @@ def mean_rate(first: np.ndarray, decay: np.ndarray) -> np.ndarray:
     return first * np.log1p(decay) / decay
 
 
-def draw(folder: Path) -> list[dict]:
+def surface_of(numbers: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+    """Rates, decays, losses [rates decays], NaN where training diverged, and the place of the lowest."""
+    entry = numbers["surface"]
+    rates, decays, loss = (np.array(entry[n], float) for n in ("rates", "decays", "loss"))
+    shown = np.where(np.isfinite(loss), loss, np.nan)
+    return rates, decays, shown, np.unravel_index(np.nanargmin(shown), shown.shape)
+
+
+def whole_path(entry: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Values before each meta-step and after the last [M+1 S], by name."""
+    return {
+        n: np.concatenate([np.array(v), np.array(entry["ends"][n])[None]])
+        for n, v in entry["path"].items()
+    }
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """The surface with paths and ends; losses of the ends."""
     from hpjax import plots
 
-    surface = read(folder / "surface.json")
-    rates, decays, loss = (np.array(surface[n], float) for n in ("rates", "decays", "loss"))
-    shown = np.where(np.isfinite(loss), loss, np.nan)
-    best = float(np.nanmin(shown))
-    at = np.unravel_index(np.nanargmin(shown), shown.shape)
-    found = {name: read(folder / f"descents_{name.replace(' ', '_')}.json") for name in HORIZONS}
+    rates, decays, shown, at = surface_of(numbers)
+    best = float(shown[at])
+    found = numbers["descents"]
     made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.3, squeeze=False)
     levels = best * np.geomspace(1.0, 2.6, 12)
     calm = np.array(found["all steps"]["steepest"], float)[0] <= STEEP
-    criteria, ratios = [], {}
     for number, (name, entry) in enumerate(found.items()):
         ax, color = axes[0, number], plots.COLORS[number]
         ax.contourf(
             rates, decays, np.clip(shown.T, levels[0], levels[-1]), levels, cmap="Greys", norm="log"
         )
-        path = {
-            n: np.concatenate([np.array(v), np.array(entry["ends"][n])[None]])
-            for n, v in entry["path"].items()
-        }
+        path = whole_path(entry)
         for side, shade in ((calm, color), (~calm, "#AA3377")):
             ax.plot(
                 path["learning_rate"][:, side],
@@ -224,8 +257,8 @@ def draw(folder: Path) -> list[dict]:
             for s in range(path["learning_rate"].shape[1])
             for i in range(len(path["learning_rate"]))
         ]
-        write_rows(
-            folder / f"paths_{name.replace(' ', '_')}.csv",
+        sheet.table(
+            f"paths_{name.replace(' ', '_')}",
             ["learning rate", "decay", "start", "meta-step"],
             rows,
         )
@@ -237,14 +270,10 @@ def draw(folder: Path) -> list[dict]:
             color=color,
             label=name,
         )
-        mean = mean_rate(path["learning_rate"], path["decay_rate"])
-        right = mean_rate(rates[at[0]], decays[at[1]])
-        above = mean[0] > right  # that begin too low may stay so; these came down
-        ratios[name] = right / np.median(mean[-1, above]) if above.any() else np.nan
-    live = np.sort(np.array(read(folder / "live.json")["loss"], float))
+    alone = np.sort(np.array(numbers["live"]["loss"], float))
     axes[0, -1].plot(
-        live,
-        (np.arange(len(live)) + 1) / len(live),
+        alone,
+        (np.arange(len(alone)) + 1) / len(alone),
         drawstyle="steps-post",
         ls="--",
         color="k",
@@ -258,38 +287,52 @@ def draw(folder: Path) -> list[dict]:
         ylim=(0, 1.02),
     )
     axes[0, -1].legend(fontsize=6, loc="lower right")
-    plots.save(made, folder / "starts")
+    sheet.figure(made, "starts")
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    rates, decays, shown, at = surface_of(numbers)
+    best, found = float(shown[at]), numbers["descents"]
+    calm = np.array(found["all steps"]["steepest"], float)[0] <= STEEP
+    path = whole_path(found["last 100"])
+    mean = mean_rate(path["learning_rate"], path["decay_rate"])
+    right = mean_rate(rates[at[0]], decays[at[1]])
+    above = mean[0] > right  # that begin too low may stay so; these came down
+    ratio = right / np.median(mean[-1, above]) if above.any() else np.nan
     ends = np.array(found["all steps"]["loss"], float)
-    criteria.append(
+    wild = np.array(numbers["rescue"]["loss"], float)[1:]
+    return [
         Criterion(
             f"all steps: share of the {calm.sum()} starts outside chaos that end within 5 % of the grid's best loss",
             np.mean(ends[calm] <= 1.05 * best),
             0.9,
-        )
-    )
-    criteria.append(
+        ),
         Criterion(
             "last 100 steps: mean learning rate of the grid's best over the median of the ends, of starts above it",
-            ratios["last 100"],
+            ratio,
             10,
-        )
-    )
-    entry = read(folder / "rescue.json")
-    wild = np.array(entry["loss"], float)[1:]
-    criteria.append(
+        ),
         Criterion(
             "starts far beyond the edge that were rescued and ended below the loss of chance, of 4",
             float(np.sum(wild < np.log(10))),
             4,
-        )
-    )
-    criteria.append(
+        ),
         Criterion(
-            "rescues that each of those took, at least", float(np.min(entry["rescued"][1:])), 1
-        )
-    )
-    return criteria
+            "rescues that each of those took, at least",
+            float(np.min(numbers["rescue"]["rescued"][1:])),
+            1,
+        ),
+    ]
 
+
+EXPERIMENT = Experiment(
+    "many_starts",
+    presets=PRESETS,
+    parts={"surface": surface, "descents": descents, "live": live, "rescue": rescue},
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main("many_starts", run, draw, parts=PARTS, uses=("data",))
+    main(EXPERIMENT)

@@ -11,21 +11,39 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
 STARTS = (1.5, 0.15)
 PUBLISHED = 0.62
 
 
-def run(flags: Flags, folder: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    steps: int  # of training
+    iterations: int  # of meta-training
+    rates: int  # at which the objective is drawn
+    seeds: int
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(10, 3, 5, 2),
+    "small": Parameters(200, 50, 60, 10),
+    "paper": Parameters(200, 50, 60, 10),
+}
+
+
+def run(parameters: Parameters) -> dict[str, Any]:
     """Both descents, and the objective over a grid of rates."""
     from hpjax import hypergrad, tasks
 
-    smoke = flags.preset == "smoke"
-    made = dataclasses.replace(tasks.load("mnist1d", flags.data), standardize=False)
+    made = dataclasses.replace(tasks.load("mnist1d", parameters.data), standardize=False)
     rows = made.development
     spec, config = hypergrad.configure(
         made,
@@ -37,18 +55,18 @@ def run(flags: Flags, folder: Path) -> None:
         init_scale=3**-0.5,
     )
     split = tasks.Split(rows, rows[:1])
-    options = dict(steps=10 if smoke else 200, objective="curve", split=split)
+    options = dict(steps=parameters.steps, objective="curve", split=split)
     starts = [config | {"learning_rate": rate} for rate in STARTS]
-    grid = np.geomspace(0.05, 3.0, 5 if smoke else 60)
+    grid = np.geomspace(0.05, 3.0, parameters.rates)
     points = [config | {"learning_rate": float(rate)} for rate in grid]
     paths, ends, losses = [], [], []
-    for key in range(2 if smoke else flags.seeds or 10):
+    for key in range(parameters.seeds):
         found = hypergrad.learn(
             made,
             spec,
             starts,
             "learning_rate",
-            iterations=3 if smoke else 50,
+            iterations=parameters.iterations,
             rate=0.2,
             end_factor=0.05,
             fresh=False,
@@ -62,18 +80,14 @@ def run(flags: Flags, folder: Path) -> None:
         paths.append(np.concatenate([found.path["learning_rate"], end[None]]).round(6).tolist())
         ends.append(end.tolist())
         losses.append(plain.loss.tolist())
-    write(
-        folder / "rates.json",
-        {"paths": paths, "ends": ends, "grid": grid.tolist(), "losses": losses},
-        indent=None,
-    )
+    return {"paths": paths, "ends": ends, "grid": grid.tolist(), "losses": losses}
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """The rates over meta-steps, and the objective they descend."""
     from hpjax import analysis, plots
 
-    found = read(folder / "rates.json")
+    found = numbers["rates"]
     paths, ends = np.array(found["paths"]), np.array(found["ends"])  # [seeds steps starts]
     made, axes = plots.figure(1, 2, width=plots.WIDE, height=2.4)
     steps = np.arange(paths.shape[1])
@@ -98,9 +112,15 @@ def draw(folder: Path) -> list[dict]:
             ends[:, start], np.full(len(ends), low.min() - 0.03 * (1 + start)), "|", color=color
         )
     axes[1].set(xscale="log", xlabel="learning rate", ylabel="mean training loss of 200 steps")
-    plots.save(made, folder / "rates")
+    sheet.figure(made, "rates")
     rows = [[seed, step, *paths[seed, step]] for seed in range(len(paths)) for step in steps]
-    write_rows(folder / "rates.csv", ["seed", "meta-step", *(f"from {s:g}" for s in STARTS)], rows)
+    sheet.table("rates", ["seed", "meta-step", *(f"from {s:g}" for s in STARTS)], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    found = numbers["rates"]
+    ends = np.array(found["ends"])
     apart = np.abs(ends[:, 0] - ends[:, 1])
     return [
         Criterion(
@@ -114,13 +134,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "metalearn_rate",
+    presets=PRESETS,
+    parts={"rates": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main(
-        "metalearn_rate",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -11,13 +11,19 @@ networks  digits, 64-64-10: optimizers x rates as one population
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, short, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 
 CONDITION, TURN = 100.0, np.pi / 6
+THEORY = {  # what a step leaves
+    "sgd": (CONDITION - 1) / (CONDITION + 1),
+    "momentum": (np.sqrt(CONDITION) - 1) / (np.sqrt(CONDITION) + 1),
+}
 SHOWN = {
     "sgd": {"optimizer": "sgd"},
     "momentum": {"optimizer": "sgd", "momentum": 0.9},
@@ -41,13 +47,36 @@ STEPS = 200
 BATCH_LOSS = 0.05  # training loss to reach
 
 
-def beale(point):
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    surface_rates: int  # tried on the surface
+    rates: int  # of networks, from 1e-5 to 10
+    epochs: int
+    seeds: int  # networks of an optimizer and rate
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(20, 3, 1, 1),
+    "small": Parameters(200, 25, 20, 3),
+    "paper": Parameters(200, 61, 50, 20),
+}
+
+
+def beale(point: Any):
     """Beale's function of a point [2]; 0 at (3, 0.5)."""
     x, y = point[0], point[1]
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
-def paths(loss, start, steps: int, rates: np.ndarray, **values) -> np.ndarray:
+def paths(
+    loss: Callable[[Any], Any],
+    start: tuple[float, float],
+    steps: int,
+    rates: np.ndarray,
+    **values: Any,
+) -> np.ndarray:
     """Points [rates T+1 2] of an optimizer of `hpjax.optimizers`, for many rates at once, in float64."""
     import jax
     import jax.numpy as jnp
@@ -61,13 +90,13 @@ def paths(loss, start, steps: int, rates: np.ndarray, **values) -> np.ndarray:
     )
     with jax.enable_x64(True):
 
-        def walk(rate):
+        def walk(rate: Any):
             rule = optimizers.optimizer(
                 spec, cast(config, spec) | {"learning_rate": rate}, jnp.zeros(())
             )
             begin = ({"w": jnp.asarray(start, jnp.float64)[:, None]},)
 
-            def step(carry, _):
+            def step(carry: Any, _: None):
                 params, state = carry
                 grads = jax.grad(lambda p: loss(p[0]["w"][:, 0]))(params)
                 moves, state = rule.update(grads, state, params)
@@ -79,7 +108,9 @@ def paths(loss, start, steps: int, rates: np.ndarray, **values) -> np.ndarray:
         return np.asarray(jax.jit(jax.vmap(walk))(jnp.asarray(rates)))
 
 
-def by_optax(name: str, loss, start, steps: int, rate: float) -> np.ndarray:
+def by_optax(
+    name: str, loss: Callable[[Any], Any], start: tuple[float, float], steps: int, rate: float
+) -> np.ndarray:
     """The same path [T+1 2], by optax."""
     import jax
     import jax.numpy as jnp
@@ -105,11 +136,20 @@ def by_optax(name: str, loss, start, steps: int, rate: float) -> np.ndarray:
         return np.stack([*seen, point])
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All three parts."""
-    import hpjax
+    rates = np.geomspace(1e-5, 10, parameters.rates)
+    return {
+        "ravine": in_the_ravine(),
+        "surface": on_the_surface(parameters.surface_rates),
+        "networks": of_networks(rates, parameters),
+        "rates": rates.tolist(),
+        "epochs": parameters.epochs,
+    }
 
-    smoke = flags.preset == "smoke"
+
+def in_the_ravine() -> dict[str, Any]:
+    """Distances to the minimum; plain descent and momentum at their best constants, the others at their best of 200 rates."""
     root = np.sqrt(CONDITION)
     turn = lambda p: (
         p[0] * np.cos(TURN) + p[1] * np.sin(TURN),
@@ -121,7 +161,7 @@ def run(flags: Flags, folder: Path) -> None:
         "sgd": (2 / (1 + CONDITION), {}),
         "momentum": (4 / (root + 1) ** 2, {"momentum": ((root - 1) / (root + 1)) ** 2}),
     }
-    entry: dict = {"ravine": {}, "surface": {}, "networks": {}}
+    entry = {}
     for name, values in SHOWN.items():
         rates, extra = (
             (np.array([best[name][0]]), best[name][1])
@@ -131,57 +171,66 @@ def run(flags: Flags, folder: Path) -> None:
         walked = np.clip(paths(ravine, start, STEPS, rates, **(values | extra)), -1e100, 1e100)
         found = np.linalg.norm(walked, axis=-1)
         at = int(np.nan_to_num(found[:, -1], nan=np.inf).argmin())
-        entry["ravine"][name] = {"rate": rates[at], "distance": found[at].tolist()}
-    rates = np.geomspace(1e-4, 3, 20 if smoke else 200)
+        entry[name] = {"rate": rates[at], "distance": found[at].tolist()}
+    return entry
+
+
+def on_the_surface(count: int) -> dict[str, Any]:
+    """Paths at the best of so many rates, and how far optax's are from them."""
+    entry = {}
+    rates = np.geomspace(1e-4, 3, count)
     for name, values in SHOWN.items():
         found = paths(beale, START, STEPS, rates, **values)
         with np.errstate(all="ignore"):
             value = np.nan_to_num(beale(found.T).T, nan=np.inf, posinf=np.inf)  # [rates T+1]
         at = int(value[:, -1].argmin())
         theirs = by_optax(name, beale, START, STEPS, float(rates[at]))
-        entry["surface"][name] = {
+        entry[name] = {
             "rate": rates[at],
             "path": found[at].tolist(),
             "value": value[at].tolist(),
             "distance": float(np.abs(theirs - found[at]).max()),
         }
         print(
-            f"surface, {name}: {value[at, -1]:.3g} at rate {rates[at]:.3g}, {entry['surface'][name]['distance']:.1e} from optax",
+            f"surface, {name}: {value[at, -1]:.3g} at rate {rates[at]:.3g}, {entry[name]['distance']:.1e} from optax",
             flush=True,
         )
-    count, epochs, repeats = {"smoke": (3, 1, 1), "small": (25, 20, 3), "paper": (61, 50, 20)}[
-        flags.preset
-    ]
-    rates = np.geomspace(1e-5, 10, count)
-    entry |= {"rates": rates.tolist(), "epochs": epochs}
+    return entry
+
+
+def of_networks(rates: np.ndarray, parameters: Parameters) -> dict[str, Any]:
+    """Learning curves at every rate."""
+    import hpjax
+
+    entry = {}
     for name, values in SHOWN.items():
         space = {
             "hidden": (64,),
-            "epochs": epochs,
+            "epochs": parameters.epochs,
             "learning_rate": hpjax.LogUniform(1e-6, 100.0),
         } | values
         found = hpjax.tune(
             space,
             "digits",
             search=[{"learning_rate": r} for r in rates],
-            validation={"repeats": flags.seeds or repeats},
+            validation={"repeats": parameters.seeds},
             say=lambda text: None,
         )
-        curves, table = np.full((count, epochs), np.inf), found.curves
+        curves, table = np.full((parameters.rates, parameters.epochs), np.inf), found.curves
         curves[table["trial"], table["epoch"] - 1] = np.nan_to_num(table["train"], nan=np.inf)
-        entry["networks"][name] = {
+        entry[name] = {
             "curves": [short(row) for row in curves],
             "loss": short(found.table["loss"]),
         }
         print(f"networks, {name}", flush=True)
-    write(folder / "optimizers.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """The ravine, the surface, and networks."""
     from hpjax import plots
 
-    entry = read(folder / "optimizers.json")
+    entry = numbers["optimizers"]
     made, axes = plots.figure(2, 2, width=plots.WIDE, height=4.6)
     ravine, surface, over, curve = axes.ravel()
     rows = []
@@ -204,11 +253,7 @@ def draw(folder: Path) -> list[dict]:
         ravine.plot(distance, color=color, marker=marker, ms=2.5, markevery=25, label=name)
         rows += [["ravine", name, i, v, None] for i, v in enumerate(distance)]
     step = np.arange(STEPS + 1)
-    theory = {
-        "sgd": (CONDITION - 1) / (CONDITION + 1),
-        "momentum": (np.sqrt(CONDITION) - 1) / (np.sqrt(CONDITION) + 1),
-    }
-    for name, factor in theory.items():
+    for name, factor in THEORY.items():
         at = 100 if name == "momentum" else 0
         ravine.plot(
             step,
@@ -223,7 +268,7 @@ def draw(folder: Path) -> list[dict]:
     made.legend(
         *ravine.get_legend_handles_labels(), loc="outside lower center", ncols=8, columnspacing=1
     )
-    rates, reached, broad, lowest = np.array(entry["rates"]), {}, {}, {}
+    rates = np.array(entry["rates"])
     for name, one in entry["networks"].items():
         color, marker = LOOKS[name]
         curves = np.array(one["curves"], float)
@@ -245,12 +290,6 @@ def draw(folder: Path) -> list[dict]:
             ms=2.5,
             markevery=4,
         )
-        below = np.nan_to_num(curves, nan=np.inf) < BATCH_LOSS
-        reached[name] = float(np.where(below.any(1), below.argmax(1) + 1, np.inf).min())
-        broad[name], lowest[name] = (
-            float((loss < 0.2).sum()) * np.log10(rates[1] / rates[0]),
-            np.nanmin(loss),
-        )
         rows += [["networks", name, i, r, v] for i, (r, v) in enumerate(zip(rates, loss))]
     over.set(
         xscale="log", yscale="log", xlabel="learning rate", ylabel="validation loss", ylim=(0.06, 5)
@@ -263,9 +302,9 @@ def draw(folder: Path) -> list[dict]:
         xticks=np.linspace(0, entry["epochs"], 5).astype(int),
     )
     curve.set_title("digits, each at its rate of the lowest validation loss")
-    plots.save(made, folder / "optimizers")
-    write_rows(
-        folder / "optimizers.csv",
+    sheet.figure(made, "optimizers")
+    sheet.table(
+        "optimizers",
         [
             "part",
             "optimizer",
@@ -275,43 +314,57 @@ def draw(folder: Path) -> list[dict]:
         ],
         rows,
     )
-    rate = {}
-    for name in theory:  # per step, over the last hundred
-        tail = np.array(entry["ravine"][name]["distance"])[-101:]
-        rate[name] = float(np.exp(np.polyfit(np.arange(len(tail)), np.log(tail), 1)[0]))
-    first = {
-        n: int(np.argmax(np.array(one["distance"]) < 1e-4))
-        for n, one in entry["ravine"].items()
-        if min(one["distance"]) < 1e-4
+
+
+def fewest(curves: np.ndarray) -> float:
+    """Epochs to a training loss of BATCH_LOSS, of the fastest curve [rates E]."""
+    below = np.nan_to_num(curves, nan=np.inf) < BATCH_LOSS
+    return float(np.where(below.any(1), below.argmax(1) + 1, np.inf).min())
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["optimizers"]
+    ravine, surface, networks = (entry[name] for name in ("ravine", "surface", "networks"))
+    tails = {n: np.array(ravine[n]["distance"])[-101:] for n in THEORY}  # the last hundred steps
+    rate = {
+        n: float(np.exp(np.polyfit(np.arange(len(tail)), np.log(tail), 1)[0]))
+        for n, tail in tails.items()
     }
+    arrived = [n for n, one in ravine.items() if min(one["distance"]) < 1e-4]
+    step = np.log10(entry["rates"][1] / entry["rates"][0])
+    losses = {n: np.array(one["loss"], float) for n, one in networks.items()}
+    lowest = {n: np.nanmin(loss) for n, loss in losses.items()}
+    broad = {n: float((loss < 0.2).sum()) * step for n, loss in losses.items()}
+    reached = {n: fewest(np.array(one["curves"], float)) for n, one in networks.items()}
     return [
         *(
             Criterion(
-                f"ravine: what a step of {n} leaves, {rate[n]:.4f}; distance from the theory's {theory[n]:.4f}",
-                abs(rate[n] - theory[n]),
+                f"ravine: what a step of {n} leaves, {rate[n]:.4f}; distance from the theory's {THEORY[n]:.4f}",
+                abs(rate[n] - THEORY[n]),
                 0.01,
                 at_least=False,
             )
-            for n in theory
+            for n in THEORY
         ),
         Criterion(
             "ravine: distance of plain descent after 200 steps over that of momentum",
-            entry["ravine"]["sgd"]["distance"][-1] / entry["ravine"]["momentum"]["distance"][-1],
+            ravine["sgd"]["distance"][-1] / ravine["momentum"]["distance"][-1],
             1e6,
         ),
         Criterion(
             "surface: largest distance of seven optimizers' paths from optax's",
-            np.max([one["distance"] for one in entry["surface"].values()]),
+            np.max([one["distance"] for one in surface.values()]),
             1e-8,
             at_least=False,
         ),
         Criterion(
             "surface: optimizers that end below 0.01",
-            sum(one["value"][-1] < 0.01 for one in entry["surface"].values()),
+            sum(one["value"][-1] < 0.01 for one in surface.values()),
             7,
         ),
         Criterion(
-            f"networks: fewest epochs to a training loss of {BATCH_LOSS:g}, plain descent over the fastest ({min(reached, key=reached.get)})",
+            f"networks: fewest epochs to a training loss of {BATCH_LOSS:g}, plain descent over the fastest ({min(reached, key=lambda n: reached[n])})",
             reached["sgd"] / min(reached.values()),
             1.5,
         ),
@@ -322,17 +375,25 @@ def draw(folder: Path) -> list[dict]:
             at_least=False,
         ),
         Criterion(
-            f"networks: decades of rates with a validation loss below 0.2, least of all ({min(broad, key=broad.get)})",
+            f"networks: decades of rates with a validation loss below 0.2, least of all ({min(broad, key=lambda n: broad[n])})",
             min(broad.values()),
             0.5,
         ),
         Criterion(
-            f"ravine: optimizers that come within 1e-4, at their best of 200 rates ({', '.join(first)})",
-            len(first),
+            f"ravine: optimizers that come within 1e-4, at their best of 200 rates ({', '.join(arrived)})",
+            len(arrived),
             3,
         ),
     ]
 
 
+EXPERIMENT = Experiment(
+    "optimizers_compared",
+    presets=PRESETS,
+    parts={"optimizers": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("optimizers_compared", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

@@ -14,11 +14,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, of_part
 from experiments._trained import trained
+
+if TYPE_CHECKING:
+    from hpjax.tasks import Task
+
 
 # What his own run recorded: lowest test cost and its epoch, test cost at the end, highest test accuracy; with l2, the highest.
 PUBLISHED = {"cost": 1.2028, "epoch": 14, "end": 1.773, "accuracy": 0.8227, "l2": 0.8710}
@@ -39,13 +44,32 @@ COLORS = {
 }
 
 
-def folds(flags: Flags) -> dict:
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    folds: int  # and test networks
+    fold_epochs: int
+    strengths: int  # of each cure
+    epochs: int
+    repeats: int  # networks of a cure and strength
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(2, 3, 1, 3, 1),
+    "small": Parameters(5, 150, 4, 400, 3),
+    "paper": Parameters(5, 150, 4, 400, 10),
+}
+
+
+def folds(parameters: Parameters) -> dict[str, Any]:
     """Accuracy over strengths of l2: in five folds of the training images, and on the test examples."""
     import hpjax
     from hpjax.tasks import Split
 
-    epochs, count = (3, 2) if flags.preset == "smoke" else (150, 5)
-    task, space, rows = setting(flags)
+    epochs, count = parameters.fold_epochs, parameters.folds
+    task, space, rows = setting(parameters)
     parts = np.array_split(np.random.default_rng(0).permutation(rows[:1000]), count)
     split = lambda part: Split(np.sort(np.setdiff1d(rows[:1000], part)), np.sort(part))
     strengths = (0.0, 3e-6, 1e-5, 2e-5, 3e-5, 6e-5, 1e-4, 3e-4)
@@ -68,11 +92,11 @@ def folds(flags: Flags) -> dict:
     return {"strengths": strengths, "epochs": epochs} | found
 
 
-def setting(flags: Flags):
+def setting(parameters: Parameters) -> tuple[Task, dict[str, Any], np.ndarray]:
     """Nielsen's network and 4,000 images, of which the first 1,000 are to train on."""
     import hpjax
 
-    task = hpjax.tasks.load("mnist10k", flags.data)
+    task = hpjax.tasks.load("mnist10k", parameters.data)
     task = dataclasses.replace(task, x=task.x / task.x.max(), standardize=False)
     space = {
         "hidden": (30,),
@@ -86,19 +110,15 @@ def setting(flags: Flags):
     return task, space, task.development[:4000]
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """All cures as one population; then the choice by cross-validation."""
+def cures(parameters: Parameters) -> dict[str, Any]:
+    """All cures as one population."""
     import hpjax
     from hpjax.tasks import Split
 
-    write(folder / "folds.json", folds(flags), indent=None)
-    if flags.only:
-        return
-    epochs, repeats = {"smoke": (3, 1), "small": (400, 3), "paper": (400, 10)}[flags.preset]
-    task, space, rows = setting(flags)
+    task, space, rows = setting(parameters)
     task = dataclasses.replace(task, groups=(Split(rows[:1000], rows[1000:]),))
     space = space | {
-        "epochs": epochs,
+        "epochs": parameters.epochs,
         "l2": hpjax.Uniform(0.0, 1e-3),
         "l1": hpjax.Uniform(0.0, 1e-3),
         "dropout": hpjax.Uniform(0.0, 0.9),
@@ -106,15 +126,13 @@ def run(flags: Flags, folder: Path) -> None:
     }
     none = dict.fromkeys(STRENGTHS, 0.0)
     what = [("nothing", 0.0)] + [
-        (n, v)
-        for n, values in STRENGTHS.items()
-        for v in values[: 1 if flags.preset == "smoke" else None]
+        (n, v) for n, values in STRENGTHS.items() for v in values[: parameters.strengths]
     ]
     found = hpjax.tune(
         space,
         task,
         search=[none | ({n: v} if v else {}) for n, v in what],
-        validation={"repeats": repeats},
+        validation={"repeats": parameters.repeats},
         say=lambda text: None,
     )
     table, entry = found.curves, []
@@ -136,30 +154,38 @@ def run(flags: Flags, folder: Path) -> None:
             np.concatenate([np.ravel(layer["w"]) for layer in found.refit(trial).params])
         )
         sparse[name] = float(np.mean(weights < 1e-2))
-    write(folder / "cures.json", {"curves": entry, "sparse": sparse}, indent=None)
+    return {"curves": entry, "sparse": sparse}
 
 
-def draw(folder: Path) -> list[dict]:
+def curves_of(entry: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """All curves, with accuracies and their mean over the last 20 epochs; and each cure's at its best strength."""
+    curves, best = [], {}
+    for curve in entry["curves"]:
+        accuracy = 1 - np.array(curve["error"])
+        one = curve | {"accuracy": accuracy, "last": accuracy[-20:].mean()}
+        curves.append(one)
+        if one["name"] not in best or one["last"] > best[one["name"]]["last"]:
+            best[one["name"]] = one
+    return curves, best
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Test cost and accuracy over epochs, each cure at its best strength; accuracy over strengths."""
     from hpjax import plots
 
-    entry = read(folder / "cures.json")
+    entry = numbers["cures"]
     made, axes = plots.figure(1, 3, width=plots.WIDE, height=2.3)
-    best: dict = {}
+    curves, best = curves_of(entry)
     rows = []
-    for one in entry["curves"]:
-        one["accuracy"] = 1 - np.array(one["error"])
-        last = one["accuracy"][-20:].mean()
-        if one["name"] not in best or last > best[one["name"]][0]:
-            best[one["name"]] = (last, one)
+    for one in curves:
         rows += [
             [one["name"], one["value"], e + 1, c, a]
             for e, (c, a) in enumerate(zip(one["cost"], one["accuracy"]))
         ]
-    none = best["nothing"][1]
+    none = best["nothing"]
     epochs = np.arange(1, len(none["cost"]) + 1)
     axes[0].plot(epochs, none["train"], color="#BBBBBB", ls="--", label="nothing, training")
-    for name, (_, one) in best.items():
+    for name, one in best.items():
         label = name.replace("input_noise", "noise").replace("_", " ")
         axes[0].plot(epochs, one["cost"], color=COLORS[name], label=label)
         axes[1].plot(
@@ -179,18 +205,18 @@ def draw(folder: Path) -> list[dict]:
     axes[0].legend(fontsize=5)
     axes[1].legend(fontsize=5, loc="lower right")
     for name in STRENGTHS:
-        mine = [one for one in entry["curves"] if one["name"] == name]
+        mine = [one for one in curves if one["name"] == name]
         place = np.arange(1, len(mine) + 1)
         axes[2].plot(
             place,
-            [one["accuracy"][-20:].mean() for one in mine],
+            [one["last"] for one in mine],
             marker="o",
             ms=3,
             color=COLORS[name],
             label=f"{name.replace('input_noise', 'noise')}: {', '.join(format(one['value'], 'g') for one in mine)}",
         )
-    axes[2].axhline(none["accuracy"][-20:].mean(), color="#BBBBBB")
-    axes[2].text(1, none["accuracy"][-20:].mean() + 1e-3, "nothing", fontsize=6)
+    axes[2].axhline(none["last"], color="#BBBBBB")
+    axes[2].text(1, none["last"] + 1e-3, "nothing", fontsize=6)
     axes[2].set(
         xlabel="strength, of four tried",
         ylabel="test accuracy, last 20 epochs",
@@ -199,55 +225,16 @@ def draw(folder: Path) -> list[dict]:
         ylim=(0.78, None),
     )
     axes[2].legend(fontsize=5.5, loc="lower right")
-    plots.save(made, folder / "cures")
-    write_rows(
-        folder / "cures.csv", ["cure", "strength", "epoch", "test cost", "test accuracy"], rows
-    )
-    chosen = draw_folds(folder)
-    cost, accuracy = np.array(none["cost"]), none["accuracy"]
-    gain = {
-        name: last - best["nothing"][0] for name, (last, _) in best.items() if name != "nothing"
-    }
-    return [
-        Criterion(
-            f"nothing: epoch of the lowest test cost (published: {PUBLISHED['epoch']})",
-            float(epochs[stop]),
-            40,
-            at_least=False,
-        ),
-        Criterion(
-            f"nothing: test cost at the end over the lowest (published: {PUBLISHED['end'] / PUBLISHED['cost']:.2f})",
-            cost[-1] / cost.min(),
-            1.25,
-        ),
-        Criterion(
-            f"nothing: highest test accuracy (published: {PUBLISHED['accuracy']:.4f})",
-            accuracy.max(),
-            0.80,
-        ),
-        Criterion("the same, from above", accuracy.max(), 0.84, at_least=False),
-        *(
-            Criterion(
-                f"{name}: points of test accuracy gained at the best of four strengths (chosen on the same examples), last 20 epochs",
-                100 * value,
-                2.0 if name == "l2" else 0.0,
-            )
-            for name, value in gain.items()
-        ),
-        Criterion(
-            "share of weights below 0.01, l1 at its strongest minus nothing",
-            entry["sparse"]["l1"] - entry["sparse"]["nothing"],
-            0.1,
-        ),
-        *chosen,
-    ]
+    sheet.figure(made, "cures")
+    sheet.table("cures", ["cure", "strength", "epoch", "test cost", "test accuracy"], rows)
+    if "folds" in numbers:
+        draw_folds(numbers["folds"], sheet)
 
 
-def draw_folds(folder: Path) -> list[dict]:
+def draw_folds(entry: dict[str, Any], sheet: Sheet) -> None:
     """Accuracy in folds and on the test over the strength, and what the chosen one is worth."""
     from hpjax import plots
 
-    entry = read(folder / "folds.json")
     strengths, found = (
         np.array(entry["strengths"]),
         {n: np.array(entry[n]) for n in ("folds", "test")},
@@ -282,9 +269,64 @@ def draw_folds(folder: Path) -> list[dict]:
         ylabel=f"accuracy, %, last of {entry['epochs']} epochs",
     )
     ax.legend(fontsize=6, loc="lower right")
-    plots.save(made, folder / "folds")
-    write_rows(folder / "folds.csv", ["examples", "l2", "fold or network", "accuracy"], rows)
-    test = 100 * found["test"].mean(1)
+    sheet.figure(made, "folds")
+    sheet.table("folds", ["examples", "l2", "fold or network", "accuracy"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    judged = []
+    if "cures" in numbers:
+        judged += judge_cures(numbers["cures"])
+    if "folds" in numbers:
+        judged += of_part("folds", judge_folds(numbers["folds"]))
+    return judged
+
+
+def judge_cures(entry: dict[str, Any]) -> list[Criterion]:
+    """What the uncured network does, and what each cure gains."""
+    _, best = curves_of(entry)
+    none = best["nothing"]
+    cost, accuracy = np.array(none["cost"]), none["accuracy"]
+    gain = {name: one["last"] - none["last"] for name, one in best.items() if name != "nothing"}
+    return [
+        Criterion(
+            f"nothing: epoch of the lowest test cost (published: {PUBLISHED['epoch']})",
+            float(1 + np.argmin(cost)),
+            40,
+            at_least=False,
+        ),
+        Criterion(
+            f"nothing: test cost at the end over the lowest (published: {PUBLISHED['end'] / PUBLISHED['cost']:.2f})",
+            cost[-1] / cost.min(),
+            1.25,
+        ),
+        Criterion(
+            f"nothing: highest test accuracy (published: {PUBLISHED['accuracy']:.4f})",
+            accuracy.max(),
+            0.80,
+        ),
+        Criterion("the same, from above", accuracy.max(), 0.84, at_least=False),
+        *(
+            Criterion(
+                f"{name}: points of test accuracy gained at the best of four strengths (chosen on the same examples), last 20 epochs",
+                100 * value,
+                2.0 if name == "l2" else 0.0,
+            )
+            for name, value in gain.items()
+        ),
+        Criterion(
+            "share of weights below 0.01, l1 at its strongest minus nothing",
+            entry["sparse"]["l1"] - entry["sparse"]["nothing"],
+            0.1,
+        ),
+    ]
+
+
+def judge_folds(entry: dict[str, Any]) -> list[Criterion]:
+    """What the strength that the folds choose is worth."""
+    best = int(np.mean(entry["folds"], 1).argmax())
+    test = 100 * np.mean(entry["test"], 1)
     return [
         Criterion(
             "cross-validation: points of test accuracy that the chosen l2 lies below the best of all tried",
@@ -292,17 +334,23 @@ def draw_folds(folder: Path) -> list[dict]:
             1.0,
             at_least=False,
             figure="folds",
-        )
-        | {"part": "folds"},
+        ),
         Criterion(
             "cross-validation: points of test accuracy that the chosen l2 gains over none",
             test[best] - test[0],
             2.0,
             figure="folds",
-        )
-        | {"part": "folds"},
+        ),
     ]
 
 
+EXPERIMENT = Experiment(
+    "overfitting_cures",
+    presets=PRESETS,
+    parts={"cures": cures, "folds": folds},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("overfitting_cures", run, draw, parts=("folds",), uses=("data",))
+    main(EXPERIMENT)

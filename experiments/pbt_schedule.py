@@ -11,17 +11,36 @@ leaves them: neutral copying of the same numbers of members is drawn for compari
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
 # with one, the population learns its 288 validation examples by heart: fresh networks are worse on what it found
 FOLDS = 3
 # of a range: a factor of 1.6 of the learning rate, 1.8 of l2; nothing is drawn afresh, as in the paper
 JUMP = 0.05
 NAMES = ("learning_rate", "l2", "dropout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    members: int  # of a population
+    epochs: int
+    every: int  # epochs between copies
+    studies: int
+    seeds: int  # fresh networks of a study
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(4, 4, 2, 1, 2),
+    "small": Parameters(32, 40, 2, 6, 6),
+    "paper": Parameters(128, 100, 2, 10, 50),
+}
 
 
 def ancestors(sources: np.ndarray) -> np.ndarray:
@@ -33,36 +52,37 @@ def ancestors(sources: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """The population, its rival, and fresh networks for both."""
     import hpjax
     from hpjax import records
 
-    members, epochs, every, seeds, studies = {
-        "smoke": (4, 4, 2, 2, 1),
-        "small": (32, 40, 2, 6, 6),
-        "paper": (128, 100, 2, 50, 10),
-    }[flags.preset]
-    seeds = flags.seeds or seeds
     space = {
         "hidden": (64, 64),
         "optimizer": "sgd",
         "momentum": 0.9,
-        "epochs": epochs,
+        "epochs": parameters.epochs,
         "learning_rate": hpjax.LogUniform(1e-4, 1.0),
         "l2": hpjax.LogUniform(1e-6, 1e-1),
         "dropout": hpjax.Uniform(0.0, 0.8),
     }
-    entry: dict = {"members": members, "epochs": epochs, "every": every, "studies": []}
+    entry: dict = {
+        "members": parameters.members,
+        "epochs": parameters.epochs,
+        "every": parameters.every,
+        "studies": [],
+    }
     quiet = lambda text: None
-    for study in range(studies):
+    for study in range(parameters.studies):
         found = hpjax.tune(
             space,
             "digits",
             search="random",
-            scheduler=hpjax.pbt(members, epochs, every, resample=0.0, jump=JUMP),
+            scheduler=hpjax.pbt(
+                parameters.members, parameters.epochs, parameters.every, resample=0.0, jump=JUMP
+            ),
             seed=study,
-            trials=members,
+            trials=parameters.members,
             validation=FOLDS,
             say=quiet,
         )
@@ -83,12 +103,12 @@ def run(flags: Flags, folder: Path) -> None:
             "digits",
             search="random",
             seed=study,
-            trials=members,
+            trials=parameters.members,
             validation=FOLDS,
             say=quiet,
         )
         best = constant.config(constant.best["trial"])
-        fresh = range(1000 + seeds * study, 1000 + seeds * (study + 1))
+        fresh = range(1000 + parameters.seeds * study, 1000 + parameters.seeds * (study + 1))
         rivals = {
             "schedule": {"search": [schedule.start], "scheduler": hpjax.replay(schedule.segments)},
             "constant": {"search": [best]},
@@ -117,14 +137,31 @@ def run(flags: Flags, folder: Path) -> None:
             f"study {study}: {one['loss']:.4f} and {one['rival']:.4f}; fresh {np.median(replayed):.4f} and {np.median(steady):.4f}",
             flush=True,
         )
-    write(folder / "schedule.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def without_selection(entry: dict[str, Any]) -> list[np.ndarray]:
+    """Ancestors left [200 t] where members at random are copied, as many in each generation as in the study; for every study."""
+    members, rng, found = entry["members"], np.random.default_rng(0), []
+    for study in entry["studies"]:
+        taken = np.array(study["sources"])
+        neutral = []
+        for _ in range(200):
+            drawn = np.tile(np.arange(members), (len(taken), 1))
+            for place, row in enumerate(taken):
+                moved = np.flatnonzero(row != np.arange(members))
+                who = rng.permutation(members)[: len(moved)]
+                drawn[place, who] = rng.integers(members, size=len(moved))
+            neutral.append(ancestors(drawn))
+        found.append(np.array(neutral))
+    return found
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Lineage, schedules, ancestors, and fresh networks in pairs."""
-    from hpjax import analysis, plots
+    from hpjax import plots
 
-    entry = read(folder / "schedule.json")
+    entry = numbers["schedule"]
     one, members = entry["studies"][0], entry["members"]
     made, axes = plots.figure(2, 3, width=plots.WIDE, height=4.2)
     sources, losses = np.array(one["sources"]), np.array(one["losses"])
@@ -151,11 +188,10 @@ def draw(folder: Path) -> list[dict]:
         ax.get_legend().remove()
         ax.set_title("study 1")
     ax = axes[1, 1]
-    rows, left = [], []
-    rng = np.random.default_rng(0)
-    for number, study in enumerate(entry["studies"]):
-        taken = np.array(study["sources"])
-        mine = ancestors(taken)
+    rows = []
+    neutrals = without_selection(entry)
+    for number, (study, neutral) in enumerate(zip(entry["studies"], neutrals)):
+        mine = ancestors(np.array(study["sources"]))
         ax.plot(
             study["steps"],
             mine,
@@ -163,15 +199,6 @@ def draw(folder: Path) -> list[dict]:
             lw=0.8,
             label=None if number else f"{len(entry['studies'])} populations",
         )
-        neutral = []
-        for _ in range(200):  # as many copies in each generation, of members at random
-            drawn = np.tile(np.arange(members), (len(taken), 1))
-            for place, row in enumerate(taken):
-                moved = np.flatnonzero(row != np.arange(members))
-                who = rng.permutation(members)[: len(moved)]
-                drawn[place, who] = rng.integers(members, size=len(moved))
-            neutral.append(ancestors(drawn))
-        left.append((mine[-1], float(np.mean([n[-1] for n in neutral]))))
         if not number:
             band = np.quantile(neutral, [0.025, 0.5, 0.975], axis=0)
             ax.plot(
@@ -209,10 +236,10 @@ def draw(folder: Path) -> list[dict]:
     ax.legend(fontsize=6)
     ax.set_title("fresh networks (dotted: equal)")
     made.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    plots.save(made, folder / "schedule")
-    write_rows(folder / "ancestors.csv", ["study", "epoch", "first members with descendants"], rows)
-    write_rows(
-        folder / "pairs.csv",
+    sheet.figure(made, "schedule")
+    sheet.table("ancestors", ["study", "epoch", "first members with descendants"], rows)
+    sheet.table(
+        "pairs",
         ["study", "seed", "best constant", "found schedule"],
         [
             [n, s, a, b]
@@ -220,8 +247,8 @@ def draw(folder: Path) -> list[dict]:
             for s, (a, b) in enumerate(zip(study["steady"], study["replayed"]))
         ],
     )
-    write_rows(
-        folder / "schedules.csv",
+    sheet.table(
+        "schedules",
         ["study", "until epoch", *NAMES],
         [
             [n, *values]
@@ -229,11 +256,21 @@ def draw(folder: Path) -> list[dict]:
             for values in zip(*study["schedule"].values())
         ],
     )
-    falls = [
-        s["schedule"]["learning_rate"][-1] < s["schedule"]["learning_rate"][0]
-        for s in entry["studies"]
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    from hpjax import analysis
+
+    entry = numbers["schedule"]
+    studies = entry["studies"]
+    left = [
+        (ancestors(np.array(study["sources"]))[-1], float(np.mean(neutral[:, -1])))
+        for study, neutral in zip(studies, without_selection(entry))
     ]
-    pairs = np.array([[np.median(s[n]) for n in ("replayed", "steady")] for s in entry["studies"]])
+    rates = [study["schedule"]["learning_rate"] for study in studies]
+    falls = [rate[-1] < rate[0] for rate in rates]
+    pairs = np.array([[np.median(s[n]) for n in ("replayed", "steady")] for s in studies])
     p = analysis.wilcoxon(*pairs.T)
     return [
         Criterion(
@@ -254,19 +291,27 @@ def draw(folder: Path) -> list[dict]:
             at_least=False,
         ),
         Criterion(
-            f"median loss of fresh networks ({len(steady)} of each), found schedule over best constant, median of the studies",
+            f"median loss of fresh networks ({sum(len(s['steady']) for s in studies)} of each), found schedule over best constant, median of the studies",
             float(np.median(pairs[:, 0] / pairs[:, 1])),
             1.0,
             at_least=False,
         ),
         Criterion(
             "best loss within the studies, population over random at equal cost, median",
-            float(np.median([s["loss"] / s["rival"] for s in entry["studies"]])),
+            float(np.median([s["loss"] / s["rival"] for s in studies])),
             1.0,
             at_least=False,
         ),
     ]
 
 
+EXPERIMENT = Experiment(
+    "pbt_schedule",
+    presets=PRESETS,
+    parts={"schedule": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("pbt_schedule", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

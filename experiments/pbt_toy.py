@@ -11,13 +11,14 @@ moved, and keeps its weights.
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-START, STEPS, EVERY, RATE = 0.9, 200, 4, 0.02
+START, EVERY, RATE = 0.9, 4, 0.02
 WAYS = {
     "PBT": (True, True),
     "exploit only": (True, False),
@@ -27,18 +28,34 @@ WAYS = {
 ALONE = 1.2 - START**2
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    steps: int
+    seeds: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(40, 2),
+    "small": Parameters(200, 20),
+    "paper": Parameters(200, 100),
+}
+
+
 def trained(copies: bool, moves: bool, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Parameters [steps+1 2 2] and Q [steps+1 2] of both members; whether weights are copied, and whether h is moved."""
     import hpjax
     from hpjax import search, study
     from hpjax.records import Ledger
+    from hpjax.schedulers import Order
     from hpjax.search.base import Dim
 
     begun = np.array([[1.0, 0.0], [0.0, 1.0]])
     place = np.full((2, 2), START)
     path = [place.copy()]
 
-    def carry_out(order) -> study.Report:
+    def carry_out(order: Order) -> study.Report:
         nonlocal place
         source = np.where(order.source < 0, order.trial, order.source)
         if copies:
@@ -64,25 +81,24 @@ def trained(copies: bool, moves: bool, seed: int, steps: int) -> tuple[np.ndarra
     return found, 1.2 - (found**2).sum(2)
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """Four ways, over seeds."""
-    steps = 40 if flags.preset == "smoke" else STEPS
-    seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 100}[flags.preset]
     entry = {}
     for name, (copies, moves) in WAYS.items():
-        found = [trained(copies, moves, seed, steps) for seed in range(seeds)]
+        seeds = range(parameters.seeds)
+        found = [trained(copies, moves, seed, parameters.steps) for seed in seeds]
         entry[name] = {
             "path": found[0][0].round(6).tolist(),
             "score": [score.max(1).round(6).tolist() for _, score in found],
         }
-    write(folder / "toy.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Paths of the first seed; the better member's Q over steps, median and quartiles."""
     from hpjax import plots
 
-    entry = read(folder / "toy.json")
+    entry = numbers["toy"]
     made, axes = plots.figure(1, len(WAYS) + 1, width=plots.WIDE, height=1.7)
     rows = []
     for number, name in enumerate(WAYS):
@@ -110,15 +126,19 @@ def draw(folder: Path) -> list[dict]:
     axes[-1].axhline(ALONE, color="k", lw=0.5, ls=":")
     axes[-1].set(xlabel="step", ylabel="Q, better member")
     axes[-1].legend(fontsize=5)
-    plots.save(made, folder / "toy")
-    write_rows(
-        folder / "toy.csv", ["way", "step", "lower quartile", "median", "upper quartile"], rows
-    )
-    first = lambda score: np.where(
-        (score >= 1.19).any(1), (score >= 1.19).argmax(1), score.shape[1]
-    )
-    reached = {name: float(np.median(first(np.array(entry[name]["score"])))) for name in WAYS}
-    end = {name: np.array(entry[name]["score"])[:, -1] for name in WAYS}
+    sheet.figure(made, "toy")
+    sheet.table("toy", ["way", "step", "lower quartile", "median", "upper quartile"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    score = {name: np.array(numbers["toy"][name]["score"]) for name in WAYS}
+    there = {name: values >= 1.19 for name, values in score.items()}
+    reached = {
+        name: float(np.median(np.where(hit.any(1), hit.argmax(1), hit.shape[1])))
+        for name, hit in there.items()
+    }
+    end = {name: values[:, -1] for name, values in score.items()}
     return [
         Criterion(
             "grid: distance of Q from its limit 0.39",
@@ -144,5 +164,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "pbt_toy",
+    presets=PRESETS,
+    parts={"toy": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("pbt_toy", run, draw, uses=("seeds",))
+    main(EXPERIMENT)

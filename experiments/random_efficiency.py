@@ -17,16 +17,37 @@ from __future__ import annotations
 import dataclasses
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments._trained import outputs, seen, trained
 
-TRIALS, SIZES = 256, (1, 2, 4, 8, 16, 32, 64, 128)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 DATA = ("digits", "mnist1d", "mnist10k")
 COLORS = {"digits": "#4477AA", "mnist1d": "#EE6677", "mnist10k": "#228833"}
 SHOWN = ("learning_rate", "width_1", "decay_time", "l2", "batch_size", "activation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    tasks: tuple[str, ...]
+    trials: int  # at random
+    grid: int  # trials of the grid
+    epochs: int
+    most: int  # units
+    images: int  # to train on and, as many, to be chosen by
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(DATA[:1], 16, 8, 2, 32, 300),
+    "small": Parameters(DATA, 256, 96, 20, 256, 1000),
+    "paper": Parameters(DATA, 256, 96, 100, 1024, 8000),
+}
 
 
 def trials(count: int, most: int, seed: int) -> list[dict]:
@@ -65,7 +86,7 @@ def lattice(most: int) -> list[dict]:
 
 
 def best_of(
-    valid: np.ndarray, test: np.ndarray, counts: tuple[int, int], rng
+    valid: np.ndarray, test: np.ndarray, counts: tuple[int, int], rng: np.random.Generator
 ) -> tuple[float, float]:
     """Mean and deviation of the test accuracy of the best trial, which the validation examples leave uncertain."""
     spread = np.sqrt(np.maximum(valid * (1 - valid), 1e-12) / (counts[0] - 1))
@@ -76,28 +97,22 @@ def best_of(
     return mean, float(np.sqrt(max(variance, 0.0)))
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """A population of random trials and one of a grid on each data set."""
     import hpjax
     from hpjax import devices, tasks
     from hpjax.tasks import Split
 
     devices.devices()  # before anything else starts JAX
-    epochs, most, images = {
-        "smoke": (2, 32, 300),
-        "small": (20, 256, 1000),
-        "paper": (100, 1024, 8000),
-    }[flags.preset]
-    count = 16 if flags.preset == "smoke" else TRIALS
     entry: dict = {}
-    for name in DATA[: 1 if flags.preset == "smoke" else None]:
-        task = tasks.load(name, flags.data)
+    for name in parameters.tasks:
+        task = tasks.load(name, parameters.data)
         split = tasks.splits(task)[0]
-        split = Split(split.train[:images], split.valid[:images])
+        split = Split(split.train[: parameters.images], split.valid[: parameters.images])
         task = dataclasses.replace(task, groups=(split,))
         space = {
             "depth": 1,
-            "width_1": hpjax.IntUniform(1, most),
+            "width_1": hpjax.IntUniform(1, parameters.most),
             "learning_rate": hpjax.LogUniform(1e-4, 100.0),
             "decay_time": hpjax.LogUniform(0.1, 40.0),
             "batch_size": hpjax.Choice([20, 100]),
@@ -107,12 +122,12 @@ def run(flags: Flags, folder: Path) -> None:
             "schedule": "inverse_time",
             "decay_rate": 1.0,
             "init": "xavier",
-            "epochs": epochs,
-            "patience": epochs,
+            "epochs": parameters.epochs,
+            "patience": parameters.epochs,
         }
         parts = {
-            "random": trials(count, most, DATA.index(name)),
-            "grid": lattice(most)[: 8 if flags.preset == "smoke" else None],
+            "random": trials(parameters.trials, parameters.most, DATA.index(name)),
+            "grid": lattice(parameters.most)[: parameters.grid],
         }
         judged = {
             part: seen(task, rows, split.train)
@@ -120,7 +135,7 @@ def run(flags: Flags, folder: Path) -> None:
         }
         entry[name] = {"examples": [len(split.valid), len(task.test)], "points": parts["random"]}
         for kind, points in parts.items():
-            found = trained(space, task, points, epochs, seed=DATA.index(name))
+            found = trained(space, task, points, parameters.epochs, seed=DATA.index(name))
             for part, (x, y) in judged.items():
                 entry[name][f"{kind} {part}"] = [
                     float((outputs(one, x)[0].argmax(-1) == y.argmax(-1)).mean()) for one in found
@@ -130,7 +145,7 @@ def run(flags: Flags, folder: Path) -> None:
             f"{name}: best on validation, test accuracy {entry[name]['random test'][int(np.argmax(entry[name]['random valid']))]:.4f}",
             flush=True,
         )
-    write(folder / "trials.json", entry, indent=None)
+    return entry
 
 
 def relevance(points: list[dict], accuracy: np.ndarray, refits: int = 20) -> list:
@@ -160,27 +175,36 @@ def relevance(points: list[dict], accuracy: np.ndarray, refits: int = 20) -> lis
     return found
 
 
-def draw(folder: Path) -> list[dict]:
-    """Boxes over the size of the experiment; relevance."""
-    from hpjax import plots
-
-    entry = read(folder / "trials.json")
-    rng = np.random.default_rng(0)
-    made, axes = plots.figure(1, len(entry), width=plots.WIDE, height=2.4, squeeze=False)
-    rows, criteria, boxes, beaten = [], [], {}, []
-    for ax, (name, one) in zip(axes[0], entry.items()):
+def all_best(entry: dict[str, Any]) -> dict[str, tuple[dict[int, list[float]], float, float]]:
+    """On each data set: test accuracies of the best of random experiments by their size; the grid's, and its standard error."""
+    rng, found = np.random.default_rng(0), {}
+    for name, one in entry.items():
         valid, test = np.array(one["random valid"]), np.array(one["random test"])
-        sizes = [s for s in SIZES if s <= len(valid) // 2]
-        found = {
+        sizes = {
             s: [
                 best_of(valid[i : i + s], test[i : i + s], one["examples"], rng)[0]
                 for i in range(0, len(valid) - s + 1, s)
             ]
-            for s in sizes
+            for s in SIZES
+            if s <= len(valid) // 2
         }
-        grid, spread = best_of(
+        grid = best_of(
             np.array(one["grid valid"]), np.array(one["grid test"]), one["examples"], rng
         )
+        found[name] = (sizes, *grid)
+    return found
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
+    """Boxes over the size of the experiment; relevance."""
+    from hpjax import plots
+
+    entry = numbers["trials"]
+    made, axes = plots.figure(1, len(entry), width=plots.WIDE, height=2.4, squeeze=False)
+    rows, experiments = [], all_best(entry)
+    for ax, (name, one) in zip(axes[0], entry.items()):
+        found, grid, spread = experiments[name]
+        sizes = list(found)
         drawn = ax.boxplot(
             [100 * np.array(v) for v in found.values()],
             widths=0.6,
@@ -213,23 +237,12 @@ def draw(folder: Path) -> list[dict]:
         rows += [[name, s, i, v] for s, values in found.items() for i, v in enumerate(values)] + [
             [name, "grid", 0, grid]
         ]
-        boxes[name] = {s: np.quantile(v, [0.25, 0.5, 0.75]) for s, v in found.items()}
-        if 8 in found:
-            beaten.append(float(np.median(found[8]) >= grid - spread))
-            criteria.append(
-                Criterion(
-                    f"{name}: median of the best of 8 random trials less the grid's {grid:.4f} and one standard error",
-                    float(np.median(found[8]) - grid + spread),
-                    0.0,
-                    figure="efficiency",
-                )
-            )
-    plots.save(made, folder / "efficiency")
-    write_rows(folder / "efficiency.csv", ["data", "trials", "experiment", "test accuracy"], rows)
+    sheet.figure(made, "efficiency")
+    sheet.table("efficiency", ["data", "trials", "experiment", "test accuracy"], rows)
     made, axes = plots.figure(
         1, len(entry), width=plots.WIDE, height=1.9, squeeze=False, sharey=True
     )
-    rows, first = [], []
+    rows = []
     for ax, (name, one) in zip(axes[0], entry.items()):
         table = np.array(one["relevance"])
         low, middle, high = np.quantile(table, [0.25, 0.5, 0.75], axis=0)
@@ -246,15 +259,30 @@ def draw(folder: Path) -> list[dict]:
         ax.set_yticks(place, [n.replace("width_1", "units").replace("_", " ") for n in SHOWN])
         ax.set(xlabel="1 / length scale")
         ax.set_title(name)
-        first.append(float(middle.argmax() == 0))
         rows += [[name, n, i, v] for n, column in zip(SHOWN, table.T) for i, v in enumerate(column)]
-    plots.save(made, folder / "relevance")
-    write_rows(
-        folder / "relevance.csv", ["data", "hyperparameter", "refit", "1 / length scale"], rows
-    )
-    shrinks = [b[32][2] - b[32][0] < b[4][2] - b[4][0] for b in boxes.values() if 32 in b]
+    sheet.figure(made, "relevance")
+    sheet.table("relevance", ["data", "hyperparameter", "refit", "1 / length scale"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["trials"]
+    experiments = all_best(entry)
+    eight = {name: e for name, e in experiments.items() if 8 in e[0]}
+    beaten = [float(np.median(sizes[8]) >= grid - spread) for sizes, grid, spread in eight.values()]
+    width = lambda values: np.quantile(values, 0.75) - np.quantile(values, 0.25)
+    shrinks = [width(s[32]) < width(s[4]) for s, _, _ in experiments.values() if 32 in s]
+    first = [float(np.median(one["relevance"], 0).argmax() == 0) for one in entry.values()]
     return [
-        *criteria,
+        *(
+            Criterion(
+                f"{name}: median of the best of 8 random trials less the grid's {grid:.4f} and one standard error",
+                float(np.median(sizes[8]) - grid + spread),
+                0.0,
+                figure="efficiency",
+            )
+            for name, (sizes, grid, spread) in eight.items()
+        ),
         Criterion(
             "data sets, of all, on which 8 random trials match the grid within a standard error",
             float(np.mean(beaten)),
@@ -276,5 +304,13 @@ def draw(folder: Path) -> list[dict]:
     ]
 
 
+EXPERIMENT = Experiment(
+    "random_efficiency",
+    presets=PRESETS,
+    parts={"trials": run},
+    draw=draw,
+    criteria=criteria,
+)
+
 if __name__ == "__main__":
-    main("random_efficiency", run, draw, uses=("data",))
+    main(EXPERIMENT)

@@ -18,36 +18,73 @@ Regret is the best loss so far minus the least possible one. Peers that are not 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
+import json
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, write_json
 from experiments._objectives import Problem, counting_ones, synthetic, tables
 from experiments._peers import ONLY_CONTINUOUS, OURS, installed
 
-PARTS = (
-    "models",
-    "batches",
-    "evolution",
-    "handicap",
-    "branin",
-    "valley",
-    "law",
-    "counting",
-    "overhead",
-)
 CONTINUOUS = ("Branin", "six-hump camel", "Hartmann-3", "Hartmann-6", "Ackley-5", "Rosenbrock-10")
-SEEDS = {"smoke": 2, "small": 30, "paper": 100}
 GRID = 40  # places of a budget at which curves are kept
 
 
+KEPT = Path("runs") / "search_quality-unfinished"  # what an interrupted race has finished
+RACED = ("random", "sobol", "bayes", "tpe", "Optuna TPE", "Optuna GP")
+ONE_BY_ONE = ("cmaes", "Optuna CMA-ES", "bayesian-optimization")
+RACES = {  # pairs that are judged
+    "models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
+    "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
+    "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library")),
+}
+EVOLUTIONS = (
+    "random",
+    "genetic",
+    "differential",
+    "cmaes",
+    "cmaes library",
+    "Optuna CMA-ES",
+    "SciPy DE",
+    "evosax CMA-ES",
+    "evosax DE",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    seeds: int
+    few: bool  # two small functions only, and no tables
+    evolution_evaluations: int  # for each dimension
+    branin_evaluations: int
+    valley_evaluations: int
+    brackets: int  # of Hyperband, in counting
+    histories: tuple[int, ...]  # trials before an ask, in overhead
+    large_history: int  # of ours only
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(2, True, 3, 12, 400, 2, (200, 400), 600),
+    "small": Parameters(30, False, 100, 40, 8000, 6, (1000, 10_000), 100_000),
+    "paper": Parameters(100, False, 100, 40, 8000, 6, (1000, 10_000), 100_000),
+}
+
+
 # --- races --------------------------------------------------------------------------------------------------------------
-def _timed(play, problem, count, seed, batch) -> tuple[np.ndarray, float]:
+def _timed(
+    play: Callable[..., np.ndarray], problem: Problem, count: int, seed: int, batch: int
+) -> tuple[np.ndarray, float]:
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of peers
@@ -57,10 +94,10 @@ def _timed(play, problem, count, seed, batch) -> tuple[np.ndarray, float]:
 
 def race(
     problems: dict[str, Problem],
-    names,
+    names: Sequence[str],
     seeds: int,
     batch: int,
-    budget=lambda p: p.budget,
+    budget: Callable[[Problem], int] = lambda p: p.budget,
     kept: Path | None = None,
 ) -> dict:
     """Every contestant on every problem and seed, two at a time.
@@ -79,11 +116,8 @@ def race(
     from hpjax import records
 
     contestants, commit = installed(names), records.commit(Path(__file__))[0]
-    result = (
-        read(kept)["found"]
-        if kept is not None and kept.exists() and read(kept)["seeds"] == seeds
-        else {}
-    )
+    before = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+    result = before["found"] if before.get("seeds") == seeds else {}
     for title, problem in problems.items():
         count = budget(problem)
         grid = np.unique(np.round(np.geomspace(1, count, GRID)).astype(int))
@@ -106,7 +140,7 @@ def race(
                 "commit": commit,
             }  # [grid seeds]
             if kept is not None:
-                write(kept, {"seeds": seeds, "found": result}, indent=None)
+                write_json(kept, {"seeds": seeds, "found": result}, indent=None)
             print(
                 f"{title} after {count}: {name} {np.median(regret[:, -1]):.3g}, {seconds:.2f} s",
                 flush=True,
@@ -126,59 +160,47 @@ def rounded(values: np.ndarray) -> list:
     return [[float(f"{v:.4g}") for v in row] for row in np.maximum(values, 0).tolist()]
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Runs the parts, and saves each in a file of its own."""
-    seeds = flags.seeds or SEEDS[flags.preset]
-    smoke = flags.preset == "smoke"
+def functions(parameters: Parameters) -> dict[str, Problem]:
+    """The synthetic functions, continuous and others."""
     problems = synthetic()
-    continuous = {name: problems[name] for name in CONTINUOUS}
-    if smoke:
-        problems = {name: problems[name]._replace(budget=14) for name in ("Branin", "mixed")}
-        continuous = {"Branin": problems["Branin"]}
-    for part in [flags.only] if flags.only else PARTS:
-        started = time.perf_counter()
-        if part in ("models", "batches"):
-            names = ["random", "sobol", "bayes", "tpe", "Optuna TPE", "Optuna GP"]
-            names += ["cmaes", "Optuna CMA-ES", "bayesian-optimization"] if part == "models" else []
-            everything = problems if smoke else problems | tables(flags.data)
-            found = race(
-                everything,
-                names,
-                seeds,
-                1 if part == "models" else 8,
-                kept=folder / f"{part}.partial.json",
-            )
-        elif part == "evolution":
-            names = [
-                "random",
-                "genetic",
-                "differential",
-                "cmaes",
-                "cmaes library",
-                "Optuna CMA-ES",
-                "SciPy DE",
-                "evosax CMA-ES",
-                "evosax DE",
-            ]
-            found = race(
-                continuous, names, seeds, 0, budget=lambda p: (3 if smoke else 100) * len(p.space)
-            )
-        elif part == "handicap":
-            found = handicap(continuous, seeds)
-        elif part == "branin":
-            one = {"Branin": continuous["Branin"]}
-            found = race(one, ["bayes"], seeds, 1, budget=lambda p: 12 if smoke else 40)
-        elif part == "valley":
-            found = valley(seeds, 400 if smoke else 8000)
-        elif part == "law":
-            found = law({} if smoke else tables(flags.data), 10 * seeds)
-        elif part == "counting":
-            found = counting(seeds, 2 if smoke else 6)
-        else:
-            found = overhead((200, 400) if smoke else (1000, 10_000), 100_000 if not smoke else 600)
-        print(f"{part}: {time.perf_counter() - started:.0f} s", flush=True)
-        write(folder / f"{part}.json", {"seeds": seeds, "found": found}, indent=None)
-        (folder / f"{part}.partial.json").unlink(missing_ok=True)
+    if parameters.few:
+        return {name: problems[name]._replace(budget=14) for name in ("Branin", "mixed")}
+    return problems
+
+
+def continuous(parameters: Parameters) -> dict[str, Problem]:
+    """Those of numbers only."""
+    return {n: problem for n, problem in functions(parameters).items() if n in CONTINUOUS}
+
+
+def stored(parameters: Parameters) -> dict[str, Problem]:
+    """The tables of networks."""
+    return {} if parameters.few else tables(parameters.data)
+
+
+def searches(
+    part: str, names: tuple[str, ...], batch: int, parameters: Parameters
+) -> dict[str, Any]:
+    """Races on functions and tables; what an interrupted one finished is not run again."""
+    kept, seeds = KEPT / f"{part}.json", parameters.seeds
+    found = race(functions(parameters) | stored(parameters), names, seeds, batch, kept=kept)
+    kept.unlink(missing_ok=True)
+    return {"seeds": seeds, "found": found}
+
+
+def evolution(parameters: Parameters) -> dict[str, Any]:
+    """Races of many evaluations on continuous functions."""
+    budget = lambda problem: parameters.evolution_evaluations * len(problem.space)
+    found = race(continuous(parameters), EVOLUTIONS, parameters.seeds, 0, budget=budget)
+    return {"seeds": parameters.seeds, "found": found}
+
+
+def branin(parameters: Parameters) -> dict[str, Any]:
+    """bayes on Branin's function."""
+    one = {"Branin": continuous(parameters)["Branin"]}
+    budget = lambda problem: parameters.branin_evaluations
+    found = race(one, ["bayes"], parameters.seeds, 1, budget=budget)
+    return {"seeds": parameters.seeds, "found": found}
 
 
 def handicap(problems: dict[str, Problem], seeds: int) -> dict:
@@ -208,7 +230,7 @@ def valley(seeds: int, most: int) -> dict:
         "[-5, 10], start and sigma by default": (-5, 10, 2.5, 3.75),
     }
 
-    def one(low, high, start, sigma, seed):
+    def one(low: float, high: float, start: float, sigma: float, seed: int):
         space, loss = _box(rosenbrock, low, high, 10)
         wide = high - low
         made = functools.partial(search.cmaes, mean=(start - low) / wide, sigma=sigma / wide)
@@ -269,7 +291,7 @@ def counting(
     space, loss = counting_ones(ones, ones)
     budget = brackets * 1902  # epochs of Hyperband's brackets for R = 81
 
-    def one(name, seed):
+    def one(name: str, seed: int):
         import hpjax
         from hpjax import records
 
@@ -306,7 +328,7 @@ def counting(
     result: dict = {"grid": np.round(grid).tolist(), "methods": {}}
     for name in names:
         found = Parallel(n_jobs=2)(delayed(one)(name, seed) for seed in range(seeds))
-        regret = np.array([analysis.at_costs(*curve, grid) for curve in found])
+        regret = np.array([analysis.at_costs(cost, value, grid) for cost, value in found])
         result["methods"][name] = [
             [None if np.isnan(v) else float(f"{v:.4g}") for v in row] for row in regret.T
         ]
@@ -330,19 +352,19 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
     )
     dims = space.dims
 
-    def told_of(unit, first):
+    def told_of(unit: np.ndarray, first: int):
         count = len(unit)
         loss = ((unit - 0.4) ** 2).sum(1)
         return Observations(
             np.arange(first, first + count), unit, loss, np.full(count, 20), np.ones(count, bool)
         )
 
-    def filled(made, history: int):
+    def filled(made: Any, history: int):
         """A state that was told of `history` random points, as given before the search began."""
         points = np.random.default_rng(history).random((history, len(dims)))
         return made.tell(made.init((0, 11)), told_of(points, -history))
 
-    def measure(made, history: int, asks: int, size: int) -> float:
+    def measure(made: Any, history: int, asks: int, size: int) -> float:
         state, count = filled(made, history), 0
         started = time.perf_counter()
         for _ in range(asks):
@@ -362,7 +384,7 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
         import optuna as library
 
         library.logging.set_verbosity(library.logging.ERROR)
-        distributions = {
+        distributions: dict[str, Any] = {
             "rate": library.distributions.FloatDistribution(1e-5, 1.0, log=True),
             "width": library.distributions.IntDistribution(16, 512, log=True),
             "depth": library.distributions.IntDistribution(1, 4),
@@ -423,7 +445,7 @@ def final(found: dict, name: str) -> dict[str, np.ndarray]:
     }
 
 
-def rank_table(found: dict, names) -> dict[str, np.ndarray]:
+def rank_table(found: dict, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Problem -> ranks [seeds k] of these methods by final regret."""
     from hpjax import analysis
 
@@ -448,82 +470,44 @@ def not_worse(found: dict, one: str, other: str, where: str, margin: float = 0.2
     )
 
 
-def draw(folder: Path) -> list[dict]:
-    """The figures of the parts that were run, and the criteria."""
-    there = {
-        part: read(folder / f"{part}.json") for part in PARTS if (folder / f"{part}.json").exists()
-    }
-    if not there:
-        raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
-    criteria: list[dict] = []
-    if "law" in there:
-        criteria += draw_law(folder, there["law"]["found"])
-    for part in ("models", "batches", "evolution"):
-        if part in there:
-            criteria += draw_race(folder, part, there[part])
-    if "branin" in there:
-        regret = np.array(there["branin"]["found"]["Branin"]["methods"]["bayes"]["regret"][-1])
-        criteria.append(
-            Criterion(
-                "bayes: median regret on Branin within 40 evaluations",
-                float(np.median(regret)),
-                1e-2,
-                at_least=False,
-            )
-        )
-    if "handicap" in there:
-        from hpjax import analysis
-
-        p = {
-            n: analysis.wilcoxon(np.array(e["bayes"]), np.array(e["random"]))
-            for n, e in there["handicap"]["found"].items()
-        }
-        rows = [
-            [n, e["evaluations"], np.median(e["bayes"]), np.median(e["random"]), p[n]]
-            for n, e in there["handicap"]["found"].items()
+def draw(numbers: Numbers, sheet: Sheet) -> None:
+    """The figures and tables of the parts that were run."""
+    if "law" in numbers:
+        draw_law(numbers["law"]["found"], sheet)
+    for part in RACES:
+        if part in numbers:
+            draw_anytime(part, numbers[part], sheet)
+            draw_ranks(part, numbers[part], sheet)
+            draw_profile(part, numbers[part], sheet)
+    if "handicap" in numbers:
+        header = [
+            "problem",
+            "evaluations of bayes",
+            "median regret of bayes",
+            "median regret of random with twice as many",
+            "one-sided p",
         ]
-        write_rows(
-            folder / "handicap.csv",
-            [
-                "problem",
-                "evaluations of bayes",
-                "median regret of bayes",
-                "median regret of random with twice as many",
-                "one-sided p",
-            ],
-            rows,
-        )
-        criteria.append(
-            Criterion(
-                "bayes: functions on which it beats random with twice the evaluations (p < .05)",
-                sum(v < 0.05 for v in p.values()),
-                5,
-            )
-        )
-    if "valley" in there:
-        for title, needed in there["valley"]["found"].items():
-            hit = np.mean(np.array(needed) <= 8000)
-            if title.startswith("[-2"):
-                criteria.append(
-                    Criterion(
-                        f"cmaes: share of seeds that reach 1e-8 on Rosenbrock-10 within 8,000 evaluations, {title}",
-                        float(hit),
-                        0.8,
-                    )
-                )
-            else:
-                print(
-                    f"cmaes on Rosenbrock-10, {title}: {hit:.2f} of seeds reach 1e-8 within 8,000"
-                )
-    if "counting" in there:
-        criteria += draw_counting(folder, there["counting"]["found"])
-    if "overhead" in there:
-        criteria += draw_overhead(folder, there["overhead"]["found"])
-    return criteria
+        p, entries = beaten(numbers["handicap"]), numbers["handicap"]["found"].items()
+        median = lambda entry, name: np.median(entry[name])
+        rows = [
+            [n, e["evaluations"], median(e, "bayes"), median(e, "random"), p[n]] for n, e in entries
+        ]
+        sheet.table("handicap", header, rows)
+    if "counting" in numbers:
+        draw_counting(numbers["counting"]["found"], sheet)
+    if "overhead" in numbers:
+        header = ["search", "history", "microseconds", "Optuna's", "ratio"]
+        sheet.table("overhead", header, overhead_rows(numbers["overhead"]["found"]))
 
 
-def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
-    """Anytime regret per problem, ranks over the budget, and the critical difference."""
+def everywhere_there(found: dict[str, Any]) -> list[str]:
+    """The methods that took part in every problem, in the order in which they first appear."""
+    names = dict.fromkeys(n for entry in found.values() for n in entry["methods"])
+    return [n for n in names if all(n in entry["methods"] for entry in found.values())]
+
+
+def draw_anytime(part: str, saved: dict[str, Any], sheet: Sheet) -> None:
+    """Regret over evaluations, a panel for each problem."""
     from hpjax import analysis, plots
 
     found, seeds = saved["found"], saved["seeds"]
@@ -547,14 +531,20 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
         ax.set_axis_off()
     made.legend(handles.values(), handles, loc="outside lower center", ncols=5)
     made.suptitle(f"median and quartiles of {seeds} seeds", fontsize=8)
-    plots.save(made, folder / f"{part}_anytime")
-    write_rows(
-        folder / f"{part}_anytime.csv",
+    sheet.figure(made, f"{part}_anytime")
+    sheet.table(
+        f"{part}_anytime",
         ["problem", "method", "evaluations", "lower quartile", "median", "upper quartile"],
         table,
     )
 
-    names = [n for n in handles if all(n in entry["methods"] for entry in found.values())]
+
+def draw_ranks(part: str, saved: dict[str, Any], sheet: Sheet) -> None:
+    """Ranks over the budget, and the critical difference."""
+    from hpjax import analysis, plots
+
+    found, seeds = saved["found"], saved["seeds"]
+    names = everywhere_there(found)
     everywhere = rank_table(found, names)
     mean = {
         n: float(np.mean([t[:, i].mean() for t in everywhere.values()]))
@@ -585,16 +575,22 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
         right, mean, difference, analysis.cliques(np.array(list(mean.values())), difference)
     )
     right.set_title(f"{len(found)} problems, ranks averaged over {seeds} seeds", fontsize=7)
-    plots.save(made, folder / f"{part}_ranks")
-    write_rows(
-        folder / f"{part}_ranks.csv",
+    sheet.figure(made, f"{part}_ranks")
+    sheet.table(
+        f"{part}_ranks",
         ["method", "mean rank", *(f"at {100 * s:.0f} %" for s in shares)],
         [[n, mean[n], *over[n]] for n in names],
     )
 
+
+def draw_profile(part: str, saved: dict[str, Any], sheet: Sheet) -> None:
+    """On what share of problems and seeds each method reaches a score."""
+    from hpjax import analysis, plots
+
+    found = saved["found"]
     scores = {}
     # 1 is the least regret that anyone reached on the problem, 0 the most, on a logarithmic scale
-    for name in names:
+    for name in everywhere_there(found):
         each = []
         for entry in found.values():
             ends = {
@@ -608,26 +604,18 @@ def draw_race(folder: Path, part: str, saved: dict) -> list[dict]:
     shares = {n: analysis.profile(v[None], levels)[0] for n, v in scores.items()}
     plots.profiles(ax, levels, shares, "score (1: least log regret of anyone)")
     ax.legend(fontsize=5.5, loc="upper right")
-    plots.save(made, folder / f"{part}_profile")
-    write_rows(
-        folder / f"{part}_profile.csv", ["method", *levels], [[n, *v] for n, v in shares.items()]
-    )
-
-    peers = {
-        "models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
-        "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
-        "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library")),
-    }[part]
-    return [not_worse(found, a, b, part) for a, b in peers if {a, b} <= set(handles)]
+    sheet.figure(made, f"{part}_profile")
+    sheet.table(f"{part}_profile", ["method", *levels], [[n, *v] for n, v in shares.items()])
 
 
-def draw_law(folder: Path, found: dict) -> list[dict]:
+def draw_law(found: dict[str, Any], sheet: Sheet) -> None:
     """Random search beside the exact curve."""
     from hpjax import plots
 
-    criteria = []
+    if not found:
+        return
     made, axes = plots.figure(
-        1, max(1, len(found)), width=plots.WIDE if len(found) > 1 else 3.25, squeeze=False
+        1, len(found), width=plots.WIDE if len(found) > 1 else 3.25, squeeze=False
     )
     for ax, (name, entry) in zip(axes[0], found.items()):
         k, mean, error, exact = (np.array(entry[c]) for c in ("k", "mean", "error", "exact"))
@@ -647,39 +635,32 @@ def draw_law(folder: Path, found: dict) -> list[dict]:
         ax.set_xlabel("evaluations")
         ax.set_ylabel("E[best validation MSE]")
         ax.legend()
-        worst = float(np.max(np.abs(mean - exact) / error))
-        criteria.append(
-            Criterion(
-                f"random on {name}: largest distance to the exact law, standard errors",
-                worst,
-                3,
-                at_least=False,
-            )
-        )
-    if found:
-        plots.save(made, folder / "law")
-        write_rows(
-            folder / "law.csv",
-            ["table", "k", "mean", "standard error", "exact"],
-            [
-                [n, *row]
-                for n, e in found.items()
-                for row in zip(e["k"], e["mean"], e["error"], e["exact"])
-            ],
-        )
-    return criteria
+    sheet.figure(made, "law")
+    sheet.table(
+        "law",
+        ["table", "k", "mean", "standard error", "exact"],
+        [
+            [n, *row]
+            for n, e in found.items()
+            for row in zip(e["k"], e["mean"], e["error"], e["exact"])
+        ],
+    )
 
 
-def draw_counting(folder: Path, found: dict) -> list[dict]:
+def incumbents(found: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Regret of each method [seeds grid], NaN before its first network at full fidelity."""
+    return {
+        n: np.array([[np.nan if v is None else v for v in row] for row in m]).T
+        for n, m in found["methods"].items()
+    }
+
+
+def draw_counting(found: dict[str, Any], sheet: Sheet) -> None:
     """Regret over epochs with fidelities."""
     from hpjax import analysis, plots
 
     made, ax = plots.figure(1, 1)
-    values = {
-        n: np.array([[np.nan if v is None else v for v in row] for row in m]).T
-        for n, m in found["methods"].items()
-    }
-    curves = {n: analysis.bands(v) for n, v in values.items()}
+    curves = {n: analysis.bands(v) for n, v in incumbents(found).items()}
     plots.anytime(
         ax,
         found["grid"],
@@ -688,68 +669,149 @@ def draw_counting(folder: Path, found: dict) -> list[dict]:
         "regret of the incumbent",
     )
     ax.legend()
-    plots.save(made, folder / "counting")
-    write_rows(
-        folder / "counting.csv",
+    sheet.figure(made, "counting")
+    sheet.table(
+        "counting",
         ["method", "epochs", "lower quartile", "median", "upper quartile"],
         [[n, e, *b] for n, c in curves.items() for e, b in zip(found["grid"], c.T)],
     )
-    end = {n: v[:, -1] for n, v in values.items()}
-    return [
-        Criterion(
-            "Counting Ones: one-sided p that bohb ends below hyperband",
-            analysis.wilcoxon(end["bohb"], end["hyperband"]),
-            0.05,
-            at_least=False,
-        ),
-        Criterion(
-            "Counting Ones: one-sided p that dehb ends below hyperband",
-            analysis.wilcoxon(end["dehb"], end["hyperband"]),
-            0.05,
-            at_least=False,
-        ),
-    ]
 
 
-def draw_overhead(folder: Path, found: dict) -> list[dict]:
-    """The table of microseconds, and how many times less than Optuna's."""
-    rows, criteria = [], []
+def overhead_rows(found: dict[str, Any]) -> list[list[Any]]:
+    """Search, history, microseconds, Optuna's, and how many times less ours are."""
     peers = {"random": "random", "tpe": "tpe", "genetic": "genetic", "differential": "genetic"}
+    rows = []
     for name, times in found["ours"].items():
         for history, value in times.items():
             peer = found["Optuna"].get(peers[name], {}).get(history)
             rows.append([name, history, value, peer, None if peer is None else peer / value])
+    return rows
+
+
+# --- criteria -----------------------------------------------------------------------------------------------------------
+def beaten(saved: dict[str, Any]) -> dict[str, float]:
+    """One-sided p that bayes ends below random with twice the evaluations, of each problem."""
+    from hpjax import analysis
+
+    return {
+        n: analysis.wilcoxon(np.array(e["bayes"]), np.array(e["random"]))
+        for n, e in saved["found"].items()
+    }
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    judged = []
+    for name, entry in numbers.get("law", {"found": {}})["found"].items():
+        mean, error, exact = (np.array(entry[c]) for c in ("mean", "error", "exact"))
+        judged.append(
+            Criterion(
+                f"random on {name}: largest distance to the exact law, standard errors",
+                float(np.max(np.abs(mean - exact) / error)),
+                3,
+                at_least=False,
+            )
+        )
+    for part, pairs in RACES.items():
+        found = numbers[part]["found"] if part in numbers else {}
+        names = {n for entry in found.values() for n in entry["methods"]}
+        judged += [not_worse(found, a, b, part) for a, b in pairs if {a, b} <= names]
+    if "branin" in numbers:
+        regret = numbers["branin"]["found"]["Branin"]["methods"]["bayes"]["regret"][-1]
+        judged.append(
+            Criterion(
+                "bayes: median regret on Branin within 40 evaluations",
+                float(np.median(regret)),
+                1e-2,
+                at_least=False,
+            )
+        )
+    if "handicap" in numbers:
+        judged.append(
+            Criterion(
+                "bayes: functions on which it beats random with twice the evaluations (p < .05)",
+                sum(p < 0.05 for p in beaten(numbers["handicap"]).values()),
+                5,
+            )
+        )
+    if "valley" in numbers:
+        title, needed = next(iter(numbers["valley"]["found"].items()))
+        judged.append(
+            Criterion(
+                f"cmaes: share of seeds that reach 1e-8 on Rosenbrock-10 within 8,000 evaluations, {title}",
+                float(np.mean(np.array(needed) <= 8000)),
+                0.8,
+            )
+        )
+    if "counting" in numbers:
+        judged += judge_counting(numbers["counting"]["found"])
+    if "overhead" in numbers:
+        judged += judge_overhead(numbers["overhead"]["found"])
+    return judged
+
+
+def judge_counting(found: dict[str, Any]) -> list[Criterion]:
+    """BOHB and DEHB against Hyperband."""
+    from hpjax import analysis
+
+    end = {n: values[:, -1] for n, values in incumbents(found).items()}
+    return [
+        Criterion(
+            f"Counting Ones: one-sided p that {name} ends below hyperband",
+            analysis.wilcoxon(end[name], end["hyperband"]),
+            0.05,
+            at_least=False,
+        )
+        for name in ("bohb", "dehb")
+    ]
+
+
+def judge_overhead(found: dict[str, Any]) -> list[Criterion]:
+    """How many times less time an ask and a tell take than Optuna's."""
+    rows, judged = overhead_rows(found), []
+    for name in found["ours"]:
         ratios = [row[4] for row in rows if row[0] == name and row[4] is not None]
         if ratios:
-            criteria.append(
+            judged.append(
                 Criterion(
                     f"{name}: Optuna's host time per trial over ours, the lowest of the histories",
                     min(ratios),
                     50,
                 )
             )
-    write_rows(
-        folder / "overhead.csv", ["search", "history", "microseconds", "Optuna's", "ratio"], rows
-    )
-    criteria.append(
+    return [
+        *judged,
         Criterion(
             "bayes: seconds for 8 points from a history of 500",
             found["bayes"]["seconds for 8 points"],
             1,
             at_least=False,
-        )
-    )
-    return criteria
+        ),
+    ]
 
+
+def of_seeds(call: Callable[[Parameters], Any]) -> Callable[[Parameters], dict[str, Any]]:
+    """A part whose numbers say how many seeds they are of."""
+    return lambda parameters: {"seeds": parameters.seeds, "found": call(parameters)}
+
+
+EXPERIMENT = Experiment(
+    "search_quality",
+    presets=PRESETS,
+    parts={
+        "models": lambda p: searches("models", RACED + ONE_BY_ONE, 1, p),
+        "batches": lambda p: searches("batches", RACED, 8, p),
+        "evolution": evolution,
+        "handicap": of_seeds(lambda p: handicap(continuous(p), p.seeds)),
+        "branin": branin,
+        "valley": of_seeds(lambda p: valley(p.seeds, p.valley_evaluations)),
+        "law": of_seeds(lambda p: law(stored(p), 10 * p.seeds)),
+        "counting": of_seeds(lambda p: counting(p.seeds, p.brackets)),
+        "overhead": of_seeds(lambda p: overhead(p.histories, p.large_history)),
+    },
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main(
-        "search_quality",
-        run,
-        draw,
-        parts=PARTS,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

@@ -12,17 +12,31 @@ validation fold change with the seed and are the same for all methods.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-PARTS = ("race", "cost")
-EPOCHS, NETWORKS = 27, 40
+EPOCHS = 27
+SEARCHES = (
+    "grid",
+    "random",
+    "bayes",
+    "tpe",
+    "genetic",
+    "hyperband",
+    "bohb",
+    "dehb",
+    "pbt",
+    "gradient",
+)
+COSTED = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "hyperband")
 # What somebody who knows neural networks tries first.
 GUESSES = [
     {"learning_rate": 1e-3, "depth": 1, "width_1": 64, "activation": "relu", "l2": 1e-4},
@@ -62,6 +76,26 @@ GUESSES = [
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    guesses: int  # of the manual method
+    searches: tuple[str, ...]  # beside it
+    networks: int  # of full length, for each method
+    seeds: int
+    cost_searches: tuple[str, ...]
+    cost_seeds: int
+    cost_networks: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(2, ("random", "hyperband"), 3, 2, COSTED[:2], 2, 2),
+    "small": Parameters(6, SEARCHES, 40, 20, COSTED, 10, 16),
+    "paper": Parameters(6, SEARCHES, 40, 50, COSTED, 10, 16),
+}
+
+
 def space() -> dict:
     """Six hyperparameters, one of them conditional."""
     import hpjax
@@ -77,79 +111,59 @@ def space() -> dict:
     }
 
 
-def methods(smoke: bool) -> dict:
+def methods(parameters: Parameters) -> dict[str, Any]:
     """The techniques, by the names that figures show."""
     from hpjax.search import gradient
 
-    if smoke:
-        return {"manual": GUESSES[:2], "random": "random", "hyperband": "hyperband"}
-    return {
-        "manual": GUESSES,
-        "grid": "grid",
-        "random": "random",
+    options = {
         "bayes": {"search": "bayes", "batch": 4},
         "tpe": {"search": "tpe", "batch": 4},
         "genetic": {"search": "genetic", "batch": 8},
-        "hyperband": "hyperband",
-        "bohb": "bohb",
-        "dehb": "dehb",
-        "pbt": "pbt",
         "gradient": {"search": functools.partial(gradient, starts=4)},
     }
+    named = {name: options.get(name, name) for name in parameters.searches}
+    return {"manual": GUESSES[: parameters.guesses]} | named
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """Runs the comparison, or measures what it costs."""
+def race(parameters: Parameters) -> dict[str, Any]:
+    """The comparison, and the best of each method confirmed on fresh seeds."""
     import hpjax
     from hpjax import report
 
-    smoke = flags.preset == "smoke"
-    seeds = flags.seeds or {"smoke": 2, "small": 20, "paper": 50}[flags.preset]
-    if flags.only in (None, "race"):
-        started = time.perf_counter()
-        budget = EPOCHS * (3 if smoke else NETWORKS)
-        with tempfile.TemporaryDirectory() as scratch:
-            found = hpjax.compare(
-                methods(smoke),
-                space(),
-                "digits",
-                seeds=seeds,
-                stop={"epochs": budget},
-                out=Path(scratch) / "run",
-            )
-            numbers = report.summary(found)
-            best = {name: found.studies[name][0] for name in found.names}
-            confirmed = {}
-            for name, study in best.items():
-                if study.best["trial"] is not None:
-                    again = hpjax.confirm(study, top=3, repeats=3)
-                    confirmed[name] = {
-                        "config": again.best["config"],
-                        "loss": again.best["objective"],
-                        "optimism": again.optimism,
-                        "test": again.test,
-                    }
-        speed = {name: found.speedup(name) for name in found.names}
-        write(
-            folder / "race.json",
-            numbers
-            | {
-                "speedup": speed,
-                "confirmed": confirmed,
-                "programs": len(found.trained.compiled),
-                "seconds": round(time.perf_counter() - started, 1),
-            },
-            indent=None,
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        found = hpjax.compare(
+            methods(parameters),
+            space(),
+            "digits",
+            seeds=parameters.seeds,
+            stop={"epochs": EPOCHS * parameters.networks},
+            out=Path(scratch) / "run",
         )
-        print(
-            f"race: {time.perf_counter() - started:.0f} s, {len(found.trained.compiled)} programs"
-        )
-    if flags.only == "cost" or (flags.only is None and smoke):
-        write(folder / "cost.json", cost(smoke))
+        summary = report.summary(found)
+        confirmed = {}
+        for name in found.names:
+            study = found.studies[name][0]
+            if study.best["trial"] is not None:
+                again = hpjax.confirm(study, top=3, repeats=3)
+                confirmed[name] = {
+                    "config": again.best["config"],
+                    "loss": again.best["objective"],
+                    "optimism": again.optimism,
+                    "test": again.test,
+                }
+    seconds, programs = time.perf_counter() - started, len(found.trained.compiled)
+    print(f"race: {seconds:.0f} s, {programs} programs")
+    return summary | {
+        "speedup": {name: found.speedup(name) for name in found.names},
+        "confirmed": confirmed,
+        "programs": programs,
+        "seconds": round(seconds, 1),
+    }
 
 
-def cost(smoke: bool) -> dict:
-    """Seconds of a comparison of seven methods, and of the same studies one after another.
+def cost(parameters: Parameters) -> dict[str, Any]:
+    """Seconds of a comparison of several methods, and of the same studies one after another.
 
     Compiled programs are kept on disk, so that neither side pays for compiling the same program again.
     """
@@ -157,20 +171,19 @@ def cost(smoke: bool) -> dict:
 
     import hpjax
 
-    names = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "hyperband")
-    names, seeds = (names[:2], 2) if smoke else (names, 10)
-    chosen = {
+    names, seeds = parameters.cost_searches, parameters.cost_seeds
+    chosen: dict[str, dict[str, Any]] = {
         name: {"search": name, **({} if name == "hyperband" else {"batch": 8})} for name in names
     }
-    stop = {"epochs": EPOCHS * (2 if smoke else 16)}
-    result: dict = {"methods": list(names), "seeds": seeds, "together": [], "apart": []}
+    stop = {"epochs": EPOCHS * parameters.cost_networks}
+    result: dict[str, Any] = {"methods": list(names), "seeds": seeds, "together": [], "apart": []}
 
-    def together():
+    def together() -> tuple[float, float]:
         found = hpjax.compare(chosen, space(), "digits", seeds=seeds, stop=stop)
         result["programs together"] = len(found.trained.compiled)
         return found.trained.run_seconds, found.trained.compile_seconds
 
-    def apart():
+    def apart() -> tuple[float, float]:
         training = compiling = 0.0
         for name in names:
             for seed in range(seeds):
@@ -196,95 +209,101 @@ def cost(smoke: bool) -> dict:
     return result
 
 
-def draw(folder: Path) -> list[dict]:
-    """The figures of the race, and the criteria."""
-    from hpjax import analysis, report
+def draw(numbers: Numbers, sheet: Sheet) -> None:
+    """The figures of the race."""
+    from hpjax import report
 
-    criteria: list[dict] = []
-    if not any((folder / f"{part}.json").exists() for part in PARTS):
-        raise ValueError(f"{folder} holds no results; run the experiment before drawing it")
-    if (folder / "race.json").exists():
-        numbers = read(folder / "race.json")
-        report.comparison(numbers, folder)
-        final = {
-            name: np.array([np.inf if row[-1] is None else row[-1] for row in rows])
-            for name, rows in numbers["values"].items()
-        }
-        rows = [
-            [n, e["loss"], e["optimism"], e["test"].get("accuracy"), str(e["config"])]
-            for n, e in numbers["confirmed"].items()
-        ]
-        write_rows(
-            folder / "confirmed.csv",
-            [
-                "method",
-                "confirmed validation loss",
-                "how much better it had looked",
-                "test accuracy",
-                "configuration",
-            ],
-            rows,
-        )
-        criteria.append(
-            Criterion(
-                "hyperband: times fewer epochs to random's final median loss",
-                numbers["speedup"]["hyperband"],
-                3,
-            )
-        )
-        if "bohb" in final:
-            criteria.append(
-                Criterion(
-                    "bohb: one-sided p that hyperband ends below it",
-                    analysis.wilcoxon(final["hyperband"], final["bohb"]),
-                    0.05,
-                )
-            )
-        if "bayes" in final:
-            criteria.append(
-                Criterion(
-                    "bayes: one-sided p that it ends below random",
-                    analysis.wilcoxon(final["bayes"], final["random"]),
-                    0.05,
-                    at_least=False,
-                )
-            )
-    if (folder / "cost.json").exists():
-        measured = read(folder / "cost.json")
-        middle = {
-            which: float(np.median([m["total"] for m in measured[which]]))
-            for which in ("together", "apart")
-        }
-        trained = {
-            which: float(np.median([m["training"] for m in measured[which]]))
-            for which in ("together", "apart")
-        }
-        criteria.append(
-            Criterion(
-                "comparison's time over that of the same studies one after another",
-                middle["together"] / middle["apart"],
-                1.05,
-                at_least=False,
-            )
-        )
-        criteria.append(
-            Criterion(
-                "the same, training only",
-                trained["together"] / trained["apart"],
-                1.05,
-                at_least=False,
-            )
-        )
-        criteria.append(
-            Criterion(
-                "programs of the comparison over those of one study",
-                measured["programs together"] / measured["programs of one study"],
-                1,
-                at_least=False,
-            )
-        )
-    return criteria
+    if "race" not in numbers:
+        return
+    report.comparison(numbers["race"], sheet.folder)
+    header = [
+        "method",
+        "confirmed validation loss",
+        "how much better it had looked",
+        "test accuracy",
+        "configuration",
+    ]
+    rows = [
+        [n, e["loss"], e["optimism"], e["test"].get("accuracy"), str(e["config"])]
+        for n, e in numbers["race"]["confirmed"].items()
+    ]
+    sheet.table("confirmed", header, rows)
 
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    judged = []
+    if "race" in numbers:
+        judged += judge_race(numbers["race"])
+    if "cost" in numbers:
+        judged += judge_cost(numbers["cost"])
+    return judged
+
+
+def judge_race(entry: dict[str, Any]) -> list[Criterion]:
+    """Hyperband against random and BOHB, bayes against random."""
+    from hpjax import analysis
+
+    final = {
+        name: np.array([np.inf if row[-1] is None else row[-1] for row in rows])
+        for name, rows in entry["values"].items()
+    }
+    judged = [
+        Criterion(
+            "hyperband: times fewer epochs to random's final median loss",
+            entry["speedup"]["hyperband"],
+            3,
+        )
+    ]
+    if "bohb" in final:
+        judged.append(
+            Criterion(
+                "bohb: one-sided p that hyperband ends below it",
+                analysis.wilcoxon(final["hyperband"], final["bohb"]),
+                0.05,
+            )
+        )
+    if "bayes" in final:
+        judged.append(
+            Criterion(
+                "bayes: one-sided p that it ends below random",
+                analysis.wilcoxon(final["bayes"], final["random"]),
+                0.05,
+                at_least=False,
+            )
+        )
+    return judged
+
+
+def judge_cost(entry: dict[str, Any]) -> list[Criterion]:
+    """The comparison's time over that of its studies."""
+    median = lambda which, what: float(np.median([m[what] for m in entry[which]]))
+    over = lambda what: median("together", what) / median("apart", what)
+    return [
+        Criterion(
+            "comparison's time over that of the same studies one after another",
+            over("total"),
+            1.05,
+            at_least=False,
+        ),
+        Criterion("the same, training only", over("training"), 1.05, at_least=False),
+        Criterion(
+            "programs of the comparison over those of one study",
+            entry["programs together"] / entry["programs of one study"],
+            1,
+            at_least=False,
+        ),
+    ]
+
+
+EXPERIMENT = Experiment(
+    "techniques_compared",
+    presets=PRESETS,
+    parts={"race": race, "cost": cost},
+    on_request=("cost",),
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main("techniques_compared", run, draw, parts=PARTS, uses=("seeds",))
+    main(EXPERIMENT)

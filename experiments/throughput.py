@@ -19,21 +19,51 @@ import json
 import os
 import statistics
 import tempfile
-import time
-from pathlib import Path
+from typing import Any
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments.contenders.process import contest, installed, program
 from experiments.contenders.sweep import Sweep
 
-PARTS = ("reference", "notebook", "tiny", "overhead", "mixed", "growth")
-REPEATS = {"smoke": 1, "small": 5, "paper": 9}
+TRIALS = (1000, 10_000, 100_000)
+GROWTH = (1, 4, 16, 64, 256, 1024, 4096), (16, 32, 64, 128, 256, 512), (1, 4, 16, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    repeats: int  # interleaved, of a contest
+    networks: int  # of the reference sweep
+    epochs: int
+    notebook: Preset  # of the notebook's grid
+    notebook_repeats: int
+    tiny_networks: int
+    tiny_epochs: int
+    trials: tuple[int, ...]  # in overhead
+    overhead_repeats: int
+    mixed_trials: int
+    mixed_epochs: int
+    growth_networks: tuple[int, ...]
+    growth_widths: tuple[int, ...]
+    growth_epochs: tuple[int, ...]
+    growth_size: int  # networks, where the width or the epochs grow
+    growth_shortest: int  # epochs, where the networks grow; twice as many where the width does
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(
+        1, 4, 2, "smoke", 1, 512, 100, (100, 1000), 1, 8, 1, (1, 4), (16, 32), (1, 2), 4, 1
+    ),
+    "small": Parameters(5, 32, 20, "small", 3, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2),
+    "paper": Parameters(9, 32, 20, "paper", 9, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2),
+}
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
-def reference(preset: str) -> dict:
+def reference(parameters: Parameters) -> dict[str, Any]:
     """The reference sweep against all peers."""
-    sweep = Sweep(networks=4, epochs=2) if preset == "smoke" else Sweep()
+    sweep = Sweep(networks=parameters.networks, epochs=parameters.epochs)
     peers = ["PyTorch loop", "PyTorch vmap", "Keras"]
     here, missing = installed(
         [
@@ -47,7 +77,7 @@ def reference(preset: str) -> dict:
     )
     for name in missing:
         print(f"reference: {name} is not installed and left out")
-    found = contest(here, sweep, REPEATS[preset])
+    found = contest(here, sweep, parameters.repeats)
     roof = found.pop("roofline")
     ours = found["hpjax"]["seconds"]
     bound = max(sweep.flop / (roof["gflops"] * 1e9), sweep.moved / (roof["copy_gbytes"] * 1e9))
@@ -69,7 +99,7 @@ def reference(preset: str) -> dict:
     }
 
 
-def notebook(preset: str) -> dict:
+def notebook(parameters: Parameters) -> dict[str, Any]:
     """The notebook's grid, whole processes: hpjax cold and with a warm cache, scikit-learn; no refit in either."""
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"XDG_CACHE_HOME": cache}
@@ -81,13 +111,13 @@ def notebook(preset: str) -> dict:
 
         def run(name: str) -> tuple[float, list[float]]:
             file, mode = commands[name]
-            seconds, printed = program(file, mode, preset, environment=environment)
+            seconds, printed = program(file, mode, parameters.notebook, environment=environment)
             return seconds, [float(v) for v in printed.split()]
 
         run("hpjax warm cache")  # fills the cache
         timed = {name: [] for name in commands}
         said = {}
-        for _ in range(REPEATS[preset] if preset != "small" else 3):
+        for _ in range(parameters.notebook_repeats):
             for name in commands:
                 seconds, said[name] = run(name)
                 timed[name].append(seconds)
@@ -106,12 +136,10 @@ def notebook(preset: str) -> dict:
     return found
 
 
-def tiny(preset: str) -> dict:
+def tiny(parameters: Parameters) -> dict[str, Any]:
     """Network-steps per second of 2-4-1 networks."""
-    sweep = (
-        Sweep(networks=512, epochs=100) if preset == "smoke" else Sweep(networks=8192, epochs=2000)
-    )
-    found = contest(["tiny"], sweep, REPEATS[preset])["tiny"]
+    sweep = Sweep(networks=parameters.tiny_networks, epochs=parameters.tiny_epochs)
+    found = contest(["tiny"], sweep, parameters.repeats)["tiny"]
     return {
         **found,
         "networks": sweep.networks,
@@ -120,12 +148,12 @@ def tiny(preset: str) -> dict:
     }
 
 
-def overhead(preset: str) -> list[dict]:
+def overhead(parameters: Parameters) -> list[dict[str, Any]]:
     """Host overhead and memory of many random trials of tiny networks, ledger included."""
     found = []
-    for trials in (100, 1000) if preset == "smoke" else (1000, 10_000, 100_000):
+    for trials in parameters.trials:
         runs = []
-        for _ in range(1 if preset == "smoke" else 3):
+        for _ in range(parameters.overhead_repeats):
             with tempfile.TemporaryDirectory() as folder:
                 _, printed = program("overhead", str(trials), f"{folder}/run")
             runs.append(json.loads(printed))
@@ -135,9 +163,9 @@ def overhead(preset: str) -> list[dict]:
     return found
 
 
-def mixed(preset: str) -> dict:
+def mixed(parameters: Parameters) -> dict[str, Any]:
     """Sweeps of random shapes: as planned, and with (nearly) every shape in a program of its own."""
-    trials, epochs = (8, 1) if preset == "smoke" else (48, 20)
+    trials, epochs = parameters.mixed_trials, parameters.mixed_epochs
     found = {}
     for name in ("planned", "exact"):
         _, printed = program("mixed", name, str(trials), str(epochs))
@@ -145,130 +173,85 @@ def mixed(preset: str) -> dict:
     return {"trials": trials, "epochs": epochs, **found}
 
 
-def growth(preset: str) -> dict:
+def growth(parameters: Parameters) -> dict[str, Any]:
     """Seconds against population size, width and epochs, hpjax beside the hand-written loop."""
-    smoke = preset == "smoke"
-    lines = {"networks": [], "width": [], "epochs": []}
-    names = ["hpjax", "jit(vmap(scan)) by hand"]
-    small = (32, 32)
-    for networks in (1, 4) if smoke else (1, 4, 16, 64, 256, 1024, 4096):
-        if networks <= 1024 or not smoke:
-            found = contest(
-                names, Sweep(networks=networks, hidden=small, epochs=1 if smoke else 2), 1
-            )
-            lines["networks"].append(
-                {"value": networks, **{name: entry["seconds"] for name, entry in found.items()}}
-            )
-    for width in (16, 32) if smoke else (16, 32, 64, 128, 256, 512):
-        found = contest(
-            names,
-            Sweep(networks=4 if smoke else 16, hidden=(width, width), epochs=1 if smoke else 4),
-            1,
-        )
-        lines["width"].append(
-            {"value": width, **{name: entry["seconds"] for name, entry in found.items()}}
-        )
-    for epochs in (1, 2) if smoke else (1, 4, 16, 64):
-        found = contest(
-            names, Sweep(networks=4 if smoke else 16, hidden=(64, 64), epochs=epochs), 1
-        )
-        lines["epochs"].append(
-            {"value": epochs, **{name: entry["seconds"] for name, entry in found.items()}}
-        )
-    return lines
+    size, shortest = parameters.growth_size, parameters.growth_shortest
 
+    def line(sweeps: dict[int, Sweep]) -> list[dict[str, Any]]:
+        found = []
+        for value, sweep in sweeps.items():
+            entries = contest(["hpjax", "jit(vmap(scan)) by hand"], sweep, 1)
+            seconds = {name: entry["seconds"] for name, entry in entries.items()}
+            found.append({"value": value, **seconds})
+        return found
 
-def run(flags: Flags, folder: Path) -> None:
-    """Measures the parts; each leaves its JSON as soon as it is done."""
-    measures = {
-        "reference": reference,
-        "notebook": notebook,
-        "tiny": tiny,
-        "overhead": overhead,
-        "mixed": mixed,
-        "growth": growth,
-    }
-    for part in [flags.only] if flags.only else PARTS:
-        started = time.perf_counter()
-        found = measures[part](flags.preset)
-        write(
-            folder / f"{part}.json",
+    return {
+        "networks": line(
             {
-                "preset": flags.preset,
-                "seconds": round(time.perf_counter() - started, 1),
-                "found": found,
-            },
-        )
-        print(f"{part}: {json.dumps(found)[:400]}")
+                n: Sweep(networks=n, hidden=(32, 32), epochs=shortest)
+                for n in parameters.growth_networks
+            }
+        ),
+        "width": line(
+            {
+                w: Sweep(networks=size, hidden=(w, w), epochs=2 * shortest)
+                for w in parameters.growth_widths
+            }
+        ),
+        "epochs": line(
+            {e: Sweep(networks=size, hidden=(64, 64), epochs=e) for e in parameters.growth_epochs}
+        ),
+    }
 
 
 # --- figures and verdicts ---------------------------------------------------------------------------------------------
-def draw(folder: Path) -> list[dict]:
-    """The table, the figure and the criteria of whatever parts the folder holds."""
-    held = {
-        part: read(folder / f"{part}.json")["found"]
-        for part in PARTS
-        if (folder / f"{part}.json").exists()
-    }
-    if not held:
-        raise ValueError(f"{folder} holds no measurements; run the experiment before drawing it")
-    criteria = []
-    if "reference" in held:
-        found = held["reference"]
-        rates = {
-            name: entry["network_steps_per_second"] for name, entry in found["contenders"].items()
-        }
+def draw(numbers: Numbers, sheet: Sheet) -> None:
+    """The table, and the figure where both of its parts are there."""
+    (sheet.folder / "table.md").write_text(table(numbers))
+    if "reference" in numbers and "growth" in numbers:
+        figure(numbers, sheet)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    judged = []
+    if "reference" in numbers:
+        found = numbers["reference"]
+        rates = {n: entry["network_steps_per_second"] for n, entry in found["contenders"].items()}
         by_hand = rates["hpjax"] / rates["jit(vmap(scan)) by hand"]
-        criteria.append(Criterion("throughput over the hand-written jit(vmap(scan))", by_hand, 2.0))
-        criteria.append(
-            Criterion("share of the float32 matrix product's rate", found["share_of_sgemm"], 0.6)
-        )
-    if "notebook" in held:
-        found = held["notebook"]
-        criteria.append(
+        share = found["share_of_sgemm"]
+        judged += [
+            Criterion("throughput over the hand-written jit(vmap(scan))", by_hand, 2.0),
+            Criterion("share of the float32 matrix product's rate", share, 0.6),
+        ]
+    if "notebook" in numbers:
+        times = {n: entry.get("sklearn_over_this") for n, entry in numbers["notebook"].items()}
+        judged += [
+            Criterion("scikit-learn's seconds over ours, cold", times["hpjax cold"], 5.0),
             Criterion(
-                "scikit-learn's seconds over ours, cold",
-                found["hpjax cold"]["sklearn_over_this"],
-                5.0,
-            )
-        )
-        criteria.append(
-            Criterion(
-                "scikit-learn's seconds over ours, warm cache",
-                found["hpjax warm cache"]["sklearn_over_this"],
-                7.0,
-            )
-        )
-    if "tiny" in held:
-        criteria.append(
-            Criterion(
-                "million network-steps per second, 2-4-1",
-                held["tiny"]["network_steps_per_second"] / 1e6,
-                10.0,
-            )
-        )
-    if "overhead" in held:
-        last = held["overhead"][-1]
-        criteria.append(
+                "scikit-learn's seconds over ours, warm cache", times["hpjax warm cache"], 7.0
+            ),
+        ]
+    if "tiny" in numbers:
+        rate = numbers["tiny"]["network_steps_per_second"] / 1e6
+        judged.append(Criterion("million network-steps per second, 2-4-1", rate, 10.0))
+    if "overhead" in numbers:
+        last = numbers["overhead"][-1]
+        judged += [
             Criterion(
                 f"host microseconds per trial of {last['trials']:,}",
                 last["host_microseconds_per_trial"],
                 20.0,
                 at_least=False,
-            )
-        )
-        criteria.append(
+            ),
             Criterion(
                 f"peak MiB of {last['trials']:,} trials", last["peak_mib"], 2048.0, at_least=False
-            )
-        )
-    (folder / "table.md").write_text(table(held))
-    if "reference" in held and "growth" in held:
-        figure(folder, held)
-    return criteria
+            ),
+        ]
+    return judged
 
 
-def table(held: dict) -> str:
+def table(held: Numbers) -> str:
     """The measurements as Markdown."""
     lines = ["# Throughput", ""]
     if "reference" in held:
@@ -349,7 +332,7 @@ def table(held: dict) -> str:
     return "\n".join(lines)
 
 
-def figure(folder: Path, held: dict) -> None:
+def figure(held: Numbers, sheet: Sheet) -> None:
     """Peers on the reference sweep; cost against population size, width and epochs."""
     from hpjax import plots
 
@@ -388,9 +371,24 @@ def figure(folder: Path, held: dict) -> None:
     axes[1].set_ylabel("seconds")
     handles, labels = axes[1].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside upper right", ncols=2)
-    plots.save(made, folder / "throughput")
-    write_rows(folder / "throughput.csv", ["panel", "contender", "x", "seconds"], rows)
+    sheet.figure(made, "throughput")
+    sheet.table("throughput", ["panel", "contender", "x", "seconds"], rows)
 
+
+EXPERIMENT = Experiment(
+    "throughput",
+    presets=PRESETS,
+    parts={
+        "reference": reference,
+        "notebook": notebook,
+        "tiny": tiny,
+        "overhead": overhead,
+        "mixed": mixed,
+        "growth": growth,
+    },
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main("throughput", run, draw, parts=PARTS)
+    main(EXPERIMENT)

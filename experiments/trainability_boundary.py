@@ -17,14 +17,15 @@ median of it. The dimension is the median over the views, as the paper's is over
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 import warnings
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, of_part
 
 VIEWS = ("all", "closer", "closest")
 LOW, HIGH = -3.0, 6.0  # log10 of the learning rates
@@ -32,6 +33,22 @@ LARGE = 1e6  # what losses are cut at
 ZOOM = 8
 CALIBRATION = 1024  # pixels of the known sets
 STRIP = 128 * 128  # networks of one population: what memory for their curves is taken for
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    side: int  # pixels of an image
+    steps: int  # of gradient descent
+    fine_side: int
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters(64, 30, 96),
+    "small": Parameters(128, 100, 512),
+    "paper": Parameters(512, 500, 1024),
+}
 
 
 def task():
@@ -87,29 +104,24 @@ def image(window: tuple[float, float, float, float], side: int, steps: int) -> n
     return np.concatenate(found).reshape(side, side)
 
 
-def run(flags: Flags, folder: Path) -> None:
-    """The whole plane, then windows in it."""
-    side, steps = {"smoke": (64, 30), "small": (128, 100), "paper": (512, 500)}[flags.preset]
-    if flags.only:
-        side = 512
-    window = (LOW, HIGH, LOW, HIGH)
-    for old in folder.glob("*_fine.*") if side < 512 else ():
-        old.unlink()  # of another run
+def views(side: int, steps: int) -> dict[str, Any]:
+    """The whole plane, then windows in it: an image of each, and what it shows."""
+    window, found = (LOW, HIGH, LOW, HIGH), {}
     for view in VIEWS:
         started = time.perf_counter()
         value = image(window, side, steps)
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"{view}_fine" if side >= 512 else view
         # signs are counted and ranks drawn: logarithms keep both, but for ties at eleven bits
-        small = (np.sign(value) * np.log1p(np.abs(value))).astype(np.float16)
-        np.savez_compressed(folder / f"{name}.npz", value=small)
+        found[view] = (np.sign(value) * np.log1p(np.abs(value))).astype(np.float16)
         seconds = round(time.perf_counter() - started, 1)
-        write(
-            folder / f"{name}.json",
-            {"window": window, "side": side, "steps": steps, "seconds": seconds},
-        )
+        found[f"about {view}"] = {
+            "window": window,
+            "side": side,
+            "steps": steps,
+            "seconds": seconds,
+        }
         print(f"{view}: {side} x {side} networks in {seconds:g} s", flush=True)
         window = inner(window, value)
+    return found
 
 
 def inner(
@@ -137,20 +149,11 @@ def inner(
     )
 
 
-def load(folder: Path, part: str) -> np.ndarray:
-    """A saved image."""
-    path = folder / f"{part}.npz"
-    if not path.exists():
-        raise ValueError(f"{path} is missing; run the experiment before drawing it")
-    with np.load(path) as saved:
-        return saved["value"].astype(np.float32)
-
-
 def boundary(value: np.ndarray) -> np.ndarray:
     """Where a 2 x 2 block has pixels of both signs, [side-1 side-1]."""
     sign = value < 0
     blocks = np.stack([sign[:-1, :-1], sign[1:, :-1], sign[:-1, 1:], sign[1:, 1:]])
-    return blocks.any(0) & ~blocks.all(0)
+    return np.logical_and(blocks.any(0), ~blocks.all(0))
 
 
 def counts(edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,16 +222,28 @@ def stretched(value: np.ndarray) -> np.ndarray:
     return -shown
 
 
-def draw(folder: Path) -> list[dict]:
+def finest(numbers: Numbers) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Every view at the most pixels that there are: what it shows, and the image [side side]."""
+    entry = numbers["fine" if "fine" in numbers else "coarse"]
+    return {view: (entry[f"about {view}"], entry[view].astype(np.float32)) for view in VIEWS}
+
+
+def dimensions(
+    parts: dict[str, tuple[dict[str, Any], np.ndarray]],
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[float, float]]]:
+    """Edges of the views and of known sets, and their dimensions with R^2."""
+    edges = {view: boundary(value) for view, (_, value) in parts.items()}
+    edges |= {name: edge for name, (edge, _) in known(CALIBRATION).items()}
+    return edges, {name: dimension(edge) for name, edge in edges.items()}
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """All views; box counts beside those of known sets."""
     from hpjax import plots
 
-    fine = "_fine" if (folder / f"{VIEWS[-1]}_fine.json").exists() else ""
-    parts = {
-        view: (read(folder / f"{view}{fine}.json"), load(folder, view + fine)) for view in VIEWS
-    }
+    parts = finest(numbers)
     made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.3)
-    rows, nearer = [], 1
+    rows, nearer, shown = [], 1, None
     for number, (ax, (entry, value)) in enumerate(zip(axes, parts.values())):
         left, right, bottom, top = entry["window"]
         shown = ax.imshow(
@@ -253,6 +268,7 @@ def draw(folder: Path) -> list[dict]:
             )
         nearer *= ZOOM
     axes[0].set_ylabel("log10 rate, output layer")
+    assert shown is not None
     key = made.colorbar(
         shown, ax=list(axes[:3]), orientation="horizontal", aspect=50, shrink=0.8, pad=0.03
     )
@@ -260,12 +276,7 @@ def draw(folder: Path) -> list[dict]:
         [-1, -0.25, 0.25, 1], labels=["diverged slowly", "at once", "converged fast", "slowly"]
     )
     key.ax.tick_params(length=0, labelsize=6)
-    sets = known(CALIBRATION)
-    edges = {view: boundary(value) for view, (_, value) in parts.items()}
-    found = {
-        name: dimension(edge)
-        for name, edge in (edges | {n: e for n, (e, _) in sets.items()}).items()
-    }
+    edges, found = dimensions(parts)
     looks = {
         "all": ("#4477AA", "o"),
         "closer": ("#EE6677", "s"),
@@ -274,7 +285,7 @@ def draw(folder: Path) -> list[dict]:
         "Koch snowflake": ("#228833", "."),
     }
     for name, (color, marker) in looks.items():
-        sizes, many = counts(edges[name] if name in edges else sets[name][0])
+        sizes, many = counts(edges[name])
         axes[3].plot(
             sizes, many, marker=marker, ms=3, color=color, label=f"{name}: {found[name][0]:.2f}"
         )
@@ -287,34 +298,18 @@ def draw(folder: Path) -> list[dict]:
         ylim=(None, 3e6),
     )
     axes[3].legend(title="dimension", fontsize=5, title_fontsize=5, loc="upper right")
-    plots.save(made, folder / "boundary")
-    write_rows(folder / "counts.csv", ["set", "pixels", "boxes"], rows)
-    side = parts["all"][0]["side"]
-    slopes = [found[view][0] for view in VIEWS]
-    smooth = max(
-        dimension(boundary(circle(side, radius)))[0] for radius in (0.15, 0.25, 0.35, 0.45)
-    )
-    part, extra = {"part": "fine"} if fine else {}, []
-    if (folder / "all.json").exists():
-        coarse = read(folder / "all.json")
-        if coarse["side"] == 128:
-            extra = [
-                Criterion(
-                    "seconds for 128^2 networks of 100 steps", coarse["seconds"], 60, at_least=False
-                )
-            ]
-        if fine:
-            apart = abs(dimension(boundary(load(folder, "all")))[0] - slopes[0])
-            extra.append(
-                Criterion(
-                    f"all rates: dimension at {side} pixels a side against {coarse['side']}",
-                    apart,
-                    0.05,
-                    at_least=False,
-                )
-                | part
-            )
-    return [
+    sheet.figure(made, "boundary")
+    sheet.table("counts", ["set", "pixels", "boxes"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    parts = finest(numbers)
+    _, found = dimensions(parts)
+    side, slopes = parts["all"][0]["side"], [found[view][0] for view in VIEWS]
+    circles = [circle(side, radius) for radius in (0.15, 0.25, 0.35, 0.45)]
+    smooth = max(dimension(boundary(value))[0] for value in circles)
+    judged = [
         *(
             Criterion(
                 f"estimator: distance of the dimension of a {name} from {exact:.3f}",
@@ -322,31 +317,59 @@ def draw(folder: Path) -> list[dict]:
                 0.03,
                 at_least=False,
             )
-            | part
-            for name, (_, exact) in sets.items()
+            for name, (_, exact) in known(CALIBRATION).items()
         ),
         Criterion(
             f"dimension of the boundary, median of views ({', '.join(f'{s:.2f}' for s in slopes)}), less that of circles at its resolution ({smooth:.2f})",
             np.median(slopes) - smooth,
             0.1,
-        )
-        | part,
+        ),
         Criterion(
             "dimension of the boundary, median of views: white noise has 2",
             np.median(slopes),
             1.95,
             at_least=False,
-        )
-        | part,
+        ),
         Criterion(
             "R^2 of the box counts on log axes, the lowest of the views",
             min(found[view][1] for view in VIEWS),
             0.99,
-        )
-        | part,
-        *extra,
+        ),
     ]
+    judged = of_part("fine", judged) if "fine" in numbers else judged
+    coarse = numbers.get("coarse")
+    if coarse is not None and coarse["about all"]["side"] == 128:
+        seconds = coarse["about all"]["seconds"]
+        judged.append(
+            Criterion("seconds for 128^2 networks of 100 steps", seconds, 60, at_least=False)
+        )
+    if coarse is not None and "fine" in numbers:
+        apart = abs(dimension(boundary(coarse["all"].astype(np.float32)))[0] - slopes[0])
+        judged += of_part(
+            "fine",
+            [
+                Criterion(
+                    f"all rates: dimension at {side} pixels a side against {coarse['about all']['side']}",
+                    apart,
+                    0.05,
+                    at_least=False,
+                )
+            ],
+        )
+    return judged
 
+
+EXPERIMENT = Experiment(
+    "trainability_boundary",
+    presets=PRESETS,
+    parts={
+        "coarse": lambda p: views(p.side, p.steps),
+        "fine": lambda p: views(p.fine_side, p.steps),
+    },
+    on_request=("fine",),
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main("trainability_boundary", run, draw, parts=("fine",))
+    main(EXPERIMENT)

@@ -13,42 +13,67 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments._common import Criterion, Flags, main, read, write, write_rows
+from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments._watch import watched
+
+if TYPE_CHECKING:
+    from hpjax.tasks import Split, Task
+
 
 # Norms of d C / d b of the hidden layers before training, as Nielsen's own run recorded them.
 PUBLISHED = {2: [0.0657, 0.3092], 3: [0.0118, 0.0600, 0.2831], 4: [0.00298, 0.0171, 0.0695, 0.2851]}
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu")
 DEEP = 8
-CURES = {
+CURES: dict[str, dict[str, Any]] = {
     "none": {"activation": "sigmoid", "init": "lecun"},
     "4 x wider initial weights": {"activation": "sigmoid", "init": "lecun", "init_scale": 4.0},
     "batch normalisation": {"activation": "sigmoid", "init": "lecun", "normalization": "batch"},
     "residual connections": {"activation": "sigmoid", "init": "lecun", "residual": True},
     "ReLU, He's weights": {"activation": "relu", "init": "he"},
 }
-SEEDS = 5
 
 
-def setting(flags: Flags):
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What can be chosen."""
+
+    layers: tuple[int, ...]  # hidden, in speed
+    epochs: int  # of speed
+    activations: tuple[str, ...]
+    depths: tuple[int, ...]
+    cures: int
+    cure_epochs: int
+    seeds: int
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+
+
+PRESETS: dict[Preset, Parameters] = {
+    "smoke": Parameters((2,), 5, ACTIVATIONS[:1], (2, 3), 1, 3, 2),
+    "small": Parameters((2, 3, 4), 500, ACTIVATIONS, (2, 4, 6, 8, 10), 5, 200, 5),
+    "paper": Parameters((2, 3, 4), 500, ACTIVATIONS, (2, 4, 6, 8, 10), 5, 200, 5),
+}
+
+
+def setting(folder: Path | None) -> tuple[Task, Split]:
     """A thousand images with pixels from 0 to 1, all trained on."""
     from hpjax import tasks
 
-    task = tasks.load("mnist10k", flags.data)
+    task = tasks.load("mnist10k", folder)
     task = dataclasses.replace(task, x=task.x / task.x.max(), standardize=False)
     return task, tasks.Split(task.development[:1000], task.test[:10])
 
 
 def norms_of(
-    flags: Flags, hidden: int, steps: int, seeds: int, rate: float, leaf: str = "w", **values
-):
+    parameters: Parameters, hidden: int, steps: int, rate: float, leaf: str = "w", **values: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Norms of the gradients of weights or biases [seeds steps L+1] and losses [seeds steps], summed over outputs as Nielsen's."""
     from hpjax import hypergrad
 
-    task, split = setting(flags)
+    task, split = setting(parameters.data)
     spec, config = hypergrad.configure(
         task,
         hidden=(30,) * hidden,
@@ -58,22 +83,19 @@ def norms_of(
         learning_rate=rate * 10,
         **values,
     )
-    loss, seen = watched(task, spec, [config], steps, split=split, keys=range(seeds))
+    loss, seen = watched(task, spec, [config], steps, split=split, keys=range(parameters.seeds))
     return 10 * seen[leaf][:, 0], 10 * loss[:, 0]
 
 
-def run(flags: Flags, folder: Path) -> None:
+def run(parameters: Parameters) -> dict[str, Any]:
     """All three parts."""
-    smoke = flags.preset == "smoke"
-    epochs, seeds = (5, 2) if smoke else (500, flags.seeds or SEEDS)
     entry: dict = {"speed": {}, "depth": {}, "cures": {}}
-    for hidden in (2,) if smoke else (2, 3, 4):
+    for hidden in parameters.layers:
         # Nielsen's l2 is lambda / n per weight; ours stands in the mean over outputs
         norm, _ = norms_of(
-            flags,
+            parameters,
             hidden,
-            epochs,
-            seeds,
+            parameters.epochs,
             0.1,
             "b",
             activation="sigmoid",
@@ -83,30 +105,35 @@ def run(flags: Flags, folder: Path) -> None:
         entry["speed"][str(hidden)] = norm[:, :, :hidden].mean(0).tolist()
         entry.setdefault("first", {})[str(hidden)] = norm[:, 0, :hidden].tolist()
         print(f"speed, {hidden} layers", flush=True)
-    for activation in ACTIVATIONS[:1] if smoke else ACTIVATIONS:
+    for activation in parameters.activations:
         init = "he" if "relu" in activation or activation == "elu" else "xavier"
         entry["depth"][activation] = {}
-        for hidden in (2, 3) if smoke else (2, 4, 6, 8, 10):
-            norm, _ = norms_of(flags, hidden, 1, seeds, 0.1, activation=activation, init=init)
+        for hidden in parameters.depths:
+            norm, _ = norms_of(parameters, hidden, 1, 0.1, activation=activation, init=init)
             entry["depth"][activation][str(hidden)] = (
                 norm[:, 0, 0] / norm[:, 0, hidden - 1]
             ).tolist()
         print(f"depth, {activation}", flush=True)
-    for name, values in list(CURES.items())[: 1 if smoke else None]:
-        norm, loss = norms_of(flags, DEEP, 3 if smoke else 200, seeds, 0.3, **values)
+    for name, values in list(CURES.items())[: parameters.cures]:
+        norm, loss = norms_of(parameters, DEEP, parameters.cure_epochs, 0.3, **values)
         entry["cures"][name] = {
             "norm": norm[:, 0, :DEEP].mean(0).tolist(),
             "loss": loss.mean(0).tolist(),
         }
         print(f"cures, {name}", flush=True)
-    write(folder / "norms.json", entry, indent=None)
+    return entry
 
 
-def draw(folder: Path) -> list[dict]:
+def first_over_last(found: dict[str, list[float]]) -> np.ndarray:
+    """First layer's norm over the last's, the geometric mean over seeds, at each depth."""
+    return np.array([np.exp(np.mean(np.log(v))) for v in found.values()])
+
+
+def draw(numbers: Numbers, sheet: Sheet) -> None:
     """Norms over epochs, over depth, and with cures."""
     from hpjax import plots
 
-    entry = read(folder / "norms.json")
+    entry = numbers["norms"]
     made, axes = plots.figure(1, 4, width=plots.WIDE, height=2.2)
     deepest = max(entry["speed"], key=int)
     rows = []
@@ -124,13 +151,8 @@ def draw(folder: Path) -> list[dict]:
     axes[0].set(yscale="log", xlabel="epoch", ylabel="norm of d loss / d bias")
     axes[0].set_title("sigmoid, four layers")
     axes[0].legend(fontsize=5)
-    ratios = {}
     for number, (activation, found) in enumerate(entry["depth"].items()):
-        depth, ratio = (
-            [int(d) for d in found],
-            np.array([np.exp(np.mean(np.log(v))) for v in found.values()]),
-        )
-        ratios[activation] = ratio
+        depth, ratio = [int(d) for d in found], first_over_last(found)
         axes[1].plot(
             depth,
             ratio,
@@ -153,20 +175,25 @@ def draw(folder: Path) -> list[dict]:
     axes[2].set_title("eight layers, cures")
     axes[3].set(xlabel="epoch", ylabel="training loss", ylim=(0, 8), xlim=(0, None))
     axes[3].legend(fontsize=5)
-    plots.save(made, folder / "norms")
-    write_rows(folder / "norms.csv", ["part", "what", "epoch, layers or layer", "value"], rows)
-    criteria = []
+    sheet.figure(made, "norms")
+    sheet.table("norms", ["part", "what", "epoch, layers or layer", "value"], rows)
+
+
+def criteria(numbers: Numbers) -> list[Criterion]:
+    """What the claim stands and falls with."""
+    entry = numbers["norms"]
+    judged = []
     for hidden, first in entry["first"].items():
         mean = np.exp(np.log(np.array(first)).mean(0))
         steps = mean[1:] / mean[:-1]
-        criteria.append(
+        judged.append(
             Criterion(f"{hidden} layers: least ratio of neighbouring layers' norms", steps.min(), 2)
         )
-        criteria.append(
+        judged.append(
             Criterion(f"{hidden} layers: largest of them", steps.max(), 10, at_least=False)
         )
         published = np.array(PUBLISHED[int(hidden)])
-        criteria.append(
+        judged.append(
             Criterion(
                 f"{hidden} layers: last over first, factor from the published {published[-1] / published[0]:.1f}",
                 np.exp(abs(np.log(mean[-1] / mean[0] / (published[-1] / published[0])))),
@@ -174,17 +201,18 @@ def draw(folder: Path) -> list[dict]:
                 at_least=False,
             )
         )
-    if "relu" in ratios:
-        criteria.append(
+    depth = {name: first_over_last(found) for name, found in entry["depth"].items()}
+    if "relu" in depth:
+        judged.append(
             Criterion(
                 "ten layers: ReLU's first over last, over the sigmoid's",
-                ratios["relu"][-1] / ratios["sigmoid"][-1],
+                depth["relu"][-1] / depth["sigmoid"][-1],
                 100,
             )
         )
     for name, found in list(entry["cures"].items())[1:]:
         spread = found["norm"][-1] / found["norm"][0]
-        criteria.append(
+        judged.append(
             Criterion(
                 f"{name}: last over first, of that without",
                 spread / (entry["cures"]["none"]["norm"][-1] / entry["cures"]["none"]["norm"][0]),
@@ -192,16 +220,16 @@ def draw(folder: Path) -> list[dict]:
                 at_least=False,
             )
         )
-    return criteria
+    return judged
 
+
+EXPERIMENT = Experiment(
+    "vanishing_gradients",
+    presets=PRESETS,
+    parts={"norms": run},
+    draw=draw,
+    criteria=criteria,
+)
 
 if __name__ == "__main__":
-    main(
-        "vanishing_gradients",
-        run,
-        draw,
-        uses=(
-            "seeds",
-            "data",
-        ),
-    )
+    main(EXPERIMENT)

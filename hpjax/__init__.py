@@ -35,7 +35,7 @@ from hpjax.tasks import Task, TaskError
 from hpjax.train import train
 from hpjax.trained import Trained
 from hpjax.training.metrics import Metric
-from hpjax.tune import tune
+from hpjax.tune import explain, tune
 
 __version__ = metadata.version("hpjax")
 
@@ -64,6 +64,7 @@ __all__ = [
     "__version__",
     "compare",
     "confirm",
+    "explain",
     "fit",
     "full",
     "halving",

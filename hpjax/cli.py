@@ -115,17 +115,16 @@ def tune(options: Tune, console: Console) -> int:
 
     if options.cache:
         use_cache()
-    grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats")
+    grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats", "explain")
     arguments = {name: value for name, value in vars(options).items() if name not in grouped}
     arguments["validation"] = {"folds": options.folds, "repeats": options.repeats}
     stop = {"seconds": options.seconds}
     if options.explain:
-        hpjax.tune(options.space, options.task, stop=stop, **arguments)
+        print(hpjax.explain(options.space, options.task, stop=stop, **arguments))
         return 0
     out = _folder(options.out, Path(options.task).stem)
     _current.append(out)
     result = hpjax.tune(options.space, options.task, stop=stop, out=out, **arguments)
-    assert result is not None
     return end(result, console)
 
 

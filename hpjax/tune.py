@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,6 @@ def tune(
     objective: str = "loss",
     stop: Stop | Mapping | None = None,
     out: str | Path | None = None,
-    explain: bool = False,
     levels: int = 5,
     batch: int | None = None,
     gradients: str = "explicit",
@@ -63,7 +63,7 @@ def tune(
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
-) -> Result | None:
+) -> Result:
     """Searches hyperparameters of networks, multilayer perceptrons or your own, training whole populations of them at once.
 
     `hpjax tune` on the command line is this function: the same words make the same study.
@@ -86,7 +86,6 @@ def tune(
         objective: what is minimised, of validation: "loss", "error", or one of `metrics` (made large where greater is better).
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
-        explain: print the plan (programs, padding, predicted time and memory, rungs) and return None, without training.
         levels: values of a grid per range.
         batch: the most trials asked for at once; where None, what the search learns well from.
         gradients: "explicit" (backprop by hand) or "autodiff".
@@ -102,7 +101,7 @@ def tune(
         say: shown what the task is, and warnings; standard error where None.
 
     Returns:
-        A Result; None after `explain`.
+        A Result.
 
     Raises:
         ValueError: anything that can be wrong with the arguments, in one line with the remedy.
@@ -116,6 +115,57 @@ def tune(
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
+    words = dict(locals())
+    for name in ("out", "progress", "watch"):
+        del words[name]
+    check(watch=watch)
+    assembly = _assembly(**words)
+    if len(assembly.scheduler.brackets) > 1:
+        for line in table(assembly.scheduler):
+            assembly.say(f"hpjax: {line}")
+    with watching(progress, assembly.workload) as bar:
+        return finish(assembly, Ledger(out, settings=assembly.settings), watch, bar)
+
+
+def explain(*words: Any, **named: Any) -> str:
+    """What `tune` would do with the same arguments: programs, padding, predicted time and memory, rungs. Nothing is trained.
+
+    Args:
+        words, named: as for `tune`.
+
+    Raises:
+        ValueError: as `tune`.
+
+    Example:
+        >>> print(explain({"hidden": (8,)}, "iris", search=[{}], say=lambda text: None).splitlines()[0])
+        task      iris: 96 training and 24 validation examples, 1 fold(s) x 1 repeat(s)
+    """
+    bound = inspect.signature(tune).bind(*words, **named)
+    bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for name in ("out", "progress", "watch"):
+        del arguments[name]
+    return _assembly(**arguments).explain()
+
+
+def _assembly(
+    space: Any,
+    task: Any,
+    *,
+    search: Any,
+    start: Sequence[Mapping],
+    scheduler: Any,
+    epochs: int | None,
+    eta: int,
+    trials: int | None,
+    seed: int,
+    stop: Any,
+    levels: int,
+    batch: int | None,
+    say: Callable[[str], None] | None,
+    **judged: Any,
+) -> Assembly:
+    """The study that these arguments of `tune` describe; `judged` as for `as_evaluation`."""
     check(
         start=start,
         epochs=epochs,
@@ -125,23 +175,10 @@ def tune(
         stop=stop,
         levels=levels,
         batch=batch,
-        watch=watch,
         say=say,
     )
     say = say or devices.warn
-    resolved_space, resolved_task, evaluation = as_evaluation(
-        space,
-        task,
-        data=data,
-        target=target,
-        kind=kind,
-        model=model,
-        loss=loss,
-        metrics=metrics,
-        objective=objective,
-        validation=validation,
-        gradients=gradients,
-    )
+    resolved_space, resolved_task, evaluation = as_evaluation(space, task, **judged)
     trials = varying(resolved_space, search, trials, evaluation.validation.repeats)
     rung = (
         as_search("grid", resolved_space, levels).trials
@@ -167,14 +204,7 @@ def tune(
     assembly = Assembly(settings, resolved_space, resolved_task, evaluation, search, scheduler, say)
     for line in resolved_task.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
-    if explain:
-        print(assembly.explain())
-        return None
-    if len(scheduler.brackets) > 1:
-        for line in table(scheduler):
-            say(f"hpjax: {line}")
-    with watching(progress, assembly.workload) as bar:
-        return finish(assembly, Ledger(out, settings=settings), watch, bar)
+    return assembly
 
 
 def finish(

@@ -1,6 +1,7 @@
 """The skeletons that a contributor copies run as they are; a scheduler of one's own is read and resumed."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,16 @@ quiet = dict(say=lambda text: None)
 def test_a_skeleton_runs(name, capsys):
     runpy.run_path(str(EXAMPLES / f"skeleton_{name}.py"), run_name="__main__")
     assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+def test_the_skeleton_of_an_experiment_runs(tmp_path, capsys, monkeypatch):
+    words = ["skeleton", "--seeds", "1", "--widths", "4", "8", "--rates", "3", "--epochs", "2"]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path)])
+    runpy.run_path(str(EXAMPLES / "skeleton_experiment.py"), run_name="__main__")
+    assert "best rate, narrowest over widest" in capsys.readouterr().out
+    assert {"rates.json", "rates.npz", "rates.png", "rates.svg", "rates.csv", "run.json"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
 
 
 def test_a_scheduler_of_ones_own_is_read_and_resumed(tmp_path):

@@ -1,13 +1,23 @@
 """Experiments run at their smoke preset, redraw the same bytes, and refuse what they do not know."""
 
+import dataclasses
+import importlib
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hpjax import plots
+
 ROOT = Path(__file__).parent.parent
+if (ROOT / "experiments").exists():
+    from experiments import _experiment
+NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("[a-z]*.py"))
 pytestmark = pytest.mark.skipif(
     not (ROOT / "experiments").exists(), reason="runs in a checkout, which has the experiments"
 )
@@ -84,55 +94,126 @@ def test_techniques_compared(tmp_path):
     assert (tmp_path / "anytime.svg").read_bytes() == drawn
 
 
-def main_of(name):
-    """The call of `main` that an experiment ends with, as text."""
+def experiment_of(name):
+    return importlib.import_module(f"experiments.{name}").EXPERIMENT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_is_one(name):
+    """Its module's name, three presets of one kind; parameters that are read; parts and figures that are there."""
+    found = experiment_of(name)
+    assert found.name == name
+    assert list(found.presets) == ["smoke", "small", "paper"]
+    assert len({type(parameters) for parameters in found.presets.values()}) == 1
     text = (ROOT / "experiments" / f"{name}.py").read_text()
-    return text[text.rindex("main(") :], text
+    for parameter in found.parameters:
+        assert re.search(rf"\b(parameters|p)\.{parameter}\b", text), parameter
+    assert set(found.on_request) < set(found.parts)
 
 
-def test_every_experiment_declares_the_flags_that_it_heeds():
-    """An undeclared flag is refused; one that is declared is read."""
-    for path in sorted((ROOT / "experiments").glob("[a-z]*.py")):
-        call, text = main_of(path.stem)
-        assert ("parts=" in call) == ("flags.only" in text), path.stem
-        for flag in ("seeds", "data"):
-            assert (f'"{flag}"' in call) == (f"flags.{flag}" in text), path.stem
+SLOW = ("trainability_boundary",)  # to judge
 
 
-def test_flags_that_change_nothing_are_refused_and_results_stay(tmp_path, capsys, monkeypatch):
-    from experiments import _common
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NAMES]
+)
+def test_committed_verdicts_are_those_of_the_committed_numbers(name):
+    folder = ROOT / "results" / name
+    found = experiment_of(name)
+    judged = [c.written() for c in found.criteria(_experiment.Numbers(folder, found.parts))]
+    kept = json.loads((folder / "criteria.json").read_text())
+    assert [c["name"] for c in judged] == [c["name"] for c in kept]
+    for mine, theirs in zip(judged, kept):
+        assert mine == theirs | {"value": mine["value"]}
+        assert mine["value"] == pytest.approx(theirs["value"], rel=1e-9, abs=1e-12)
 
-    monkeypatch.chdir(tmp_path)
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """What can be chosen."""
+
+    points: int  # of a line
+    data: Path | None = None
+
+
+def toy(**more):
+    """A whole experiment: a line with an array of its own, and a part on request."""
     ran = []
-    call = lambda *words, **more: _common.main(
-        "toy",
-        lambda flags, folder: (ran.append(folder), folder.mkdir(parents=True)),
-        lambda folder: [_common.Criterion("c", 1, 2)],
-        list(words),
-        **more,
-    )
-    for words, message in (
-        (["--only", "x"], "this experiment has none"),
-        (["--seeds", "3"], "--seeds changes nothing"),
-        (["--data", "x"], "--data changes nothing"),
-        (["--plot", "x", "--seeds", "3"], "leave --seeds out"),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            call(*words, uses=("seeds",) if "--plot" in words else ())
-        assert caught.value.code == 2
-        assert message in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        call("--seeds", "0", uses=("seeds",))
-    assert not ran
+
+    def line(parameters):
+        ran.append("line")
+        return {"y": np.arange(parameters.points, dtype=np.float16), "twice": [0.5, float("inf")]}
+
+    def extra(parameters):
+        ran.append("extra")
+        return [parameters.points]
+
+    def draw(numbers, sheet):
+        made, ax = plots.figure(1, 1)
+        ax.plot(numbers["line"]["y"])
+        sheet.figure(made, "line")
+        sheet.table("line", ["y"], [[y] for y in numbers["line"]["y"]])
+
+    criteria = lambda numbers: [_experiment.Criterion("points", len(numbers["line"]["y"]), 5)]
+    presets = {name: Toy(points) for name, points in (("smoke", 2), ("small", 4), ("paper", 8))}
+    parts = {"line": line, "extra": extra}
+    return ran, _experiment.Experiment("toy", presets, parts, draw, criteria, ("extra",), **more)
+
+
+def test_an_experiment_runs_draws_and_judges(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran, found = toy()
+    call = lambda *words: _experiment.main(found, list(words))
     call("--preset", "smoke")
     assert "not judged" in capsys.readouterr().out
+    assert not Path("runs/toy-smoke/criteria.json").exists()
     call()
-    assert "FAILS: c = 1 (>= 2)" in capsys.readouterr().out
-    assert [str(folder) for folder in ran] == ["runs/toy-smoke", "runs/toy"]
-    assert not (tmp_path / "results").exists()
+    assert "FAILS: points = 4 (>= 5)" in capsys.readouterr().out
     with pytest.raises(SystemExit) as caught:
-        call("--plot", "runs/toy-smoke", "--check")
+        call("--check")
+    assert caught.value.code == 1
+    call("--points", "6", "--data", "somewhere")
+    assert "holds: points = 6 (>= 5)" in capsys.readouterr().out
+    folder = Path("runs/toy")
+    run = json.loads((folder / "run.json").read_text())
+    assert run["changed"] == {"points": 6}  # where the data lie is no matter
+    assert "somewhere" not in (folder / "run.json").read_text()
+    numbers = _experiment.read(folder, "line")
+    assert numbers["y"].dtype == np.float16
+    assert numbers["twice"] == [0.5, float("inf")]
+    drawn = (folder / "line.svg").read_bytes()
+    call("--plot", "runs/toy")
+    assert (folder / "line.svg").read_bytes() == drawn
+    assert ran == ["line"] * 4
+    call("--only", "extra", "--points", "9")
+    assert ran[-1] == "extra"
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["changed"], run["parts"]["extra"]["changed"]) == ({"points": 6}, {"points": 9})
+    call()
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["changed"], run["parts"]["extra"]["changed"]) == ({}, {"points": 9})
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "x"], "--only 'x' is none of line, extra"),
+        (["--plot", "x", "--points", "3"], "leave --points out"),
+        (["--plot", "x", "--only", "line"], "leave --only out"),
+        (["--plot", "x"], "x holds no results"),
+        (["--points", "0"], "--points must be at least 1, got 0"),
+        (["--only", "extra"], "line.json is missing; run the experiment before drawing it"),
+        (["--preset", "smoke", "--check"], "a smoke run is too small to be judged"),
+        (["--seeds", "3"], "unrecognized options: --seeds"),
+    ],
+)
+def test_flags_that_contradict_are_refused(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        _experiment.main(toy()[1], words)
     assert caught.value.code == 2
+    assert message.lower() in capsys.readouterr().err.lower()
 
 
 @pytest.mark.slow
@@ -144,7 +225,7 @@ def test_refusals_and_the_list(tmp_path):
     )
     done = experiment("throughput", "--plot", tmp_path)
     assert done.returncode == 2
-    assert "holds no measurements" in done.stderr
+    assert "holds no results" in done.stderr
     done = subprocess.run(
         [sys.executable, "-m", "experiments"], cwd=ROOT, capture_output=True, text=True
     )

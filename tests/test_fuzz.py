@@ -342,9 +342,9 @@ def wrong_arguments(count, seed):
             value = {str(rng.choice(["epochs", "seconds", "rounds", "trials"])): value}
         if name == "validation" and rng.random() < 0.7:
             value = {str(rng.choice(["folds", "repeats", "score_every"])): value}
-        options = plain | {"say": quiet, name: value, "explain": True}
+        options = plain | {"say": quiet, name: value}
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            outcome(lambda options=options: hpjax.tune(**options))
+            outcome(lambda options=options: hpjax.explain(**options))
 
 
 WORDS = ["tune", "compare", "resume", "show", "confirm", "tasks", "iris", "digits", "nowhere", "--trials", "--seed", "--folds", "--out", "--space", "--search", "--scheduler", "--epochs", "--seconds", "--top", "--budget", "--seeds", "--methods", "--kind", "--objective", "--levels", "--explain", "0", "-1", "nan", "1.5", "x", "", "a" * 300, "grid", "bayes", "full", "classes", "\x00", "/dev/null", "../..", "99999999999999999999"]  # fmt: skip

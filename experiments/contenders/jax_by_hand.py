@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments.contenders.sweep import About, Run, Sweep, digits
+
+if TYPE_CHECKING:
+    from jax import Array
 
 
 def loop_worker(sweep: Sweep) -> tuple[Run, About]:
@@ -20,26 +24,26 @@ def loop_worker(sweep: Sweep) -> tuple[Run, About]:
     sizes = (64, *sweep.hidden, 10)
     steps = len(x) // sweep.batch
 
-    def forward(params, x):
+    def forward(params: Any, x: Array):
         for w, b in params[:-1]:
             x = jax.nn.relu(x @ w + b)
         return x @ params[-1][0] + params[-1][1]
 
-    def loss(params, x, y):
+    def loss(params: Any, x: Array, y: Array):
         return -(y * jax.nn.log_softmax(forward(params, x))).sum(-1).mean()
 
-    def train(key, rate):
+    def train(key: Array, rate: Any):
         optimizer = optax.adam(rate)
         keys = jax.random.split(key, len(sizes))
         glorot = jax.nn.initializers.glorot_normal()
         params = [(glorot(k, (a, b)), jnp.zeros(b)) for k, a, b in zip(keys, sizes, sizes[1:])]
 
-        def epoch(carry, key):
+        def epoch(carry: Any, key: Array):
             order = jax.random.permutation(key, len(x))[: steps * sweep.batch].reshape(
                 steps, sweep.batch
             )
 
-            def step(carry, index):
+            def step(carry: Any, index: Array):
                 params, state = carry
                 updates, state = optimizer.update(jax.grad(loss)(params, x[index], y[index]), state)
                 return (optax.apply_updates(params, updates), state), None

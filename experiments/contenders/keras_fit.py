@@ -14,7 +14,7 @@ def keras_worker(sweep: Sweep) -> tuple[Run, About]:
 
     x, y, x_valid, y_valid = digits()
 
-    def one(rate):
+    def one(rate: float):
         layers = [keras.layers.Dense(width, "relu") for width in sweep.hidden]
         network = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(10, "softmax")])
         network.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")

@@ -22,7 +22,6 @@ if __name__ == "__main__":
     started = time.perf_counter()
     result = hpjax.tune(space, "digits", trials=trials)
     seconds = time.perf_counter() - started
-    assert result is not None
     trained = result.trained
     columns = {name: result.trials[name].tolist() for name in trained.space.names}
     columns |= {name: [value] * trials for name, value in trained.space.constants.items()}

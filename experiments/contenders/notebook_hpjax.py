@@ -3,15 +3,14 @@
 import sys
 
 import hpjax
-from experiments.digits_notebook import digits, search
+from experiments.digits_notebook import PRESETS, digits, grid
 from hpjax.cli import use_cache
 
 if __name__ == "__main__":
     mode, preset = sys.argv[1:]
+    parameters = {str(name): parameters for name, parameters in PRESETS.items()}[preset]
     if mode == "warm":
         use_cache()
-    space, options = search("grid", preset)
-    result = hpjax.tune(space, digits(), validation=3, seed=42, **options)
-    assert result is not None
+    result = hpjax.tune(grid(parameters), digits(), search="grid", validation=3, seed=42)
     trained = result.trained
     print(result.best["loss"], trained.compile_seconds, trained.run_seconds, len(trained.compiled))

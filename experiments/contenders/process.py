@@ -33,6 +33,8 @@ class Contender:
 
     def ask(self) -> dict:
         """One repeat; the worker's own seconds."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -51,9 +53,7 @@ class Contender:
 
     def close(self) -> None:
         """Ends the worker."""
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.communicate()
 
     def summary(self) -> dict:
         """Median and range of the seconds."""

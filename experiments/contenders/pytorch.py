@@ -24,12 +24,13 @@ def torch_worker(sweep: Sweep) -> tuple[Run, About]:
     torch.set_num_threads(1)  # faster than more, on networks of this size
     rates = np.geomspace(5e-4, 2e-3, sweep.networks)[:: max(1, sweep.networks // 4)]
 
-    def one(rate):
+    def one(rate: float):
         layers = []
         for a, b in pairwise(sizes):
             layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
         network = torch.nn.Sequential(*layers[:-1])
         optimizer = torch.optim.Adam(network.parameters(), lr=float(rate), fused=True)
+        loss = float("nan")
         for _ in range(sweep.epochs):
             for index in torch.randperm(len(x)).split(sweep.batch):
                 optimizer.zero_grad()
@@ -49,12 +50,12 @@ def torch_vmap_worker(sweep: Sweep) -> tuple[Run, About]:
     torch, x, y, x_valid, y_valid, sizes = torch_data(sweep)
     epochs = max(1, sweep.epochs // 4)
 
-    def forward(params, x):
+    def forward(params: Any, x: Any):
         for w, b in zip(params[0::2][:-1], params[1::2][:-1]):
             x = torch.relu(x @ w + b)
         return x @ params[-2] + params[-1]
 
-    def loss(params, x, y):
+    def loss(params: Any, x: Any, y: Any):
         return torch.nn.functional.cross_entropy(forward(params, x), y)
 
     gradient = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None, None))

@@ -19,7 +19,7 @@ def roofline_worker(sweep: Sweep) -> tuple[Run, About]:
     n, found = 2048, {}
     rng = np.random.default_rng(0)
     a, b = (rng.random((n, n), np.float32) for _ in range(2))
-    source = [np.ones(2**25, np.float32) for _ in range(os.cpu_count())]
+    source = [np.ones(2**25, np.float32) for _ in range(os.cpu_count() or 1)]
     target = [np.empty_like(s) for s in source]
 
     def run():

@@ -20,7 +20,7 @@ def sklearn_worker(sweep: Sweep) -> tuple[Run, About]:
     x, y, x_valid, y_valid = digits()
     rates = np.geomspace(5e-4, 2e-3, sweep.networks)[:: max(1, sweep.networks // 8)]
 
-    def one(rate):
+    def one(rate: float):
         warnings.simplefilter("ignore")
         network = MLPClassifier(
             sweep.hidden,

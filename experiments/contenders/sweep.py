@@ -49,9 +49,8 @@ def digits() -> tuple[np.ndarray, ...]:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    data = load_digits()
     x, x_valid, y, y_valid = train_test_split(
-        data.data, data.target, test_size=0.2, random_state=42
+        *load_digits(return_X_y=True), test_size=0.2, random_state=42
     )
     mean, deviation = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1)
     return (

@@ -20,7 +20,7 @@ class Followers(NamedTuple):
     unit: np.ndarray | None  # [n D] as proposed; the segments' points take their place
 
 
-def replay(segments: Sequence[tuple[int, Sequence[float]]]) -> Scheduler:
+def replay(segments: Sequence[tuple[int, Sequence[float] | np.ndarray]]) -> Scheduler:
     """Trains every trial through the same segments, whatever its proposed point.
 
     Args:

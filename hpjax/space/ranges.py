@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -181,7 +181,7 @@ class LogIntUniform(Levels, Range):
 class Choice(Levels, Range):
     """One of the given values, all equally likely, without an order."""
 
-    values: tuple
+    values: Sequence[Any]
     condition: When | None = None
 
     def validate(self):
