@@ -1,7 +1,7 @@
 """A skeleton of an experiment: does a wider network need a smaller learning rate? Copy it to experiments/NAME.py.
 
-    python -m examples.skeleton_experiment --preset smoke
-    python -m examples.skeleton_experiment --seeds 5 --out runs/mine
+python -m examples.skeleton_experiment --preset smoke
+python -m examples.skeleton_experiment --seeds 5 --out runs/mine
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 
 import hpjax
 from hpjax.schedulers.base import Order, Scheduler
+from hpjax.search.base import single
 
 
 class State(NamedTuple):
@@ -55,8 +56,9 @@ def halfway(trials: int = 8, epochs: int = 10) -> Scheduler:
         """The next state, and the trials that are finished."""
         if state.promoted is not None:
             return empty, order.trial
-        best = np.argsort(objectives, kind="stable")[: max(1, len(objectives) // 2)]
-        best = np.sort(best[np.isfinite(objectives[best])])
+        objective = single(objectives)  # [n O]: this scheduler is for one
+        best = np.argsort(objective, kind="stable")[: max(1, len(objective) // 2)]
+        best = np.sort(best[np.isfinite(objective[best])])
         finished = np.setdiff1d(order.trial, order.trial[best])
         if not len(best):
             return empty, finished

@@ -356,7 +356,11 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
         count = len(unit)
         loss = ((unit - 0.4) ** 2).sum(1)
         return Observations(
-            np.arange(first, first + count), unit, loss, np.full(count, 20), np.ones(count, bool)
+            np.arange(first, first + count),
+            unit,
+            loss[:, None],
+            np.full(count, 20),
+            np.ones(count, bool),
         )
 
     def filled(made: Any, history: int):

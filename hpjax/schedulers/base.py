@@ -34,7 +34,7 @@ class Scheduler(NamedTuple):
     admit: (state, trial [n], unit [n D]) -> state
     close: state -> state; no more trials come for now: go on with those that wait
     ask:   (state, key) -> (Order or None, state)
-    tell:  (state, order, objectives [n]) -> (state, the trials that are finished)
+    tell:  (state, order, objectives [n O]) -> (state, the trials that are finished)
     """
 
     settings: dict  # {"name": ..., and the arguments that make it again}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.schedulers.base import UNBOUNDED, Order, Rungs, Scheduler, check_whole, joined, order
-from hpjax.search.base import Key
+from hpjax.search.base import Key, single
 
 
 class Bracket(NamedTuple):
@@ -103,13 +103,14 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         return order(state.trial, state.unit, epochs, fresh=entering), state
 
     def tell(state: Bracket, done: Order, objectives: np.ndarray):
+        objective = single(objectives)
         rungs = brackets[state.number]
         last = state.rung == len(rungs) - 1
         if fresh:
             after = start(state.number + 1) if last else start(state.number, state.rung + 1)
             return after, done.trial
-        best = np.lexsort((done.trial, objectives))
-        best = best[np.isfinite(objectives[best])]
+        best = np.lexsort((done.trial, objective))
+        best = best[np.isfinite(objective[best])]
         share = (
             0 if last else -(-rungs[state.rung + 1][1] * len(done.trial) // rungs[state.rung][1])
         )

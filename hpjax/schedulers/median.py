@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, check_whole, joined, order
-from hpjax.search.base import Key
+from hpjax.search.base import Key, single
 
 
 class Field(NamedTuple):
@@ -57,15 +57,16 @@ def median(epochs: int = 20, every: int = 2, grace: int = 0) -> Scheduler:
         return order(state.trial, state.unit, steps[state.step], fresh=state.step == 0), state
 
     def tell(state: Field, done: Order, objectives: np.ndarray):
-        best, total = np.minimum(state.best, objectives), state.total + objectives
+        objective = single(objectives)
+        best, total = np.minimum(state.best, objective), state.total + objective
         average = total / (state.step + 1)
         seen = state.averages[state.step] if state.step < len(state.averages) else average[:0]
         seen = np.concatenate([seen, average])
         averages = (*state.averages[: state.step], seen, *state.averages[state.step + 1 :])
         last = state.step == len(steps) - 1
-        kept = np.isfinite(objectives) & (best <= np.median(seen))
+        kept = np.isfinite(objective) & (best <= np.median(seen))
         if steps[state.step] < grace:
-            kept = np.isfinite(objectives)
+            kept = np.isfinite(objective)
         if last or not kept.any():
             return nobody._replace(averages=averages), done.trial
         live = Field(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.schedulers.base import Order, Scheduler, check_whole, joined
-from hpjax.search.base import Dim, Key, active, center, generator, level
+from hpjax.search.base import Dim, Key, active, center, generator, level, single
 
 
 class Members(NamedTuple):
@@ -132,9 +132,10 @@ def pbt(
         return Order(state.trial, unit, source, until, np.zeros(count, np.int64)), state
 
     def tell(state: Members, done: Order, objectives: np.ndarray):
+        objective = single(objectives)
         if state.step == len(steps) - 1:
             return begin(state.dims), done.trial
-        return state._replace(objective=objectives, step=state.step + 1), done.trial[:0]
+        return state._replace(objective=objective, step=state.step + 1), done.trial[:0]
 
     return Scheduler(
         settings={

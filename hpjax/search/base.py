@@ -38,10 +38,28 @@ class Observations(NamedTuple):
 
     trial: Array  # [n] trial numbers
     unit: Array  # [n D]
-    objective: Array  # [n] +inf where it failed
+    objectives: Array  # [n O] all to be made small; +inf where it failed
     epochs: Array  # [n] fidelity
     finished: Array  # [n] bool: no more will come
     grad: Array | None = None  # [n D] d objective / d unit, for searches that want it
+
+    @property
+    def objective(self) -> Array:
+        """The objective [n], for searches of one."""
+        return single(self.objectives)
+
+
+def single(objectives: Array) -> Array:
+    """The only one of objectives [n O], [n].
+
+    Raises:
+        ValueError: there are several.
+    """
+    if objectives.shape[1] != 1:
+        raise ValueError(
+            f"this search or scheduler takes one objective, the study has {objectives.shape[1]}; take another, such as random with full"
+        )
+    return objectives[:, 0]
 
 
 class Searcher(NamedTuple):

@@ -128,7 +128,11 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
             trial = np.array(record["trial"], int)
             unit = snap(np.array([units[t] for t in record["trial"]]), dims)
             observations = Observations(
-                trial, unit, objective, np.array(record["epochs"], int), np.ones(len(trial), bool)
+                trial,
+                unit,
+                objective[:, None],
+                np.array(record["epochs"], int),
+                np.ones(len(trial), bool),
             )
             history = remember(history, observations)
     else:

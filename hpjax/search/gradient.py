@@ -86,7 +86,7 @@ def gradient(
         >>> best = np.inf
         >>> for trial in range(40):
         ...     unit, state = search.ask(state, (0, trial), 1, 1)
-        ...     observations = Observations(np.array([trial]), unit, (unit[:, 0] - 0.3) ** 2, np.ones(1), np.ones(1, bool), 2 * (unit - 0.3))
+        ...     observations = Observations(np.array([trial]), unit, (unit - 0.3) ** 2, np.ones(1), np.ones(1, bool), 2 * (unit - 0.3))
         ...     state, best = search.tell(state, observations), min(best, observations.objective[0])
         >>> bool(best < 1e-4)
         True

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from hpjax.records import Ledger, RunError, numbers, uncollected
+from hpjax.records import Ledger, RunError, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.settings import Stop
 from hpjax.study import checks
 from hpjax.study.checks import Trials
-from hpjax.study.reports import Report, failure_as_infinity
+from hpjax.study.reports import Report, failure_as_infinity, read_objectives, recorded
 from hpjax.study.state import SCHEDULE, SEARCH, Fulfil, Progress, Setting, State
 from hpjax.study.together import together
 
@@ -243,7 +243,7 @@ def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Repo
     )
     columns = {name: np.array(known[name]) for name in ("reached", "cost") if name in known}
     grad = np.asarray(known["grad"], np.float64) if "grad" in known else None
-    return Report(numbers(known["objective"], np.inf), columns, grad=grad)
+    return Report(read_objectives(known["objective"]), columns, grad=grad)
 
 
 def _ordered(order: Order, moved: bool) -> dict:
@@ -266,13 +266,13 @@ def _absorb(
 ) -> np.ndarray:
     """Records a report and tells it to the scheduler and the search; returns the trials that are finished."""
     scheduler, ledger, trials = setting.scheduler, setting.ledger, state.trials
-    objective = failure_as_infinity(report.objective)
-    state.scheduling, done = scheduler.tell(state.scheduling, order, objective)
+    objectives = failure_as_infinity(report.objective)
+    state.scheduling, done = scheduler.tell(state.scheduling, order, objectives)
     if known is None:
         done = checks.finished(done, order, trials)
         moved = not (trials.unit[order.trial] == order.unit).all()
         record = _ordered(order, moved) | report.columns
-        record |= {"objective": objective, "finished": np.sort(done)}
+        record |= {"objective": recorded(objectives), "finished": np.sort(done)}
         if report.metrics:
             record["metrics"] = report.metrics
         if report.grad is not None:
@@ -286,7 +286,12 @@ def _absorb(
         ledger.same({"kind": "report", "finished": known["finished"]}, again, past=1)
     trials.finished[done] = True
     observations = Observations(
-        order.trial, order.unit, objective, order.epochs, trials.finished[order.trial], report.grad
+        order.trial,
+        order.unit,
+        objectives,
+        order.epochs,
+        trials.finished[order.trial],
+        report.grad,
     )
     state.searching = setting.search.tell(state.searching, observations)
     reached = np.asarray(report.columns.get("reached", order.epochs)).astype(np.int64)
@@ -300,15 +305,25 @@ def _absorb(
     state.started = max(state.started, int(order.trial.max()) + 1)
     state.finished += len(done)
     state.reports += 1
-    full = order.epochs >= scheduler.fidelity
-    lowest = np.where(full, objective, np.inf)
-    at = int(np.argmin(lowest))
-    gained = lowest[at] < state.incumbent
-    if gained:
-        state.incumbent, state.best = float(lowest[at]), int(order.trial[at])
-    # lower rungs cannot gain
+    full = order.epochs >= scheduler.fidelity  # lower rungs cannot gain
+    gained = _gain(state, order.trial[full], objectives[full])
     state.waited = 0 if gained else state.waited + bool(full.any())
     return done
+
+
+def _gain(state: State, trial: np.ndarray, objectives: np.ndarray) -> bool:
+    """Whether one of these, at full fidelity, is better than all before; with several objectives, in one of them.
+
+    The incumbent of a study with several objectives is that of the first.
+    """
+    if not len(trial):
+        return False
+    lowest = objectives.min(0)
+    before = np.full(len(lowest), np.inf) if state.lowest is None else state.lowest
+    state.lowest = np.minimum(before, lowest)
+    if lowest[0] < before[0]:
+        state.best = int(trial[objectives[:, 0].argmin()])
+    return bool((lowest < before).any())
 
 
 def _stopped(setting: Setting, state: State, seconds: float) -> bool:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.records import numbers
 from hpjax.schedulers.base import Order
 
 
 class Report(NamedTuple):
     """What comes back from an order, n rows."""
 
-    objective: np.ndarray  # [n] what is minimised; not finite where it failed
+    objective: np.ndarray  # [n], or [n O], what is minimised; not finite where it failed
     # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
     columns: dict[str, np.ndarray] = {}
     metrics: dict[str, np.ndarray] = {}  # [n] each, the user's own by name
@@ -23,9 +24,21 @@ class Report(NamedTuple):
 
 
 def failure_as_infinity(objective: np.ndarray) -> np.ndarray:
-    """An objective [n] as searches and schedulers see it: the one place where failure becomes +inf."""
+    """Objectives [n O] as searches and schedulers see them, from one [n] or several: the one place where failure becomes +inf."""
     value = np.asarray(objective, np.float64)
-    return np.where(np.isfinite(value), value, np.inf)
+    value = value.reshape(len(value), -1)
+    return np.where(np.isfinite(value).all(1, keepdims=True), value, np.inf)
+
+
+def recorded(objectives: np.ndarray) -> np.ndarray:
+    """Objectives [n O] as the ledger has them: [n] where there is one."""
+    return objectives[:, 0] if objectives.shape[1] == 1 else objectives
+
+
+def read_objectives(known: list) -> np.ndarray:
+    """What `recorded` wrote, [n] or [n O]; failures are null there."""
+    table = np.array(known, object)
+    return numbers(table.ravel().tolist(), np.inf).reshape(table.shape)
 
 
 def parted(report: Report, orders: Sequence[Order]) -> list[Report]:

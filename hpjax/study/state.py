@@ -72,11 +72,18 @@ class State:
     reports: int = 0
     # most epochs that a trial was charged at once, where that is not what it trained
     charge: int = 0
-    incumbent: float = np.inf
-    best: int = -1
+    lowest: np.ndarray | None = (
+        None  # [O] of each objective at full fidelity; None before the first
+    )
+    best: int = -1  # trial that has the lowest first objective
     waited: int = 0  # reports at full fidelity without gain
     closed: bool = False  # the scheduler was told that no more trials come for now
     # the scheduler was closed because of the limit of trials, with room for more
     short: bool = False
     cut: bool = False  # the limit of trials made an ask or a bracket smaller
     why: str = "done"
+
+    @property
+    def incumbent(self) -> float:
+        """The lowest first objective at full fidelity."""
+        return np.inf if self.lowest is None else float(self.lowest[0])

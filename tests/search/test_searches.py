@@ -76,7 +76,9 @@ def test_points_lie_in_the_cube_and_follow_from_the_key(name):
             loss = (unit**2).sum(1)
             state = made.tell(
                 state,
-                Observations(trial, unit, loss, np.full(len(unit), 4), np.ones(len(unit), bool)),
+                Observations(
+                    trial, unit, loss[:, None], np.full(len(unit), 4), np.ones(len(unit), bool)
+                ),
             )
             seen.append(unit)
         return np.concatenate(seen)
@@ -230,7 +232,7 @@ def test_distinct_replaces_and_runs_out():
 def test_an_older_history_stays_valid():
     dims = (Dim("continuous"),)
     observations = lambda trial, loss: Observations(
-        np.array([trial]), np.array([[0.5]]), np.array([loss]), np.array([1]), np.array([True])
+        np.array([trial]), np.array([[0.5]]), np.array([[loss]]), np.array([1]), np.array([True])
     )
     one = remember(empty(dims), observations(0, 1.0))
     left, right = remember(one, observations(1, 2.0)), remember(one, observations(1, 3.0))
@@ -245,7 +247,7 @@ def test_models_take_the_highest_fidelity_with_enough():
         observations = Observations(
             np.arange(count),
             np.zeros((count, 1)),
-            np.zeros(count),
+            np.zeros((count, 1)),
             np.full(count, epochs),
             np.ones(count, bool),
         )
@@ -412,7 +414,9 @@ def test_one_generation_of_cmaes_is_the_librarys_own():
     state = made.init((0,))
     unit, state = made.ask(state, (0, 1), 6, 1)
     loss = (unit**2).sum(1)
-    state = made.tell(state, Observations(np.arange(6), unit, loss, np.ones(6), np.ones(6, bool)))
+    state = made.tell(
+        state, Observations(np.arange(6), unit, loss[:, None], np.ones(6), np.ones(6, bool))
+    )
     oracle = CMA(np.full(3, 0.5), 0.3, np.tile([0.0, 1.0], (3, 1)), population_size=6)
     oracle.tell([(point, value) for point, value in zip(unit, loss)])
     np.testing.assert_allclose(state.optimizer._mean, oracle._mean)
@@ -425,7 +429,7 @@ def test_differential_breeds_by_its_formula():
     unit, state = made.ask(made.init((0,)), (0, 0), 4, 1)
     loss = np.array([3.0, 1.0, 2.0, 4.0])
     state = made.tell(
-        state, Observations(np.arange(4), unit, loss, np.ones(4, int), np.ones(4, bool))
+        state, Observations(np.arange(4), unit, loss[:, None], np.ones(4, int), np.ones(4, bool))
     )
     child, state = made.ask(state, (0, 4), 1, 1)
     mutants = [
@@ -439,7 +443,9 @@ def test_differential_breeds_by_its_formula():
     outside = not np.isclose(mutants, child[0]).all(1).any()
     if outside:  # a coordinate left the cube and was drawn again
         assert np.isclose(mutants[:, None], child[0]).any()
-    better = Observations(np.array([4]), child, np.array([0.5]), np.ones(1, int), np.ones(1, bool))
+    better = Observations(
+        np.array([4]), child, np.array([[0.5]]), np.ones(1, int), np.ones(1, bool)
+    )
     after = made.tell(state, better)
     assert np.isclose(after.teams[0].unit, child[0]).all(1).any()
 
@@ -479,7 +485,7 @@ def test_dehb_takes_the_best_of_the_fidelity_below():
     unit, state = made.ask(made.init((0,)), (0, 0), 6, 1)
     loss = np.arange(6.0)[::-1].copy()
     state = made.tell(
-        state, Observations(np.arange(6), unit, loss, np.ones(6, int), np.ones(6, bool))
+        state, Observations(np.arange(6), unit, loss[:, None], np.ones(6, int), np.ones(6, bool))
     )
     higher, _ = made.ask(state, (0, 6), 3, 3)
     np.testing.assert_array_equal(higher, unit[[5, 4, 3]])

@@ -349,3 +349,42 @@ def test_resume_makes_live_networks_again_with_and_without_a_checkpoint(tmp_path
         hpjax.resume(folder, say=said.append)
         assert (folder / "ledger.jsonl").read_bytes() == whole, checkpoint
         assert bool(said) == (checkpoint == "broken")
+
+
+@pytest.mark.parametrize("scheduler", [hpjax.full(3), hpjax.halving(((1, 4), (3, 2)))])
+def test_several_objectives_reach_searches_that_take_them(tmp_path, scheduler):
+    """The front of what was seen, by a search of one's own; a replay tells it the same. Those that take one objective say so."""
+    told = []
+
+    def tell(state, observations):
+        told.append(observations.objectives)
+        return state
+
+    def objectives(order):
+        x = order.unit[:, 0]
+        values = np.stack([x, (1 - x) ** 2], 1)
+        return study.Report(np.where(x[:, None] > 0.8, np.nan, values))
+
+    dims = (Dim("continuous"),)
+    points = np.linspace(0, 0.9, 8)[:, None]
+    mine = search.manual(dims, points)._replace(tell=tell)
+    words = (mine, scheduler, dims, study.Fulfil(objectives))
+    if scheduler.settings["name"] != "full":
+        with pytest.raises(ValueError, match="takes one objective, the study has 2"):
+            study.run(*words, Ledger(), hpjax.Stop(trials=8))
+        return
+    ledger = Ledger(tmp_path)
+    study.run(*words, ledger, hpjax.Stop(trials=8, rounds=3), seed=1)
+    ledger.close()
+    whole, first = (tmp_path / "ledger.jsonl").read_bytes(), np.concatenate(told)
+    assert first.shape == (8, 2)
+    assert np.isinf(first[points[:, 0] > 0.8]).all()
+    assert np.isfinite(first[points[:, 0] <= 0.8]).all()
+    lines = whole.splitlines(keepends=True)
+    (tmp_path / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
+    told.clear()
+    ledger = Ledger(tmp_path, resume=True)
+    study.run(*words, ledger, hpjax.Stop(trials=8, rounds=3), seed=1)
+    ledger.close()
+    np.testing.assert_array_equal(np.concatenate(told), first)
+    assert (tmp_path / "ledger.jsonl").read_bytes() == whole
