@@ -8,6 +8,7 @@ from pathlib import Path
 import hpjax
 
 ROOT = Path(hpjax.__file__).parent
+MAP = Path(__file__).parents[1] / "docs" / "imports.md"
 MAY = {
     "tune": {"assemble", "devices", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching"},
     "reopen": {"assemble", "devices", "evaluation", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "training.losses", "training.metrics", "tune", "watching", "workload"},
@@ -89,7 +90,7 @@ def test_every_import_is_drawn_on_the_map():
 
 
 def drawn() -> str:
-    """The map of imports as hpjax/README.md has it."""
+    """The map of imports as docs/imports.md has it."""
     width = max(map(len, MAY))
     lines = [f"{', '.join(sorted(FREE)):{width}} -> anything"]
     for room in sorted(MAY, key=lambda room: (-len(MAY[room]), room)):
@@ -97,9 +98,17 @@ def drawn() -> str:
     return "\n".join(lines)
 
 
-def test_the_map_in_the_readme_is_the_one_that_is_tested():
+def test_the_map_that_is_drawn_is_the_one_that_is_tested():
     """`python tests/test_architecture.py` writes it there."""
-    assert drawn() in (ROOT / "README.md").read_text()
+    assert drawn() in MAP.read_text()
+
+
+def test_every_room_is_on_the_map():
+    """hpjax/README.md names every module and package."""
+    text = (ROOT / "README.md").read_text()
+    rooms = [p.name for p in ROOT.glob("*.py") if not p.name.startswith("__")]
+    rooms += [f"{p.parent.name}/" for p in ROOT.glob("*/__init__.py")]
+    assert [room for room in rooms if f"`{room}`" not in text] == []
 
 
 def test_import_loads_nothing_heavy():
@@ -142,7 +151,6 @@ def test_functions_fit_on_a_screen():
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    before, rest = path.read_text().split("```\n", 1)
+    before, rest = MAP.read_text().split("```\n", 1)
     _, after = rest.split("```\n", 1)
-    path.write_text(f"{before}```\n{drawn()}\n```\n{after}")
+    MAP.write_text(f"{before}```\n{drawn()}\n```\n{after}")
