@@ -11,6 +11,9 @@ import hpjax
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1.0)}
 quiet = dict(say=lambda text: None)
+pytestmark = pytest.mark.skipif(
+    not EXAMPLES.exists(), reason="runs in a checkout, which has the examples"
+)
 
 
 @pytest.mark.slow
