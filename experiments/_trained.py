@@ -91,9 +91,10 @@ def seen(task: Task, rows: np.ndarray, trained_on: np.ndarray) -> tuple[np.ndarr
     from hpjax.training import batches
 
     examples = batches.examples_of(task, (tasks.Split(trained_on, trained_on[:1]),))
-    shift, scale, y_shift, y_scale = batches.standards(examples, trained_on)
+    found = batches.standards(examples, trained_on)
     y = task.targets()[rows]
-    return (task.x[rows] - shift) * scale, y if task.classes else (y - y_shift) * y_scale
+    x = found.inputs(task.x[rows], task.schema)
+    return x, y if task.classes else (y - found.y_shift) * found.y_scale
 
 
 def outputs(one: Trained, x: np.ndarray) -> np.ndarray:

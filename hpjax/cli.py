@@ -39,6 +39,10 @@ class Tune:
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
     kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
+    drop: str = ""  # columns of a table to leave out, with commas between
+    number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
+    categorical: str = ""  # columns that are categories
+    date: str = ""  # columns that are dates
     explain: bool = False  # print the plan without training
     cache: bool = True  # keep compiled programs between runs
 
@@ -71,6 +75,10 @@ class Compare:
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
     kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
+    drop: str = ""  # columns of a table to leave out, with commas between
+    number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
+    categorical: str = ""  # columns that are categories
+    date: str = ""  # columns that are dates
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -99,6 +107,19 @@ class Tasks:
     """List the tasks."""
 
 
+WHAT = {"drop": "drop", "number": "number", "categorical": "category", "date": "date"}
+
+
+def _columns(options: Any) -> dict[str, str]:
+    """What --drop, --number, --categorical and --date say of columns."""
+    found: dict[str, str] = {}
+    for flag, what in WHAT.items():
+        for name in filter(None, map(str.strip, getattr(options, flag).split(","))):
+            if found.setdefault(name, what) != what:
+                raise ValueError(f"column {name!r:.80} is named by two of --{', --'.join(WHAT)}")
+    return found
+
+
 def use_cache() -> None:
     """Keeps compiled programs between processes, in the user's cache folder."""
     import jax
@@ -115,9 +136,10 @@ def tune(options: Tune, console: Console) -> int:
 
     if options.cache:
         use_cache()
-    grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats", "explain")
+    grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats", "explain", *WHAT)
     arguments = {name: value for name, value in vars(options).items() if name not in grouped}
     arguments["validation"] = {"folds": options.folds, "repeats": options.repeats}
+    arguments["columns"] = _columns(options)
     stop = {"seconds": options.seconds}
     if options.explain:
         print(hpjax.explain(options.space, options.task, stop=stop, **arguments))
@@ -167,6 +189,7 @@ def compare(options: Compare, console: Console) -> int:
         data=options.data,
         target=options.target,
         kind=options.kind,
+        columns=_columns(options),
         out=out,
     )
     return compared(comparison, console)

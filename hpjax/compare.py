@@ -89,6 +89,7 @@ def compare(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
     model: Any = None,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
@@ -111,7 +112,7 @@ def compare(
         epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
-        validation, objective, levels, gradients, data, target, kind, model, loss, metrics: as for `tune`. A grid without levels of its
+        validation, objective, levels, gradients, data, target, kind, columns, model, loss, metrics: as for `tune`. A grid without levels of its
             own takes as many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
@@ -141,6 +142,7 @@ def compare(
         data=data,
         target=target,
         kind=kind,
+        columns=columns,
         model=model,
         loss=loss,
         metrics=metrics,
@@ -247,7 +249,7 @@ def resume_comparison(
     source = networks.task if task is None else task
     if source is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    kept = ("data", "target", "kind", "objective", "validation", "gradients")
+    kept = ("data", "target", "kind", "columns", "objective", "validation", "gradients")
     return compare(
         methods,
         settings.space,

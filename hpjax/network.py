@@ -13,6 +13,7 @@ from hpjax.models import Spec
 from hpjax.models.base import cast
 from hpjax.tasks import Task
 from hpjax.training import losses, metrics
+from hpjax.training.batches import Standards
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -30,7 +31,7 @@ class Network:
         task: what it was trained on.
         spec, config: its hyperparameters.
         params, stats: its weights and batch statistics, NumPy arrays.
-        standards: shift and scale of features, and of numeric targets.
+        standards: what its training part says of features, and of numeric targets.
     """
 
     task: Task
@@ -38,7 +39,7 @@ class Network:
     config: dict
     params: Any
     stats: Any
-    standards: tuple
+    standards: Standards
 
     def __repr__(self) -> str:
         return f"<Network {self.spec.label.removeprefix('exactly ')} of {self.task.name}, {self.spec.weights} weights>"
@@ -53,10 +54,10 @@ class Network:
             ValueError: another number of features, or other columns.
         """
         x = self.task.columns(x)
-        shift, scale, _, _ = self.standards
         dtype = np.dtype(self.spec.dtype)
         with jax.enable_x64(dtype == np.float64):
-            config, x = cast(self.config, self.spec), ((x - shift) * scale).astype(dtype)
+            x = self.standards.inputs(x, self.task.schema).astype(dtype)
+            config = cast(self.config, self.spec)
             return np.asarray(_predicted(self.params, self.stats, config, x, spec=self.spec))
 
     def predict_proba(self, x: Any) -> np.ndarray:
@@ -76,8 +77,7 @@ class Network:
         """Classes [N] as the task was given them, or numbers [N] or [N C]."""
         if self.task.classes:
             return np.array(self.task.values)[self.predict_proba(x).argmax(1)]
-        _, _, shift, scale = self.standards
-        y = self.outputs(x) / scale + shift
+        y = self.outputs(x) / self.standards.y_scale + self.standards.y_shift
         return y[:, 0] if self.task.y.ndim == 1 else y
 
     def score(self, x: Any, y: Any) -> float:

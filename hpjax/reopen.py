@@ -268,7 +268,8 @@ def _task(networks: Networks, task: Task | tuple | None) -> Task:
         raise RunError("the run was made on arrays; give them again: task=(x, y)")
     source = networks.task if task is None else task
     assert source is not None
-    return as_task(source, networks.data, networks.target, networks.kind)
+    columns = None if isinstance(source, Task) else networks.columns
+    return as_task(source, networks.data, networks.target, networks.kind, columns)
 
 
 def _room(ledger: Ledger, assembly: Assembly, trials: int) -> None:

@@ -182,6 +182,5 @@ class Result(Outcome):
         if not len(rows):
             raise ValueError(f"{self.task.name} has no test set")
         network = network or self.refit()
-        return metrics.table(
-            self.task.truth(rows), network.predict(self.task.x[rows]), self.task.classes
-        )
+        predicted = network.predict(self.task.given(rows))
+        return metrics.table(self.task.truth(rows), predicted, self.task.classes)

@@ -59,6 +59,7 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data: str | None = None  # folder of stored data
     target: str | None = None  # column to predict
     kind: Literal["classes", "numbers"] | None = None
+    columns: dict[str, Literal["number", "category", "date", "drop"]] = {}  # said by the user
     model: str | None = None  # the function that builds them; None: multilayer perceptrons
     loss: str | None = None  # the user's function; None: as the task or the space says
     metrics: dict[str, bool] = {}  # the user's functions by name, and whether greater is better
@@ -131,6 +132,8 @@ def fields(settings: msgspec.Struct) -> dict[str, Any]:
     """Settings as plain values by name; those of networks and of their validation beside the others."""
     plain = msgspec.to_builtins(settings)
     networks = plain.pop("networks", None) or {}
+    if not networks.get("columns", True):  # so that runs of plain numbers are as before
+        del networks["columns"]
     return plain | networks.pop("validation", {}) | networks
 
 

@@ -35,6 +35,7 @@ def train(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
     progress: bool | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Trained:
@@ -47,7 +48,7 @@ def train(
         model: as for `tune`.
         seeds: how many, or which; each has its own folds, initial weights and minibatches, which all configurations share.
         validation: as for `tune`; 0 folds train on all of the development part, without validation.
-        loss, metrics, gradients, data, target, kind, progress, say: as for `tune`.
+        loss, metrics, gradients, data, target, kind, columns, progress, say: as for `tune`.
 
     Returns:
         A Trained.
@@ -72,6 +73,7 @@ def train(
         data=data,
         target=target,
         kind=kind,
+        columns=columns,
         model=model,
         loss=loss,
         metrics=metrics,

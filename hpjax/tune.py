@@ -57,6 +57,7 @@ def tune(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
     model: Any = None,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
@@ -91,6 +92,7 @@ def tune(
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
+        columns: what columns of a table are, where that is not to be told from their values: name -> "number", "category", "date" or "drop".
         model: a function of structural hyperparameters that returns a `hpjax.Model`; the names of the space are then its parameters,
             the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
         loss: your own, in jax.numpy: (outputs [B C], y [B C]) -> each example's loss [B]; outputs are logits of classes (one column

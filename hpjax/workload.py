@@ -39,7 +39,9 @@ def data_of(task: Task, folds: int, seed: int) -> str:
 def data_hash(examples: Examples) -> str:
     """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
     digest = hashlib.sha256()
-    for array in (examples.x, examples.y, *(rows for fold in examples.folds for rows in fold)):
+    rows = (rows for fold in examples.folds for rows in fold)
+    codes = () if examples.codes is None else (examples.codes,)
+    for array in (examples.x, examples.y, *rows, *codes):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

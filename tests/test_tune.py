@@ -266,8 +266,7 @@ def test_predictions_of_many_rows_are_sound():
     x = np.random.default_rng(0).normal(size=(70_000, 4)) + 3
     p = network.predict_proba(x)
     (w0, w1), (b0, b1) = ([layer[name] for layer in network.params] for name in ("w", "b"))
-    shift, scale, _, _ = network.standards
-    z = np.maximum((x - shift) * scale @ w0 + b0, 0) @ w1 + b1
+    z = np.maximum(network.standards.inputs(x, ()) @ w0 + b0, 0) @ w1 + b1
     expected = np.exp(z - z.max(1, keepdims=True))
     np.testing.assert_allclose(p, expected / expected.sum(1, keepdims=True), atol=1e-5)
 

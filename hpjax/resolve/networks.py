@@ -86,6 +86,7 @@ def as_evaluation(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
     model: Any = None,
     loss: Any = None,
     metrics: Mapping[str, Any] | None = None,
@@ -103,7 +104,7 @@ def as_evaluation(
         ValueError: anything that can be wrong with them.
     """
     check(kind=kind, gradients=gradients)
-    resolved_task = as_task(task, data, target, kind)
+    resolved_task = as_task(task, data, target, kind, columns)
     family = as_family(model, space, resolved_task, loss)
     resolved_space = as_space(space, family)
     own = as_metrics(metrics, resolved_task.outputs)
@@ -117,6 +118,7 @@ def as_evaluation(
         data=None if data is None else str(data),
         target=target,
         kind=kind,  # type: ignore[arg-type]
+        columns=dict(columns or {}),  # type: ignore[arg-type]
         model=None if model is None else family.name,
         loss=None if loss is None else own_name(loss),
         metrics={name: metric.greater_is_better for name, metric in own},
@@ -186,6 +188,7 @@ def as_task(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Task:
     """A task from its name, a file, or a pair of arrays (x, y).
 
@@ -197,6 +200,10 @@ def as_task(
             raise ValueError(
                 f"the task has {task.kind} for targets; make it anew with kind={kind!r:.80}"
             )
+        if columns:
+            raise ValueError(
+                "the task was made already; make it anew with Task.of(..., columns=...)"
+            )
         return task
     if isinstance(task, (tuple, list)):
         if len(task) == 3:
@@ -205,12 +212,12 @@ def as_task(
             )
         if len(task) != 2:
             raise ValueError(f"the task has {len(task)} parts; give (x, y)")
-        return Task.of(*task, kind=kind)
+        return Task.of(*task, kind=kind, columns=columns)
     if not isinstance(task, (str, Path)):
         raise ValueError(
             f"task must be a name, a file, a Task or (x, y), got {type(task).__name__}"
         )
-    return tasks.load(task, data, target, kind)
+    return tasks.load(task, data, target, kind, columns)
 
 
 def fidelity_of(space: Space) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,22 @@ import numpy as np
 from hpjax.tasks.columns import (
     TaskError,
     as_features,
+    as_frame,
     as_targets,
     first_place,
     frame_names,
     guessed,
     refuse_gaps,
+)
+from hpjax.tasks.schema import (
+    Column,
+    Table,
+    all_numbers,
+    given,
+    layout,
+    read_again,
+    read_table,
+    said,
 )
 
 
@@ -36,7 +48,7 @@ class Task:
 
     Attributes:
         name: for tables and figures.
-        x: [N F] float64 features.
+        x: [N F] float64 features; under a schema NaN where a number is not there, and codes of categories.
         y: [N] class numbers, or [N C] float64 targets.
         labels: the classes' names for people, () for numbers.
         values: the classes as they were given (what a network predicts); 0, 1, ... where absent.
@@ -45,6 +57,8 @@ class Task:
         groups: ready-made folds instead of drawn ones.
         features: names of the columns of x, () where they have none.
         doubt: what was doubtful when the kind of the targets was told from them.
+        schema: what the columns of x are, where not all of them are numbers without gaps.
+        notes: what became of columns and rows, for people.
     """
 
     name: str
@@ -57,6 +71,8 @@ class Task:
     groups: tuple[Split, ...] = ()
     features: tuple[str, ...] = ()
     doubt: str = ""
+    schema: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.labels and not self.values:
@@ -70,7 +86,8 @@ class Task:
                 f"{self.name}: {len(self.x)} rows of features but {len(self.y)} targets; give as many"
             )
         for what, values in (("feature", self.x), ("target", self.y)):
-            bad = first_place(~np.isfinite(values.reshape(len(values), -1)))
+            gaps = np.isnan(values) if what == "feature" and self.schema else False
+            bad = first_place(~(np.isfinite(values) | gaps).reshape(len(values), -1))
             if bad is not None:
                 row, column = bad
                 raise TaskError(
@@ -98,8 +115,8 @@ class Task:
 
     @property
     def inputs(self) -> int:
-        """F."""
-        return self.x.shape[1]
+        """F of a network: under a schema every category is an input, and so is every number's gap."""
+        return layout(self.schema).inputs if self.schema else self.x.shape[1]
 
     @property
     def outputs(self) -> int:
@@ -131,6 +148,10 @@ class Task:
     def truth(self, rows: np.ndarray) -> np.ndarray:
         """The targets of some rows as they were given."""
         return np.array(self.values)[self.y[rows]] if self.classes else self.y[rows]
+
+    def given(self, rows: np.ndarray) -> Any:
+        """The examples of some rows as a network takes them: an array, or a table where there is a schema."""
+        return given(self.x[rows], self.schema) if self.schema else self.x[rows]
 
     def with_test(self, test: np.ndarray) -> Task:
         """The same task with these rows held out."""
@@ -174,6 +195,7 @@ class Task:
             folds: of the study.
         """
         lines = [f"{self.name}: {self.summary()}"]
+        lines += [f"{self.name}: {note}" for note in self.described()]
         if self.doubt:
             lines.append(f"{self.name}: {self.doubt}")
         if self.classes:
@@ -185,6 +207,33 @@ class Task:
                 )
         return lines
 
+    def described(self, most: int = 5) -> list[str]:
+        """What became of the columns of a table, in a few lines; nothing where all are numbers without gaps.
+
+        Args:
+            most: notes that are shown.
+        """
+        if not self.schema:
+            return list(self.notes)
+        dates = {column.source for column in self.schema if column.kind == "date"}
+        numbers = [column for column in self.schema if column.kind == "number"]
+        categories = [column for column in self.schema if column.categorical]
+        gaps = sorted({column.source for column in self.schema if column.gaps})
+        parts = [f"{len(numbers)} numbers"] if numbers else []
+        if categories:
+            parts.append(
+                f"{len(categories)} columns of {sum(len(c.values) for c in categories)} categories"
+            )
+        parts += [f"{len(dates)} dates"] if dates else []
+        line = f"{', '.join(parts)}; {self.inputs} inputs"
+        if gaps:
+            shown = ", ".join(gaps[:most]) + (
+                f" and {len(gaps) - most} more" if len(gaps) > most else ""
+            )
+            line += f"; gaps in {shown}"
+        more = [f"{len(self.notes) - most} more notes"] if len(self.notes) > most else []
+        return [line, *self.notes[:most], *more]
+
     def remedy(self) -> str:
         """What a refusal over classes adds where the classes may be quantities; "" where they cannot."""
         if all(
@@ -194,12 +243,15 @@ class Task:
         return ""
 
     def columns(self, x: Any) -> np.ndarray:
-        """Examples [n F] float64 in this task's order of features; a table's columns are found by name.
+        """Examples [n F] float64 in this task's order of features; a table's columns are found by name, and under a schema others
+        are passed over.
 
         Raises:
             TaskError: another number of features, columns that the task does not have or that are missing, or no numbers.
         """
         names = frame_names(x)
+        if self.schema:
+            return read_again(as_frame(x, self.features, self.name), self.schema, self.name)
         if names is not None and self.features:
             missing = [name for name in self.features if name not in names]
             unknown = [name for name in names if name not in self.features]
@@ -231,21 +283,23 @@ class Task:
         test: float = 0.2,
         seed: int = 42,
         kind: str | None = None,
+        columns: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Task:
         """A task from arrays, or from tables with named columns.
 
         Args:
-            x: [N F] numbers; a data frame's columns keep their names.
+            x: [N F] numbers, text, booleans and dates, with gaps; a data frame's columns keep their names, an array's are "1", "2", ...
             y: [N] labels (text, booleans or at most 20 different whole numbers: classes) or [N] or [N C] numbers.
             name: for tables.
             test: share held out, stratified for classes; 0 for none.
             seed: of the hold-out.
             kind: "classes" or "numbers"; told from the targets where None.
+            columns: what columns are, where that is not to be told from them: name -> "number", "category", "date" or "drop".
 
         Raises:
-            TaskError: text in the features, mismatched lengths, labels that are missing, one class only, values that are not
-                finite.
+            TaskError: mismatched lengths, labels that are missing, one class only, numbers that are infinite, a column that is not
+                what it is said to be.
         """
         if not isinstance(name, str):
             raise TaskError(
@@ -254,15 +308,20 @@ class Task:
         if kind is not None and kind not in KINDS:
             raise TaskError(f"{name}: kind={kind!r:.80} is none of {', '.join(KINDS)}")
         names = frame_names(x)
-        x = as_features(x, name)
-        y = as_targets(y, name)
+        table = features_of(x, name, columns)
+        x, y = table.x, as_targets(y, name)
         if x.ndim == 0:
             raise TaskError(f"{name}: features must be a table of rows, got a single value")
         if len(x) != len(y):
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
             )
-        options: dict[str, Any] = {"features": names or ()} | options
+        options = {
+            "features": names or tuple(dict.fromkeys(c.source for c in table.schema)),
+            "schema": table.schema,
+            **options,
+            "notes": (*options.get("notes", ()), *table.notes),
+        }
         labels: tuple[str, ...] = ()
         if kind is None:
             kind, options["doubt"] = guessed(y)
@@ -290,6 +349,24 @@ class Task:
                 task, test=holdout(task, np.arange(len(x)), test, seed).valid
             )
         return task
+
+
+def features_of(x: Any, name: str, columns: Mapping[str, str] | None) -> Table:
+    """Features as arrays: numbers without gaps as they are, anything else by a schema."""
+    if columns is None and not hasattr(x, "columns"):
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise TaskError(
+                f"{name}: features must be a table of rows [N F], all of one length"
+            ) from None
+        if array.dtype.kind in "fiub" and (array.ndim != 2 or np.isfinite(array).all()):
+            return Table(as_features(array, name), (), ())
+    frame = as_frame(x, (), name)
+    wanted = said(columns, [str(column) for column in frame.columns], name)
+    if all_numbers(frame, wanted):
+        return Table(as_features(frame, name), (), ())
+    return read_table(frame, wanted, name)
 
 
 def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class TaskError(ValueError):
@@ -54,6 +58,37 @@ def as_features(x: Any, name: str) -> np.ndarray:
         raise TaskError(
             f"{name}: features must be numbers{where}; encode text and dates first"
         ) from None
+
+
+def as_frame(x: Any, names: Sequence[str], where: str) -> pandas.DataFrame:
+    """Features as a table with named columns.
+
+    Args:
+        x: a data frame, or an array [N F].
+        names: of an array's columns; "1", "2", ... where there are none.
+        where: for messages.
+
+    Raises:
+        TaskError: no table of rows, or complex and structured values.
+    """
+    import pandas
+
+    if frame_names(x) is not None:
+        frame = x if isinstance(x, pandas.DataFrame) else pandas.DataFrame(x)
+        return frame.set_axis([str(name) for name in frame.columns], axis=1)
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        array = np.zeros(0)
+    if array.ndim != 2 or array.dtype.kind in "cmV":
+        raise TaskError(
+            f"{where}: features must be a table of rows [N F], got {array.dtype} of shape {array.shape}"
+        )
+    count = array.shape[-1]
+    names = list(names) or [str(at + 1) for at in range(count)]
+    if len(names) != count:
+        raise TaskError(f"the network takes [N {len(names)}] features, got {array.shape}")
+    return pandas.DataFrame(array, columns=names)
 
 
 def as_targets(y: Any, name: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ def read(
     test: float = 0.2,
     seed: int = 42,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Task:
     """A task from a file, by its ending.
 
@@ -35,6 +37,7 @@ def read(
         test: share held out, where the file has no test set.
         seed: of the hold-out.
         kind: "classes" or "numbers"; told from the targets where None.
+        columns: what columns are, as for `Task.of`.
 
     Raises:
         TaskError: one line that names the file, the row or field, and the remedy.
@@ -56,15 +59,16 @@ def read(
         ".parquet": tables.read_parquet,
     }
     ending = Path(name).suffix.lower()
+    options: dict = dict(test=test, seed=seed, kind=kind, columns=columns)
     try:
         if ending in readers:
-            return readers[ending](path, target, dict(test=test, seed=seed, kind=kind))
+            return readers[ending](path, target, options)
         if "idx" in name:
             if target is not None:
                 raise TaskError(
                     f"{path}: the target of an IDX file is its labels' file; leave the target column {target!r:.80} out"
                 )
-            return _idx_pair(path, dict(test=test, seed=seed, kind=kind or "classes"))
+            return _idx_pair(path, options | {"kind": kind or "classes"})
     except TaskError:
         raise
     except FAULTS as fault:

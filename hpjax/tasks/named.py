@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,7 @@ def load(
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Task:
     """A task by name, or from a file.
 
@@ -134,6 +135,7 @@ def load(
         data: folder of the stored ones; the variable HPJAX_DATA where None.
         target: column to predict, for files.
         kind: of a file's targets: "classes" or "numbers"; told from them where None.
+        columns: what a file's columns are, as for `Task.of`.
 
     Raises:
         TaskError: an unknown name (with the nearest known one), or a missing file.
@@ -144,6 +146,8 @@ def load(
         (4, 3, 30)
     """
     text = str(name)
+    if columns and text in (*NAMES, *STORED):
+        raise TaskError(f"{text} has its own columns; leave columns out, which is for tables")
     if text in NAMES and target is None:
         return _of_kind(NAMES[text][0](), kind)
     if text in STORED and target is None:
@@ -153,7 +157,7 @@ def load(
             f"{text} has its own target; leave the target column {target!r} out, which is for files"
         )
     if Path(text).suffix or os.sep in text:
-        return read(text, target, kind=kind)
+        return read(text, target, kind=kind, columns=columns)
     if not text:
         raise TaskError("the task has no name; give one that `hpjax tasks` lists, or a file")
     near = difflib.get_close_matches(text, [*NAMES, *STORED], 1, 0.0)[0]

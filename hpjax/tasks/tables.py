@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.columns import first_place
+from hpjax.tasks.schema import MISSING as GAPS
 
 if TYPE_CHECKING:
     import pandas
 
-MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # how files spell what is not there
+MISSING = GAPS[:7]  # how files spell what is not there
 # in any letters, small or capital
 SPELLED = sorted(
     {
@@ -59,42 +59,25 @@ def task_of(
     if not len(frame):
         raise TaskError(f"{path}: no rows below the header")
     features = [name for name in names if name != target]
-    x = np.empty((len(frame), len(features)))
-    for at, name in enumerate(features):
-        x[:, at] = _numbers(frame[name])
-    bad = first_place(~np.isfinite(x))
-    if bad is not None:
-        row, at = bad
-        line, cell = place(row, names.index(features[at]))
-        raise TaskError(f"{path}: row {line}, column {features[at]!r:.80}: {_fault(cell)}")
     column = frame[target]
-    gaps = np.flatnonzero(column.isna().to_numpy())
-    if len(gaps):
-        line, _ = place(int(gaps[0]), names.index(target))
-        raise TaskError(
-            f"{path}: row {line} has no target in column {target!r:.80}; fill or drop the row"
-        )
-    return Task.of(x, _target(column), path.stem, features=tuple(features), **options)
+    gone = column.isna().to_numpy()
+    if gone.all():
+        raise TaskError(f"{path}: no row has a target in column {target!r:.80}")
+    for name in features:
+        wild = np.flatnonzero(np.isinf(_numbers(frame[name])))
+        if len(wild):
+            line, cell = place(int(wild[0]), names.index(name))
+            raise TaskError(
+                f"{path}: row {line}, column {name!r:.80}: {cell!r:.80} is not finite; fill or drop the row"
+            )
+    if gone.any():
+        options["notes"] = (f"{gone.sum()} rows without a target are left out",)
+        frame, column = frame[~gone], column[~gone]
+    return Task.of(frame[features], _target(column), path.stem, **options)
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def _fault(cell: str) -> str:
-    """What is wrong with a feature's cell."""
-    try:
-        if "_" in cell:
-            raise ValueError
-        float(cell)
-    except ValueError:
-        remedy = (
-            "fill it, or drop the row"
-            if cell.strip().lower() in MISSING
-            else "encode or drop the column"
-        )
-        return f"{cell[:60]!r:.80} is no number; {remedy}"
-    return f"{cell!r:.80} is not finite; fill or drop the row"
 
 
 def _numbers(column: pandas.Series) -> np.ndarray:

@@ -11,6 +11,8 @@ import numpy as np
 from hpjax.models import Spec
 from hpjax.models.base import Array
 from hpjax.tasks import Split, Task
+from hpjax.tasks.schema import Column, Layout, apart, layout
+from hpjax.training.encoding import encoded, moments, places
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
@@ -36,11 +38,26 @@ class Data(NamedTuple):
     valid: Array  # [G V] int32
     valid_weight: Array  # [G V] 0 or 1
     key: Array  # [G] keys of dropout and noise (as [G 2] uint32 until `keyed`)
+    coded: Coded | None = None  # where there are categories or gaps; x is then numbers [N Fn]
+
+
+class Coded(NamedTuple):
+    """Categories of a task, and where its gaps are marked: arguments of `encoded`."""
+
+    codes: Any  # [N Fc] int32
+    places: Any  # [G V + 1] int32
+    gaps: Any  # [Fg] int32
+    hot: Any  # [H] int32
 
 
 def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, Array]:
     """Examples [B] of one group as its networks see them: x [B F] and y [B C], standardised by its training part."""
-    x = (data.x[index] - data.shift[group]) * data.scale[group]
+    x, shift, scale, coded = data.x[index], data.shift[group], data.scale[group], data.coded
+    if coded is None:
+        x = (x - shift) * scale
+    else:
+        places, codes = coded.places[group], coded.codes[index]
+        x = encoded(x, codes, shift, scale, places, coded.gaps, coded.hot)
     y = data.y[index]
     y = y if spec.classes else (y - data.y_shift[group]) * data.y_scale[group]
     return x.astype(spec.dtype), y.astype(spec.dtype)
@@ -49,18 +66,45 @@ def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, A
 class Examples(NamedTuple):
     """A task as plain arrays: all examples, and which of them each fold trains and validates on."""
 
-    x: np.ndarray  # [N F]
+    x: np.ndarray  # [N F], numbers [N Fn] where there is a layout
     y: np.ndarray  # [N C]
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]  # K of (train [n], valid [m])
     standardize: bool
     classes: bool
+    codes: np.ndarray | None = None  # [N Fc] int32
+    layout: Layout | None = None  # where there are categories or gaps
 
 
 def examples_of(task: Task, folds: Sequence[Split]) -> Examples:
     """A task's arrays as training wants them."""
-    return Examples(
-        task.x, task.targets(), tuple(tuple(fold) for fold in folds), task.standardize, task.classes
-    )
+    rows = tuple((train, valid) for train, valid in folds)
+    found = Examples(task.x, task.targets(), rows, task.standardize, task.classes)
+    if not task.schema:
+        return found
+    where = layout(task.schema)
+    numbers, codes = apart(task.x, where)
+    return found._replace(x=numbers, codes=codes, layout=where)
+
+
+class Standards(NamedTuple):
+    """What a training part says of inputs and targets."""
+
+    shift: np.ndarray  # [F] means of features
+    scale: np.ndarray  # [F] one over their deviations
+    y_shift: np.ndarray  # [C] of numeric targets
+    y_scale: np.ndarray  # [C]
+    places: np.ndarray | None = None  # [V + 1] of categories among one-hot inputs
+
+    def inputs(self, x: np.ndarray, schema: Sequence[Column]) -> np.ndarray:
+        """A task's rows [n F] as a network's inputs."""
+        if self.places is None:
+            return (x - self.shift) * self.scale
+        where = layout(schema)
+        numbers, codes = apart(x, where)
+        hot = np.arange(where.hot)
+        return np.asarray(
+            encoded(numbers, codes, self.shift, self.scale, self.places, where.gaps, hot)
+        )
 
 
 def keyed(data: Data, seed: Array) -> Data:
@@ -105,11 +149,11 @@ def prepare(
         )
     places = -(-longest // spec.batch_size) * spec.batch_size if spec.batch_size else longest
     wide = max(len(valid) for _, valid in examples.folds)
-    order, count, train, valid, valid_weight, key, moments = [], [], [], [], [], [], []
+    order, count, train, valid, valid_weight, key, found = [], [], [], [], [], [], []
     per_seed = len(examples.folds) // len(seeds)
     for number, (train_rows, valid_rows) in enumerate(examples.folds):
         seed, fold = seeds[number // per_seed], number % per_seed
-        moments.append(standards(examples, train_rows))
+        found.append(standards(examples, train_rows))
         for repeat in range(repeats):
             order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))
             count.append(len(train_rows))
@@ -117,7 +161,8 @@ def prepare(
             valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
             valid_weight.append(np.arange(wide) < len(valid_rows))
             key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
-    shift, scale, y_shift, y_scale = (np.repeat(np.stack(m), repeats, 0) for m in zip(*moments))
+    every = lambda column: np.repeat(np.stack(column), repeats, 0)
+    shift, scale, y_shift, y_scale = (every(column) for column in zip(*(m[:4] for m in found)))
     x, middle, spread = _levelled(examples.x, examples.standardize)
     y, y_middle, y_spread = _levelled(examples.y, examples.standardize and not examples.classes)
     arrays: dict[str, Any] = dict(
@@ -137,32 +182,31 @@ def prepare(
         valid=np.stack(valid).astype(np.int32),
         key=np.stack(key).astype(np.uint32),
     )
+    where = examples.layout
+    if where is not None:
+        marks, hot = where.gaps, np.arange(where.hot, dtype=np.int32)
+        arrays["coded"] = Coded(examples.codes, every([m.places for m in found]), marks, hot)
     return Data(**arrays)
 
 
-def standards(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Mean and one over deviation of features [F] and of numeric targets [C], over the training part only."""
+def standards(examples: Examples, rows: np.ndarray) -> Standards:
+    """What the training part, rows [n], says of features and of numeric targets."""
 
-    def of(values: np.ndarray, on: bool):
+    def of(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray]:
         if not on:
             return np.zeros(values.shape[1]), np.ones(values.shape[1])
-        return _moments(values[rows])
+        return moments(values[rows])
 
-    return *of(examples.x, examples.standardize), *of(
-        examples.y, examples.standardize and not examples.classes
-    )
+    numeric = examples.standardize and not examples.classes
+    of_inputs, of_targets = of(examples.x, examples.standardize), of(examples.y, numeric)
+    if examples.layout is None or examples.codes is None:
+        return Standards(*of_inputs, *of_targets)
+    return Standards(*of_inputs, *of_targets, places(examples.codes[rows], examples.layout))
 
 
 def drawn(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:
     """What a network of these names starts from, as its family draws it."""
     return spec.functions.draw(np.random.SeedSequence([seed, repeat, fold, fresh, INIT]))
-
-
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means and one over deviations of columns; a column that is constant but for rounding is left at its scale."""
-    mean, deviation = values.mean(0), values.std(0)
-    varies = deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300)
-    return mean, 1 / np.where(varies, deviation, 1)
 
 
 def _levelled(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,7 +216,8 @@ def _levelled(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray, np.
     """
     if not on:
         return values, np.zeros(values.shape[1]), np.ones(values.shape[1])
-    mean, inverse = _moments(values)
+    mean, inverse = moments(values)
+    inverse = np.where(inverse > 0, inverse, 1)
     return (values - mean) * inverse, mean, 1 / inverse
 
 

@@ -1,0 +1,66 @@
+"""How rows of numbers and codes become a network's inputs: standardised numbers, marks of gaps, one-hot categories.
+
+What is estimated is estimated on a training part. A gap becomes the training part's mean, which is 0 once standardised, so that no
+copy of the data is needed for any fold. A category that the training part has fewer than `RARE` times is pooled with its like; one
+that it has not at all is all zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hpjax.tasks.schema import Layout
+
+Array = jax.Array | np.ndarray
+RARE = 5  # examples below which a category is pooled
+
+
+def places(codes: np.ndarray, where: Layout) -> np.ndarray:
+    """The one-hot place [V + 1] of every value, by the codes of a training part [n Fc]; `hot` for none.
+
+    A value's own, that of rare ones, or none where the training part has it not.
+    """
+    counts = np.bincount(codes.ravel(), minlength=len(where.own) + 1)[:-1]
+    rare = (counts < RARE) & (where.pooled >= 0)
+    found = np.where(rare, where.pooled, where.own)
+    return np.append(np.where(counts > 0, found, where.hot), where.hot).astype(np.int32)
+
+
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and one over deviations of columns [F], without their gaps; a column that is constant but for rounding is left at its scale.
+
+    A column of gaps alone has mean 0 and is multiplied by 0.
+    """
+    gone = np.isnan(values)
+    if not gone.any():
+        mean, deviation = values.mean(0), values.std(0)
+        here = np.ones(values.shape[1], bool)
+    else:
+        count = (~gone).sum(0)
+        here, many = count > 0, np.maximum(count, 1)
+        mean = np.where(gone, 0, values).sum(0) / many
+        deviation = np.sqrt((np.where(gone, 0, values - mean) ** 2).sum(0) / many)
+    varies = deviation > 10 * np.finfo(np.float64).eps * np.maximum(np.abs(mean), 1e-300)
+    return mean, here / np.where(varies, deviation, 1)
+
+
+def encoded(
+    numbers: Array, codes: Array, shift: Array, scale: Array, places: Array, gaps: Array, hot: Array
+) -> Any:
+    """A network's inputs [B F] of numbers [B Fn] and codes [B Fc].
+
+    Args:
+        shift, scale: [Fn] of a training part.
+        places: [V + 1] of it.
+        gaps: [Fg] numbers that have a mark.
+        hot: [H] 0, 1, ..., H - 1.
+    """
+    gone = jnp.isnan(numbers)
+    seen = jnp.where(gone, 0, (numbers - shift) * scale)
+    marks = gone[:, gaps].astype(seen.dtype)
+    lit = (places[codes][:, :, None] == hot).any(1).astype(seen.dtype)
+    return jnp.concatenate([seen, marks, lit], 1)

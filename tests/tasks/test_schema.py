@@ -1,0 +1,264 @@
+"""Tables with text, gaps, booleans and dates: what their columns are, what networks are given, and what no fold may see."""
+
+import json
+
+import jax
+import numpy as np
+import pandas
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hpjax
+from hpjax import Task, TaskError
+from hpjax.tasks.schema import GAP, layout
+from hpjax.training import batches
+from hpjax.training.encoding import RARE
+
+quiet = dict(say=lambda text: None)
+SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
+
+
+def messy(rows=120, seed=0):
+    """A table as people have them."""
+    rng = np.random.default_rng(seed)
+    pick = lambda *values: rng.choice(np.array(values, object), rows)
+    frame = pandas.DataFrame(
+        {
+            "âge": np.where(rng.random(rows) < 0.1, np.nan, rng.normal(40, 9, rows)),
+            "home town": pick("Paris", " Paris ", "Orléans", "Lyon", None, "?"),
+            "smokes": pick(True, False),
+            "since": pandas.Series(pandas.Timestamp("2020-02-29"))
+            .repeat(rows)
+            .reset_index(drop=True)
+            + pandas.to_timedelta(rng.integers(0, 900, rows), unit="D"),
+            "zip": pick(75001, 69002, 45000),
+            "rooms": pick(*map(str, range(30)), "n/a", "many"),
+            "id": [f"row {at}" for at in range(rows)],
+            "same": ["x"] * rows,
+            "nothing": [None] * rows,
+        }
+    )
+    frame.loc[3, "since"] = pandas.NaT
+    frame["town of one"] = np.where(np.arange(rows) == 7, "Atlantis", frame["home town"])
+    y = np.where((frame["smokes"].to_numpy(bool)) ^ (rng.random(rows) < 0.1), "ill", "well")
+    return frame, y
+
+
+def messy_task(**options):
+    frame, y = messy()
+    return Task.of(frame, y, "people", columns={"zip": "category"}, **options)
+
+
+def test_columns_are_told_apart():
+    task = messy_task()
+    kinds = {column.name: column.kind for column in task.schema}
+    assert kinds == {
+        "âge": "number",
+        "home town": "category",
+        "smokes": "number",
+        "since": "date",
+        "since (weekday)": "date",
+        "since (day of the year)": "date",
+        "zip": "category",
+        "rooms": "number",
+        "town of one": "category",
+    }
+    by = {column.name: column for column in task.schema}
+    assert set(by["home town"].values) == {"Paris", "Orléans", "Lyon", GAP}
+    assert by["zip"].values[0] in ("75001", "69002", "45000")
+    assert by["rooms"].gaps
+    assert not by["smokes"].gaps
+    said = " | ".join(task.about())
+    for words in (
+        "3 numbers, 3 columns of",
+        "1 dates",
+        "gaps in",
+        "id: left out, 120 different texts in 120 rows name rows, not kinds",
+        "same: left out, every row has 'x'",
+        "nothing: left out, no row has a value",
+        "rooms: 'many' and the like are taken for gaps",
+    ):
+        assert words in said, said
+    days = task.x[:, list(kinds).index("since")]
+    assert np.isnan(days[3])
+    assert days[0] == (messy()[0]["since"][0] - pandas.Timestamp(0)).days
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"town": "drop"}, "no column 'town'; it has"),
+        ({"zip": "text"}, "column 'zip' is 'text', which is none of number, category, date, drop"),
+        ({"home town": "number"}, "column 'home town' has no number"),
+        ({"home town": "date"}, "column 'home town' has no date that can be read"),
+        (["zip"], "columns must be a dict"),
+    ],
+)
+def test_what_cannot_be_is_refused(columns, message):
+    frame, y = messy()
+    with pytest.raises(TaskError, match=message) as caught:
+        Task.of(frame, y, "people", columns=columns)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_column_can_be_dropped_or_taken_for_something_else():
+    frame, y = messy()
+    columns = {"rooms": "category", "id": "category", "zip": "number", "âge": "drop"}
+    kinds = {c.name: c.kind for c in Task.of(frame, y, columns=columns).schema}
+    assert (kinds["rooms"], kinds["id"], kinds["zip"]) == ("category", "category", "number")
+    assert "âge" not in kinds
+
+
+# --- what networks are given ------------------------------------------------------------------------------------------
+def by_scikit_learn(frame, schema, train):
+    """The same inputs by scikit-learn's transformers, fitted on the training rows."""
+    from sklearn.preprocessing import StandardScaler
+
+    parts, marks, blocks = [], [], []
+    for at, column in enumerate(schema):
+        values = frame[:, at]
+        if column.categorical:
+            many = len(column.values)
+            block = np.zeros((len(values), many + (many > 2)))
+            counts = np.bincount(values[train][values[train] >= 0].astype(int), minlength=many)
+            for row, value in enumerate(values.astype(int)):
+                if value >= 0 and counts[value]:
+                    block[row, many if counts[value] < RARE and many > 2 else value] = 1
+            blocks.append(block)
+            continue
+        scaled = StandardScaler().fit(values[train, None]).transform(values[:, None])[:, 0]
+        parts.append(np.nan_to_num(scaled))
+        if column.gaps:
+            marks.append(np.isnan(values))
+    return np.column_stack([*parts, *marks, *blocks])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(20, 120))
+def test_inputs_are_those_of_scikit_learns_transformers(seed, rows):
+    rng = np.random.default_rng(seed)
+    frame = pandas.DataFrame({"n": rng.normal(3, 2, rows), "m": rng.integers(0, 5, rows) * 1.0})
+    frame.loc[rng.random(rows) < rng.random() * 0.6, "n"] = np.nan
+    frame["c"] = rng.choice(list("abcdefgh"), rows, p=rng.dirichlet(np.ones(8)))
+    frame["d"] = rng.choice(np.array(["u", "v", None], object), rows)
+    task = Task.of(frame, np.arange(rows) % 2, test=0)
+    train = np.sort(rng.permutation(rows)[: rows * 2 // 3])
+    if np.isnan(task.x[train]).all(0).any():
+        return
+    found = batches.standards(batches.examples_of(task, [(train, train)]), train)
+    theirs = by_scikit_learn(task.x, task.schema, train)
+    assert task.inputs == theirs.shape[1]
+    np.testing.assert_allclose(found.inputs(task.x, task.schema), theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_and_prediction_see_the_same_inputs(dtype):
+    task = messy_task()
+    folds = hpjax.tasks.splits(task, 3, 0)
+    examples = batches.examples_of(task, folds)
+    spec, _ = hpjax.hypergrad.configure(task, hidden=(4,), dtype=dtype)
+    data = batches.prepare(examples, 1, (0,), 1, spec)
+    for group, fold in enumerate(folds):
+        with jax.enable_x64(dtype == "float64"):
+            x, _ = batches.inputs(spec, data, group, np.arange(len(task.x)))
+        mine = batches.standards(examples, fold.train).inputs(task.x, task.schema)
+        np.testing.assert_allclose(x, mine, rtol=2e-5, atol=2e-5)
+
+
+def test_unseen_categories_are_zeros_and_tables_may_come_in_any_order():
+    task = messy_task()
+    network = hpjax.fit(task, {"hidden": (8,)}, epochs=3)
+    frame, _ = messy()
+    plain = network.predict_proba(frame)
+    np.testing.assert_array_equal(network.predict_proba(frame[list(frame)[::-1]]), plain)
+    where = layout(task.schema)
+    strange = frame.assign(**{"home town": "Rome"})
+    inputs = network.standards.inputs(task.columns(strange), task.schema)
+    at = len(where.numbers) + len(where.gaps)
+    block = inputs[:, at : at + len(task.schema[1].values) + 1]
+    assert (block == 0).all()
+    assert np.isfinite(network.predict_proba(strange)).all()
+    with pytest.raises(TaskError, match="lacks 'smokes'"):
+        network.predict(frame.drop(columns="smokes"))
+    np.testing.assert_allclose(network.predict_proba(frame.to_numpy(object)), plain)
+
+
+def test_rows_come_back_as_they_were_given():
+    task = messy_task()
+    rows = np.arange(0, 120, 7)
+    again = hpjax.tasks.schema.read_again(task.given(rows), task.schema, task.name)
+    np.testing.assert_allclose(again, task.x[rows])
+
+
+# --- what no fold may see ---------------------------------------------------------------------------------------------
+def test_values_of_rows_that_are_held_out_change_nothing_that_is_trained():
+    frame, y = messy()
+    task = Task.of(frame, y, "people", columns={"zip": "category"}, test=0.2)
+    held = np.union1d(task.test, hpjax.tasks.splits(task, 1, 0)[0].valid)
+    other = frame.copy()
+    rng = np.random.default_rng(1)
+    for name in frame:
+        mixed = frame[name].to_numpy(object).copy()
+        mixed[held] = mixed[rng.permutation(held)]
+        other[name] = pandas.Series(mixed).astype(frame[name].dtype)
+    changed = Task.of(other, y, "people", columns={"zip": "category"}, test=0.2)
+    assert not np.array_equal(task.x, changed.x, equal_nan=True)
+    config = {"hidden": (8,), "batch_size": 16}
+    first, second = (hpjax.train(config, t, 3, seeds=[0], **quiet) for t in (task, changed))
+    for a, b in zip(first.network().params, second.network().params):
+        np.testing.assert_allclose(a["w"], b["w"], rtol=1e-5, atol=1e-6)
+
+
+def test_shuffled_targets_score_at_chance():
+    frame, y = messy(400)
+    y = np.random.default_rng(0).permutation(y)
+    found = hpjax.tune(
+        SPACE, Task.of(frame, y, columns={"id": "drop"}), trials=4, validation=4, **quiet
+    )
+    share = max(np.mean(y == "ill"), np.mean(y == "well"))
+    assert found.trials["error"].min() > 1 - share - 0.12
+
+
+# --- studies ----------------------------------------------------------------------------------------------------------
+def test_a_study_of_a_table_is_resumed_read_and_confirmed(tmp_path):
+    frame, y = messy()
+    frame.assign(health=y).to_csv(tmp_path / "people.csv", index=False)
+    options = dict(target="health", columns={"zip": "category", "id": "drop"}, **quiet)
+    path, out = str(tmp_path / "people.csv"), tmp_path / "run"
+    found = hpjax.tune(SPACE, path, trials=5, validation=2, out=out, **options)
+    assert json.loads((out / "run.json").read_text())["networks"]["columns"] == options["columns"]
+    whole = (out / "ledger.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (out / "ledger.jsonl").write_bytes(b"".join(lines[:2]))
+    hpjax.resume(out, **quiet)
+    assert (out / "ledger.jsonl").read_bytes() == whole
+    shown = hpjax.open_run(out, **quiet)
+    assert 0 <= shown.test()["accuracy"] <= 1
+    assert len(hpjax.confirm(shown, top=2, repeats=2).table) == 2
+    network = found.refit()
+    assert network.predict(frame[list(network.task.features)]).shape == (120,)
+    gradient = hpjax.tune(SPACE, path, search="gradient", trials=2, **options)
+    assert np.isfinite(gradient.trials["loss"]).all()
+
+
+def test_numbers_alone_are_as_before():
+    """No schema, and the same arrays, for a table of finite numbers."""
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    for given_as in (x, x.tolist(), pandas.DataFrame(x, columns=["a", "b", "c"])):
+        task = Task.of(given_as, np.arange(30) % 2)
+        assert task.schema == ()
+        np.testing.assert_array_equal(task.x, x)
+
+
+@pytest.mark.parametrize("columns", [1, 500])
+def test_many_columns_and_one_member_classes(columns):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({f"c {at} é": rng.choice(list("abcde"), 200) for at in range(columns)})
+    y = np.array([f"class {at % 20}" for at in range(200)])
+    found = hpjax.tune(SPACE, Task.of(frame, y), trials=2, **quiet)
+    assert np.isfinite(found.trials["loss"]).all()
+    y[0] = "alone"
+    with pytest.raises(TaskError, match="cannot set aside") as caught:
+        Task.of(frame, y)
+    assert "\n" not in str(caught.value)
