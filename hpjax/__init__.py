@@ -38,6 +38,7 @@ from hpjax.training.metrics import Metric
 from hpjax.tune import explain, tune
 
 __version__ = metadata.version("hpjax")
+load = Network.load
 
 __all__ = [
     "Choice",
@@ -71,6 +72,7 @@ __all__ = [
     "hyperband",
     "hypergrad",
     "ladder",
+    "load",
     "median",
     "minimize",
     "open_comparison",

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hpjax.models import MLP, Model
+from hpjax.models import MLP, Model, Spec
 from hpjax.models.base import Family, Static, Traced, checked
 from hpjax.models.own import own
 from hpjax.training.hyperparameters import STATIC, TRACED
-from hpjax.training.losses import Loss
+from hpjax.training.losses import Loss, own_loss, own_name
 
 ALIASES = {"lr": "learning_rate", "alpha": "l2", "batchsize": "batch_size", "bs": "batch_size", "wd": "weight_decay", "layers": "hidden", "units": "width", "nonlinearity": "activation", "epsilon": "eps", "gamma": "decay_rate", "solver": "optimizer", "dropout_rate": "dropout", "n_layers": "depth", "num_layers": "depth", "max_iter": "epochs", "initializer": "init"}  # fmt: skip
 
@@ -58,6 +58,37 @@ def trained_on(family: Family, loss: Loss) -> Family:
         return family.read(written | {"loss": loss})
 
     return family._replace(spec=spec, read=read)
+
+
+def read_shape(
+    written: dict[str, Any], named: str | None, model: Any, loss: Callable[..., Any] | None
+) -> Spec:
+    """The shape of a network as `Spec.written` made it, with the user's own functions again.
+
+    Args:
+        written: fields by name.
+        named: the user's loss, by name; None where it had none.
+        model, loss: as the user gives them again.
+
+    Raises:
+        ValueError: a function that is missing, is another one, or was not one of the user's.
+    """
+    if ("structure" in written) != (model is not None):
+        raise ValueError(
+            "its networks are multilayer perceptrons; leave model out"
+            if model is not None
+            else "its networks are of your own; give the function that built them: model=..."
+        )
+    values = {name: [value] for name, value in written.get("structure", {}).items()}
+    family = family_of(model, values, written["inputs"], written["outputs"])
+    if named is None and loss is not None:
+        raise ValueError("it was trained on a loss that hpjax has; leave loss out")
+    if named is not None and (loss is None or own_name(loss) != named):
+        raise ValueError(f"it was trained on a loss of your own; give that again: loss={named}")
+    if loss is not None:
+        classes = written.get("classes", Spec.classes)
+        family = trained_on(family, own_loss(loss, written["outputs"], classes))
+    return family.read(written)
 
 
 def _same(model: Model) -> Model:

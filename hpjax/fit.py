@@ -57,7 +57,7 @@ def fit(
         scalars = first({n: v for n, v in played.ready.config.items() if n not in values.segments})
         standards = batches.standards(played.ready.examples, rows)
         return Network(
-            task,
+            task.signature,
             played.ready.plan.spec,
             scalars,
             first(played.params),

@@ -1,19 +1,31 @@
-"""A trained network to use: it predicts what the task asks, of examples as the task has them."""
+"""A trained network to use: it predicts what the task asks, of examples as the task has them; saved, and read again elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import io
+import json
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from hpjax.archives import FAULTS, read_arrays
+from hpjax.catalogue import read_shape
+from hpjax.files import plain, write_bytes
 from hpjax.models import Spec
 from hpjax.models.base import cast
-from hpjax.tasks import Task
+from hpjax.models.mlp.shape import MLPSpec
+from hpjax.tasks.signature import Signature
 from hpjax.training import losses, metrics
 from hpjax.training.batches import Standards
+
+FORMAT = 1  # of saved networks
+AT_ONCE = 2**22  # numbers of inputs that are held at a time
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -28,13 +40,13 @@ class Network:
     """A trained network that takes examples as the task has them.
 
     Attributes:
-        task: what it was trained on.
+        takes: what it takes and gives: columns, classes.
         spec, config: its hyperparameters.
         params, stats: its weights and batch statistics, NumPy arrays.
         standards: what its training part says of features, and of numeric targets.
     """
 
-    task: Task
+    takes: Signature
     spec: Any
     config: dict
     params: Any
@@ -42,7 +54,7 @@ class Network:
     standards: Standards
 
     def __repr__(self) -> str:
-        return f"<Network {self.spec.label.removeprefix('exactly ')} of {self.task.name}, {self.spec.weights} weights>"
+        return f"<Network {self.spec.label.removeprefix('exactly ')} of {self.takes.name}, {self.spec.weights} weights>"
 
     def outputs(self, x: Any) -> np.ndarray:
         """The network's outputs [N C] for examples [N F]: probabilities, or standardised numbers.
@@ -53,10 +65,20 @@ class Network:
         Raises:
             ValueError: another number of features, or other columns.
         """
-        x = self.task.columns(x)
+        x = self.takes.columns(x)
+        rows = max(1, AT_ONCE // self.takes.inputs)
+        if len(x) <= rows:
+            return self._outputs(x)
+        parts = [x[first : first + rows] for first in range(0, len(x), rows)]
+        full = np.concatenate([parts[-1], np.repeat(parts[-1][:1], rows - len(parts[-1]), 0)])
+        found = [self._outputs(part) for part in (*parts[:-1], full)]  # all of one shape
+        return np.concatenate(found)[: len(x)]
+
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
+        """Outputs of rows [n F] as `Signature.columns` gives them."""
         dtype = np.dtype(self.spec.dtype)
         with jax.enable_x64(dtype == np.float64):
-            x = self.standards.inputs(x, self.task.schema).astype(dtype)
+            x = self.standards.inputs(x, self.takes.schema).astype(dtype)
             config = cast(self.config, self.spec)
             return np.asarray(_predicted(self.params, self.stats, config, x, spec=self.spec))
 
@@ -66,7 +88,7 @@ class Network:
         Raises:
             ValueError: a task of numbers.
         """
-        if not self.task.classes:
+        if not self.takes.classes:
             raise ValueError(
                 "predict_proba needs classes, but the task's targets are numbers; use predict"
             )
@@ -75,12 +97,152 @@ class Network:
 
     def predict(self, x: Any) -> np.ndarray:
         """Classes [N] as the task was given them, or numbers [N] or [N C]."""
-        if self.task.classes:
-            return np.array(self.task.values)[self.predict_proba(x).argmax(1)]
+        if self.takes.classes:
+            return np.array(self.takes.values)[self.predict_proba(x).argmax(1)]
         y = self.outputs(x) / self.standards.y_scale + self.standards.y_shift
-        return y[:, 0] if self.task.y.ndim == 1 else y
+        return y[:, 0] if self.takes.single else y
 
     def score(self, x: Any, y: Any) -> float:
         """Accuracy, or R^2 for numbers, as scikit-learn's estimators score."""
-        found = metrics.table(np.asarray(y), self.predict(x), self.task.classes)
-        return found["accuracy"] if self.task.classes else found["r2"]
+        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes)
+        return found["accuracy"] if self.takes.classes else found["r2"]
+
+    # --- saved ---
+    def save(self, path: str | Path) -> None:
+        """Writes the network to one .npz file: weights, hyperparameters, columns, categories, classes, standards and versions; none
+        of the training data, and no pickle. `hpjax.load` reads it, on any machine.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        loss = self.spec.loss
+        about = {
+            "format": FORMAT,
+            "hpjax": metadata.version("hpjax"),
+            "jax": jax.__version__,
+            "takes": self.takes.written(),
+            "spec": self.spec.written(),
+            "own_loss": loss.name if isinstance(loss, losses.Loss) else None,
+        }
+        text = json.dumps(plain(about), sort_keys=True).encode()
+        arrays = {"about": np.frombuffer(text, np.uint8)}
+        arrays |= {f"config {name}": np.asarray(value) for name, value in self.config.items()}
+        for name, tree in (("params", self.params), ("stats", self.stats)):
+            leaves = jax.tree.leaves(tree)
+            arrays |= {f"{name} {at}": np.asarray(leaf) for at, leaf in enumerate(leaves)}
+        named = self.standards._asdict()
+        arrays |= {f"standards {n}": v for n, v in named.items() if v is not None}
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+        write_bytes(Path(path), file.getvalue())
+
+    @classmethod
+    def load(
+        cls, path: str | Path, model: Any = None, loss: Callable[..., Any] | None = None
+    ) -> Network:
+        """Reads what `save` wrote.
+
+        Args:
+            path: of the file.
+            model, loss: again, where they were your own.
+
+        Raises:
+            ValueError: no such file, or another one; what was your own and is not given again.
+        """
+        path = Path(path)
+        try:
+            arrays = read_arrays(path)
+            about = json.loads(arrays["about"].tobytes())
+            if about["format"] != FORMAT:
+                raise ValueError(
+                    f"its format is {about['format']}, not {FORMAT}; read it by hpjax {about['hpjax']}"
+                )
+            takes = Signature.read(about["takes"])
+            spec = read_shape(about["spec"], about["own_loss"], model, loss)
+            group = lambda what: {
+                name.removeprefix(f"{what} "): array
+                for name, array in arrays.items()
+                if name.startswith(f"{what} ")
+            }
+            config = group("config")
+            params, stats = _restored(spec, config, group("params"), group("stats"))
+            standards = Standards(**group("standards"))
+            return cls(takes, spec, config, params, stats, standards)
+        except (*FAULTS, OSError, KeyError, TypeError, ValueError) as fault:
+            what = (
+                f"it has no {fault}"
+                if isinstance(fault, KeyError)
+                else " ".join(str(fault).split())
+            )
+            raise ValueError(f"{path} cannot be read as a network: {what[:300]}") from None
+
+    # --- carried elsewhere ---
+    def to_torch_state_dict(self) -> dict[str, np.ndarray]:
+        """Weights as a `torch.nn.Sequential` of `Linear` and activation layers has them: "0.weight" [out in], "0.bias", "2.weight", ...
+
+        Its inputs are `standards.inputs` of the columns; what it gives are outputs before `predict_proba`'s sigmoid or softmax.
+
+        Raises:
+            ValueError: a network that is no plain stack of linear layers.
+        """
+        found = {}
+        for layer, (w, b) in enumerate(self._linear()):
+            found[f"{2 * layer}.weight"] = w.T.copy()
+            if b is not None:
+                found[f"{2 * layer}.bias"] = b.copy()
+        return found
+
+    def to_flax(self) -> tuple[Any, dict[str, Any]]:
+        """The same network as a `flax.linen.Sequential` and its variables; inputs and outputs as for `to_torch_state_dict`.
+
+        Raises:
+            ValueError: a network that is no plain stack of linear layers, or an activation that Flax has not.
+        """
+        from flax import linen
+
+        layers, params = [], {}
+        stack = list(self._linear())
+        for layer, (w, b) in enumerate(stack):
+            layers.append(linen.Dense(w.shape[1], use_bias=b is not None))
+            params[f"layers_{len(layers) - 1}"] = {"kernel": w} | ({} if b is None else {"bias": b})
+            if layer < len(stack) - 1:
+                name = self.spec.activation[layer]
+                if name not in ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softmax"):
+                    raise ValueError(f"activation {name} has no layer in Flax that is the same")
+                layers.append(getattr(linen, name))
+        return linen.Sequential(layers), {"params": params}
+
+    def _linear(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Weights [in out] and biases [out] of a plain stack of linear layers."""
+        spec = self.spec
+        plain_stack = isinstance(spec, MLPSpec) and not (
+            spec.residual or spec.normalization != "none" or spec.masked
+        )
+        if not plain_stack:
+            raise ValueError(
+                "only multilayer perceptrons without normalisation and residual connections can be carried elsewhere"
+            )
+        return [(np.asarray(p["w"]), np.asarray(p["b"]) if "b" in p else None) for p in self.params]
+
+
+def _restored(
+    spec: Spec, config: dict, params: dict[str, np.ndarray], stats: dict[str, np.ndarray]
+) -> list[Any]:
+    """Trees of weights and statistics of a shape, from their leaves by number; refuses others."""
+    with jax.enable_x64(spec.dtype == "float64"):
+        init = lambda draw: spec.functions.init(draw, cast(config, spec))
+        like = jax.eval_shape(init, spec.functions.draws)
+    trees = []
+    for tree, leaves in zip(like, (params, stats)):
+        wanted, structure = jax.tree.flatten(tree)
+        given = [leaves[str(at)] for at in range(len(wanted))]
+        for leaf, known in zip(given, wanted):
+            if leaf.shape != known.shape:
+                raise ValueError(
+                    f"an array has shape {leaf.shape}, the network needs {known.shape}"
+                )
+        trees.append(jax.tree.unflatten(structure, given))
+    return trees

@@ -106,7 +106,7 @@ class Trained:
         which = self._place(seed) * self.population.regime.folds + fold
         rows, _ = work.examples.folds[which]
         standards = batches.standards(work.examples, rows)
-        return Network(work.task, spec, numbers, state.params, state.stats, standards)
+        return Network(work.task.signature, spec, numbers, state.params, state.stats, standards)
 
     @functools.cached_property
     def table(self) -> pandas.DataFrame:

@@ -26,7 +26,7 @@ MAY = {
     "fit": {"devices", "evaluation", "hypergrad", "models", "network", "resolve", "settings", "space", "tasks", "train", "training"},
     "trained": {"configurations", "network", "population", "training", "workload"},
     "outcome": {"configurations", "records", "schedulers", "settings", "space"},
-    "network": {"models", "tasks", "training"},
+    "network": {"archives", "catalogue", "files", "models", "tasks", "training"},
     "assemble": {"defaults", "evaluation", "population", "records", "resolve", "schedulers", "search", "settings", "space", "study", "tasks", "workload"},
     "resolve": {"catalogue", "defaults", "evaluation", "methods", "models", "schedulers", "search", "settings", "space", "tasks", "training"},
     "train": {"catalogue", "devices", "evaluation", "population", "resolve", "schedulers", "settings", "space", "tasks", "trained", "watching", "workload"},

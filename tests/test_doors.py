@@ -257,7 +257,7 @@ def test_columns_are_found_by_name_in_any_order():
     frame = pandas.DataFrame(ROWS, columns=["a", "b", "c"])
     y = np.where(frame["a"] > frame["b"], "up", "down")
     network = hpjax.fit(hpjax.Task.of(frame, y), {"hidden": (8,)}, epochs=5)
-    assert network.task.features == ("a", "b", "c")
+    assert network.takes.features == ("a", "b", "c")
     plain = network.predict_proba(frame)
     np.testing.assert_array_equal(network.predict_proba(frame[["c", "b", "a"]]), plain)
     np.testing.assert_array_equal(network.predict_proba(ROWS), plain)

@@ -273,7 +273,7 @@ def test_predictions_of_many_rows_are_sound():
 
 def test_a_dropout_network_predicts_without_dropping():
     network = hpjax.fit(hpjax.tasks.load("iris"), {"hidden": (8,), "dropout": 0.5}, epochs=2)
-    x = network.task.x
+    x = hpjax.tasks.load("iris").x
     np.testing.assert_array_equal(network.outputs(x), network.outputs(x))
 
 

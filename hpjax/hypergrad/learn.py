@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.catalogue import family_of, trained_on
+from hpjax.catalogue import read_shape
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
@@ -24,7 +24,7 @@ from hpjax.hypergrad.modes import Asked, resolve
 from hpjax.models import Spec
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
-from hpjax.training.losses import Loss, own_loss, own_name
+from hpjax.training.losses import Loss
 
 RULES = ("adam", "sign")
 EPS = 1e-8  # of Adam (Kingma & Ba 2015)
@@ -117,7 +117,7 @@ class Learned:
         """
         try:
             entries = json.loads(Path(path).read_text())
-            spec = _shape(entries.pop("spec"), entries.pop("own_loss", None), model, loss)
+            spec = read_shape(entries.pop("spec"), entries.pop("own_loss", None), model, loss)
             arrays = lambda tree: {n: np.asarray(v, np.float64) for n, v in tree.items()}
             history = {
                 n: np.asarray(v, bool if n == "rescued" else np.float64)
@@ -177,34 +177,6 @@ class Learned:
         return Replay(
             loss, info["error"], info["train"], info["curve"], state.params, state.stats, ready
         )
-
-
-def _shape(
-    written: dict[str, Any], name: str | None, model: Any, loss: Callable[..., Any] | None
-) -> Spec:
-    """The shape of a network as `Spec.written` made it, with the user's own functions; refuses others than it had.
-
-    Args:
-        written: fields by name.
-        name: of the user's loss; None where it had none.
-        model, loss: as the user gives them again.
-    """
-    if ("structure" in written) != (model is not None):
-        raise ValueError(
-            "its networks are multilayer perceptrons; leave model out"
-            if model is not None
-            else "its networks are of your own; give the function that built them: model=..."
-        )
-    values = {name: [value] for name, value in written.get("structure", {}).items()}
-    family = family_of(model, values, written["inputs"], written["outputs"])
-    if name is None and loss is not None:
-        raise ValueError("it was trained on a loss that hpjax has; leave loss out")
-    if name is not None and (loss is None or own_name(loss) != name):
-        raise ValueError(f"it was trained on a loss of your own; give that again: loss={name}")
-    if loss is not None:
-        classes = written.get("classes", Spec.classes)
-        family = trained_on(family, own_loss(loss, written["outputs"], classes))
-    return family.read(written)
 
 
 class Replay(NamedTuple):

@@ -24,10 +24,10 @@ from hpjax.tasks.schema import (
     all_numbers,
     given,
     layout,
-    read_again,
     read_table,
     said,
 )
+from hpjax.tasks.signature import Signature
 
 
 class Split(NamedTuple):
@@ -97,16 +97,12 @@ class Task:
         if huge is not None:
             row, column = huge
             raise TaskError(
-                f"{self.name}: row {row + 1} has {self.x[row, column]:g} in column {self.column(column)}; no network can use numbers beyond {LARGEST:g}, rescale or drop it"
+                f"{self.name}: row {row + 1} has {self.x[row, column]:g} in column {self.signature.column(column)}; no network can use numbers beyond {LARGEST:g}, rescale or drop it"
             )
         if self.labels and len(np.unique(self.y)) < 2:
             raise TaskError(
                 f"{self.name}: every example has class {self.labels[int(self.y[0])]!r:.80}; two are needed"
             )
-
-    def column(self, number: int) -> str:
-        """A feature's name, or its number from 1 where it has none."""
-        return repr(self.features[number]) if self.features else str(number + 1)
 
     @property
     def classes(self) -> bool:
@@ -242,37 +238,12 @@ class Task:
             return "; if the target is a quantity, give kind='numbers' (--kind numbers)"
         return ""
 
-    def columns(self, x: Any) -> np.ndarray:
-        """Examples [n F] float64 in this task's order of features; a table's columns are found by name, and under a schema others
-        are passed over.
-
-        Raises:
-            TaskError: another number of features, columns that the task does not have or that are missing, or no numbers.
-        """
-        names = frame_names(x)
-        if self.schema:
-            return read_again(as_frame(x, self.features, self.name), self.schema, self.name)
-        if names is not None and self.features:
-            missing = [name for name in self.features if name not in names]
-            unknown = [name for name in names if name not in self.features]
-            if missing or unknown:
-                what = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
-                what += [f"has unknown {', '.join(map(repr, unknown[:5]))}"] if unknown else []
-                raise TaskError(
-                    f"the table {' and '.join(what)}; its columns must be those of {self.name}"
-                )
-            if list(names) != list(self.features):
-                x = x[[x.columns[names.index(name)] for name in self.features]]
-        array = as_features(x, self.name)
-        if array.ndim != 2 or array.shape[1] != self.inputs:
-            raise TaskError(f"the network takes [N {self.inputs}] features, got {array.shape}")
-        gap = first_place(~np.isfinite(array))
-        if gap is not None:
-            row, column = gap
-            raise TaskError(
-                f"row {row + 1} has no finite number in column {self.column(column)}; fill or drop it"
-            )
-        return array
+    @property
+    def signature(self) -> Signature:
+        """What a network of the task takes and gives."""
+        values = self.values if self.classes else ()
+        single = self.y.ndim == 1
+        return Signature(self.name, self.inputs, self.features, self.schema, values, single)
 
     @classmethod
     def of(

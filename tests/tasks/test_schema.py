@@ -174,7 +174,7 @@ def test_unseen_categories_are_zeros_and_tables_may_come_in_any_order():
     np.testing.assert_array_equal(network.predict_proba(frame[list(frame)[::-1]]), plain)
     where = layout(task.schema)
     strange = frame.assign(**{"home town": "Rome"})
-    inputs = network.standards.inputs(task.columns(strange), task.schema)
+    inputs = network.standards.inputs(task.signature.columns(strange), task.schema)
     at = len(where.numbers) + len(where.gaps)
     block = inputs[:, at : at + len(task.schema[1].values) + 1]
     assert (block == 0).all()
@@ -237,7 +237,7 @@ def test_a_study_of_a_table_is_resumed_read_and_confirmed(tmp_path):
     assert 0 <= shown.test()["accuracy"] <= 1
     assert len(hpjax.confirm(shown, top=2, repeats=2).table) == 2
     network = found.refit()
-    assert network.predict(frame[list(network.task.features)]).shape == (120,)
+    assert network.predict(frame[list(network.takes.features)]).shape == (120,)
     gradient = hpjax.tune(SPACE, path, search="gradient", trials=2, **options)
     assert np.isfinite(gradient.trials["loss"]).all()
 
