@@ -43,6 +43,7 @@ class Tune:
     number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
     categorical: str = ""  # columns that are categories
     date: str = ""  # columns that are dates
+    weight: str = ""  # the column of the examples' weights
     explain: bool = False  # print the plan without training
     cache: bool = True  # keep compiled programs between runs
 
@@ -79,6 +80,7 @@ class Compare:
     number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
     categorical: str = ""  # columns that are categories
     date: str = ""  # columns that are dates
+    weight: str = ""  # the column of the examples' weights
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -107,7 +109,13 @@ class Tasks:
     """List the tasks."""
 
 
-WHAT = {"drop": "drop", "number": "number", "categorical": "category", "date": "date"}
+WHAT = {
+    "drop": "drop",
+    "number": "number",
+    "categorical": "category",
+    "date": "date",
+    "weight": "weight",
+}
 
 
 def _columns(options: Any) -> dict[str, str]:

@@ -102,9 +102,9 @@ class Network:
         y = self.outputs(x) / self.standards.y_scale + self.standards.y_shift
         return y[:, 0] if self.takes.single else y
 
-    def score(self, x: Any, y: Any) -> float:
-        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score."""
-        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes)
+    def score(self, x: Any, y: Any, weights: Any = None) -> float:
+        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score; of weighted examples [N]."""
+        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes, weights)
         return found["accuracy"] if self.takes.classes else found["r2"]
 
     # --- saved ---

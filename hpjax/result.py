@@ -183,4 +183,5 @@ class Result(Outcome):
             raise ValueError(f"{self.task.name} has no test set")
         network = network or self.refit()
         predicted = network.predict(self.task.given(rows))
-        return metrics.table(self.task.truth(rows), predicted, self.task.classes)
+        weights = None if self.task.weights is None else self.task.weights[rows]
+        return metrics.table(self.task.truth(rows), predicted, self.task.classes, weights)

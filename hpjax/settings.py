@@ -59,7 +59,9 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data: str | None = None  # folder of stored data
     target: str | None = None  # column to predict
     kind: Literal["classes", "numbers"] | None = None
-    columns: dict[str, Literal["number", "category", "date", "drop"]] = {}  # said by the user
+    columns: dict[
+        str, Literal["number", "category", "date", "weight", "drop"]
+    ] = {}  # said by the user
     model: str | None = None  # the function that builds them; None: multilayer perceptrons
     loss: str | None = None  # the user's function; None: as the task or the space says
     metrics: dict[str, bool] = {}  # the user's functions by name, and whether greater is better

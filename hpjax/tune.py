@@ -72,7 +72,7 @@ def tune(
     Args:
         space: named ranges and constants, or the path of a TOML file of them; names from the catalogue. Where None, learning
             rate, depth, widths, activation and l2.
-        task: a Task, its name, a file, or (x, y) arrays.
+        task: a Task, its name, a file, or arrays or tables (x, y), or (x, y, weights of the examples).
         search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
             scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations (dicts), or a factory of `dims`.
         start: configurations to look at first.
@@ -92,7 +92,7 @@ def tune(
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
-        columns: what columns of a table are, where that is not to be told from their values: name -> "number", "category", "date" or "drop".
+        columns: what columns of a table are, where that is not to be told from their values: name -> "number", "category", "date", "weight" or "drop".
         model: a function of structural hyperparameters that returns a `hpjax.Model`; the names of the space are then its parameters,
             the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
         loss: your own, in jax.numpy: (outputs [B C], y [B C]) -> each example's loss [B]; outputs are logits of classes (one column

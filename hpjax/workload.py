@@ -40,8 +40,8 @@ def data_hash(examples: Examples) -> str:
     """Sixteen hexadecimal digits that tell two tasks or two draws of folds apart."""
     digest = hashlib.sha256()
     rows = (rows for fold in examples.folds for rows in fold)
-    codes = () if examples.codes is None else (examples.codes,)
-    for array in (examples.x, examples.y, *rows, *codes):
+    more = [array for array in (examples.codes, examples.weights) if array is not None]
+    for array in (examples.x, examples.y, *rows, *more):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

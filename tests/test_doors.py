@@ -285,12 +285,21 @@ def test_a_file_keeps_its_names(tmp_path):
     np.testing.assert_array_equal(network.predict(frame[["a", "b", "c"]]), network.predict(task.x))
 
 
-def test_weights_are_refused_until_they_exist():
+def test_what_is_no_weight_is_refused():
     x, y, w = ROWS, np.arange(200) % 2, np.ones(200)
-    with pytest.raises(ValueError, match="weights of examples are not supported yet"):
-        hpjax.tune(SPACE, (x, y, w))
-    with pytest.raises(ValueError, match="weights of examples are not supported yet"):
+    for weights, message in (
+        (w[:5], "200 rows but weights of shape"),
+        (np.where(w.cumsum() == 3, -1, w), "row 3 has weight -1"),
+        (np.where(w.cumsum() == 3, np.nan, w), "row 3 has weight nan"),
+        (w * 0, "all weights are 0"),
+        (["a"] * 200, "weights must be numbers"),
+    ):
+        with pytest.raises(hpjax.TaskError, match=message):
+            hpjax.Task.of(x, y, weights=weights)
+    with pytest.raises(hpjax.TaskError, match="the third part of a task is its name"):
         hpjax.Task.of(x, y, w)
+    with pytest.raises(ValueError, match=r"has 4 parts; give \(x, y\) or \(x, y, weights\)"):
+        hpjax.tune(SPACE, (x, y, w, w))
 
 
 def test_reprs_are_one_short_line():

@@ -312,7 +312,7 @@ def damaged_spaces(folder, count, seed):
                 assert len(column) == 4
 
 
-TUNED = ["space", "task", "search", "start", "scheduler", "epochs", "eta", "trials", "seed", "validation", "objective", "metrics", "loss", "stop", "levels", "batch", "gradients", "data", "target", "kind", "say", "watch"]  # fmt: skip
+TUNED = ["columns", "space", "task", "search", "start", "scheduler", "epochs", "eta", "trials", "seed", "validation", "objective", "metrics", "loss", "stop", "levels", "batch", "gradients", "data", "target", "kind", "say", "watch"]  # fmt: skip
 MADE = [
     lambda v: hpjax.full(v), lambda v: hpjax.halving(v), lambda v: hpjax.halving(((1, v), (3, 1))), lambda v: hpjax.hyperband(v), lambda v: hpjax.hyperband(9, v),
     lambda v: hpjax.median(v, 1), lambda v: hpjax.median(4, v), lambda v: hpjax.pbt(v), lambda v: hpjax.pbt(4, 4, v), lambda v: hpjax.pbt(quantile=v), lambda v: hpjax.pbt(jump=v),

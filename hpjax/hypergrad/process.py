@@ -137,8 +137,13 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         weight = (number * size + jnp.arange(size, dtype=jnp.int32) < count).astype(dtype)
         x, y = batches.inputs(spec, data, group, index)
         noise = jax.random.fold_in(jax.random.fold_in(key, epoch), number)
-        importance = h.get("data_weights", fixed.get("data_weights"))
-        return Batch(x, y, weight, noise, None if importance is None else importance[index])
+        given, learned = (
+            batches.importance(data, group, index),
+            h.get("data_weights", fixed.get("data_weights")),
+        )
+        if learned is not None:
+            given = learned[index] if given is None else given * learned[index]
+        return Batch(x, y, weight, noise, given)
 
     def config(h: Config) -> Config:
         return fixed | {name: value for name, value in h.items() if name != "data_weights"}

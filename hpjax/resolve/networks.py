@@ -190,10 +190,10 @@ def as_task(
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Task:
-    """A task from its name, a file, or a pair of arrays (x, y).
+    """A task from its name, a file, or arrays (x, y) or (x, y, weights).
 
     Raises:
-        ValueError: something else, or a triple: weights of examples are not supported yet.
+        ValueError: something else.
     """
     if isinstance(task, Task):
         if kind is not None and kind != task.kind:
@@ -206,13 +206,10 @@ def as_task(
             )
         return task
     if isinstance(task, (tuple, list)):
-        if len(task) == 3:
-            raise ValueError(
-                "the task has three parts; weights of examples are not supported yet, give (x, y)"
-            )
-        if len(task) != 2:
-            raise ValueError(f"the task has {len(task)} parts; give (x, y)")
-        return Task.of(*task, kind=kind, columns=columns)
+        if len(task) not in (2, 3):
+            raise ValueError(f"the task has {len(task)} parts; give (x, y) or (x, y, weights)")
+        x, y, *weights = task
+        return Task.of(x, y, kind=kind, columns=columns, weights=weights[0] if weights else None)
     if not isinstance(task, (str, Path)):
         raise ValueError(
             f"task must be a name, a file, a Task or (x, y), got {type(task).__name__}"

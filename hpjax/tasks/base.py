@@ -13,6 +13,7 @@ from hpjax.tasks.columns import (
     as_features,
     as_frame,
     as_targets,
+    as_weights,
     first_place,
     frame_names,
     guessed,
@@ -59,6 +60,7 @@ class Task:
         doubt: what was doubtful when the kind of the targets was told from them.
         schema: what the columns of x are, where not all of them are numbers without gaps.
         notes: what became of columns and rows, for people.
+        weights: [N] of the examples, in training, validation and metrics; 1 each where None.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Task:
     doubt: str = ""
     schema: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
 
     def __post_init__(self):
         if self.labels and not self.values:
@@ -85,6 +88,8 @@ class Task:
             raise TaskError(
                 f"{self.name}: {len(self.x)} rows of features but {len(self.y)} targets; give as many"
             )
+        if self.weights is not None:
+            self._refuse_weights(self.weights)
         for what, values in (("feature", self.x), ("target", self.y)):
             gaps = np.isnan(values) if what == "feature" and self.schema else False
             bad = first_place(~(np.isfinite(values) | gaps).reshape(len(values), -1))
@@ -103,6 +108,20 @@ class Task:
             raise TaskError(
                 f"{self.name}: every example has class {self.labels[int(self.y[0])]!r:.80}; two are needed"
             )
+
+    def _refuse_weights(self, weights: np.ndarray) -> None:
+        """Refuses weights that are not one for each example, negative or not finite, or nothing but zeros."""
+        if weights.shape != (len(self.x),):
+            raise TaskError(
+                f"{self.name}: {len(self.x)} rows but weights of shape {weights.shape}; give one for each row"
+            )
+        wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        if len(wrong):
+            raise TaskError(
+                f"{self.name}: row {wrong[0] + 1} has weight {weights[wrong[0]]:g}; weights are finite and not negative"
+            )
+        if not weights.any():
+            raise TaskError(f"{self.name}: all weights are 0; give some examples a weight")
 
     @property
     def classes(self) -> bool:
@@ -255,6 +274,7 @@ class Task:
         seed: int = 42,
         kind: str | None = None,
         columns: Mapping[str, str] | None = None,
+        weights: Any = None,
         **options: Any,
     ) -> Task:
         """A task from arrays, or from tables with named columns.
@@ -266,7 +286,8 @@ class Task:
             test: share held out, stratified for classes; 0 for none.
             seed: of the hold-out.
             kind: "classes" or "numbers"; told from the targets where None.
-            columns: what columns are, where that is not to be told from them: name -> "number", "category", "date" or "drop".
+            columns: what columns are, where that is not to be told from them: name -> "number", "category", "date", "weight" or "drop".
+            weights: [N] of the examples, as a column of "weight" says, too; 1 each where None.
 
         Raises:
             TaskError: mismatched lengths, labels that are missing, one class only, numbers that are infinite, a column that is not
@@ -274,7 +295,7 @@ class Task:
         """
         if not isinstance(name, str):
             raise TaskError(
-                "the third part of a task is its name; weights of examples are not supported yet"
+                f"the third part of a task is its name, got {type(name).__name__}; weights are weights=..."
             )
         if kind is not None and kind not in KINDS:
             raise TaskError(f"{name}: kind={kind!r:.80} is none of {', '.join(KINDS)}")
@@ -287,7 +308,14 @@ class Task:
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
             )
+        if table.weights is not None:
+            if weights is not None:
+                raise TaskError(
+                    f"{name}: weights are given, and a column of weights; leave one out"
+                )
+            weights = table.weights
         options = {
+            "weights": None if weights is None else as_weights(weights, name),
             "features": names or tuple(dict.fromkeys(c.source for c in table.schema)),
             "schema": table.schema,
             **options,
@@ -332,11 +360,11 @@ def features_of(x: Any, name: str, columns: Mapping[str, str] | None) -> Table:
                 f"{name}: features must be a table of rows [N F], all of one length"
             ) from None
         if array.dtype.kind in "fiub" and (array.ndim != 2 or np.isfinite(array).all()):
-            return Table(as_features(array, name), (), ())
+            return Table(as_features(array, name))
     frame = as_frame(x, (), name)
     wanted = said(columns, [str(column) for column in frame.columns], name)
     if all_numbers(frame, wanted):
-        return Table(as_features(frame, name), (), ())
+        return Table(as_features(frame, name))
     return read_table(frame, wanted, name)
 
 

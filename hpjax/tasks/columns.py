@@ -118,6 +118,18 @@ def as_targets(y: Any, name: str) -> np.ndarray:
     return y
 
 
+def as_weights(weights: Any, name: str) -> np.ndarray:
+    """Weights [N] of examples as float64.
+
+    Raises:
+        TaskError: no numbers.
+    """
+    try:
+        return np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        raise TaskError(f"{name}: weights must be numbers, one for each row") from None
+
+
 GAPS = ("", "nan", "NaN", "None", "<NA>", "NaT")  # how arrays of text spell what is not there
 
 

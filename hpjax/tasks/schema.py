@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas
 
 KINDS = ("number", "category", "date")
-WHAT = (*KINDS, "drop")  # what a user can say of a column
+WHAT = (*KINDS, "weight", "drop")  # what a user can say of a column
 MISSING = (
     "",
     "?",
@@ -71,15 +71,17 @@ class Table(NamedTuple):
         x: [N F] float64; NaN where a number is not there, codes 0, 1, ... of categories, -1 of those without one.
         schema: of the columns.
         notes: what became of columns, a line each.
+        weights: [N] of the examples, where a column holds them.
     """
 
     x: np.ndarray
-    schema: tuple[Column, ...]
-    notes: tuple[str, ...]
+    schema: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
 
 
 def said(columns: Mapping[str, str] | None, names: Sequence[str], where: str) -> dict[str, str]:
-    """What a user says of columns: name -> "number", "category", "date" or "drop".
+    """What a user says of columns: name -> "number", "category", "date", "weight" or "drop".
 
     Raises:
         TaskError: a column that is not there, or another word.
@@ -120,11 +122,17 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
     Raises:
         TaskError: a number that is not finite, a column that is not what the user says, or no column that varies.
     """
-    parts, schema, notes = [], [], []
+    parts, schema, notes, weights = [], [], [], None
     for name, series in frame.items():
         name, what = str(name), columns.get(str(name))
         if what == "drop":
             notes.append(f"{name}: left out")
+            continue
+        if what == "weight":
+            if weights is not None:
+                raise TaskError(f"{where}: two columns of weights; give one")
+            notes.append(f"{name}: weights of the examples")
+            ((weights, _),) = _number(_cells(series, where), name, where, True)
             continue
         cells = _cells(series, where)
         kind, note = (what, "") if what else _kind(series, cells)
@@ -139,7 +147,7 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
             schema.append(column)
     if not parts:
         raise TaskError(f"{where}: no feature is left; {'; '.join(notes[:3])}")
-    return Table(np.stack(parts, 1), tuple(schema), tuple(notes))
+    return Table(np.stack(parts, 1), tuple(schema), tuple(notes), weights)
 
 
 def read_again(frame: pandas.DataFrame, schema: Sequence[Column], where: str) -> np.ndarray:

@@ -36,9 +36,13 @@ class Data(NamedTuple):
     count: Array  # [G] int32 places in use; the rest have weight 0
     train: Array  # [G M] int32 the training part
     valid: Array  # [G V] int32
-    valid_weight: Array  # [G V] 0 or 1
+    valid_weight: (
+        Array  # [G V] 0 or 1, times the examples' weights, whose mean over the validation part is 1
+    )
     key: Array  # [G] keys of dropout and noise (as [G 2] uint32 until `keyed`)
     coded: Coded | None = None  # where there are categories or gaps; x is then numbers [N Fn]
+    weights: Array | None = None  # [N] of the examples
+    level: Array | None = None  # [G] one over the weights' mean over the training part
 
 
 class Coded(NamedTuple):
@@ -63,6 +67,13 @@ def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, A
     return x.astype(spec.dtype), y.astype(spec.dtype)
 
 
+def importance(data: Data, group: Array, index: Array) -> Array | None:
+    """What multiplies the losses of examples [B] of one group: their weights, 1 in the mean over its training part."""
+    if data.weights is None or data.level is None:
+        return None
+    return data.weights[index] * data.level[group]
+
+
 class Examples(NamedTuple):
     """A task as plain arrays: all examples, and which of them each fold trains and validates on."""
 
@@ -73,12 +84,15 @@ class Examples(NamedTuple):
     classes: bool
     codes: np.ndarray | None = None  # [N Fc] int32
     layout: Layout | None = None  # where there are categories or gaps
+    weights: np.ndarray | None = None  # [N]
 
 
 def examples_of(task: Task, folds: Sequence[Split]) -> Examples:
     """A task's arrays as training wants them."""
     rows = tuple((train, valid) for train, valid in folds)
-    found = Examples(task.x, task.targets(), rows, task.standardize, task.classes)
+    found = Examples(
+        task.x, task.targets(), rows, task.standardize, task.classes, weights=task.weights
+    )
     if not task.schema:
         return found
     where = layout(task.schema)
@@ -159,7 +173,9 @@ def prepare(
             count.append(len(train_rows))
             train.append(np.pad(train_rows, (0, places - len(train_rows)), mode="edge"))
             valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
-            valid_weight.append(np.arange(wide) < len(valid_rows))
+            valid_weight.append(
+                np.pad(_relative(examples, valid_rows), (0, wide - len(valid_rows)))
+            )
             key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
     every = lambda column: np.repeat(np.stack(column), repeats, 0)
     shift, scale, y_shift, y_scale = (every(column) for column in zip(*(m[:4] for m in found)))
@@ -182,11 +198,35 @@ def prepare(
         valid=np.stack(valid).astype(np.int32),
         key=np.stack(key).astype(np.uint32),
     )
+    if examples.weights is not None:
+        for train_rows, _ in examples.folds:
+            _relative(examples, train_rows)
+        of_group = [1 / examples.weights[train_rows].mean() for train_rows, _ in examples.folds]
+        arrays |= dict(
+            weights=examples.weights.astype(dtype),
+            level=np.repeat(np.array(of_group), repeats).astype(dtype),
+        )
     where = examples.layout
     if where is not None:
         marks, hot = where.gaps, np.arange(where.hot, dtype=np.int32)
         arrays["coded"] = Coded(examples.codes, every([m.places for m in found]), marks, hot)
     return Data(**arrays)
+
+
+def _relative(examples: Examples, rows: np.ndarray) -> np.ndarray:
+    """Weights of some examples [n], over their mean; 1 each where there are none.
+
+    Raises:
+        ValueError: all of them are 0.
+    """
+    if examples.weights is None:
+        return np.ones(len(rows))
+    weights = examples.weights[rows]
+    if not weights.any():
+        raise ValueError(
+            f"all {len(rows)} examples of a part have weight 0; give other weights, or fewer folds"
+        )
+    return weights / weights.mean()
 
 
 def standards(examples: Examples, rows: np.ndarray) -> Standards:

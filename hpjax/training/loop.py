@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
-from hpjax.training.batches import Data, inputs
+from hpjax.training.batches import Data, importance, inputs
 from hpjax.training.metrics import Metrics
 from hpjax.training.stepping import Carried, gradient, scores, update
 
@@ -154,7 +154,9 @@ def trainer(
                 state, total = carry
                 number, index, weight = xs
                 x, y = whole if spec.batch_size == 0 else inputs(spec, data, group, index)
-                batch = Batch(x, y, weight, jax.random.fold_in(here, number))
+                rows = data.order[group, 0] if spec.batch_size == 0 else index
+                weighted = importance(data, group, rows)
+                batch = Batch(x, y, weight, jax.random.fold_in(here, number), weighted)
                 done = state.epoch.astype(dtype) + number.astype(dtype) / steps
                 state, data_loss = step(state, config, batch, done)
                 return (

@@ -123,29 +123,33 @@ def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.
     )
 
 
-def table(truth: np.ndarray, predicted: np.ndarray, classes: bool) -> dict[str, float]:
+def table(
+    truth: np.ndarray, predicted: np.ndarray, classes: bool, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """Test metrics as scikit-learn computes them.
 
     Args:
         truth, predicted: labels [N], or numbers [N] or [N C].
         classes: whether they are classes.
+        weights: [N] of the examples.
 
     Returns:
         accuracy, macro precision, recall and F1; or R^2, root mean squared and mean absolute error.
     """
     from sklearn import metrics
 
+    options: dict[str, Any] = {"sample_weight": weights}
     if not classes:
         return {
-            "r2": float(metrics.r2_score(truth, predicted)),
-            "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
-            "mae": float(metrics.mean_absolute_error(truth, predicted)),
+            "r2": float(metrics.r2_score(truth, predicted, **options)),
+            "rmse": float(metrics.root_mean_squared_error(truth, predicted, **options)),
+            "mae": float(metrics.mean_absolute_error(truth, predicted, **options)),
         }
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        truth, predicted, average="macro", zero_division=0
+        truth, predicted, average="macro", zero_division=0, **options
     )
     return {
-        "accuracy": float(metrics.accuracy_score(truth, predicted)),
+        "accuracy": float(metrics.accuracy_score(truth, predicted, **options)),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
