@@ -5,6 +5,7 @@ import signal
 import sys
 from importlib import metadata
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -40,6 +41,19 @@ from hpjax.tune import explain, tune
 __version__ = metadata.version("hpjax")
 load = Network.load
 
+if TYPE_CHECKING:
+    from hpjax.estimators import MLPClassifierCV, MLPRegressorCV
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, for which scikit-learn has to be loaded."""
+    if name in ("MLPClassifierCV", "MLPRegressorCV"):
+        from hpjax import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'hpjax' has no attribute {name!r}")
+
+
 __all__ = [
     "Choice",
     "Comparison",
@@ -47,6 +61,8 @@ __all__ = [
     "IntUniform",
     "LogIntUniform",
     "LogUniform",
+    "MLPClassifierCV",
+    "MLPRegressorCV",
     "Metric",
     "Model",
     "Network",

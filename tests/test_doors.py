@@ -291,7 +291,7 @@ def test_what_is_no_weight_is_refused():
         (w[:5], "200 rows but weights of shape"),
         (np.where(w.cumsum() == 3, -1, w), "row 3 has weight -1"),
         (np.where(w.cumsum() == 3, np.nan, w), "row 3 has weight nan"),
-        (w * 0, "all weights are 0"),
+        (w * 0, "all weights are zero"),
         (["a"] * 200, "weights must be numbers"),
     ):
         with pytest.raises(hpjax.TaskError, match=message):

@@ -121,7 +121,7 @@ class Task:
                 f"{self.name}: row {wrong[0] + 1} has weight {weights[wrong[0]]:g}; weights are finite and not negative"
             )
         if not weights.any():
-            raise TaskError(f"{self.name}: all weights are 0; give some examples a weight")
+            raise TaskError(f"{self.name}: all weights are zero; give some examples a weight")
 
     @property
     def classes(self) -> bool:

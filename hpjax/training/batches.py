@@ -149,18 +149,7 @@ def prepare(
     """
     dtype = np.dtype(spec.dtype)
     longest = max(len(train) for train, _ in examples.folds)
-    numbers = len(examples.folds) * repeats * longest * (epochs if spec.batch_size else 1)
-    if 4 * numbers > MOST_ORDERS:
-        raise ValueError(
-            f"the order of minibatches of {epochs} epochs, {len(examples.folds)} folds and {repeats} repeats takes {4 * numbers / 2**30:.0f} GiB; "
-            "give fewer epochs, folds or repeats, or batch_size=0"
-        )
-    shortest = min(len(train) for train, _ in examples.folds)
-    if spec.batch_size > shortest:
-        raise ValueError(
-            f"batch_size={spec.batch_size} is larger than the {shortest} training examples; "
-            "make it smaller, or 0 for all of them"
-        )
+    _refuse_batches(examples, repeats, epochs, spec)
     places = -(-longest // spec.batch_size) * spec.batch_size if spec.batch_size else longest
     wide = max(len(valid) for _, valid in examples.folds)
     order, count, train, valid, valid_weight, key, found = [], [], [], [], [], [], []
@@ -173,9 +162,8 @@ def prepare(
             count.append(len(train_rows))
             train.append(np.pad(train_rows, (0, places - len(train_rows)), mode="edge"))
             valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
-            valid_weight.append(
-                np.pad(_relative(examples, valid_rows), (0, wide - len(valid_rows)))
-            )
+            weights = _weights_of(examples, valid_rows)
+            valid_weight.append(np.pad(weights / weights.mean(), (0, wide - len(valid_rows))))
             key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
     every = lambda column: np.repeat(np.stack(column), repeats, 0)
     shift, scale, y_shift, y_scale = (every(column) for column in zip(*(m[:4] for m in found)))
@@ -199,9 +187,9 @@ def prepare(
         key=np.stack(key).astype(np.uint32),
     )
     if examples.weights is not None:
-        for train_rows, _ in examples.folds:
-            _relative(examples, train_rows)
-        of_group = [1 / examples.weights[train_rows].mean() for train_rows, _ in examples.folds]
+        of_group = [
+            1 / _weights_of(examples, train_rows).mean() for train_rows, _ in examples.folds
+        ]
         arrays |= dict(
             weights=examples.weights.astype(dtype),
             level=np.repeat(np.array(of_group), repeats).astype(dtype),
@@ -213,8 +201,24 @@ def prepare(
     return Data(**arrays)
 
 
-def _relative(examples: Examples, rows: np.ndarray) -> np.ndarray:
-    """Weights of some examples [n], over their mean; 1 each where there are none.
+def _refuse_batches(examples: Examples, repeats: int, epochs: int, spec: Spec) -> None:
+    """Refuses batches larger than a training part, and orders of minibatches that no memory holds."""
+    sizes = [len(train) for train, _ in examples.folds]
+    numbers = len(sizes) * repeats * max(sizes) * (epochs if spec.batch_size else 1)
+    if 4 * numbers > MOST_ORDERS:
+        raise ValueError(
+            f"the order of minibatches of {epochs} epochs, {len(sizes)} folds and {repeats} repeats takes {4 * numbers / 2**30:.0f} GiB; "
+            "give fewer epochs, folds or repeats, or batch_size=0"
+        )
+    if spec.batch_size > min(sizes):
+        raise ValueError(
+            f"batch_size={spec.batch_size} is larger than the {min(sizes)} training examples; "
+            "make it smaller, or 0 for all of them"
+        )
+
+
+def _weights_of(examples: Examples, rows: np.ndarray) -> np.ndarray:
+    """Weights of some examples [n]; 1 each where there are none.
 
     Raises:
         ValueError: all of them are 0.
@@ -226,7 +230,7 @@ def _relative(examples: Examples, rows: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"all {len(rows)} examples of a part have weight 0; give other weights, or fewer folds"
         )
-    return weights / weights.mean()
+    return weights
 
 
 def standards(examples: Examples, rows: np.ndarray) -> Standards:

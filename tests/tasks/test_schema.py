@@ -89,7 +89,10 @@ def test_columns_are_told_apart():
     ("columns", "message"),
     [
         ({"town": "drop"}, "no column 'town'; it has"),
-        ({"zip": "text"}, "column 'zip' is 'text', which is none of number, category, date, weight, drop"),
+        (
+            {"zip": "text"},
+            "column 'zip' is 'text', which is none of number, category, date, weight, drop",
+        ),
         ({"home town": "number"}, "column 'home town' has no number"),
         ({"home town": "date"}, "column 'home town' has no date that can be read"),
         (["zip"], "columns must be a dict"),

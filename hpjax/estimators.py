@@ -1,0 +1,324 @@
+"""scikit-learn's face: estimators with the search inside, `MLPClassifierCV` and `MLPRegressorCV`.
+
+They are to multilayer perceptrons what `LogisticRegressionCV` is to logistic regression: `fit` searches hyperparameters over folds,
+trains the best network again on all examples, and keeps it. scikit-learn is loaded when one of them is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import (
+    KFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    check_cv,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,  # type: ignore[attr-defined]
+    check_is_fitted,
+    column_or_1d,
+    validate_data,  # type: ignore[attr-defined]
+)
+
+from hpjax.network import Network
+from hpjax.resolve import as_space, as_validation, check
+from hpjax.schedulers import Scheduler
+from hpjax.space import Space
+from hpjax.tasks import Split, Task, TaskError
+from hpjax.tune import tune
+
+# what a budget means: trials, epochs of a network that lives to the end, and the method
+BUDGETS: dict[str, dict[str, Any]] = {
+    "fast": {"search": "random", "trials": 16, "epochs": 15},
+    "good": {"search": "bohb", "trials": 81, "epochs": 27},
+    "best": {"search": "bohb", "trials": 243, "epochs": 81},
+}
+LARGE = 5_000  # examples from which one fold is enough where `cv` is None
+
+
+class _SearchInside(BaseEstimator):
+    """What both estimators share."""
+
+    _kind = "numbers"
+
+    def __init__(
+        self,
+        space: Space | Mapping | str | Path | None = None,
+        *,
+        budget: str = "fast",
+        search: Any = None,
+        scheduler: Scheduler | str | None = None,
+        trials: int | None = None,
+        epochs: int | None = None,
+        seconds: float | None = None,
+        cv: Any = None,
+        scoring: str = "loss",
+        columns: Mapping[str, str] | None = None,
+        random_state: Any = 0,
+        verbose: int = 0,
+    ):
+        self.space = space
+        self.budget = budget
+        self.search = search
+        self.scheduler = scheduler
+        self.trials = trials
+        self.epochs = epochs
+        self.seconds = seconds
+        self.cv = cv
+        self.scoring = scoring
+        self.columns = columns
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
+        """Searches, and trains the best configuration again on all examples.
+
+        Args:
+            X: [N F] numbers, or a data frame with numbers, text, booleans, dates and gaps.
+            y: [N] classes, or [N] or [N C] numbers.
+            sample_weight: [N] of the examples.
+            groups: [N] of the examples, for splitters that take them.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: what is wrong with the data or the parameters, in one line.
+        """
+        if self.budget not in BUDGETS:
+            raise ValueError(f"budget={self.budget!r:.80} is none of {', '.join(BUDGETS)}")
+        X, y = self._checked(X, y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+            self._refuse_one_class(y[sample_weight > 0])
+        seed = self._seed()
+        task = Task.of(
+            X, y, "data", test=0, kind=self._kind, columns=self.columns, weights=sample_weight
+        )
+        folds = self._folds(task, groups, seed)
+        task = dataclasses.replace(task, groups=tuple(folds))
+        space = as_space(self.space)
+        check(seconds=self.seconds)
+        self.result_ = tune(
+            space,
+            task,
+            scheduler=self.scheduler,
+            seed=seed,
+            validation=len(folds),
+            objective=self.scoring,
+            stop={"seconds": self.seconds},
+            progress=bool(self.verbose),
+            say=print if self.verbose else _quiet,
+            **self._effort(space),
+        )
+        if self.result_.best["trial"] is None:
+            raise ValueError(
+                "every network diverged or failed; give another space, or more seconds"
+            )
+        self.network_: Network = self.result_.refit()
+        self._describe(task)
+        return self
+
+    def _effort(self, space: Space) -> dict[str, Any]:
+        """Search, trials and epochs as `tune` takes them; where nothing varies, the one configuration that there is."""
+        if not space.dims and self.search is None:
+            return {"search": [{}], "epochs": self.epochs or BUDGETS[self.budget]["epochs"]}
+        given = {"search": self.search, "trials": self.trials, "epochs": self.epochs}
+        return BUDGETS[self.budget] | {n: v for n, v in given.items() if v is not None}
+
+    def _seed(self) -> int:
+        """What names all randomness."""
+        if isinstance(self.random_state, (int, np.integer)):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _folds(self, task: Task, groups: Any, seed: int) -> list[Split]:
+        """The splits of the search: of a number of folds, drawn by the seed; of a splitter, as it makes them.
+
+        A class with too few members for every fold is in the training part of some folds only, as scikit-learn has it.
+        """
+        rows, cv = len(task.x), self.cv
+        if cv is None:
+            cv = 1 if rows >= LARGE else 5
+            most = int(np.bincount(task.y).max()) if task.classes else rows
+            cv = max(2, min(cv, most)) if cv > 1 else 1
+        if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
+            validation = as_validation(int(cv))
+            if validation.folds == 1:
+                alone = task.classes and int(np.bincount(task.y).min()) < 2
+                split = ShuffleSplit if alone or not task.classes else StratifiedShuffleSplit
+                cv = split(1, test_size=0.2, random_state=seed)
+            else:
+                kind = StratifiedKFold if task.classes else KFold
+                cv = kind(validation.folds, shuffle=True, random_state=seed)
+        splitter = check_cv(cv, task.y, classifier=task.classes)
+        routing = getattr(splitter, "get_metadata_routing", None)
+        grouped = routing is None or "groups" in routing().split.requests
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class")
+            found = list(splitter.split(task.x[:, :1], task.y, groups if grouped else None))
+        return [Split(np.sort(train), np.sort(valid)) for train, valid in found]
+
+    def _describe(self, task: Task) -> None:
+        """Fills in what scikit-learn's searches have."""
+        found, trials = self.result_, self.result_.trials
+        finished = trials[trials["status"] == "OK"]
+        score = -finished["objective"].to_numpy()
+        configs = [found.config(trial) for trial in finished.index]
+        names = sorted({name for config in configs for name in config})
+        column = lambda name: np.ma.masked_array(
+            [config.get(name) for config in configs],
+            mask=[name not in config for config in configs],
+            dtype=object,
+        )
+        order = np.argsort(-score, kind="stable")
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(1, len(order) + 1)
+        self.cv_results_ = {
+            "params": configs,
+            **{f"param_{name}": column(name) for name in names},
+            "mean_test_score": score,
+            "rank_test_score": rank,
+            "mean_fit_time": finished["seconds"].to_numpy(),
+            "n_epochs": finished["epochs"].to_numpy(),
+        }
+        self.best_index_ = int(order[0])
+        self.best_params_ = configs[self.best_index_]
+        self.best_score_ = float(score[self.best_index_])
+        self.n_splits_ = len(task.groups)
+
+    def _checked(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        """Features and targets, refused as scikit-learn does; sets n_features_in_ and feature_names_in_."""
+        frame = hasattr(X, "columns") and hasattr(X, "iloc")
+        if frame:
+            validate_data(self, X, reset=True, skip_check_array=True)
+            return X, self._targets(y)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype=None,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2,
+            multi_output=True,
+            y_numeric=self._kind == "numbers",
+        )
+        return X, self._targets(y)
+
+    def _targets(self, y: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _refuse_one_class(self, y: np.ndarray) -> None:
+        """Refuses classes of which only one is left."""
+
+    def _rows(self, X: Any) -> Any:
+        """Features to predict, refused as scikit-learn does."""
+        check_is_fitted(self, "network_")
+        if hasattr(X, "columns") and hasattr(X, "iloc"):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return X
+        return validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the search, whose trained population and data stay behind."""
+        return {name: value for name, value in super().__getstate__().items() if name != "result_"}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _quiet(text: str) -> None:
+    """Says nothing."""
+
+
+class MLPClassifierCV(ClassifierMixin, _SearchInside):
+    """A multilayer perceptron for classes, its hyperparameters searched by cross-validation.
+
+    Args:
+        space: as for `hpjax.tune`; learning rate, depth, widths, activation and l2 where None.
+        budget: "fast", "good" or "best": how many networks are tried for how long; `search`, `scheduler`, `trials` and `epochs`
+            take the place of what it says.
+        search, scheduler, trials, epochs: as for `hpjax.tune`.
+        seconds: after which no more networks are begun.
+        cv: folds, or any splitter of scikit-learn; where None, 5, or one fold from 5,000 examples on.
+        scoring: what is minimised over the folds: "loss" or "error".
+        columns: what columns of a frame are, as for `hpjax.tune`.
+        random_state: a number, a RandomState, or None for another one each time.
+        verbose: whether progress is shown.
+
+    Attributes:
+        network_: the best network, trained again on all examples; `network_.save(path)` keeps it.
+        result_: the search, a `hpjax.Result`; it is not pickled.
+        classes_: [C] as they were given.
+        best_params_, best_score_, best_index_: of the best configuration; the score is minus what was minimised.
+        cv_results_: params, param_*, mean_test_score, rank_test_score, mean_fit_time, n_epochs of those that were trained to the end.
+        n_splits_, n_features_in_, feature_names_in_: as everywhere.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> x, y = load_iris(return_X_y=True)
+        >>> found = MLPClassifierCV({"hidden": (8,), "learning_rate": 0.05}, epochs=20, cv=2).fit(x, y)
+        >>> found.predict(x).shape, bool(found.score(x, y) > 0.8)
+        ((150,), True)
+    """
+
+    _kind = "classes"
+
+    def _targets(self, y: Any) -> np.ndarray:
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        self._refuse_one_class(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        return codes
+
+    def _refuse_one_class(self, y: np.ndarray) -> None:
+        there = np.unique(y)
+        if len(there) == 1:
+            raise TaskError(f"every example has class {there[0]!r:.80}; two are needed")
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities [N C] of `classes_`."""
+        rows = self._rows(X)
+        return self.network_.predict_proba(rows).astype(np.float64)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes [N]."""
+        chosen = self.predict_proba(X).argmax(1)
+        return self.classes_[chosen]
+
+
+class MLPRegressorCV(RegressorMixin, _SearchInside):
+    """A multilayer perceptron for numbers, its hyperparameters searched by cross-validation; as `MLPClassifierCV`."""
+
+    def _targets(self, y: Any) -> np.ndarray:
+        if type_of_target(y) == "unknown":
+            raise ValueError("Unknown label type: targets must be numbers")
+        y = np.asarray(y)
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Numbers [N] or [N C]."""
+        rows = self._rows(X)
+        return np.asarray(self.network_.predict(rows), np.float64)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,144 @@
+"""scikit-learn's estimators: its own checks, and the company that they keep."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    PredefinedSplit,
+    TimeSeriesSplit,
+    cross_val_score,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import hpjax
+
+SMALL = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
+FEW = dict(trials=2, epochs=5, cv=2)
+X, Y = load_iris(return_X_y=True)
+# why a check of scikit-learn's cannot pass
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": "folds and minibatches are drawn by rows, so that a row that is repeated draws others"
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [hpjax.MLPClassifierCV, hpjax.MLPRegressorCV])
+def test_scikit_learns_own_checks(kind):
+    estimator = kind({"hidden": (16,), "learning_rate": 0.05}, epochs=30)
+    found = check_estimator(estimator, on_fail=None, on_skip=None)
+    failed = {f["check_name"]: f["exception"] for f in found if f["status"] == "failed"}
+    assert set(failed) <= set(EXPECTED), failed
+
+
+def test_what_a_fit_leaves():
+    found = hpjax.MLPClassifierCV(SMALL, **FEW).fit(X, Y)
+    assert found.classes_.tolist() == [0, 1, 2]
+    assert found.n_features_in_ == 4
+    assert found.n_splits_ == 2
+    assert set(found.best_params_) == {"learning_rate"}
+    assert found.best_score_ == found.cv_results_["mean_test_score"].max()
+    assert found.cv_results_["rank_test_score"][found.best_index_] == 1
+    assert found.best_score_ == pytest.approx(-found.result_.best["objective"])
+    assert found.predict_proba(X).shape == (150, 3)
+    np.testing.assert_allclose(found.predict_proba(X).sum(1), 1, rtol=1e-5)
+    again = hpjax.MLPClassifierCV(SMALL, **FEW).fit(X, Y)
+    np.testing.assert_array_equal(again.predict_proba(X), found.predict_proba(X))
+    other = hpjax.MLPClassifierCV(SMALL, random_state=1, **FEW).fit(X, Y)
+    assert other.best_params_ != found.best_params_
+    with pytest.raises(NotFittedError):
+        clone(found).predict(X)
+    kept = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(kept.predict(X), found.predict(X))
+    assert not hasattr(kept, "result_")
+
+
+def test_a_frame_with_text_and_gaps():
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "age": np.where(rng.random(120) < 0.1, np.nan, rng.normal(40, 9, 120)),
+            "town": rng.choice(np.array(["Paris", "Lyon", None], object), 120),
+        }
+    )
+    y = np.where(frame["town"] == "Paris", "in", "out")
+    found = hpjax.MLPClassifierCV({"hidden": (8,), "learning_rate": 0.05}, epochs=60, cv=3).fit(
+        frame, y
+    )
+    assert found.feature_names_in_.tolist() == ["age", "town"]
+    assert found.score(frame, y) > 0.95
+    assert set(found.predict(frame.iloc[:5])) <= {"in", "out"}
+    with pytest.raises(ValueError, match="feature names should match"):
+        found.predict(frame.rename(columns={"age": "years"}))
+
+
+def test_it_keeps_scikit_learns_company(tmp_path):
+    line = make_pipeline(StandardScaler(), hpjax.MLPClassifierCV(SMALL, **FEW))
+    assert cross_val_score(line, X, Y, cv=2).mean() > 0.6
+    grid = GridSearchCV(hpjax.MLPClassifierCV(SMALL, **FEW), {"epochs": [2, 8]}, cv=2).fit(X, Y)
+    assert grid.best_params_ == {"epochs": 8}
+    joblib.dump(line.fit(X, Y), tmp_path / "line.joblib")
+    kept = joblib.load(tmp_path / "line.joblib")
+    np.testing.assert_array_equal(kept.predict(X), line.predict(X))
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [3, GroupKFold(3), TimeSeriesSplit(3), PredefinedSplit(np.arange(150) % 4 - 1)],
+    ids=lambda cv: type(cv).__name__,
+)
+def test_any_splitter_makes_the_folds(cv):
+    order = np.random.default_rng(0).permutation(150)
+    groups = np.arange(150) % 5
+    found = hpjax.MLPClassifierCV(SMALL, trials=2, epochs=3, cv=cv)
+    found.fit(X[order], Y[order], groups=groups)
+    assert found.n_splits_ == 3
+    if isinstance(cv, GroupKFold):
+        for train, valid in found.result_.task.groups:
+            assert not set(groups[train]) & set(groups[valid])
+
+
+def test_weights_are_routed():
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = hpjax.MLPClassifierCV(SMALL, **FEW)
+        estimator.set_fit_request(sample_weight=True, groups=False)
+        line = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), estimator)
+        weighted = line.fit(X, Y, sample_weight=1.0 * (Y != 2) + 0.01)[-1]
+    plain = make_pipeline(StandardScaler(), hpjax.MLPClassifierCV(SMALL, **FEW)).fit(X, Y)[-1]
+    scaled = StandardScaler().fit_transform(X)
+    mean = lambda found: found.predict_proba(scaled)[:, 2].mean()
+    assert mean(weighted) < 0.7 * mean(plain)
+
+
+def test_numbers_and_several_of_them():
+    x, y = load_diabetes(return_X_y=True)
+    one = hpjax.MLPRegressorCV({"hidden": (8,)}, epochs=30, cv=1).fit(x, y)
+    assert one.score(x, y) > 0.3
+    two = hpjax.MLPRegressorCV({"hidden": (8,)}, epochs=5, cv=2)
+    assert two.fit(x, np.stack([y, -y], 1)).predict(x).shape == (442, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(budget="huge"), "budget='huge' is none of fast, good, best"),
+        (dict(scoring="auc"), "objective='auc' is none of loss, error"),
+        (dict(seconds=-1), "seconds"),
+        (dict(trials=0), "trials must be a whole number"),
+        (dict(search="annealing"), "search='annealing' is none of"),
+    ],
+)
+def test_wrong_parameters_are_refused_in_one_line(change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        hpjax.MLPClassifierCV(SMALL, **FEW | change).fit(X, Y)
+    assert "\n" not in str(caught.value)
