@@ -134,7 +134,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
     entry: dict = shapes()
     task = tasks.load("spirals")
     split = tasks.splits(task)[0]
-    task = dataclasses.replace(task, groups=(split,))
+    task = dataclasses.replace(task, folds=(split,))
     rates = np.geomspace(1e-4, 10, parameters.rates)
     space = NET | {
         "activation": hpjax.Choice(parameters.activations),

@@ -67,7 +67,7 @@ def data(folder: Path | None, count: int) -> Task:
 
     task = hpjax.tasks.load("mnist10k", folder)
     rows = np.random.default_rng(0).permutation(task.development)[:count]
-    return dataclasses.replace(task, groups=(Split(np.sort(rows), task.test),))
+    return dataclasses.replace(task, folds=(Split(np.sort(rows), task.test),))
 
 
 def noise(one: Trained, x: Any, y: Any, sizes: Sequence[int], draws: int) -> list[float]:
@@ -154,7 +154,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
         "examples": parameters.images,
     }
     entry |= {"loss": short(curves[:, :, -1, 2]), "train": [short(c) for c in curves[..., 1]]}
-    x, y = seen(task, task.groups[0].train, task.groups[0].train)
+    x, y = seen(task, task.folds[0].train, task.folds[0].train)
     entry["noise"] = {
         "sizes": parameters.sampled,
         "variance": noise(found[parameters.rates // 2], x, y, parameters.sampled, parameters.draws),
@@ -184,7 +184,7 @@ def pair(parameters: Parameters) -> dict[str, Any]:
     }
     points = [{"batch_size": size, "epochs": until} for size, until in zip((32, large), epochs)]
     few, lots = trained(space, task, points, epochs[1], seeds, score_every=epochs[1])
-    train, test = (seen(task, rows, task.groups[0].train) for rows in task.groups[0])
+    train, test = (seen(task, rows, task.folds[0].train) for rows in task.folds[0])
     places = np.linspace(-1, 2, parameters.places)
     config = cast(few.config, few.spec)
 

@@ -64,7 +64,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
     for name in parameters.tasks:
         task = tasks.load(name, parameters.data)
         split = tasks.splits(task)[0]
-        task = dataclasses.replace(task, groups=(Split(split.train[:images], split.valid[:500]),))
+        task = dataclasses.replace(task, folds=(Split(split.train[:images], split.valid[:500]),))
         space = {
             "learning_rate": hpjax.LogUniform(1e-4, 1.0),
             "depth": hpjax.IntUniform(1, 2),

@@ -54,7 +54,7 @@ def task(sets: int):
         np.append(y, np.sin(2 * np.pi * grid)),
         test=scored[:1],
         standardize=False,
-        groups=tuple(Split(row, scored) for row in rows),
+        folds=tuple(Split(row, scored) for row in rows),
     )
 
 

@@ -55,7 +55,7 @@ def noisy(task: Task, noise: float, seed: int) -> Task:
     y, rows = task.y.copy(), task.development
     changed = rng.permutation(rows)[: round(noise * len(rows))]
     y[changed] = rng.integers(len(task.labels), size=len(changed))
-    return dataclasses.replace(task, y=y, standardize=False, groups=(Split(rows, task.test),))
+    return dataclasses.replace(task, y=y, standardize=False, folds=(Split(rows, task.test),))
 
 
 def run(parameters: Parameters) -> dict[str, Any]:

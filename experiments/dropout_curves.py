@@ -74,7 +74,7 @@ def data(folder: Path | None, count: int) -> Task:
     task = hpjax.tasks.load("mnist10k", folder)
     rows = np.random.default_rng(0).permutation(task.development)[:count]
     return dataclasses.replace(
-        task, x=task.x / task.x.max(), standardize=False, groups=(Split(np.sort(rows), task.test),)
+        task, x=task.x / task.x.max(), standardize=False, folds=(Split(np.sort(rows), task.test),)
     )
 
 
@@ -196,7 +196,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
         3,
         score_every=epochs,
     )[0]
-    x, y = seen(task, task.test, task.groups[0].train)
+    x, y = seen(task, task.test, task.folds[0].train)
     entry["masks"] = {"hidden": shape} | averaged(several, x, y.argmax(-1), parameters.masks)
     return entry
 

@@ -61,8 +61,8 @@ def run(parameters: Parameters) -> dict[str, Any]:
 
     task = tasks.load("mnist1d", parameters.data)
     split = tasks.splits(task)[0]
-    task = dataclasses.replace(task, groups=(split,))
-    tested = dataclasses.replace(task, groups=(Split(split.train, task.test),))
+    task = dataclasses.replace(task, folds=(split,))
+    tested = dataclasses.replace(task, folds=(Split(split.train, task.test),))
     space = {
         "hidden": (100, 100),
         "optimizer": "adam",

@@ -133,7 +133,7 @@ def retrained(name: str, parameters: Parameters) -> dict[str, Any]:
     rows = rng.permutation(len(task.x))
     first, second = int(0.6 * len(rows)), int(0.8 * len(rows))
     split = Split(np.sort(rows[:first]), np.sort(rows[first:second]))
-    task = dataclasses.replace(task, test=np.sort(rows[second:]), groups=(split,))
+    task = dataclasses.replace(task, test=np.sort(rows[second:]), folds=(split,))
     at = np.stack(
         np.unravel_index(rng.choice(loss[..., 0].size, count, replace=False), loss.shape[:-1]), 1
     )

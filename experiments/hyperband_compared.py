@@ -46,7 +46,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
     rows = np.random.default_rng(0).permutation(task.development)[: 2 * parameters.images]
     task = dataclasses.replace(
         task,
-        groups=(Split(np.sort(rows[: parameters.images]), np.sort(rows[parameters.images :])),),
+        folds=(Split(np.sort(rows[: parameters.images]), np.sort(rows[parameters.images :])),),
     )
     space = {
         "learning_rate": hpjax.LogUniform(1e-4, 1.0),

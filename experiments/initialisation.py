@@ -91,7 +91,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
     devices.devices()  # before anything else starts JAX
     task = hpjax.tasks.load("digits")
     split = tasks.splits(task)[0]
-    task = dataclasses.replace(task, groups=(split,))
+    task = dataclasses.replace(task, folds=(split,))
     entry: dict = {
         "width": parameters.width,
         "seeds": parameters.seeds,

@@ -82,7 +82,7 @@ def folds(parameters: Parameters) -> dict[str, Any]:
     ):
         made = trained(
             space,
-            dataclasses.replace(task, groups=tuple(groups)),
+            dataclasses.replace(task, folds=tuple(groups)),
             points,
             epochs,
             1 if name == "folds" else count,
@@ -116,7 +116,7 @@ def cures(parameters: Parameters) -> dict[str, Any]:
     from hpjax.tasks import Split
 
     task, space, rows = setting(parameters)
-    task = dataclasses.replace(task, groups=(Split(rows[:1000], rows[1000:]),))
+    task = dataclasses.replace(task, folds=(Split(rows[:1000], rows[1000:]),))
     space = space | {
         "epochs": parameters.epochs,
         "l2": hpjax.Uniform(0.0, 1e-3),

@@ -109,7 +109,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
         task = tasks.load(name, parameters.data)
         split = tasks.splits(task)[0]
         split = Split(split.train[: parameters.images], split.valid[: parameters.images])
-        task = dataclasses.replace(task, groups=(split,))
+        task = dataclasses.replace(task, folds=(split,))
         space = {
             "depth": 1,
             "width_1": hpjax.IntUniform(1, parameters.most),

@@ -58,7 +58,7 @@ def task():
     rng = np.random.default_rng(0)
     rows = np.arange(272)
     x, y = rng.normal(size=(272, 16)), rng.normal(size=272)
-    return Task("noise", x, y, test=rows[:1], standardize=False, groups=(Split(rows, rows[:2]),))
+    return Task("noise", x, y, test=rows[:1], standardize=False, folds=(Split(rows, rows[:2]),))
 
 
 def image(window: tuple[float, float, float, float], side: int, steps: int) -> np.ndarray:

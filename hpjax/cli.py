@@ -44,6 +44,8 @@ class Tune:
     categorical: str = ""  # columns that are categories
     date: str = ""  # columns that are dates
     weight: str = ""  # the column of the examples' weights
+    group: str = ""  # the column of groups, whose rows are never apart
+    validation_file: Path | None = None  # a file that is validated on, instead of folds
     explain: bool = False  # print the plan without training
     cache: bool = True  # keep compiled programs between runs
 
@@ -81,6 +83,8 @@ class Compare:
     categorical: str = ""  # columns that are categories
     date: str = ""  # columns that are dates
     weight: str = ""  # the column of the examples' weights
+    group: str = ""  # the column of groups, whose rows are never apart
+    validation_file: Path | None = None  # a file that is validated on, instead of folds
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -115,6 +119,7 @@ WHAT = {
     "categorical": "category",
     "date": "date",
     "weight": "weight",
+    "group": "group",
 }
 
 
@@ -126,6 +131,13 @@ def _columns(options: Any) -> dict[str, str]:
             if found.setdefault(name, what) != what:
                 raise ValueError(f"column {name!r:.80} is named by two of --{', --'.join(WHAT)}")
     return found
+
+
+def _validation(options: Any) -> dict[str, Any]:
+    """What --validation-file, --folds and --repeats say."""
+    if options.validation_file is not None and options.folds > 1:
+        raise ValueError("--validation-file is what is validated on; leave --folds out")
+    return {"folds": options.validation_file or options.folds, "repeats": options.repeats}
 
 
 def use_cache() -> None:
@@ -144,9 +156,20 @@ def tune(options: Tune, console: Console) -> int:
 
     if options.cache:
         use_cache()
-    grouped = ("task", "space", "seconds", "cache", "out", "folds", "repeats", "explain", *WHAT)
+    grouped = (
+        "task",
+        "space",
+        "seconds",
+        "cache",
+        "out",
+        "folds",
+        "validation_file",
+        "repeats",
+        "explain",
+        *WHAT,
+    )
     arguments = {name: value for name, value in vars(options).items() if name not in grouped}
-    arguments["validation"] = {"folds": options.folds, "repeats": options.repeats}
+    arguments["validation"] = _validation(options)
     arguments["columns"] = _columns(options)
     stop = {"seconds": options.seconds}
     if options.explain:
@@ -192,7 +215,7 @@ def compare(options: Compare, console: Console) -> int:
         seeds=options.seeds,
         epochs=options.epochs,
         stop={"epochs": options.budget * epochs},
-        validation={"folds": options.folds, "repeats": options.repeats},
+        validation=_validation(options),
         objective=options.objective,
         data=options.data,
         target=options.target,

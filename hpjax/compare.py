@@ -39,7 +39,6 @@ from hpjax.settings import (
     Networks,
     Settings,
     Stop,
-    Validation,
     fields,
     read_comparison,
     settled,
@@ -82,7 +81,7 @@ def compare(
     seeds: int | Sequence[int] = 10,
     epochs: int | None = None,
     stop: Stop | Mapping | None = None,
-    validation: Validation | Mapping | int = 1,
+    validation: Any = 1,
     objective: str = "loss",
     levels: int = 5,
     gradients: str = "explicit",
@@ -210,6 +209,7 @@ def resume_comparison(
     model: Any = None,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    validation: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -218,7 +218,7 @@ def resume_comparison(
 
     Args:
         out: the folder.
-        task, model, loss, metrics: again, where they were arrays or functions.
+        task, model, loss, metrics, validation: again, where they were arrays, functions or splitters.
         progress, watch, say: as for `compare`.
 
     Raises:
@@ -241,15 +241,16 @@ def resume_comparison(
         }
     networks = settings.networks
     own = {"model": model, "loss": loss, "metrics": metrics}
-    for name, given in own.items():
-        if given is None and getattr(networks, name):
-            raise RunError(
-                f"{out} was made with {name} {getattr(networks, name)}; give that again: {name}=..."
-            )
+    judged = networks.validation
+    for name, given in (own | {"validation": validation}).items():
+        known = judged.splitter if name == "validation" else getattr(networks, name)
+        if given is None and known:
+            raise RunError(f"{out} was made with {name} {known}; give that again: {name}=...")
+    folds = validation if judged.splitter else judged.file or judged.folds
     source = networks.task if task is None else task
     if source is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    kept = ("data", "target", "kind", "columns", "objective", "validation", "gradients")
+    kept = ("data", "target", "kind", "columns", "objective", "gradients")
     return compare(
         methods,
         settings.space,
@@ -261,6 +262,7 @@ def resume_comparison(
         progress=progress,
         watch=watch,
         say=say,
+        validation=judged.by(folds),
         **own,
         **{name: getattr(networks, name) for name in kept},
     )

@@ -6,21 +6,13 @@ trains the best network again on all examples, and keeps it. scikit-learn is loa
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.model_selection import (
-    KFold,
-    ShuffleSplit,
-    StratifiedKFold,
-    StratifiedShuffleSplit,
-    check_cv,
-)
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
@@ -31,10 +23,10 @@ from sklearn.utils.validation import (
 )
 
 from hpjax.network import Network
-from hpjax.resolve import as_space, as_validation, check
+from hpjax.resolve import as_space, check
 from hpjax.schedulers import Scheduler
 from hpjax.space import Space
-from hpjax.tasks import Split, Task, TaskError
+from hpjax.tasks import Task, TaskError, is_splitter
 from hpjax.tune import tune
 
 # what a budget means: trials, epochs of a network that lives to the end, and the method
@@ -103,10 +95,15 @@ class _SearchInside(BaseEstimator):
             self._refuse_one_class(y[sample_weight > 0])
         seed = self._seed()
         task = Task.of(
-            X, y, "data", test=0, kind=self._kind, columns=self.columns, weights=sample_weight
+            X,
+            y,
+            "data",
+            test=0,
+            kind=self._kind,
+            columns=self.columns,
+            weights=sample_weight,
+            groups=groups,
         )
-        folds = self._folds(task, groups, seed)
-        task = dataclasses.replace(task, groups=tuple(folds))
         space = as_space(self.space)
         check(seconds=self.seconds)
         self.result_ = tune(
@@ -114,7 +111,7 @@ class _SearchInside(BaseEstimator):
             task,
             scheduler=self.scheduler,
             seed=seed,
-            validation=len(folds),
+            validation=self._folds(task, seed),
             objective=self.scoring,
             stop={"seconds": self.seconds},
             progress=bool(self.verbose),
@@ -126,7 +123,7 @@ class _SearchInside(BaseEstimator):
                 "every network diverged or failed; give another space, or more seconds"
             )
         self.network_: Network = self.result_.refit()
-        self._describe(task)
+        self._describe()
         return self
 
     def _effort(self, space: Space) -> dict[str, Any]:
@@ -142,34 +139,24 @@ class _SearchInside(BaseEstimator):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
-    def _folds(self, task: Task, groups: Any, seed: int) -> list[Split]:
-        """The splits of the search: of a number of folds, drawn by the seed; of a splitter, as it makes them.
+    def _folds(self, task: Task, seed: int) -> Any:
+        """What makes the folds of the search, as `tune` takes it: a number where there are groups, else a splitter.
 
         A class with too few members for every fold is in the training part of some folds only, as scikit-learn has it.
         """
-        rows, cv = len(task.x), self.cv
+        cv = self.cv
         if cv is None:
-            cv = 1 if rows >= LARGE else 5
-            most = int(np.bincount(task.y).max()) if task.classes else rows
+            cv = 1 if len(task.x) >= LARGE else 5
+            most = int(np.bincount(task.y).max()) if task.classes else len(task.x)
             cv = max(2, min(cv, most)) if cv > 1 else 1
-        if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
-            validation = as_validation(int(cv))
-            if validation.folds == 1:
-                alone = task.classes and int(np.bincount(task.y).min()) < 2
-                split = ShuffleSplit if alone or not task.classes else StratifiedShuffleSplit
-                cv = split(1, test_size=0.2, random_state=seed)
-            else:
-                kind = StratifiedKFold if task.classes else KFold
-                cv = kind(validation.folds, shuffle=True, random_state=seed)
-        splitter = check_cv(cv, task.y, classifier=task.classes)
-        routing = getattr(splitter, "get_metadata_routing", None)
-        grouped = routing is None or "groups" in routing().split.requests
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The least populated class")
-            found = list(splitter.split(task.x[:, :1], task.y, groups if grouped else None))
-        return [Split(np.sort(train), np.sort(valid)) for train, valid in found]
+        if not isinstance(cv, (int, np.integer)) or isinstance(cv, bool):
+            return cv if is_splitter(cv) else list(cv)  # type: ignore[arg-type]
+        if cv < 2 or task.groups is not None:
+            return int(cv)
+        kind = StratifiedKFold if task.classes else KFold
+        return kind(int(cv), shuffle=True, random_state=seed)
 
-    def _describe(self, task: Task) -> None:
+    def _describe(self) -> None:
         """Fills in what scikit-learn's searches have."""
         found, trials = self.result_, self.result_.trials
         finished = trials[trials["status"] == "OK"]
@@ -195,7 +182,7 @@ class _SearchInside(BaseEstimator):
         self.best_index_ = int(order[0])
         self.best_params_ = configs[self.best_index_]
         self.best_score_ = float(score[self.best_index_])
-        self.n_splits_ = len(task.groups)
+        self.n_splits_ = found.evaluation.validation.folds
 
     def _checked(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         """Features and targets, refused as scikit-learn does; sets n_features_in_ and feature_names_in_."""
@@ -257,7 +244,7 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
             take the place of what it says.
         search, scheduler, trials, epochs: as for `hpjax.tune`.
         seconds: after which no more networks are begun.
-        cv: folds, or any splitter of scikit-learn; where None, 5, or one fold from 5,000 examples on.
+        cv: folds, any splitter of scikit-learn, or pairs of rows; where None, 5, or one fold from 5,000 examples on.
         scoring: what is minimised over the folds: "loss" or "error".
         columns: what columns of a frame are, as for `hpjax.tune`.
         random_state: a number, a RandomState, or None for another one each time.

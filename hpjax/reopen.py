@@ -28,7 +28,7 @@ from hpjax.settings import (
     unchanged,
 )
 from hpjax.space import Space
-from hpjax.tasks import Task
+from hpjax.tasks import Task, splitter_name, validated_on
 from hpjax.training.losses import own_name
 from hpjax.training.metrics import as_metrics
 from hpjax.tune import Watch, finish
@@ -45,6 +45,7 @@ def resume(
     model: Any = None,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    validation: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -55,7 +56,7 @@ def resume(
         out: the run folder.
         trials: goes on until there are so many, more than the run was asked for. The ledger is then that of a study asked for as
             many at once, unless the old limit cut a round or a bracket short (which is said), or the plan would be another.
-        task, search, scheduler, model, loss, metrics: again, where they were objects rather than names.
+        task, search, scheduler, model, loss, metrics, validation: again, where they were objects rather than names or numbers.
         progress, watch, say: as for `tune`.
 
     Raises:
@@ -74,8 +75,9 @@ def resume(
             say(f"hpjax: {note}")
         if trials is None and ledger.ended:
             ledger.close()
-            return open_run(out, task, say, model, loss, metrics)
-        assembly = _assembly(settings, out, task, Own(model, loss, metrics), search, scheduler, say)
+            return open_run(out, task, say, model, loss, metrics, validation)
+        own = Own(model, loss, metrics, validation)
+        assembly = _assembly(settings, out, task, own, search, scheduler, say)
         if trials is not None:
             _room(ledger, assembly, trials)
     except BaseException:
@@ -99,6 +101,7 @@ def open_run(
     model: Any = None,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    validation: Any = None,
 ) -> Result:
     """A run folder as a Result, without training anything.
 
@@ -106,7 +109,7 @@ def open_run(
         out: the run folder; of schema 2, too.
         task: again, where the run was made on arrays and their networks are wanted.
         say: shown what is missing or damaged; standard error where None.
-        model, loss, metrics: again, where they were your own and networks are wanted.
+        model, loss, metrics, validation: again, where they were your own and networks are wanted.
 
     Raises:
         RunError: no run there, or files that are not what was written.
@@ -121,10 +124,12 @@ def open_run(
             f"{out} is a run of hpjax.minimize; read it by minimize(..., out={str(out)!r}, resume=True)"
         )
     networks, plan = settings.networks, folder.records[0] if folder.records else {}
+    own = Own(model, loss, metrics, validation)
 
     def loaded() -> Task:
-        resolved_task = _task(networks, task)
-        if "data" in plan and not settings.comparison:
+        resolved_task = _task(networks, task, own)
+        folds_known = networks.validation.splitter is None or validation is not None
+        if "data" in plan and not settings.comparison and folds_known:
             now = workload.data_of(resolved_task, networks.validation.folds, settings.seed)
             if now != plan["data"]:
                 raise RunError(
@@ -134,7 +139,7 @@ def open_run(
 
     known = Target(**plan["target"]) if "target" in plan else None
     sizes = lambda: known or loaded()
-    evaluation = _evaluation(settings, Own(model, loss, metrics), sizes, out, all_of_it=False)
+    evaluation = _evaluation(settings, own, sizes, out, all_of_it=False)
     space = _space(settings, out, evaluation.family)
     if task is not None:
         resolved_task = loaded()
@@ -150,6 +155,7 @@ class Own(NamedTuple):
     model: Any = None
     loss: Any = None
     metrics: Mapping[str, Any] | None = None
+    validation: Any = None
 
 
 def _assembly(
@@ -163,7 +169,7 @@ def _assembly(
 ) -> Assembly:
     """The study that a run folder's run.json describes."""
     assert settings.networks is not None
-    resolved_task = _task(settings.networks, task)
+    resolved_task = _task(settings.networks, task, own)
     evaluation = _evaluation(settings, own, lambda: resolved_task, out)
     space = _space(settings, out, evaluation.family)
     search = settings.search if search is None else search
@@ -212,11 +218,17 @@ def _evaluation(
     """
     networks = settings.networks
     assert networks is not None
-    names = {"model": networks.model, "loss": networks.loss, "metrics": networks.metrics or None}
+    names = {
+        "model": networks.model,
+        "loss": networks.loss,
+        "metrics": networks.metrics or None,
+        "validation": networks.validation.splitter,
+    }
     what = {
         "model": "multilayer perceptrons",
         "loss": "the loss of its task or space",
         "metrics": "no metrics of its own",
+        "validation": "folds that were drawn",
     }
     missing = []
     for name, known in names.items():
@@ -231,7 +243,8 @@ def _evaluation(
                 )
     family: Family | None = None
     if "model" not in missing:
-        family = MLP if own == Own() else as_family(own.model, settings.space, sizes(), own.loss)
+        plain = own.model is None and own.loss is None
+        family = MLP if plain else as_family(own.model, settings.space, sizes(), own.loss)
         if networks.model is not None and family.name != networks.model:
             raise RunError(
                 f"{out} searched networks of {networks.model}, not of {family.name}; give model={networks.model}"
@@ -243,6 +256,10 @@ def _evaluation(
     if own.metrics is not None and given != networks.metrics:
         raise RunError(
             f"{out} was made with metrics {_named(networks.metrics)}, not {_named(given)}"
+        )
+    if own.validation is not None and splitter_name(own.validation) != networks.validation.splitter:
+        raise RunError(
+            f"{out} was made with validation {networks.validation.splitter}, not {splitter_name(own.validation)}"
         )
     return Evaluation(networks, family, metrics, tuple(missing))
 
@@ -263,13 +280,16 @@ def _space(settings: Settings, out: Path, family: Family | None) -> Space:
     return space
 
 
-def _task(networks: Networks, task: Task | tuple | None) -> Task:
+def _task(networks: Networks, task: Task | tuple | None, own: Own) -> Task:
     if task is None and networks.task is None:
         raise RunError("the run was made on arrays; give them again: task=(x, y)")
     source = networks.task if task is None else task
     assert source is not None
     columns = None if isinstance(source, Task) else networks.columns
-    return as_task(source, networks.data, networks.target, networks.kind, columns)
+    found = as_task(source, networks.data, networks.target, networks.kind, columns)
+    if networks.validation.file is not None:
+        return validated_on(found, networks.validation.file, networks.target, networks.columns)
+    return found if own.validation is None else found.with_folds(own.validation)
 
 
 def _room(ledger: Ledger, assembly: Assembly, trials: int) -> None:

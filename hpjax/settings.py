@@ -29,11 +29,19 @@ class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `hpjax.train`, 0 trains on all of it and scores nothing.
         repeats: networks per configuration and fold, with fresh initial weights and minibatches.
         score_every: epochs between scores; training always ends on one.
+        splitter: what made the folds, where they were not drawn.
+        file: whose rows are validated on, where they are not the task's.
     """
 
     folds: Annotated[int, msgspec.Meta(ge=0)] = 1
     repeats: Count = 1
     score_every: Count = 1
+    splitter: str | None = None
+    file: str | None = None
+
+    def by(self, folds: Any) -> dict[str, Any]:
+        """The same as `tune` takes it, with these folds."""
+        return {"folds": folds, "repeats": self.repeats, "score_every": self.score_every}
 
 
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +68,7 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     target: str | None = None  # column to predict
     kind: Literal["classes", "numbers"] | None = None
     columns: dict[
-        str, Literal["number", "category", "date", "weight", "drop"]
+        str, Literal["number", "category", "date", "weight", "group", "drop"]
     ] = {}  # said by the user
     model: str | None = None  # the function that builds them; None: multilayer perceptrons
     loss: str | None = None  # the user's function; None: as the task or the space says
@@ -134,9 +142,13 @@ def fields(settings: msgspec.Struct) -> dict[str, Any]:
     """Settings as plain values by name; those of networks and of their validation beside the others."""
     plain = msgspec.to_builtins(settings)
     networks = plain.pop("networks", None) or {}
-    if not networks.get("columns", True):  # so that runs of plain numbers are as before
-        del networks["columns"]
-    return plain | networks.pop("validation", {}) | networks
+    named = plain | networks.pop("validation", {}) | networks
+    later = (
+        "columns",
+        "splitter",
+        "file",
+    )  # left out where empty, so that older runs are as before
+    return {name: value for name, value in named.items() if value or name not in later}
 
 
 def written(settings: msgspec.Struct) -> dict[str, Any]:

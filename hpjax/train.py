@@ -13,7 +13,6 @@ from hpjax.evaluation import Evaluation
 from hpjax.population import Results, nothing
 from hpjax.resolve import as_evaluation, as_seeds, check
 from hpjax.schedulers import Order
-from hpjax.settings import Validation
 from hpjax.space import Choice, Range, Space, frozen
 from hpjax.tasks import Task
 from hpjax.trained import Trained
@@ -28,7 +27,7 @@ def train(
     *,
     model: Any = None,
     seeds: int | Sequence[int] = 1,
-    validation: Validation | Mapping | int = 1,
+    validation: Any = 1,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     gradients: str = "explicit",

@@ -25,7 +25,6 @@ from hpjax.schedulers import Scheduler
 from hpjax.settings import (
     Settings,
     Stop,
-    Validation,
     settled,
 )
 from hpjax.space import Space, spelled
@@ -47,7 +46,7 @@ def tune(
     eta: int = 3,
     trials: int | None = None,
     seed: int = 0,
-    validation: Validation | Mapping | int = 1,
+    validation: Any = 1,
     objective: str = "loss",
     stop: Stop | Mapping | None = None,
     out: str | Path | None = None,
@@ -82,8 +81,9 @@ def tune(
         eta: a scheduler by name keeps one network in eta.
         trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
         seed: names all randomness.
-        validation: how a configuration is scored: a `Validation`, a dict of its fields ({"folds": 5, "repeats": 2, "score_every": 10}), or a
-            number of folds. One fold holds out 20 % of the development part; K >= 2 is (stratified) K-fold cross-validation.
+        validation: how a configuration is scored: a dict ({"folds": 5, "repeats": 2, "score_every": 10}), or its folds alone. These are a
+            number (1 holds out 20 % of the development part, K >= 2 is cross-validation; both stratified by classes, groups whole), a
+            splitter of scikit-learn's kind, pairs of rows (train, valid), or the path of a file that is validated on.
         objective: what is minimised, of validation: "loss", "error", or one of `metrics` (made large where greater is better).
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
@@ -92,7 +92,7 @@ def tune(
         gradients: "explicit" (backprop by hand) or "autodiff".
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
-        columns: what columns of a table are, where that is not to be told from their values: name -> "number", "category", "date", "weight" or "drop".
+        columns: what columns of a table are, where that is not to be told from their values: name -> "number", "category", "date", "weight", "group" or "drop".
         model: a function of structural hyperparameters that returns a `hpjax.Model`; the names of the space are then its parameters,
             the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
         loss: your own, in jax.numpy: (outputs [B C], y [B C]) -> each example's loss [B]; outputs are logits of classes (one column

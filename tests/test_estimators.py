@@ -104,7 +104,7 @@ def test_any_splitter_makes_the_folds(cv):
     found.fit(X[order], Y[order], groups=groups)
     assert found.n_splits_ == 3
     if isinstance(cv, GroupKFold):
-        for train, valid in found.result_.task.groups:
+        for train, valid in found.result_.task.folds:
             assert not set(groups[train]) & set(groups[valid])
 
 

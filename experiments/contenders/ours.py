@@ -29,7 +29,7 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
         standardize=False,
     )
     fold = Split(np.arange(len(x)), np.arange(len(x), len(x) + len(x_valid)))
-    task = dataclasses.replace(task, groups=(fold,))
+    task = dataclasses.replace(task, folds=(fold,))
     common = {"hidden": sweep.hidden, "batch_size": sweep.batch, "init": "xavier"}
     rates = np.geomspace(5e-4, 2e-3, sweep.networks)
     configs = [common | {"learning_rate": float(rate)} for rate in rates]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from hpjax import catalogue, tasks
@@ -21,6 +20,8 @@ from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
 from hpjax.training.losses import own_loss, own_name
 from hpjax.training.metrics import as_metrics
+
+COUNTED = ("folds", "repeats", "score_every")  # what a user says of validation
 
 
 def as_family(
@@ -53,30 +54,43 @@ def as_family(
     return catalogue.trained_on(family, own_loss(loss, task.outputs, task.loss != "mse"))
 
 
-def as_validation(validation: Any, fewest: int = 1) -> Validation:
-    """How configurations are scored: a Validation, a dict of its fields, or a number of folds.
+def as_validation(
+    validation: Any,
+    task: Task,
+    target: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    fewest: int = 1,
+) -> tuple[Validation, Task]:
+    """How configurations are scored, and the task with its folds, where these are not drawn.
 
     Args:
-        validation: as the user wrote it.
+        validation: a Validation, a dict of its fields, or what makes the folds alone: a number of them, a splitter of scikit-learn's
+            kind, pairs of rows (train, valid), or the path of a file that is validated on.
+        task: data.
+        target, columns: what the user says of the file's, as for `tune`.
         fewest: folds.
 
     Raises:
-        ValueError: a field that it has not, or a number that cannot be.
+        ValueError: a field that it has not, a number that cannot be, or folds that cannot be made.
     """
     if isinstance(validation, Validation):
-        named: dict[str, Any] = msgspec.structs.asdict(validation)
-    elif isinstance(validation, Mapping):
-        named = dict(validation)
-    else:
-        named = {"folds": validation}
+        validation = validation.by(validation.folds)
+    named = dict(validation) if isinstance(validation, Mapping) else {"folds": validation}
+    made: dict[str, Any] = {}
+    folds = named.get("folds", 1)
+    if isinstance(folds, (str, Path)):
+        task = tasks.validated_on(task, folds, target, columns)
+        made = {"folds": 1, "file": str(folds)}
+    elif tasks.is_splitter(folds) or isinstance(folds, (list, tuple)):
+        task = task.with_folds(folds)
+        made = {"folds": len(task.folds), "splitter": tasks.splitter_name(folds)}
     for name, value in named.items():
-        if name not in Validation.__struct_fields__:
-            raise ValueError(
-                f"validation has no {name!r:.80}; it has {', '.join(Validation.__struct_fields__)}"
-            )
-        least = fewest if name == "folds" else 1
-        _count(name, value, least=least)
-    return Validation(**{name: int(value) for name, value in named.items()})
+        if name not in COUNTED:
+            raise ValueError(f"validation has no {name!r:.80}; it has {', '.join(COUNTED)}")
+        if name not in made:
+            _count(name, value, least=fewest if name == "folds" else 1)
+            made[name] = int(value)
+    return Validation(**made), task
 
 
 def as_evaluation(
@@ -113,6 +127,7 @@ def as_evaluation(
         raise ValueError(f"{name} is a hyperparameter of the space and a metric; rename the metric")
     if objective not in (*BUILT_IN, *names):
         raise ValueError(f"objective={objective!r:.80} is none of {', '.join((*BUILT_IN, *names))}")
+    judged, resolved_task = as_validation(validation, resolved_task, target, columns, fewest)
     settings = Networks(
         task=str(task) if isinstance(task, (str, Path)) else None,
         data=None if data is None else str(data),
@@ -123,7 +138,7 @@ def as_evaluation(
         loss=None if loss is None else own_name(loss),
         metrics={name: metric.greater_is_better for name, metric in own},
         objective=objective,
-        validation=as_validation(validation, fewest),
+        validation=judged,
         gradients=gradients,  # type: ignore[arg-type]
     )
     return resolved_space, resolved_task, Evaluation(settings, family, own)

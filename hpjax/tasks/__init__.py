@@ -1,7 +1,21 @@
 """Small in-memory data sets: bundled, from files, made; with splits and folds."""
 
-from hpjax.tasks.base import KINDS, Split, Task, TaskError, splits
+from hpjax.tasks.base import KINDS, Task, TaskError
 from hpjax.tasks.files import read
+from hpjax.tasks.joined import validated_on
 from hpjax.tasks.named import NAMES, load
+from hpjax.tasks.splits import Split, is_splitter, splits, splitter_name
 
-__all__ = ["KINDS", "NAMES", "Split", "Task", "TaskError", "load", "read", "splits"]
+__all__ = [
+    "KINDS",
+    "NAMES",
+    "Split",
+    "Task",
+    "TaskError",
+    "is_splitter",
+    "load",
+    "read",
+    "splits",
+    "splitter_name",
+    "validated_on",
+]

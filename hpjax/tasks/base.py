@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hpjax.tasks.columns import (
     TaskError,
     as_features,
     as_frame,
+    as_groups,
     as_targets,
     as_weights,
     first_place,
@@ -29,14 +30,7 @@ from hpjax.tasks.schema import (
     said,
 )
 from hpjax.tasks.signature import Signature
-
-
-class Split(NamedTuple):
-    """One fold: rows of the development part to train on and to validate on."""
-
-    train: np.ndarray  # [n] int
-    valid: np.ndarray  # [m] int
-
+from hpjax.tasks.splits import Split, folds_by, folds_of, holdout, is_splitter
 
 KINDS = ("classes", "numbers")
 # of a feature: its square is still far from where float64 ends, and it from where float32 does
@@ -55,12 +49,13 @@ class Task:
         values: the classes as they were given (what a network predicts); 0, 1, ... where absent.
         test: [t] rows held out, never trained or validated on.
         standardize: whether features (and numeric targets) are brought to mean 0 and deviation 1 of the training part.
-        groups: ready-made folds instead of drawn ones.
+        folds: ready-made, instead of drawn ones.
         features: names of the columns of x, () where they have none.
         doubt: what was doubtful when the kind of the targets was told from them.
         schema: what the columns of x are, where not all of them are numbers without gaps.
         notes: what became of columns and rows, for people.
         weights: [N] of the examples, in training, validation and metrics; 1 each where None.
+        groups: [N] int: rows of one group are never apart, in no fold and not for the test.
     """
 
     name: str
@@ -70,12 +65,13 @@ class Task:
     values: tuple = ()
     test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     standardize: bool = True
-    groups: tuple[Split, ...] = ()
+    folds: tuple[Split, ...] = ()
     features: tuple[str, ...] = ()
     doubt: str = ""
     schema: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __post_init__(self):
         if self.labels and not self.values:
@@ -90,6 +86,8 @@ class Task:
             )
         if self.weights is not None:
             self._refuse_weights(self.weights)
+        if self.groups is not None:
+            self._refuse_groups(self.groups)
         for what, values in (("feature", self.x), ("target", self.y)):
             gaps = np.isnan(values) if what == "feature" and self.schema else False
             bad = first_place(~(np.isfinite(values) | gaps).reshape(len(values), -1))
@@ -122,6 +120,17 @@ class Task:
             )
         if not weights.any():
             raise TaskError(f"{self.name}: all weights are zero; give some examples a weight")
+
+    def _refuse_groups(self, groups: np.ndarray) -> None:
+        """Refuses groups that are not one for each example."""
+        if groups.shape != (len(self.x),):
+            raise TaskError(
+                f"{self.name}: {len(self.x)} rows but groups of shape {groups.shape}; give one for each row"
+            )
+        if (groups < 0).any():
+            raise TaskError(
+                f"{self.name}: row {int(np.argmax(groups < 0)) + 1} has no group; fill or drop it"
+            )
 
     @property
     def classes(self) -> bool:
@@ -171,6 +180,19 @@ class Task:
     def with_test(self, test: np.ndarray) -> Task:
         """The same task with these rows held out."""
         return dataclasses.replace(self, test=test)
+
+    def with_folds(self, folds: Any) -> Task:
+        """The same task with ready-made folds.
+
+        Args:
+            folds: a splitter of scikit-learn's kind, which is given the development part, or pairs of rows (train, valid).
+
+        Raises:
+            TaskError: folds that cannot be.
+        """
+        if is_splitter(folds):
+            return dataclasses.replace(self, folds=folds_by(self, folds))
+        return dataclasses.replace(self, folds=folds_of(self, folds))
 
     def with_labels(self, labels: tuple[str, ...]) -> Task:
         """The same task with other names for its classes."""
@@ -275,6 +297,7 @@ class Task:
         kind: str | None = None,
         columns: Mapping[str, str] | None = None,
         weights: Any = None,
+        groups: Any = None,
         **options: Any,
     ) -> Task:
         """A task from arrays, or from tables with named columns.
@@ -286,8 +309,9 @@ class Task:
             test: share held out, stratified for classes; 0 for none.
             seed: of the hold-out.
             kind: "classes" or "numbers"; told from the targets where None.
-            columns: what columns are, where that is not to be told from them: name -> "number", "category", "date", "weight" or "drop".
+            columns: what columns are, where that is not to be told from them: name -> "number", "category", "date", "weight", "group" or "drop".
             weights: [N] of the examples, as a column of "weight" says, too; 1 each where None.
+            groups: [N] of the examples, as a column of "group" says, too: those of one group are never apart.
 
         Raises:
             TaskError: mismatched lengths, labels that are missing, one class only, numbers that are infinite, a column that is not
@@ -308,14 +332,16 @@ class Task:
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
             )
-        if table.weights is not None:
-            if weights is not None:
-                raise TaskError(
-                    f"{name}: weights are given, and a column of weights; leave one out"
-                )
-            weights = table.weights
+        for what, one, other in (
+            ("weights", weights, table.weights),
+            ("groups", groups, table.groups),
+        ):
+            if one is not None and other is not None:
+                raise TaskError(f"{name}: {what} are given, and a column of {what}; leave one out")
+        weights = table.weights if weights is None else weights
         options = {
             "weights": None if weights is None else as_weights(weights, name),
+            "groups": table.groups if groups is None else as_groups(groups, name),
             "features": names or tuple(dict.fromkeys(c.source for c in table.schema)),
             "schema": table.schema,
             **options,
@@ -366,75 +392,3 @@ def features_of(x: Any, name: str, columns: Mapping[str, str] | None) -> Table:
     if all_numbers(frame, wanted):
         return Table(as_features(frame, name))
     return read_table(frame, wanted, name)
-
-
-def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
-    """Part of the rows set aside at random, every class in proportion.
-
-    Raises:
-        TaskError: a class with a single example, or too few rows.
-    """
-    from sklearn.model_selection import train_test_split
-
-    try:
-        stratify = task.y[rows] if task.classes else None
-        train, valid = train_test_split(rows, test_size=share, random_state=seed, stratify=stratify)
-    except ValueError as fault:
-        raise TaskError(
-            f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}{task.remedy() if task.classes else ''}"
-        ) from None
-    return Split(np.sort(train), np.sort(valid))
-
-
-def splits(
-    task: Task, folds: int = 1, seed: int = 0, share: float = 0.2, stratified: bool | None = None
-) -> tuple[Split, ...]:
-    """The folds of a study, from the development part.
-
-    Args:
-        task: data.
-        folds: 1 holds out `share`; K >= 2 makes K folds.
-        seed: of the draw.
-        share: held out when folds is 1.
-        stratified: whether every fold has every class in proportion; None does so for classes.
-
-    Returns:
-        `folds` Splits.
-
-    Raises:
-        TaskError: more folds than examples of the rarest class (or than rows), or a class missing from a training part.
-    """
-    if task.groups:
-        return task.groups
-    rows = task.development
-    if folds < 1 or folds > len(rows):
-        raise TaskError(f"{task.name}: folds={folds} for {len(rows)} rows; give 1 to {len(rows)}")
-    if folds == 1:
-        found = [holdout(task, rows, share, seed)]
-    else:
-        from sklearn.model_selection import KFold, StratifiedKFold
-
-        stratified = task.classes if stratified is None else stratified
-        if stratified:
-            present, counts = np.unique(task.y[rows], return_counts=True)
-            if counts.min() < folds:
-                rare = task.labels[int(present[counts.argmin()])]
-                raise TaskError(
-                    f"{task.name}: class {rare!r:.80} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}{task.remedy()}"
-                )
-        maker = (StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=seed)
-        found = [
-            Split(rows[train], rows[valid]) for train, valid in maker.split(rows, task.y[rows])
-        ]
-    for number, fold in enumerate(found):
-        if task.classes:
-            missing = np.setdiff1d(np.unique(task.y[rows]), np.unique(task.y[fold.train]))
-            if len(missing):
-                raise TaskError(
-                    f"{task.name}: class {task.labels[int(missing[0])]!r:.80} is missing from fold {number + 1}; use stratified folds{task.remedy()}"
-                )
-    return tuple(found)
-
-
-def _line(fault: Exception) -> str:
-    return " ".join(str(fault).split())

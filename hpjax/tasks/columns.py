@@ -130,6 +130,19 @@ def as_weights(weights: Any, name: str) -> np.ndarray:
         raise TaskError(f"{name}: weights must be numbers, one for each row") from None
 
 
+def as_groups(groups: Any, name: str) -> np.ndarray:
+    """Groups [N] of examples as whole numbers in the order of their values, -1 where there is none."""
+    import pandas
+
+    values = np.asarray(groups, object)
+    if values.ndim != 1:
+        raise TaskError(f"{name}: groups must be one for each row, got shape {values.shape}")
+    try:
+        return pandas.factorize(values, sort=True)[0]
+    except TypeError:
+        raise TaskError(f"{name}: groups must be numbers, text or dates") from None
+
+
 GAPS = ("", "nan", "NaN", "None", "<NA>", "NaT")  # how arrays of text spell what is not there
 
 

@@ -34,7 +34,7 @@ def xor() -> Task:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float64)
     rows = np.arange(4)
     return Task(
-        "xor", x, np.array([0, 1, 1, 0]), ("0", "1"), standardize=False, groups=(Split(rows, rows),)
+        "xor", x, np.array([0, 1, 1, 0]), ("0", "1"), standardize=False, folds=(Split(rows, rows),)
     )
 
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpjax.tasks.columns import TaskError
+from hpjax.tasks.columns import TaskError, as_groups
 
 if TYPE_CHECKING:
     import pandas
 
 KINDS = ("number", "category", "date")
-WHAT = (*KINDS, "weight", "drop")  # what a user can say of a column
+WHAT = (*KINDS, "weight", "group", "drop")  # what a user can say of a column
 MISSING = (
     "",
     "?",
@@ -72,16 +72,18 @@ class Table(NamedTuple):
         schema: of the columns.
         notes: what became of columns, a line each.
         weights: [N] of the examples, where a column holds them.
+        groups: [N] of the examples, as codes, where a column holds them.
     """
 
     x: np.ndarray
     schema: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
 
 def said(columns: Mapping[str, str] | None, names: Sequence[str], where: str) -> dict[str, str]:
-    """What a user says of columns: name -> "number", "category", "date", "weight" or "drop".
+    """What a user says of columns: name -> "number", "category", "date", "weight", "group" or "drop".
 
     Raises:
         TaskError: a column that is not there, or another word.
@@ -122,19 +124,23 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
     Raises:
         TaskError: a number that is not finite, a column that is not what the user says, or no column that varies.
     """
-    parts, schema, notes, weights = [], [], [], None
+    parts, schema, notes = [], [], []
+    beside: dict[str, np.ndarray] = {}
     for name, series in frame.items():
         name, what = str(name), columns.get(str(name))
         if what == "drop":
             notes.append(f"{name}: left out")
             continue
-        if what == "weight":
-            if weights is not None:
-                raise TaskError(f"{where}: two columns of weights; give one")
-            notes.append(f"{name}: weights of the examples")
-            ((weights, _),) = _number(_cells(series, where), name, where, True)
-            continue
         cells = _cells(series, where)
+        if what in ("weight", "group"):
+            if what in beside:
+                raise TaskError(f"{where}: two columns of {what}s; give one")
+            notes.append(f"{name}: {what}s of the examples")
+            if what == "group":
+                beside[what] = as_groups(cells.taken(np.array(cells.values, object), None), where)
+            else:
+                beside[what] = _number(cells, name, where, True)[0][0]
+            continue
         kind, note = (what, "") if what else _kind(series, cells)
         if kind == "drop":
             notes.append(f"{name}: left out, {note}")
@@ -147,7 +153,13 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
             schema.append(column)
     if not parts:
         raise TaskError(f"{where}: no feature is left; {'; '.join(notes[:3])}")
-    return Table(np.stack(parts, 1), tuple(schema), tuple(notes), weights)
+    return Table(
+        np.stack(parts, 1),
+        tuple(schema),
+        tuple(notes),
+        beside.get("weight"),
+        beside.get("group"),
+    )
 
 
 def read_again(frame: pandas.DataFrame, schema: Sequence[Column], where: str) -> np.ndarray:

@@ -48,7 +48,7 @@ class Quadratic:
         x = rng.normal(size=(30, 4)) * [1.0, 0.7, 0.5, 1.2]
         y = x @ rng.normal(size=4) + 0.3 * rng.normal(size=30)
         rows = Split(np.arange(20), np.arange(20, 30))
-        self.task = Task("quadratic", x, y, standardize=False, groups=(rows,))
+        self.task = Task("quadratic", x, y, standardize=False, folds=(rows,))
         self.split = rows
         a, b = x[:20], y[:20]
         self.hessian = 2 / 20 * a.T @ a

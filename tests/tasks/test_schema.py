@@ -91,7 +91,7 @@ def test_columns_are_told_apart():
         ({"town": "drop"}, "no column 'town'; it has"),
         (
             {"zip": "text"},
-            "column 'zip' is 'text', which is none of number, category, date, weight, drop",
+            "column 'zip' is 'text', which is none of number, category, date, weight, group, drop",
         ),
         ({"home town": "number"}, "column 'home town' has no number"),
         ({"home town": "date"}, "column 'home town' has no date that can be read"),

@@ -19,7 +19,7 @@ def test_named_tasks_load_and_split(name):
     task = tasks.load(name)
     for folds in (1, 3):
         for fold in tasks.splits(task, folds):
-            if not task.groups:
+            if not task.folds:
                 assert not set(fold.train) & set(fold.valid)
             assert not set(fold.train) & set(task.test)
             assert not set(fold.valid) & set(task.test)

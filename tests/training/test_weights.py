@@ -23,9 +23,9 @@ def both(kind, seed=0):
     times = np.repeat(np.arange(40), weights)
     labels = ("a", "b") if kind == "classes" else ()
     plain = dict(standardize=False, labels=labels)
-    one = Task("w", x, y, weights=weights.astype(float), groups=(Split(train, valid),), **plain)
+    one = Task("w", x, y, weights=weights.astype(float), folds=(Split(train, valid),), **plain)
     parts = [np.flatnonzero(np.isin(times, rows)) for rows in (train, valid)]
-    other = Task("r", x[times], y[times], groups=(Split(*parts),), **plain)
+    other = Task("r", x[times], y[times], folds=(Split(*parts),), **plain)
     return one, other
 
 
@@ -58,7 +58,7 @@ def test_hypergradients_are_of_weighted_training():
         spec, config = hypergrad.configure(
             task, hidden=(4,), batch_size=0, optimizer="sgd", learning_rate=0.1, dtype="float64"
         )
-        split = task.groups[0]
+        split = task.folds[0]
         options = dict(split=split, mode="reverse", key=3)
         found.append(hypergrad.hypergradient(task, spec, config, "learning_rate", 4, **options))
     np.testing.assert_allclose(found[0].loss, found[1].loss, rtol=1e-9)

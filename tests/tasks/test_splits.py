@@ -1,0 +1,240 @@
+"""Folds by groups, splitters, pairs of rows and files: what is trained on is never what is validated on."""
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneGroupOut,
+    PredefinedSplit,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
+
+import hpjax
+from hpjax.tasks import Task, TaskError, splits, validated_on
+
+SPACE = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 2}
+
+
+def quiet(text):
+    pass
+
+
+def patients(count=120, kind="classes", seed=0):
+    """A table of patients, several rows each."""
+    rng = np.random.default_rng(seed)
+    frame = pandas.DataFrame(
+        {
+            "patient": rng.choice([f"p{i}" for i in range(30)], count),
+            "age": rng.normal(40, 9, count),
+            "town": rng.choice(["Ulm", "Bern"], count),
+        }
+    )
+    y = (frame["age"] > 40).map({True: "old", False: "young"}) if kind == "classes" else frame.age
+    return frame, y.to_numpy()
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_groups_are_never_apart(kind, folds):
+    frame, y = patients(kind=kind)
+    task = Task.of(frame, y, "patients", columns={"patient": "group"})
+    names = frame["patient"].to_numpy()
+    assert {column.source for column in task.schema} == {"age", "town"}
+    assert not set(names[task.test]) & set(names[task.development])
+    assert 0.1 < len(task.test) / len(y) < 0.3
+    found = splits(task, folds, 3)
+    assert len(found) == folds
+    for train, valid in found:
+        assert not set(names[train]) & set(names[valid])
+        assert not set(task.test) & {*train, *valid}
+    if folds > 1:
+        every = np.concatenate([valid for _, valid in found])
+        np.testing.assert_array_equal(np.sort(every), task.development)
+    again = Task.of(frame.drop(columns="patient"), y, "patients", groups=names)
+    np.testing.assert_array_equal(again.test, task.test)
+
+
+SPLITTERS = [
+    GroupKFold(3),
+    KFold(4),
+    LeaveOneGroupOut(),
+    PredefinedSplit(np.arange(120) % 4 - 1),
+    RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0),
+    ShuffleSplit(2, random_state=0),
+    StratifiedKFold(3, shuffle=True, random_state=1),
+    TimeSeriesSplit(3),
+]
+
+
+@pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda splitter: type(splitter).__name__)
+def test_folds_are_those_of_the_splitter(splitter):
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", test=0, columns={"patient": "group"})
+    made = task.with_folds(splitter)
+    groups = frame["patient"] if "Group" in type(splitter).__name__ else None
+    wanted = list(splitter.split(frame, y, groups))
+    assert len(made.folds) == len(wanted)
+    for one, two in zip(made.folds, wanted):
+        np.testing.assert_array_equal(one.train, np.sort(two[0]))
+        np.testing.assert_array_equal(one.valid, np.sort(two[1]))
+    assert splits(made, 7, 7) == made.folds
+
+
+def test_a_splitter_sees_the_development_part_alone():
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", columns={"patient": "drop"}).with_folds(TimeSeriesSplit(3))
+    for train, valid in task.folds:
+        assert not set(task.test) & {*train, *valid}
+        assert train.max() < valid.min()
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        (KFold(3, shuffle=True), "makes other folds each time; give it a random_state"),
+        (GroupKFold(3), r"makes no folds: .*groups are a column"),
+        (KFold(500), "makes no folds: Cannot have number of splits"),
+        ([([0, 1], [1, 2])], "row 1 is trained and validated on in one fold"),
+        ([([0, 1], [500])], "row 500 of a fold is not of the 120 development rows"),
+        ([([0, 1], [])], "parts must be numbers of rows, some in each"),
+        ([([0.5, 1], [2])], "parts must be numbers of rows, some in each"),
+        ([(1, 2, 3)], "folds must be pairs of rows"),
+        ([], "no folds are given"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(folds, message):
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", test=0, columns={"patient": "drop"})
+    with pytest.raises(TaskError, match=message) as caught:
+        task.with_folds(folds)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["a"] * 120, "1 group"),
+        (["a", "b"] * 60, "2 group.s. for 3 folds"),
+        ([None] + ["a", "b", "c"] * 39 + ["d"] * 2, "row 1 has no group"),
+        (["a", "b"], "120 rows but groups of shape"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(groups, message):
+    frame, y = patients()
+    with pytest.raises(TaskError, match=message):
+        splits(Task.of(frame[["age"]], y, test=0, groups=groups), 3)
+
+
+def test_a_study_by_a_splitter_goes_on_with_it(tmp_path):
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", columns={"patient": "group"})
+    splitter = GroupKFold(3)
+    options = dict(search="random", validation={"folds": splitter, "repeats": 2}, say=quiet)
+    whole = hpjax.tune(SPACE, task, trials=6, **options)
+    hpjax.tune(SPACE, task, trials=3, out=tmp_path / "run", **options)
+    with pytest.raises(hpjax.RunError, match=r"validation GroupKFold.*; give that again"):
+        hpjax.resume(tmp_path / "run", trials=6, task=task, say=quiet)
+    with pytest.raises(hpjax.RunError, match="not KFold"):
+        hpjax.resume(tmp_path / "run", trials=6, task=task, validation=KFold(3), say=quiet)
+    more = hpjax.resume(tmp_path / "run", trials=6, task=task, validation=splitter, say=quiet)
+    np.testing.assert_allclose(more.trials["loss"], whole.trials["loss"], rtol=1e-4)
+    read = hpjax.open_run(tmp_path / "run", task, say=quiet)
+    assert read.trials["loss"].tolist() == more.trials["loss"].tolist()
+    with pytest.raises(ValueError, match=r"open_run\(out, validation=...\)"):
+        read.refit()
+    again = hpjax.open_run(tmp_path / "run", task, say=quiet, validation=splitter)
+    np.testing.assert_allclose(
+        again.refit().predict_proba(frame), whole.refit().predict_proba(frame), rtol=1e-3
+    )
+
+
+def test_a_comparison_by_a_splitter_goes_on_with_it(tmp_path):
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", columns={"patient": "group"})
+    splitter, options = GroupKFold(2), dict(seeds=2, stop={"trials": 3}, say=quiet)
+    one = hpjax.compare(["random"], SPACE, task, validation=splitter, out=tmp_path, **options)
+    with pytest.raises(hpjax.RunError, match="validation GroupKFold"):
+        hpjax.resume_comparison(tmp_path, task)
+    two = hpjax.resume_comparison(tmp_path, task, validation=splitter, say=quiet)
+    pandas.testing.assert_frame_equal(one.table, two.table)
+
+
+# --- a file that is validated on --------------------------------------------------------------------------------------
+def files(folder, kind="classes"):
+    """A table in two files, the second with columns in another order, a category of its own and a constant column."""
+    frame, y = patients(kind=kind)
+    frame["target"] = y
+    frame.loc[3, "town"] = None
+    first, second = frame.iloc[:90], frame.iloc[90:].copy()
+    second["town"] = "Ulm"
+    second.loc[95, "town"] = "Paris"
+    first.to_csv(folder / "first.csv", index=False)
+    second[["target", "town", "age", "patient"]].to_csv(folder / "second.csv", index=False)
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_a_file_is_validated_on(tmp_path, kind):
+    frame = files(tmp_path, kind)
+    columns = {"patient": "drop"}
+    first = hpjax.tasks.read(tmp_path / "first.csv", columns=columns)
+    task = validated_on(first, tmp_path / "second.csv", "target", columns)
+    ((train, valid),) = task.folds
+    np.testing.assert_array_equal(train, first.development)
+    np.testing.assert_array_equal(valid, np.arange(90, 120))
+    np.testing.assert_allclose(task.given(valid)["age"], frame["age"][90:])
+    towns = ["Ulm"] * 5 + [""] + ["Ulm"] * 24
+    assert task.given(valid)["town"].fillna("").tolist() == towns
+    assert task.truth(valid).tolist() == frame["target"][90:].tolist()
+
+
+def test_a_study_on_two_files_is_resumed_by_their_names(tmp_path):
+    files(tmp_path)
+    options = dict(
+        validation=tmp_path / "second.csv", target="target", columns={"patient": "drop"}, say=quiet
+    )
+    whole = hpjax.tune(SPACE, tmp_path / "first.csv", trials=4, **options)
+    hpjax.tune(SPACE, tmp_path / "first.csv", trials=2, out=tmp_path / "run", **options)
+    more = hpjax.resume(tmp_path / "run", trials=4, say=quiet)
+    np.testing.assert_allclose(more.trials["loss"], whole.trials["loss"], rtol=1e-4)
+    assert hpjax.open_run(tmp_path / "run", say=quiet).test() == whole.test()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="age"), "no column 'age'"),
+        (lambda frame: frame.assign(target="ancient"), "every example has class 'ancient'"),
+        (
+            lambda frame: frame.assign(target=["ancient"] + ["old"] * (len(frame) - 1)),
+            "class 'ancient' is none of first",
+        ),
+        (lambda frame: frame.assign(age="many"), "column 'age' has no number"),
+    ],
+)
+def test_a_file_that_is_other_is_refused(tmp_path, change, message):
+    files(tmp_path)
+    change(pandas.read_csv(tmp_path / "second.csv")).to_csv(tmp_path / "second.csv", index=False)
+    first = hpjax.tasks.read(tmp_path / "first.csv", columns={"patient": "drop"})
+    with pytest.raises(TaskError, match=message) as caught:
+        validated_on(first, tmp_path / "second.csv", "target", {"patient": "drop"})
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_of_numbers_are_joined_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+    frame["y"] = frame["a"] * 2
+    frame.iloc[:40].to_csv(tmp_path / "one.csv", index=False)
+    frame.iloc[40:][["c", "a", "b", "y"]].to_csv(tmp_path / "two.csv", index=False)
+    one = hpjax.tasks.read(tmp_path / "one.csv", test=0)
+    task = validated_on(one, tmp_path / "two.csv")
+    np.testing.assert_allclose(task.x, frame[["a", "b", "c"]])
+    frame.iloc[40:][["c", "a", "y"]].to_csv(tmp_path / "two.csv", index=False)
+    with pytest.raises(TaskError, match="lacks 'b'"):
+        validated_on(one, tmp_path / "two.csv")
