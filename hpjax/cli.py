@@ -33,7 +33,8 @@ class Tune:
     seed: int = 0  # names all randomness
     folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
     repeats: int = 1  # networks per trial and fold
-    objective: Literal["loss", "error"] = "loss"  # of validation, what is minimised
+    objective: str = "loss"  # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn
+    metrics: str | None = None  # more of them for tables and curves, with commas between
     seconds: float | None = None  # stop after (recorded as not deterministic)
     out: Path | None = None  # run folder; runs/TASK-TIME where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
@@ -73,7 +74,8 @@ class Compare:
     batch: int | None = None  # points a round of those that learn; each search's own where absent
     folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
     repeats: int = 1  # networks per trial and fold
-    objective: Literal["loss", "error"] = "loss"  # of validation, what is minimised
+    objective: str = "loss"  # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn
+    metrics: str | None = None  # more of them for tables and curves, with commas between
     out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
@@ -123,11 +125,16 @@ WHAT = {
 }
 
 
+def _listed(text: str) -> list[str]:
+    """Names with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _columns(options: Any) -> dict[str, str]:
     """What --drop, --number, --categorical and --date say of columns."""
     found: dict[str, str] = {}
     for flag, what in WHAT.items():
-        for name in filter(None, map(str.strip, getattr(options, flag).split(","))):
+        for name in _listed(getattr(options, flag)):
             if found.setdefault(name, what) != what:
                 raise ValueError(f"column {name!r:.80} is named by two of --{', --'.join(WHAT)}")
     return found
@@ -171,6 +178,7 @@ def tune(options: Tune, console: Console) -> int:
     arguments = {name: value for name, value in vars(options).items() if name not in grouped}
     arguments["validation"] = _validation(options)
     arguments["columns"] = _columns(options)
+    arguments["metrics"] = _listed(options.metrics or "")
     stop = {"seconds": options.seconds}
     if options.explain:
         print(hpjax.explain(options.space, options.task, stop=stop, **arguments))
@@ -200,7 +208,7 @@ def compare(options: Compare, console: Console) -> int:
 
     if options.cache:
         use_cache()
-    names = [name.strip() for name in options.methods.split(",") if name.strip()]
+    names = _listed(options.methods)
     methods = {name: {"search": name, "batch": options.batch} for name in names}
     resolve.check(budget=options.budget)
     if len(methods) < len(names):
@@ -217,6 +225,7 @@ def compare(options: Compare, console: Console) -> int:
         stop={"epochs": options.budget * epochs},
         validation=_validation(options),
         objective=options.objective,
+        metrics=_listed(options.metrics or ""),
         data=options.data,
         target=options.target,
         kind=options.kind,

@@ -91,7 +91,7 @@ def compare(
     columns: Mapping[str, str] | None = None,
     model: Any = None,
     loss: Callable[..., Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | Sequence[str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -240,12 +240,12 @@ def resume_comparison(
             "scheduler": from_settings(method.scheduler)
         }
     networks = settings.networks
-    own = {"model": model, "loss": loss, "metrics": metrics}
+    own: dict[str, Any] = {"model": model, "loss": loss, "metrics": metrics}
     judged = networks.validation
-    for name, given in (own | {"validation": validation}).items():
-        known = judged.splitter if name == "validation" else getattr(networks, name)
-        if given is None and known:
+    for name, known in networks.objects().items():
+        if known is not None and (own | {"validation": validation})[name] is None:
             raise RunError(f"{out} was made with {name} {known}; give that again: {name}=...")
+    own["metrics"] = networks.by_name or None if metrics is None else metrics
     folds = validation if judged.splitter else judged.file or judged.folds
     source = networks.task if task is None else task
     if source is None:

@@ -54,7 +54,7 @@ class _SearchInside(BaseEstimator):
         epochs: int | None = None,
         seconds: float | None = None,
         cv: Any = None,
-        scoring: str = "loss",
+        scoring: Any = "loss",
         columns: Mapping[str, str] | None = None,
         random_state: Any = 0,
         verbose: int = 0,
@@ -112,7 +112,7 @@ class _SearchInside(BaseEstimator):
             scheduler=self.scheduler,
             seed=seed,
             validation=self._folds(task, seed),
-            objective=self.scoring,
+            **self._scored(),
             stop={"seconds": self.seconds},
             progress=bool(self.verbose),
             say=print if self.verbose else _quiet,
@@ -132,6 +132,14 @@ class _SearchInside(BaseEstimator):
             return {"search": [{}], "epochs": self.epochs or BUDGETS[self.budget]["epochs"]}
         given = {"search": self.search, "trials": self.trials, "epochs": self.epochs}
         return BUDGETS[self.budget] | {n: v for n, v in given.items() if v is not None}
+
+    def _scored(self) -> dict[str, Any]:
+        """Objective and metrics as `tune` takes them."""
+        if not callable(self.scoring):
+            return {"objective": self.scoring}
+        scoring = self.scoring
+        scorer = lambda estimator, X, y, **weights: scoring(estimator, X, y, **weights)
+        return {"objective": "score", "metrics": {"score": scorer}}
 
     def _seed(self) -> int:
         """What names all randomness."""
@@ -245,7 +253,8 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         search, scheduler, trials, epochs: as for `hpjax.tune`.
         seconds: after which no more networks are begun.
         cv: folds, any splitter of scikit-learn, or pairs of rows; where None, 5, or one fold from 5,000 examples on.
-        scoring: what is minimised over the folds: "loss" or "error".
+        scoring: what counts over the folds: "loss", "error", any metric that `hpjax.tune` knows by name ("roc_auc", "rmse",
+            "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes.
         columns: what columns of a frame are, as for `hpjax.tune`.
         random_state: a number, a RandomState, or None for another one each time.
         verbose: whether progress is shown.
@@ -254,7 +263,7 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         network_: the best network, trained again on all examples; `network_.save(path)` keeps it.
         result_: the search, a `hpjax.Result`; it is not pickled.
         classes_: [C] as they were given.
-        best_params_, best_score_, best_index_: of the best configuration; the score is minus what was minimised.
+        best_params_, best_score_, best_index_: of the best configuration; greater scores are better (those of a loss are negative).
         cv_results_: params, param_*, mean_test_score, rank_test_score, mean_fit_time, n_epochs of those that were trained to the end.
         n_splits_, n_features_in_, feature_names_in_: as everywhere.
 
@@ -283,7 +292,8 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N C] of `classes_`."""
         rows = self._rows(X)
-        return self.network_.predict_proba(rows).astype(np.float64)
+        p = self.network_.predict_proba(rows).astype(np.float64)
+        return p / p.sum(1, keepdims=True)  # one in float64, too, as scikit-learn's metrics check
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes [N]."""

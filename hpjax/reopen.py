@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from hpjax.resolve import (
     as_space,
     as_task,
     check,
+    truth_of,
 )
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
@@ -28,9 +30,9 @@ from hpjax.settings import (
     unchanged,
 )
 from hpjax.space import Space
-from hpjax.tasks import Task, splitter_name, validated_on
+from hpjax.tasks import Task, TaskError, splitter_name, validated_on
 from hpjax.training.losses import own_name
-from hpjax.training.metrics import as_metrics
+from hpjax.training.scorers import Truth, as_metrics, by_name, is_scorer
 from hpjax.tune import Watch, finish
 from hpjax.watching import watching
 
@@ -139,7 +141,7 @@ def open_run(
 
     known = Target(**plan["target"]) if "target" in plan else None
     sizes = lambda: known or loaded()
-    evaluation = _evaluation(settings, own, sizes, out, all_of_it=False)
+    evaluation = _evaluation(settings, own, sizes, loaded, out, all_of_it=False)
     space = _space(settings, out, evaluation.family)
     if task is not None:
         resolved_task = loaded()
@@ -170,7 +172,7 @@ def _assembly(
     """The study that a run folder's run.json describes."""
     assert settings.networks is not None
     resolved_task = _task(settings.networks, task, own)
-    evaluation = _evaluation(settings, own, lambda: resolved_task, out)
+    evaluation = _evaluation(settings, own, lambda: resolved_task, lambda: resolved_task, out)
     space = _space(settings, out, evaluation.family)
     search = settings.search if search is None else search
     if search is None:
@@ -201,6 +203,7 @@ def _evaluation(
     settings: Settings,
     own: Own,
     sizes: Callable[[], Task | Target],
+    task: Callable[[], Task],
     out: Path,
     all_of_it: bool = True,
 ) -> Evaluation:
@@ -210,6 +213,7 @@ def _evaluation(
         settings: of the run.
         own: the objects that its settings name, as far as they are given again.
         sizes: tells inputs, outputs and loss of the task.
+        task: the task itself.
         out: the run folder.
         all_of_it: whether all of them are needed.
 
@@ -218,12 +222,6 @@ def _evaluation(
     """
     networks = settings.networks
     assert networks is not None
-    names = {
-        "model": networks.model,
-        "loss": networks.loss,
-        "metrics": networks.metrics or None,
-        "validation": networks.validation.splitter,
-    }
     what = {
         "model": "multilayer perceptrons",
         "loss": "the loss of its task or space",
@@ -231,7 +229,7 @@ def _evaluation(
         "validation": "folds that were drawn",
     }
     missing = []
-    for name, known in names.items():
+    for name, known in networks.objects().items():
         given = getattr(own, name)
         if known is None and given is not None:
             raise RunError(f"{out} has {what[name]}; leave {name} out")
@@ -251,17 +249,31 @@ def _evaluation(
             )
     if own.loss is not None and own_name(own.loss) != networks.loss:
         raise RunError(f"{out} was made with loss {networks.loss}, not {own_name(own.loss)}")
-    metrics = as_metrics(own.metrics, sizes().outputs) if own.metrics is not None else ()
-    given = {name: metric.greater_is_better for name, metric in metrics}
-    if own.metrics is not None and given != networks.metrics:
-        raise RunError(
-            f"{out} was made with metrics {_named(networks.metrics)}, not {_named(given)}"
+    truth = functools.cache(lambda: truth_of(task()))
+    metrics: list = []
+    if own.metrics is not None:
+        functions = isinstance(own.metrics, Mapping) and not any(
+            map(is_scorer, own.metrics.values())
         )
+        known = Truth((), sizes().outputs) if functions else truth()
+        metrics = list(as_metrics(own.metrics, known))
+    given = {name: metric.greater_is_better for name, metric in metrics}
+    if own.metrics is not None and given != networks.own_metrics:
+        raise RunError(
+            f"{out} was made with metrics {_named(networks.own_metrics)}, not {_named(given)}"
+        )
+    if networks.by_name:
+        try:
+            metrics = sorted([*metrics, *by_name(networks.by_name, truth())], key=lambda m: m[0])
+        except (RunError, TaskError):  # a table of the run can be shown without its data
+            if all_of_it:
+                raise
+            missing.append("task")
     if own.validation is not None and splitter_name(own.validation) != networks.validation.splitter:
         raise RunError(
             f"{out} was made with validation {networks.validation.splitter}, not {splitter_name(own.validation)}"
         )
-    return Evaluation(networks, family, metrics, tuple(missing))
+    return Evaluation(networks, family, tuple(metrics), tuple(missing))
 
 
 def _named(known: str | Mapping[str, bool]) -> str:

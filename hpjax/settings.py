@@ -72,10 +72,27 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = {}  # said by the user
     model: str | None = None  # the function that builds them; None: multilayer perceptrons
     loss: str | None = None  # the user's function; None: as the task or the space says
-    metrics: dict[str, bool] = {}  # the user's functions by name, and whether greater is better
+    metrics: dict[str, bool] = {}  # by name, and whether greater is better
+    by_name: list[
+        str
+    ] = []  # those of the metrics that are known by their names; the others are the user's functions
     objective: Text = "loss"  # "loss", "error", or one of the metrics
     validation: Validation = Validation()
     gradients: Literal["explicit", "autodiff"] = "explicit"
+
+    @property
+    def own_metrics(self) -> dict[str, bool]:
+        """The metrics that are the user's functions."""
+        return {name: up for name, up in self.metrics.items() if name not in self.by_name}
+
+    def objects(self) -> dict[str, Any]:
+        """What is an object of the user's and has to be given again, by the argument's name; None where nothing is."""
+        return {
+            "model": self.model,
+            "loss": self.loss,
+            "metrics": self.own_metrics or None,
+            "validation": self.validation.splitter,
+        }
 
     def __post_init__(self) -> None:
         if self.objective not in ("loss", "error", *self.metrics):
@@ -143,11 +160,8 @@ def fields(settings: msgspec.Struct) -> dict[str, Any]:
     plain = msgspec.to_builtins(settings)
     networks = plain.pop("networks", None) or {}
     named = plain | networks.pop("validation", {}) | networks
-    later = (
-        "columns",
-        "splitter",
-        "file",
-    )  # left out where empty, so that older runs are as before
+    # left out where empty, so that older runs are as before
+    later = ("columns", "by_name", "splitter", "file")
     return {name: value for name, value in named.items() if value or name not in later}
 
 

@@ -29,7 +29,7 @@ def train(
     seeds: int | Sequence[int] = 1,
     validation: Any = 1,
     loss: Callable[..., Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | Sequence[str] | None = None,
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,

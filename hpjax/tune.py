@@ -59,7 +59,7 @@ def tune(
     columns: Mapping[str, str] | None = None,
     model: Any = None,
     loss: Callable[..., Any] | None = None,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | Sequence[str] | None = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -84,7 +84,8 @@ def tune(
         validation: how a configuration is scored: a dict ({"folds": 5, "repeats": 2, "score_every": 10}), or its folds alone. These are a
             number (1 holds out 20 % of the development part, K >= 2 is cross-validation; both stratified by classes, groups whole), a
             splitter of scikit-learn's kind, pairs of rows (train, valid), or the path of a file that is validated on.
-        objective: what is minimised, of validation: "loss", "error", or one of `metrics` (made large where greater is better).
+        objective: what is minimised, of validation: "loss", "error", one of `metrics`, or another metric by name (made large where
+            greater is better).
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
         levels: values of a grid per range.
@@ -97,7 +98,9 @@ def tune(
             the Model's own numbers, and the catalogue's hyperparameters of training. Multilayer perceptrons where None.
         loss: your own, in jax.numpy: (outputs [B C], y [B C]) -> each example's loss [B]; outputs are logits of classes (one column
             for two classes), or numbers. As the task or the space says where None.
-        metrics: your own by name, each a function or a `Metric`: they stand in tables and curves, and may be the objective.
+        metrics: what else stands in tables and curves: names ("accuracy", "balanced_accuracy", "f1", "f1_macro", "roc_auc",
+            "log_loss", "rmse", "mse", "mae", "r2", or a scorer of scikit-learn, which the host computes), or your own by name:
+            functions, a `Metric`, or scorers.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown progress after every report.
         say: shown what the task is, and warnings; standard error where None.

@@ -13,7 +13,7 @@ ROOT = Path(hpjax.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "imports.md"
 MAY = {
     "tune": {"assemble", "devices", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching"},
-    "reopen": {"assemble", "devices", "evaluation", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "training.losses", "training.metrics", "tune", "watching", "workload"},
+    "reopen": {"assemble", "devices", "evaluation", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "training.losses", "training.scorers", "tune", "watching", "workload"},
     "compare": {"assemble", "comparison", "defaults", "devices", "evaluation", "population", "records", "reopen", "resolve", "result", "schedulers", "search", "settings", "space", "study", "tasks", "watching", "workload"},
     "comparison": {"analysis", "records", "result", "schedulers"},
     "confirm": {"devices", "evaluation", "reopen", "resolve", "result", "train", "workload"},

@@ -10,10 +10,12 @@ import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import make_scorer, matthews_corrcoef, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     PredefinedSplit,
+    StratifiedKFold,
     TimeSeriesSplit,
     cross_val_score,
 )
@@ -26,6 +28,17 @@ import hpjax
 SMALL = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
 FEW = dict(trials=2, epochs=5, cv=2)
 X, Y = load_iris(return_X_y=True)
+
+
+def area(y, p):
+    return roc_auc_score(y, p, multi_class="ovr")
+
+
+def error_of_first(model, x, y):
+    """A scorer as one would write it."""
+    return float(np.mean(model.predict(x)[y == 0] == 0))
+
+
 # why a check of scikit-learn's cannot pass
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "folds and minibatches are drawn by rows, so that a row that is repeated draws others"
@@ -106,6 +119,21 @@ def test_any_splitter_makes_the_folds(cv):
     if isinstance(cv, GroupKFold):
         for train, valid in found.result_.task.folds:
             assert not set(groups[train]) & set(groups[valid])
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    ["roc_auc", "neg_log_loss", "f1_weighted", make_scorer(matthews_corrcoef), error_of_first],
+    ids=["roc_auc", "neg_log_loss", "f1_weighted", "a scorer", "a function"],
+)
+def test_any_scoring_is_what_scikit_learn_says_of_the_folds(scoring):
+    cv = StratifiedKFold(2, shuffle=True, random_state=0)
+    space = {"hidden": (8,), "learning_rate": 0.02}
+    found = hpjax.MLPClassifierCV(space, epochs=60, cv=cv, scoring=scoring).fit(X, Y)
+    known = make_scorer(area, response_method="predict_proba") if scoring == "roc_auc" else scoring
+    wanted = cross_val_score(found, X, Y, cv=cv, scoring=known).mean()
+    assert found.best_score_ == pytest.approx(wanted, abs=0.03)
+    assert found.best_score_ > 0 if scoring != "neg_log_loss" else found.best_score_ < 0
 
 
 def test_weights_are_routed():

@@ -13,7 +13,8 @@ import hpjax
 from hpjax import hypergrad, report
 from hpjax.search import SEARCHES
 from hpjax.training.losses import LOSSES, own_loss
-from hpjax.training.metrics import as_metrics
+from hpjax.training.metrics import Truth
+from hpjax.training.scorers import as_metrics
 
 quiet = dict(say=lambda text: None)
 SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
@@ -245,7 +246,7 @@ def test_gradients_are_of_the_loss_only():
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ([brier], "metrics must be a dict of functions by name"),
+        ([brier], "metrics must be names, or a dict of functions by name"),
         ({"loss": brier}, "a metric cannot be called 'loss'"),
         ({"two words": brier}, "a metric cannot be called 'two words'"),
         ({"hidden": brier}, "hidden is a hyperparameter of the space and a metric"),
@@ -285,7 +286,8 @@ def test_own_losses_and_metrics_are_themselves():
     """Two functions of one name are two losses: a program is compiled for each study."""
     first, second = (own_loss(lambda z, y: ((z - y) ** 2).mean(-1), 2, False) for _ in range(2))
     assert first != second
-    assert as_metrics(METRICS, 3) != as_metrics(METRICS, 3)
+    truth = Truth((0, 1, 2), 3)
+    assert as_metrics(METRICS, truth) != as_metrics(METRICS, truth)
 
 
 def test_a_metric_is_what_its_function_is_now():

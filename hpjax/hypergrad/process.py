@@ -189,7 +189,15 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         x, y = batches.inputs(spec, data, group, rows)
         weight = weight.astype(dtype)
         return stepping.scores(
-            spec, state.params, state.stats, config(values), x, y, weight, plan.metrics
+            spec,
+            state.params,
+            state.stats,
+            config(values),
+            x,
+            y,
+            weight,
+            plan.metrics,
+            data.units[group],
         )
 
     def report(state: State, h: Hyper) -> dict:

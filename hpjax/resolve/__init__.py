@@ -7,6 +7,7 @@ from hpjax.resolve.networks import (
     as_task,
     as_validation,
     fidelity_of,
+    truth_of,
 )
 from hpjax.resolve.numbers import as_seeds, as_stop, check
 from hpjax.resolve.searches import (
@@ -32,6 +33,7 @@ __all__ = [
     "check",
     "fidelity_of",
     "takes",
+    "truth_of",
     "varying",
     "written_search",
 ]

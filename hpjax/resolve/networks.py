@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from hpjax.settings import Networks, Validation
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
 from hpjax.training.losses import own_loss, own_name
-from hpjax.training.metrics import as_metrics
+from hpjax.training.metrics import Metrics
+from hpjax.training.scorers import ON_DEVICE, Truth, as_metrics, by_name, is_name
 
 COUNTED = ("folds", "repeats", "score_every")  # what a user says of validation
 
@@ -103,7 +104,7 @@ def as_evaluation(
     columns: Mapping[str, str] | None = None,
     model: Any = None,
     loss: Any = None,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | Sequence[str] | None = None,
     objective: str = "loss",
     validation: Any = 1,
     gradients: str = "explicit",
@@ -121,12 +122,10 @@ def as_evaluation(
     resolved_task = as_task(task, data, target, kind, columns)
     family = as_family(model, space, resolved_task, loss)
     resolved_space = as_space(space, family)
-    own = as_metrics(metrics, resolved_task.outputs)
-    names = [name for name, _ in own]
-    for name in {*names} & {*resolved_space.ranges, *resolved_space.constants}:
+    own, named = judging(metrics, objective, resolved_task)
+    every = tuple(sorted((*own, *named), key=lambda item: item[0]))
+    for name in {name for name, _ in own} & {*resolved_space.ranges, *resolved_space.constants}:
         raise ValueError(f"{name} is a hyperparameter of the space and a metric; rename the metric")
-    if objective not in (*BUILT_IN, *names):
-        raise ValueError(f"objective={objective!r:.80} is none of {', '.join((*BUILT_IN, *names))}")
     judged, resolved_task = as_validation(validation, resolved_task, target, columns, fewest)
     settings = Networks(
         task=str(task) if isinstance(task, (str, Path)) else None,
@@ -136,12 +135,49 @@ def as_evaluation(
         columns=dict(columns or {}),  # type: ignore[arg-type]
         model=None if model is None else family.name,
         loss=None if loss is None else own_name(loss),
-        metrics={name: metric.greater_is_better for name, metric in own},
+        metrics={name: metric.greater_is_better for name, metric in every},
+        by_name=[name for name, _ in named],
         objective=objective,
         validation=judged,
         gradients=gradients,  # type: ignore[arg-type]
     )
-    return resolved_space, resolved_task, Evaluation(settings, family, own)
+    return resolved_space, resolved_task, Evaluation(settings, family, every)
+
+
+def judging(metrics: Any, objective: Any, task: Task) -> tuple[Metrics, Metrics]:
+    """The user's own metrics, and those that are asked for by name, the objective among them.
+
+    Args:
+        metrics: functions or scorers by name, or a list of names.
+        objective: "loss", "error", one of the user's own, or a name.
+        task: whose targets are judged.
+
+    Raises:
+        ValueError: what is no metric, or is one of other targets.
+    """
+    names = [metrics] if isinstance(metrics, str) else metrics
+    listed = isinstance(names, (list, tuple))
+    own = as_metrics(None if listed else metrics, truth_of(task))
+    asked = list(names) if listed else []
+    for name in asked:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"metrics must be names, or a dict of functions by name, got {name!r:.80}"
+            )
+    known = (*BUILT_IN, *(name for name, _ in own))
+    if objective not in known:
+        if not isinstance(objective, str) or not is_name(objective):
+            raise ValueError(
+                f"objective={objective!r:.80} is none of {', '.join((*known, *ON_DEVICE))}, nor a scorer of scikit-learn"
+            )
+        asked.append(objective)
+    return own, by_name([name for name in asked if name not in BUILT_IN], truth_of(task))
+
+
+def truth_of(task: Task) -> Truth:
+    """What metrics have to know of a task."""
+    values = task.values if task.classes else ()
+    return Truth(values, task.outputs, task.weights is not None, task.y.ndim == 1)
 
 
 def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:

@@ -31,6 +31,7 @@ class Data(NamedTuple):
     scale: Array  # [G F] one over its standard deviation
     y_shift: Array  # [G C]
     y_scale: Array  # [G C]
+    units: Array  # [G 2 C] what 1 and 0 of standardised targets are
     # [G E M] int32 examples in the order of each epoch; E = 1 where every epoch is the whole training part
     order: Array
     count: Array  # [G] int32 places in use; the rest have weight 0
@@ -176,6 +177,7 @@ def prepare(
         scale=scale * spread,
         y_shift=(y_shift - y_middle) / y_spread,
         y_scale=y_scale * y_spread,
+        units=np.stack([1 / np.where(y_scale > 0, y_scale, 1), y_shift], 1),
         valid_weight=np.stack(valid_weight),
     )
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}

@@ -114,13 +114,16 @@ def trainer(
         after = update(spec, config, before, grads, stats, epoch, some)
         return state._replace(**after._asdict()), data
 
-    def evaluate(state: TrainState, config: Config, x: Array, y: Array, weight: Array):
-        loss, wrong, own = scores(spec, state.params, state.stats, config, x, y, weight, metrics)
+    def evaluate(state: TrainState, config: Config, x: Array, y: Array, weight: Array, units: Any):
+        loss, wrong, own = scores(
+            spec, state.params, state.stats, config, x, y, weight, metrics, units
+        )
         return state.scores._replace(loss=loss, error=wrong, own=own)
 
     def score(state: TrainState, config: Config, data: Data, group: Array):
         x, y = inputs(spec, data, group, data.valid[group])
-        return evaluate(state, config, x, y, data.valid_weight[group].astype(dtype))
+        weight = data.valid_weight[group].astype(dtype)
+        return evaluate(state, config, x, y, weight, data.units[group])
 
     def remember(state: TrainState, config: Config, on_grid: Array):
         best, now = state.best, state.scores
@@ -139,6 +142,7 @@ def trainer(
             until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
         x_valid, y_valid = inputs(spec, data, group, data.valid[group])
         valid_weight = data.valid_weight[group].astype(dtype)
+        validation = (x_valid, y_valid, valid_weight, data.units[group])
         count, key = data.count[group], data.key[group]
         places = data.order.shape[-1]
         size = spec.batch_size or places
@@ -190,7 +194,7 @@ def trainer(
                 state = epoch(state)
             else:
                 state = jax.lax.while_loop(lambda s: s.epoch < goal, epoch, state)
-            state = state._replace(scores=evaluate(state, config, x_valid, y_valid, valid_weight))
+            state = state._replace(scores=evaluate(state, config, *validation))
             if state.best:
                 state = remember(state, config, state.epoch % score_every == 0)
             line = jnp.stack([state.epoch.astype(dtype), *state.scores.values()])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array
-# columns of tables and curves that a metric's name may not be
-RESERVED = (
-    "trial", "epoch", "objective", "loss", "error", "train", "epochs", "parameters", "seconds", "diverged", "failed", "status",
-    "config", "seed", "fold", "repeat", "unit", "kept", "reached", "searched", "deviation", "tied",
-)  # fmt: skip
 
 
 class Metric(NamedTuple):
@@ -26,74 +20,44 @@ class Metric(NamedTuple):
         function: in jax.numpy, (predictions [N C], y [N C]) -> a number for each example [N], whose mean is meant; or
             (predictions, y, weight [N]) -> one number, for what is no mean: examples of weight 0 do not count. Predictions are
             probabilities of classes (one column for two classes) or standardised numbers; y are one-hot rows, 0/1 in one
-            column, or standardised numbers.
+            column, or standardised numbers. It may ask for `units` [2 C], too: what 1 and 0 of standardised numbers are.
         greater_is_better: whether a search should make it large.
     """
 
     function: Callable[..., Array]
     greater_is_better: bool = False
 
-    def __call__(self, predictions: Array, y: Array, weight: Array) -> Array:
-        """[] the value on weighted examples [N]."""
-        if _weighted(self.function):
-            return jnp.asarray(self.function(predictions, y, weight), predictions.dtype)
-        each = jnp.asarray(self.function(predictions, y), predictions.dtype)
-        return (each * weight).sum() / jnp.maximum(weight.sum(), 1)
+    def __call__(self, predictions: Array, y: Array, weight: Array, units: Array) -> Array:
+        """[] the value on weighted examples [N]; units [2 C] of standardised numbers."""
+        asked = {"weight": weight, "units": units}
+        more = {name: asked[name] for name in asked if self.asks(name)}
+        found = jnp.asarray(self.function(predictions, y, **more), predictions.dtype)
+        if "weight" in more:
+            return found
+        return (found * weight).sum() / jnp.maximum(weight.sum(), 1)
+
+    def asks(self, name: str) -> bool:
+        """Whether the function has such a parameter."""
+        return name in inspect.signature(self.function).parameters
 
 
 Metrics = tuple[tuple[str, Metric], ...]  # of a study, by name
 
 
-def _weighted(function: Callable[..., Any]) -> bool:
-    return "weight" in inspect.signature(function).parameters
+class Truth(NamedTuple):
+    """What a metric by name has to know of a task.
 
-
-def as_metrics(metrics: Mapping[str, Any] | None, outputs: int) -> Metrics:
-    """A user's metrics, in the order of their names.
-
-    Args:
-        metrics: name -> Metric or function.
-        outputs: C of the task.
-
-    Raises:
-        ValueError: a name that tables have already, or what is no metric.
+    Attributes:
+        values: classes as they were given, () of numbers.
+        outputs: C.
+        weighted: whether examples have weights.
+        single: whether there is one column of targets.
     """
-    if metrics is None:
-        return ()
-    if not isinstance(metrics, Mapping):
-        raise ValueError(f"metrics must be a dict of functions by name, got {metrics!r:.80}")
-    found = []
-    for name, metric in sorted(metrics.items(), key=lambda item: str(item[0])):
-        if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
-            raise ValueError(f"a metric cannot be called {name!r:.80}; give it another name")
-        metric = metric if isinstance(metric, Metric) else Metric(metric)
-        if not callable(metric.function):
-            raise ValueError(f"metric {name} must be a function, got {metric.function!r:.80}")
-        if not isinstance(metric.greater_is_better, (bool, np.bool_)):
-            raise ValueError(
-                f"greater_is_better of metric {name} must be True or False, got {metric.greater_is_better!r:.80}"
-            )
-        _refuse_shape(name, metric, outputs)
-        # what a function computes may change between two studies; programs are kept by this object, not by the function
-        fresh = Metric(functools.partial(metric.function), bool(metric.greater_is_better))
-        found.append((name, fresh))
-    return tuple(found)
 
-
-def _refuse_shape(name: str, metric: Metric, outputs: int) -> None:
-    """Refuses a metric that gives anything but a number, or one for each example."""
-    table, weight = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((7, outputs), (7,)))
-    weighted = _weighted(metric.function)
-    try:
-        given = (table, table, weight) if weighted else (table, table)
-        shape = getattr(jax.eval_shape(metric.function, *given), "shape", None)
-    except TypeError as fault:
-        raise ValueError(
-            f"metric {name} must take (predictions, y) or (predictions, y, weight): {' '.join(str(fault).split())[:200]}"
-        ) from None
-    if shape != (() if weighted else (7,)):
-        wanted = "one number" if weighted else "one number for each example"
-        raise ValueError(f"metric {name} must give {wanted}, got {list(shape) if shape else shape}")
+    values: tuple
+    outputs: int
+    weighted: bool = False
+    single: bool = True
 
 
 def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.0) -> Array:

@@ -72,13 +72,14 @@ def scores(
     x: Array,
     y: Array,
     weight: Array,
-    own: metrics.Metrics = (),
+    own: metrics.Metrics,
+    units: Array,
 ) -> tuple[Array, Array, tuple[Array, ...]]:
-    """Loss, error and a user's own metrics of a network on weighted examples."""
+    """Loss, error and further metrics of a network on weighted examples; units [2 C] are those of the targets."""
     outputs, _ = spec.functions.outputs(params, stats, config, x, None)
     loss = loss_of(spec)
     mean = (loss.each(outputs, y) * weight).sum() / jnp.maximum(weight.sum(), 1)
     boundary = 0.0 if loss.logits else 0.5
     predictions = loss.predictions(outputs)
-    values = tuple(metric(predictions, y, weight) for _, metric in own)
+    values = tuple(metric(predictions, y, weight, units) for _, metric in own)
     return mean, metrics.error(outputs, y, weight, spec.classes, boundary), values

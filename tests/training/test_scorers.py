@@ -1,0 +1,221 @@
+"""Metrics by name are scikit-learn's, with weights; scorers of scikit-learn's kind are computed as they are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics
+from sklearn.metrics import fbeta_score, make_scorer
+
+import hpjax
+from hpjax.tasks import Task
+from hpjax.training.metrics import Truth
+from hpjax.training.scorers import NEGATIVE, ON_DEVICE, by_name
+
+SPACE = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
+OF_CLASSES = {
+    "accuracy": lambda y, p, w: metrics.accuracy_score(y, p.argmax(1), sample_weight=w),
+    "balanced_accuracy": lambda y, p, w: metrics.balanced_accuracy_score(
+        y, p.argmax(1), sample_weight=w
+    ),
+    "f1": lambda y, p, w: metrics.f1_score(y, p.argmax(1), sample_weight=w),
+    "f1_macro": lambda y, p, w: metrics.f1_score(
+        y, p.argmax(1), average="macro", zero_division=0, sample_weight=w
+    ),
+    "roc_auc": lambda y, p, w: (
+        metrics.roc_auc_score(y, p[:, 1], sample_weight=w)
+        if p.shape[1] == 2
+        else metrics.roc_auc_score(y, p, multi_class="ovr", sample_weight=w)
+    ),
+    "log_loss": lambda y, p, w: metrics.log_loss(y, p, sample_weight=w),
+}
+OF_NUMBERS = {
+    "rmse": metrics.root_mean_squared_error,
+    "mse": metrics.mean_squared_error,
+    "mae": metrics.mean_absolute_error,
+    "r2": metrics.r2_score,
+}
+
+for name, plain in NEGATIVE.items():
+    of = OF_CLASSES if plain in OF_CLASSES else OF_NUMBERS
+    of[name] = lambda *given, plain=of[plain], **more: -plain(*given, **more)
+
+
+def quiet(text):
+    pass
+
+
+def predicted(classes, rows=60, seed=0):
+    """Probabilities with ties, classes, and weights of which some are 0."""
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(classes), rng.integers(0, classes, rows - classes)])
+    p = rng.dirichlet(np.ones(classes), rows).round(1) + 0.01
+    weight = np.where(np.arange(rows) < classes, 1, rng.integers(0, 3, rows))
+    p = (p / p.sum(1, keepdims=True)).astype(np.float32)  # what ties is decided once
+    return p, y, weight.astype(float)
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_metrics_of_classes_are_scikit_learns(name, classes, seed):
+    p, y, weight = predicted(classes, seed=seed)
+    if name == "f1" and classes > 2:
+        with pytest.raises(ValueError, match="f1_macro is the mean over them"):
+            by_name([name], Truth(tuple(range(classes)), classes))
+        return
+    hot = np.eye(classes)[y]
+    given = (p[:, 1:], hot[:, 1:]) if classes == 2 else (p, hot)
+    ((_, metric),) = by_name([name], Truth(tuple(range(classes)), given[0].shape[1]))
+    units = jnp.stack([jnp.ones(given[0].shape[1]), jnp.zeros(given[0].shape[1])])
+    found = jax.jit(lambda *given: metric(*given))(
+        *map(jnp.float32, given), jnp.float32(weight), units
+    )
+    assert float(found) == pytest.approx(OF_CLASSES[name](y, p, weight), rel=2e-5)
+
+
+@pytest.mark.parametrize("name", OF_NUMBERS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_metrics_of_numbers_are_scikit_learns_in_the_targets_units(name, count):
+    rng = np.random.default_rng(0)
+    y, p = rng.normal(3, 2, (2, 50, count)) * np.arange(1, count + 1)
+    weight = rng.integers(0, 3, 50).astype(float)
+    units = np.stack([np.full(count, 2.0) * np.arange(1, count + 1), np.full(count, 3.0)])
+    plain = [(values - units[1]) / units[0] for values in (p, y)]
+    ((_, metric),) = by_name([name], Truth((), count, single=count == 1))
+    found = metric(*map(jnp.float32, plain), jnp.float32(weight), jnp.float32(units))
+    assert float(found) == pytest.approx(OF_NUMBERS[name](y, p, sample_weight=weight), rel=2e-5)
+
+
+def test_each_metric_on_the_device_is_compared():
+    assert set(ON_DEVICE) == {*OF_CLASSES, *OF_NUMBERS}
+
+
+NAMES = {
+    "breast_cancer": ["roc_auc", "f1", "average_precision", "neg_brier_score", "neg_log_loss"],
+    "iris": ["balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc", "matthews_corrcoef"],
+    "diabetes": ["rmse", "mae", "r2", "neg_median_absolute_error", "explained_variance"],
+}
+
+
+ON_PREDICTIONS = {
+    "roc_auc": lambda y, got, p: (
+        metrics.roc_auc_score(y, p, multi_class="ovr")
+        if p.shape[1] > 2
+        else metrics.roc_auc_score(y, p[:, 1])
+    ),
+    "f1": lambda y, got, p: metrics.f1_score(y, got),
+    "average_precision": lambda y, got, p: metrics.average_precision_score(y, p[:, 1]),
+    "neg_brier_score": lambda y, got, p: -metrics.brier_score_loss(y, p[:, 1]),
+    "neg_log_loss": lambda y, got, p: -metrics.log_loss(y, p),
+    "balanced_accuracy": lambda y, got, p: metrics.balanced_accuracy_score(y, got),
+    "f1_macro": lambda y, got, p: metrics.f1_score(y, got, average="macro"),
+    "f1_weighted": lambda y, got, p: metrics.f1_score(y, got, average="weighted"),
+    "matthews_corrcoef": lambda y, got, p: metrics.matthews_corrcoef(y, got),
+    "rmse": lambda y, got, p: metrics.root_mean_squared_error(y, got),
+    "mae": lambda y, got, p: metrics.mean_absolute_error(y, got),
+    "r2": lambda y, got, p: metrics.r2_score(y, got),
+    "neg_median_absolute_error": lambda y, got, p: -metrics.median_absolute_error(y, got),
+    "explained_variance": lambda y, got, p: metrics.explained_variance_score(y, got),
+}
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_a_network_scores_what_scikit_learn_says_of_its_predictions(task):
+    """The end of training's metrics, of device and host, on the validation part, from one network's predictions."""
+    task, names = hpjax.tasks.load(task), NAMES[task]
+    folds = task.with_folds([hpjax.tasks.splits(task, 1, 0)[0]])
+    trained = hpjax.train(
+        {"hidden": (8,)},
+        folds,
+        5,
+        metrics=names,
+        validation=[*folds.folds],
+        seeds=1,
+        say=quiet,
+    )
+    network, rows = trained.network(0), folds.folds[0].valid
+    truth, given = task.truth(rows), task.given(rows)
+    p = network.predict_proba(given) if task.classes else None
+    for name in names:
+        wanted = ON_PREDICTIONS[name](truth, network.predict(given), p)
+        assert trained.table[name].iloc[0] == pytest.approx(wanted, rel=1e-4), name
+
+
+@pytest.mark.parametrize("objective", ["roc_auc", "average_precision", "log_loss"])
+def test_any_metric_is_the_objective_and_runs_go_on(tmp_path, objective):
+    options = dict(trials=6, objective=objective, search="tpe", say=quiet)
+    whole = hpjax.tune(SPACE, "breast_cancer", out=tmp_path / "run", **options)
+    trials = whole.trials
+    best = trials[objective].max() if objective != "log_loss" else trials[objective].min()
+    assert trials[objective][whole.best["trial"]] == best
+    read = hpjax.open_run(tmp_path / "run", say=quiet)
+    assert read.trials[objective].tolist() == trials[objective].tolist()
+    assert hpjax.confirm(read, 2, 2).table[objective].notna().all()
+    more = hpjax.resume(tmp_path / "run", trials=8, say=quiet)
+    assert more.trials[objective].tolist()[:6] == pytest.approx(trials[objective].tolist())
+
+
+def test_a_run_on_arrays_is_read_without_them(tmp_path):
+    x, y = hpjax.tasks.load("iris").x, hpjax.tasks.load("iris").y
+    found = hpjax.tune(
+        SPACE, (x, y), trials=3, objective="f1_weighted", out=tmp_path / "run", say=quiet
+    )
+    read = hpjax.open_run(tmp_path / "run", say=quiet)
+    assert read.trials["f1_weighted"].tolist() == found.trials["f1_weighted"].tolist()
+    again = hpjax.open_run(tmp_path / "run", (x, y), say=quiet)
+    assert again.refit().score(x, y) == found.refit().score(x, y)
+
+
+def test_a_scorer_of_ones_own_is_handed_the_classes_as_they_were_given():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 2))
+    y = np.where(x[:, 0] > 0.5, "yes", "no")
+    scorer = make_scorer(fbeta_score, beta=2, pos_label="yes")
+    found = hpjax.tune(
+        SPACE | {"epochs": 40},
+        (x, y),
+        trials=4,
+        metrics={"f2": scorer},
+        objective="f2",
+        say=quiet,
+    )
+    assert found.trials["f2"].max() == found.trials["f2"][found.best["trial"]] > 0.5
+
+
+def test_weights_are_handed_to_scorers():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 2))
+    y, weights = (x[:, 0] > 0).astype(int), rng.uniform(0.1, 3, 80)
+    task = Task.of(x, y, "w", test=0, weights=weights)
+    pairs = [(np.arange(60), np.arange(60, 80))]
+    found = hpjax.train(
+        {"hidden": (4,)}, task, 3, validation=pairs, metrics=["matthews_corrcoef"], say=quiet
+    )
+    predictions = found.network(0).predict(x[60:])
+    wanted = metrics.matthews_corrcoef(y[60:], predictions, sample_weight=weights[60:])
+    assert found.table["matthews_corrcoef"].iloc[0] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("iris", dict(objective="auc"), "objective='auc' is none of loss, error, accuracy"),
+        ("iris", dict(objective=3), "objective=3 is none of loss, error"),
+        (
+            "iris",
+            dict(objective="rmse"),
+            "rmse is a metric of numbers, and the targets are classes",
+        ),
+        ("diabetes", dict(objective="roc_auc"), "roc_auc is a metric of classes, and the targets"),
+        ("iris", dict(objective="f1"), "f1 is a metric of two classes, and there are 3"),
+        ("iris", dict(objective="average"), "objective='average' is none of"),
+        ("iris", dict(metrics=["sharpness"]), "'sharpness' is no metric: none of accuracy"),
+        ("diabetes", dict(objective="precision"), "precision cannot score such targets"),
+        ("iris", dict(objective="precision"), "precision cannot score such targets"),
+    ],
+)
+def test_metrics_that_cannot_be_are_refused_in_one_line(task, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        hpjax.tune(SPACE, task, trials=2, say=quiet, **options)
+    assert "\n" not in str(caught.value)
