@@ -122,7 +122,8 @@ def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family
         "loss": loss,
         "features": features,
     }
-    return family.spec({n: v for n, v in given.items() if n not in STATIC}, common)
+    numeric = target.inputs if target.numeric is None else target.numeric
+    return family.spec({n: v for n, v in given.items() if n not in STATIC}, common, numeric)
 
 
 def _config(

@@ -219,11 +219,11 @@ class Network:
         """Weights [in out] and biases [out] of a plain stack of linear layers."""
         spec = self.spec
         plain_stack = isinstance(spec, MLPSpec) and not (
-            spec.residual or spec.normalization != "none" or spec.masked
+            spec.residual or spec.normalization != "none" or spec.masked or spec.embedding != "none"
         )
         if not plain_stack:
             raise ValueError(
-                "only multilayer perceptrons without normalisation and residual connections can be carried elsewhere"
+                "only multilayer perceptrons without normalisation, residual connections and embeddings can be carried elsewhere"
             )
         return [(np.asarray(p["w"]), np.asarray(p["b"]) if "b" in p else None) for p in self.params]
 

@@ -93,11 +93,8 @@ class Result(Outcome):
     def trials(self) -> pandas.DataFrame:
         """A row per trial."""
         plan = self.records[0] if self.records else {}
-        if "target" in plan:
-            goal = Target(**plan["target"])
-        else:
-            task = self.task
-            goal = Target(task.inputs, task.outputs, task.loss, self.fidelity)
+        known = plan.get("target")
+        goal = Target(**known) if known else Target.of(self.task, self.fidelity)
         weights = np.zeros(len(self.table["objective"]), np.int64)
         family = self.evaluation.family
         if family is None:

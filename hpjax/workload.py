@@ -90,7 +90,7 @@ class Workload:
         self.task, self.evaluation, self.seeds, self.say = task, evaluation, tuple(seeds), say
         self.family, self.points = evaluation.known_family(), points
         self.listen: Callable[..., None] = nobody
-        self.target = Target(task.inputs, task.outputs, task.loss, fidelity)
+        self.target = Target.of(task, fidelity)
         self.examples = examples_of(task, self._splits())
         self.regime = Regime(
             self.target,
@@ -251,7 +251,7 @@ class Workload:
         own = [name for name, _ in self.evaluation.metrics]
         settled = {
             "data": data_hash(self.examples),
-            "target": self.target._asdict(),
+            "target": {n: v for n, v in self.target._asdict().items() if v is not None},
             "rows": trained.regime.rows,
             "devices": made,
             "programs": programs,

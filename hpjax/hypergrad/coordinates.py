@@ -79,6 +79,10 @@ def _drops(spec: Spec, kinds: Sequence[str] = ("bernoulli", "gaussian")) -> bool
     return isinstance(spec, MLPSpec) and bool(spec.hidden) and spec.dropout_kind in kinds
 
 
+def _embeds(spec: Spec) -> bool:
+    return isinstance(spec, MLPSpec) and spec.embedding != "none"
+
+
 _adam = lambda spec: spec.optimizer in ADAM
 RULES = {
     "learning_rate": Rule("log", "", _always, "update"),
@@ -110,6 +114,7 @@ RULES = {
     ),
     "clip_norm": Rule("log", "", _always, "update"),
     "init_scale": Rule("log", "", _always, "init"),
+    "frequency_scale": Rule("log", "an embedding of numbers", _embeds, "init"),
     "decay_rate": Rule(
         "log",
         "schedule step, exponential or inverse_time",
@@ -133,6 +138,8 @@ RULES = {
     ),
     "data_weights": Rule("identity", "", _always, "loss"),
 }
+
+AT_START = tuple(name for name, rule in RULES.items() if rule.enters == "init")
 
 
 def rules(numbers: Mapping[str, Traced]) -> dict[str, Rule]:

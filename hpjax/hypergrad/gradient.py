@@ -226,7 +226,7 @@ def configure(
     family = family_of(model, named, task.inputs, task.outputs)
     if loss is not None:
         family = trained_on(family, own_loss(loss, task.outputs, task.classes))
-    return one(Target(task.inputs, task.outputs, task.loss, epochs), family=family, **values)
+    return one(Target.of(task, epochs), family=family, **values)
 
 
 def setup(
@@ -264,7 +264,7 @@ def setup(
     for name in stretches:
         if name not in scales:
             raise ValueError(f"segments has {name!r}, which wrt has not; name it there too")
-        if name in ("data_weights", "init_scale"):
+        if name in ("data_weights", *on.AT_START):
             raise ValueError(f"{name} is not a matter of time; leave it out of segments")
     spec = dataclasses.replace(spec, features=on.features(spec, list(scales)))
     plan = Plan(

@@ -143,10 +143,11 @@ def _refuse_window(plan: Plan, names: list[str], mode: str, window: int | None) 
         return
     if window is None or not 1 <= window <= steps:
         raise ValueError(f"mode={mode!r} needs a window of 1 to {steps} steps, got {window}")
-    if mode == "truncated" and "init_scale" in names and window != steps:
-        raise ValueError(
-            "init_scale acts before the window of mode='truncated'; use reverse, mixed or forward"
-        )
+    for name in names:
+        if mode == "truncated" and name in coordinates.AT_START and window != steps:
+            raise ValueError(
+                f"{name} acts before the window of mode='truncated'; use reverse, mixed or forward"
+            )
     if mode == "truncated" and plan.segments and window != steps:
         raise ValueError(
             "mode='truncated' would leave the first segments of a schedule without a gradient; use reverse, mixed or forward"

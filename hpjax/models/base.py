@@ -76,6 +76,14 @@ class Target(NamedTuple):
     outputs: int
     loss: str  # the task's own loss
     fidelity: int = 20  # the study's full fidelity, epochs: the default horizon
+    numeric: int | None = (
+        None  # how many of the inputs, the first ones, are numbers; all where None
+    )
+
+    @classmethod
+    def of(cls, task: Any, fidelity: int) -> Target:
+        """What a task asks, in a study of so many epochs."""
+        return cls(task.inputs, task.outputs, task.loss, fidelity, task.numeric)
 
 
 # --- one network ------------------------------------------------------------------------------------------------------
@@ -243,7 +251,8 @@ class Family(NamedTuple):
         traced: its continuous ones.
         switched: those of `traced` whose code is in a program only when they are named.
         numbered: names of one layer, such as width_2; None where there are none.
-        spec: (structural values by name, fields of Spec that every family has) -> Spec; refuses what cannot be.
+        spec: (structural values by name, fields of Spec that every family has, how many of the inputs, the first ones, are numbers)
+            -> Spec; refuses what cannot be.
         read: what `Spec.written` made -> Spec.
         check: (name, its entry in `static`, value) -> the value in canonical form; refuses what cannot be.
         refuse: name -> values that a space gives it; refuses names that act on no network of the space.
@@ -255,7 +264,7 @@ class Family(NamedTuple):
     traced: Mapping[str, Traced]
     switched: tuple[str, ...]
     numbered: re.Pattern | None
-    spec: Callable[[dict[str, Any], dict[str, Any]], Spec]
+    spec: Callable[[dict[str, Any], dict[str, Any], int], Spec]
     read: Callable[[dict[str, Any]], Spec]
     check: Callable[[str, Static, Any], Any]
     refuse: Callable[[Mapping[str, list]], None]

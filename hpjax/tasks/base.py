@@ -143,6 +143,11 @@ class Task:
         return layout(self.schema).inputs if self.schema else self.x.shape[1]
 
     @property
+    def numeric(self) -> int | None:
+        """How many of the inputs, the first ones, are numbers; None where all are."""
+        return len(layout(self.schema).numbers) if self.schema else None
+
+    @property
     def outputs(self) -> int:
         """C: 1 for two classes."""
         if self.classes:

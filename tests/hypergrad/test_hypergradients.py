@@ -342,6 +342,22 @@ CASES = [
     ),
     (
         {
+            "optimizer": "adam",
+            "learning_rate": 0.02,
+            "eps": 1e-3,
+            "embedding": "periodic",
+            "frequencies": 2,
+            "embedding_width": 3,
+            "frequency_scale": 0.3,
+        },
+        ("learning_rate", "frequency_scale"),
+    ),
+    (
+        {"optimizer": "sgd", "learning_rate": 0.1, "embedding": "cosine", "frequencies": 2},
+        ("learning_rate", "frequency_scale"),
+    ),
+    (
+        {
             "optimizer": "adagrad",
             "learning_rate": 0.05,
             "eps": 1e-2,

@@ -167,22 +167,22 @@ class Saved(NamedTuple):
 
 
 def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec):
-    tape, new_stats = _forward(params, stats, config, batch, spec)
+    tape, new_stats, embedding = _forward(params, stats, config, batch, spec)
     z, y, share = tape[-1].z, targets(batch.y, config, spec), batch.share()
     data = (loss_of(spec).each(network.activated(z, spec), y) * share).sum()
     value = data + penalty(params, config, spec, network.place)
     delta = output_delta(z, y, share[:, None], spec)
-    grads, layers = _backward(params, config, tape, delta, spec)
+    grads, layers = _backward(params, config, tape, embedding, delta, spec)
     return (value, (new_stats, data)), grads, layers
 
 
 def _forward(
     params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec
-) -> tuple[list[Saved], Stats]:
-    """The forward pass, keeping z and a of every layer, and the new statistics."""
+) -> tuple[list[Saved], Stats, Callable | None]:
+    """The forward pass, keeping z and a of every layer; the new statistics; the way back through an embedding of numbers."""
     masks, keys = network.unit_masks(spec, config), network.layer_keys(batch.key, spec)
     last, new_stats, tape = len(params) - 1, [], []
-    a = noisy(batch.x, batch.key, config, spec)
+    a, embedding = network.embedded(params, noisy(batch.x, batch.key, config, spec), spec)
     for layer, p in enumerate(params):
         scale, mask = network.forward_scale(spec, config, layer), masks[layer + 1]
         z = a @ p["w"]
@@ -213,11 +213,16 @@ def _forward(
             if skip is not False:
                 a = a + (a_in if skip is True else skip * network.resize(a_in, a.shape[-1]))
         tape.append(Saved(a_in, z, a, scale, mask, normal, pull, drop, skip))
-    return tape, tuple(new_stats)
+    return tape, tuple(new_stats), embedding
 
 
 def _backward(
-    params: Params, config: Config, tape: list[Saved], delta: Array, spec: MLPSpec
+    params: Params,
+    config: Config,
+    tape: list[Saved],
+    embedding: Callable | None,
+    delta: Array,
+    spec: MLPSpec,
 ) -> tuple[Params, tuple[Layer, ...]]:
     """Gradients and intermediates of every layer, from the output delta back."""
     last, da = len(params) - 1, delta
@@ -241,15 +246,18 @@ def _backward(
             grad["b"] = dz.sum(0)
         dz = dz if at.scale is None else dz * at.scale
         grad["w"] = at.a_in.T @ dz
-        if layer > 0:
+        if layer > 0 or embedding is not None:
             da = dz @ p["w"].T
             grad["w"] = after(grad["w"], da)
             da = da if dskip is None else da + dskip
+        if layer == 0 and embedding is not None:
+            grad |= embedding(da)  # a = embedding(x)
         outputs = (
             loss_of(spec).predictions(network.activated(at.z, spec)) if layer == last else at.a
         )
         layers.append(Layer(at.a_in, at.z, outputs, delta, grad["w"], delta.sum(0)))
-        grad["w"] = _penalised(grad["w"], p["w"], config, layer, spec)
+        for name in p.keys() & network.MATRICES:
+            grad[name] = _penalised(grad[name], p[name], config, layer, spec)
         grads.append(grad)
     return tuple(grads[::-1]), tuple(layers[::-1])
 

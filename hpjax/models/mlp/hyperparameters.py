@@ -8,6 +8,7 @@ from typing import Any
 
 from hpjax.models.base import INF, Family, Static, Traced, checked
 from hpjax.models.mlp.activations import ACTIVATIONS
+from hpjax.models.mlp.embeddings import EMBEDDINGS
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import LOSSES, Loss
 
@@ -45,6 +46,9 @@ STATIC: dict[str, Static] = {
         0,
         "activations times 0 or 1/(1-p), or N(1, p/(1-p))",
     ),
+    "embedding": Static("none", ("none", *EMBEDDINGS), 0, "what each number of an example becomes"),
+    "frequencies": Static(16, None, 1, "of an embedding, per number"),
+    "embedding_width": Static(16, None, 1, "what a number becomes in a periodic embedding"),
 }
 TRACED: dict[str, Traced] = {
     "dropout": Traced(
@@ -55,6 +59,9 @@ TRACED: dict[str, Traced] = {
         "fraction of hidden activations dropped, in steps of 1/256; p of a gaussian dropout",
     ),
     "init_scale": Traced(1.0, 0.0, INF, "weights", "times the initialisation's standard deviation"),
+    "frequency_scale": Traced(
+        0.1, 0.0, INF, None, "deviation of an embedding's frequencies at the start"
+    ),
     "base_width": Traced(
         64.0, 1.0, INF, None, "width at which mup is the standard parametrization"
     ),
@@ -77,12 +84,13 @@ def check(name: str, entry: Static, value: Any) -> Any:
     return checked(name, entry, value)
 
 
-def shape(given: Mapping[str, Any], common: Mapping[str, Any]) -> MLPSpec:
+def shape(given: Mapping[str, Any], common: Mapping[str, Any], numeric: int) -> MLPSpec:
     """The shape that structural values name.
 
     Args:
         given: by name, checked; absent ones hold their defaults.
         common: the fields that every family's spec has.
+        numeric: how many of the inputs, the first ones, are numbers.
 
     Raises:
         ValueError: values that do not go together.
@@ -106,6 +114,11 @@ def shape(given: Mapping[str, Any], common: Mapping[str, Any]) -> MLPSpec:
         raise ValueError("output='prelu' is for hidden layers; use 'leaky_relu'")
     plain = ("normalization", "residual", "bias", "init", "parametrization", "dropout_kind")
     others: dict[str, Any] = {name: given.get(name, STATIC[name].default) for name in plain}
+    embedding = given.get("embedding", "none")
+    if embedding != "none" and numeric:
+        named = ("frequencies", *["embedding_width"] * (embedding == "periodic"))
+        others |= {name: given.get(name, STATIC[name].default) for name in named}
+        others |= {"embedding": embedding, "numeric": numeric}
     return MLPSpec(**common, hidden=hidden, activation=activation, output=output, **others)
 
 
@@ -131,12 +144,21 @@ def _widths(given: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(given.get(f"width_{i + 1}", width) for i in range(depth))
 
 
-def refuse_absent_layers(values: Mapping[str, list]) -> None:
-    """Refuses hyperparameters of a layer that no network of a space has.
+ACTS = {"frequencies": {*EMBEDDINGS}, "frequency_scale": {*EMBEDDINGS}, "embedding_width": {"periodic"}}  # fmt: skip
+
+
+def refuse_idle(values: Mapping[str, list]) -> None:
+    """Refuses hyperparameters that act on no network of a space: of layers that none has, of embeddings that none has.
 
     Args:
         values: name -> the values that the space gives it, or the ends of its range.
     """
+    embeddings = set(values.get("embedding", ["none"]))
+    for name in values.keys() & ACTS.keys():
+        if not embeddings & ACTS[name]:
+            raise ValueError(
+                f"{name} acts on no network of the space; give embedding={' or '.join(sorted(ACTS[name]))}, or drop it"
+            )
     depths = [len(widths) for widths in values.get("hidden", [])]
     depths = depths or [int(depth) for depth in values.get("depth", [])]
     numbered = {name: match for name in values if (match := NUMBERED.match(name))}
@@ -157,4 +179,4 @@ def read(written: Mapping[str, Any]) -> MLPSpec:
     return MLPSpec(**fields)
 
 
-FAMILY = Family("mlp", STATIC, TRACED, SWITCHED, NUMBERED, shape, read, check, refuse_absent_layers)
+FAMILY = Family("mlp", STATIC, TRACED, SWITCHED, NUMBERED, shape, read, check, refuse_idle)

@@ -7,6 +7,7 @@ so that a padded network computes exactly what the narrow one alone computes.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -15,15 +16,17 @@ import jax.numpy as jnp
 
 from hpjax.models.base import Array, Batch, Config, Place, per_layer
 from hpjax.models.mlp.activations import activate
+from hpjax.models.mlp.embeddings import EMBEDDINGS
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
 
-# per layer: w [in out], b [out], gain [out], shift [out], slope []
+# per layer: w [in out], b [out], gain [out], shift [out], slope []; in the first also the arrays of an embedding
 Params = tuple[dict[str, Array], ...]
 # per hidden layer, with batch normalisation: mean [out], var [out]
 Stats = tuple[dict[str, Array], ...]
 
+MATRICES = ("w", *(embedding.matrix for embedding in EMBEDDINGS.values() if embedding.matrix))
 NORMALIZATION_EPS = 1e-5
 STATS_DECAY = 0.9  # of batch normalisation's running mean and variance, per step
 PRELU_SLOPE = 0.25  # prelu's initial slope (He et al. 2015)
@@ -31,7 +34,7 @@ PRELU_SLOPE = 0.25  # prelu's initial slope (He et al. 2015)
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
 def unit_masks(spec: MLPSpec, config: Config) -> list[Array | None]:
-    """Which units of each layer exist, inputs and outputs included: [L+2] of [width] 0/1, None where all do."""
+    """Which units of each layer exist, what enters and outputs included: [L+2] of [width] 0/1, None where all do."""
     if not spec.masked:
         return [None] * len(spec.sizes)
     dtype = jnp.dtype(spec.dtype)
@@ -43,10 +46,10 @@ def unit_masks(spec: MLPSpec, config: Config) -> list[Array | None]:
 
 
 def true_sizes(spec: MLPSpec, config: Config) -> list[Any]:
-    """Widths from inputs to outputs, without padding: ints, or traced int32."""
+    """Widths from what enters to outputs, without padding: ints, or traced int32."""
     if not spec.masked:
         return list(spec.sizes)
-    return [spec.inputs, *(config["width"][i] for i in range(len(spec.hidden))), spec.outputs]
+    return [spec.sizes[0], *(config["width"][i] for i in range(len(spec.hidden))), spec.outputs]
 
 
 def skips(spec: MLPSpec, config: Config, layer: int) -> Any:
@@ -80,7 +83,8 @@ def init(flat: Array, config: Config, spec: MLPSpec) -> tuple[Params, Stats]:
     """
     dtype = jnp.dtype(spec.dtype)
     sizes, true, masks = spec.sizes, true_sizes(spec, config), unit_masks(spec, config)
-    layers, stats, offset = [], [], 0
+    embedding, offset = _embedding(flat, config, spec)
+    layers, stats = [], []
     for layer, (rows, columns) in enumerate(pairwise(sizes)):
         fan_in, fan_out = true[layer], true[layer + 1]
         if spec.masked:
@@ -109,13 +113,33 @@ def init(flat: Array, config: Config, spec: MLPSpec) -> tuple[Params, Stats]:
                 here["slope"] = jnp.asarray(PRELU_SLOPE, dtype)
             if spec.normalization == "batch":
                 stats.append({"mean": jnp.zeros(columns, dtype), "var": jnp.ones(columns, dtype)})
-        layers.append(here)
+        layers.append(here | (embedding if layer == 0 else {}))
     return tuple(layers), tuple(stats)
+
+
+def _embedding(flat: Array, config: Config, spec: MLPSpec) -> tuple[dict[str, Array], int]:
+    """The embedding's arrays at the start, and how many of the normal numbers they took."""
+    normal, offset = {}, 0
+    for name, shape in spec.embedding_shapes.items():
+        normal[name] = flat[offset : offset + math.prod(shape)].reshape(shape)
+        offset += math.prod(shape)
+    if not normal:
+        return {}, 0
+    scale = config["frequency_scale"].astype(spec.dtype)
+    return EMBEDDINGS[spec.embedding].start(normal, scale), offset
+
+
+def embedded(params: Params, x: Array, spec: MLPSpec) -> tuple[Array, Any]:
+    """What enters the first layer [B E], and the way back to the embedding's arrays (None where there is no embedding)."""
+    if spec.embedding == "none":
+        return x, None
+    return EMBEDDINGS[spec.embedding].pulled(params[0], x)
 
 
 def draws(spec: MLPSpec) -> int:
     """How many normal numbers `init` needs."""
-    return sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
+    embedding = sum(map(math.prod, spec.embedding_shapes.values()))
+    return embedding + sum(a * b for a, b in zip(spec.sizes, spec.sizes[1:]))
 
 
 def _deviation(spec: MLPSpec, config: Config, layer: int, fan_in: Any, fan_out: Any) -> Array:
@@ -253,7 +277,7 @@ def forward(
     """
     masks, new_stats = unit_masks(spec, config), []
     keys = layer_keys(batch.key, spec) if batch is not None else []
-    a = x
+    a, _ = embedded(params, x, spec)
     for layer, p in enumerate(params):
         z = a @ p["w"]
         scale = forward_scale(spec, config, layer)
@@ -298,7 +322,7 @@ def activated(z: Array, spec: MLPSpec) -> Array:
 def place(path: tuple, leaf: Any) -> Place:
     """Which layer a leaf of Params is of, and whether it is its weight matrix."""
     del leaf
-    return Place(path[0].idx, path[1].key == "w")
+    return Place(path[0].idx, path[1].key in MATRICES)
 
 
 def multiplier(config: Config, path: tuple, spec: MLPSpec) -> Array | None:
@@ -306,6 +330,8 @@ def multiplier(config: Config, path: tuple, spec: MLPSpec) -> Array | None:
     if spec.parametrization != "mup":
         return None
     layer, weights = place(path, None)
+    if path[1].key in spec.embedding_shapes:  # no width of theirs grows
+        return None
     last = layer == len(spec.hidden)
     sizes = [jnp.asarray(size, spec.dtype) for size in true_sizes(spec, config)]
     wider_in = sizes[layer] / config["base_width"] if layer > 0 else None

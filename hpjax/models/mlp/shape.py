@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from hpjax.models.base import Config, Functions, Size, Spec
+from hpjax.models.mlp.embeddings import EMBEDDINGS
 
+COSINE = 10  # multiplications that a sine or cosine is worth
 MASK, SELECT = 0.03, 0.03  # extra share of time for masks, and for each further activation
 LADDER = tuple(int(2**k * m) for k in range(1, 14) for m in (1, 1.5))  # every second: powers of two
 
@@ -32,13 +35,35 @@ class MLPSpec(Spec):
     parametrization: str = "standard"
     output: str = "identity"  # activation of the outputs under mse
     dropout_kind: str = "bernoulli"
+    embedding: str = "none"  # of numbers, of which there are `numeric`, the first of the inputs
+    numeric: int = 0
+    frequencies: int = 0
+    embedding_width: int = 0
     masked: bool = False
     select: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Widths from inputs to outputs, [L+2]."""
-        return (self.inputs, *self.hidden, self.outputs)
+        """Widths from what enters the first layer to outputs, [L+2]."""
+        return (self._entering, *self.hidden, self.outputs)
+
+    @property
+    def _entering(self) -> int:
+        """How many numbers enter the first layer."""
+        if self.embedding == "none":
+            return self.inputs
+        return EMBEDDINGS[self.embedding].width(self.inputs, *self._embedded)
+
+    @property
+    def _embedded(self) -> tuple[int, int, int]:
+        return self.numeric, self.frequencies, self.embedding_width
+
+    @property
+    def embedding_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the embedding's arrays by name, in the order in which they are drawn; {} for none."""
+        return (
+            {} if self.embedding == "none" else EMBEDDINGS[self.embedding].shapes(*self._embedded)
+        )
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -52,9 +77,9 @@ class MLPSpec(Spec):
     @property
     def label(self) -> str:
         padding = "padded to" if self.masked else "exactly"
-        return (
-            f"{padding} {'-'.join(map(str, self.sizes))}, {'/'.join(self.activations) or 'linear'}"
-        )
+        before = "" if self.embedding == "none" else f"{self.inputs} by {self.embedding} to "
+        sizes = "-".join(map(str, self.sizes))
+        return f"{padding} {before}{sizes}, {'/'.join(self.activations) or 'linear'}"
 
     @property
     def functions(self) -> Functions:
@@ -65,12 +90,18 @@ class MLPSpec(Spec):
     @property
     def size(self) -> Size:
         products = sum(a * b for a, b in zip(self.sizes, self.sizes[1:]))
+        embedded = {name: math.prod(shape) for name, shape in self.embedding_shapes.items()}
+        waves = 2 * embedded.get("frequencies", 0)
         per_unit = int(self.bias) + 2 * (self.normalization != "none")
         slopes = len(self.hidden) * ("prelu" in self.activations)
         return Size(
-            weights=products + per_unit * sum(self.hidden) + int(self.bias) * self.outputs + slopes,
-            products=products,
-            units=sum(self.sizes[1:]),
+            weights=products
+            + per_unit * sum(self.hidden)
+            + int(self.bias) * self.outputs
+            + slopes
+            + sum(embedded.values()),
+            products=products + sum(embedded.values()) + COSINE * waves,
+            units=sum(self.sizes[1:]) + (self.sizes[0] + waves if embedded else 0),
             longest=max(self.sizes),
             statistics=2 * sum(self.hidden) * (self.normalization == "batch"),
         )
@@ -141,7 +172,7 @@ class MLPSpec(Spec):
 
     def cut(self, spec: Any, params: Any, stats: Any) -> tuple[Any, Any]:
         def whole(name: str, leaf: Any, rows: int, columns: int) -> Any:
-            if name == "slope":
+            if name == "slope" or name in self.embedding_shapes:
                 return leaf
             return leaf[..., :rows, :columns] if name == "w" else leaf[..., :columns]
 

@@ -13,6 +13,7 @@ from hpjax.models import Batch
 from hpjax.models.base import Target, cast
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.activations import ACTIVATIONS, activate
+from hpjax.models.mlp.embeddings import EMBEDDINGS
 from hpjax.training.losses import loss_of
 
 # compiling takes longer than computing here
@@ -50,12 +51,23 @@ CASES = [
         if name != "prelu"
     ),
     {"loss": "bce", "activation": "sigmoid", "label_smoothing": 0.2},
+    *({"embedding": e, "frequencies": 3, "activation": "tanh"} for e in EMBEDDINGS),
+    *({"embedding": e, "frequencies": 2, "numeric": 3, "l2": 0.1, "l1": 0.01} for e in EMBEDDINGS),
+    {
+        "embedding": "periodic",
+        "embedding_width": 2,
+        "numeric": 2,
+        "hidden": (6, 6),
+        "residual": True,
+    },
+    {"embedding": "cosine", "hidden": (), "input_noise": 0.1, "parametrization": "mup"},
 ]
 
 
 def problem(values, masked=False, select=()):
     values = {"hidden": (6, 5)} | values
-    spec, config = configurations.one(Target(4, 3, "cross_entropy"), dtype="float64", **values)
+    target = Target(4, 3, "cross_entropy", numeric=values.pop("numeric", None))
+    spec, config = configurations.one(target, dtype="float64", **values)
     if masked:
         config |= {"width": np.array(spec.hidden, np.int32)}
         spec = dataclasses.replace(spec, hidden=tuple(h + 3 for h in spec.hidden), masked=True)
@@ -112,6 +124,11 @@ def test_explicit_equals_central_differences(values):
         ({"activation": "sigmoid", "normalization": "batch", "dropout": 0.3}, ()),
         ({"hidden": (4, 4), "residual": True, "activation": "sigmoid"}, ()),
         ({"activation": ("prelu", "softmax")}, ("tanh", "prelu", "softmax")),
+        ({"embedding": "periodic", "frequencies": 3, "residual": True, "hidden": (4, 4)}, ()),
+        (
+            {"embedding": "cosine", "frequencies": 3, "activation": ("tanh", "relu")},
+            ("relu", "tanh"),
+        ),
         (
             {"activation": ("tanh", "identity"), "parametrization": "mean_field"},
             ("tanh", "identity"),
