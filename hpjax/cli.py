@@ -305,9 +305,7 @@ def end(result: Any, console: Console, top: int = 10) -> int:
 
     console.print(table(result, top))
     if result.best["trial"] is None:
-        console.print(
-            "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
-        )
+        console.print(result.why_none)
         return 1
     if len(result.task.test):
         network = result.refit()

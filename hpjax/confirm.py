@@ -137,9 +137,7 @@ def _finished(result: Result, top: int, say: Callable[[str], None]) -> np.ndarra
             f"hpjax: confirms {len(trials)} trials, not {top}: no more reached epoch {result.fidelity} without diverging"
         )
     if not len(trials):
-        raise ValueError(
-            "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
-        )
+        raise ValueError(result.why_none)
     return trials
 
 

@@ -6,7 +6,8 @@ trains the best network again on all examples, and keeps it. scikit-learn is loa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from hpjax.network import Network
 from hpjax.resolve import as_space, check
 from hpjax.schedulers import Scheduler
 from hpjax.space import Space
-from hpjax.tasks import Task, TaskError, is_splitter
+from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
+from hpjax.training.scorers import Scorer
 from hpjax.tune import tune
 
 # what a budget means: trials, epochs of a network that lives to the end, and the method
@@ -94,6 +96,9 @@ class _SearchInside(BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X)
             self._refuse_one_class(y[sample_weight > 0])
         seed = self._seed()
+        cv = self._cv()
+        if cv is not None and is_splitter(cv) and not wants_groups(cv):
+            groups = None  # as scikit-learn has it
         task = Task.of(
             X,
             y,
@@ -104,6 +109,8 @@ class _SearchInside(BaseEstimator):
             weights=sample_weight,
             groups=groups,
         )
+        if task.classes:  # for scorers
+            task = dataclasses.replace(task, values=tuple(self.classes_.tolist()))  # type: ignore[attr-defined]
         space = as_space(self.space)
         check(seconds=self.seconds)
         self.result_ = tune(
@@ -111,7 +118,7 @@ class _SearchInside(BaseEstimator):
             task,
             scheduler=self.scheduler,
             seed=seed,
-            validation=self._folds(task, seed),
+            validation=self._folds(task, cv, seed),
             **self._scored(),
             stop={"seconds": self.seconds},
             progress=bool(self.verbose),
@@ -119,9 +126,7 @@ class _SearchInside(BaseEstimator):
             **self._effort(space),
         )
         if self.result_.best["trial"] is None:
-            raise ValueError(
-                "every network diverged or failed; give another space, or more seconds"
-            )
+            raise ValueError(self.result_.why_none)
         self.network_: Network = self.result_.refit()
         self._describe()
         return self
@@ -131,15 +136,22 @@ class _SearchInside(BaseEstimator):
         if not space.dims and self.search is None:
             return {"search": [{}], "epochs": self.epochs or BUDGETS[self.budget]["epochs"]}
         given = {"search": self.search, "trials": self.trials, "epochs": self.epochs}
-        return BUDGETS[self.budget] | {n: v for n, v in given.items() if v is not None}
+        budget = dict(BUDGETS[self.budget])
+        if self.search == "grid" or not isinstance(self.search, (str, type(None))):
+            del budget["trials"]  # as many as there are
+        if "epochs" in {*space.ranges, *space.constants}:
+            del budget["epochs"]
+        if self.scheduler is not None:  # the user's, with any search
+            del budget["search"]
+        if isinstance(self.scheduler, Scheduler):  # which knows both
+            budget = {n: v for n, v in budget.items() if n not in ("trials", "epochs")}
+        return budget | {n: v for n, v in given.items() if v is not None}
 
     def _scored(self) -> dict[str, Any]:
         """Objective and metrics as `tune` takes them."""
         if not callable(self.scoring):
             return {"objective": self.scoring}
-        scoring = self.scoring
-        scorer = lambda estimator, X, y, **weights: scoring(estimator, X, y, **weights)
-        return {"objective": "score", "metrics": {"score": scorer}}
+        return {"objective": "score", "metrics": {"score": Scorer(self.scoring)}}
 
     def _seed(self) -> int:
         """What names all randomness."""
@@ -147,22 +159,36 @@ class _SearchInside(BaseEstimator):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
-    def _folds(self, task: Task, seed: int) -> Any:
+    def _cv(self) -> Any:
+        """`cv` as it was given: None, a number, a splitter, or a list of pairs.
+
+        Raises:
+            ValueError: something else.
+        """
+        cv = self.cv
+        if cv is None or is_splitter(cv):
+            return cv
+        if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool) and cv >= 1:
+            return int(cv)
+        if isinstance(cv, Iterable) and not isinstance(cv, str):
+            return list(cv)
+        raise ValueError(
+            f"cv={cv!r:.80} must be a number of folds, a splitter of scikit-learn's kind, or pairs of rows (train, valid)"
+        )
+
+    def _folds(self, task: Task, cv: Any, seed: int) -> Any:
         """What makes the folds of the search, as `tune` takes it: a number where there are groups, else a splitter.
 
         A class with too few members for every fold is in the training part of some folds only, as scikit-learn has it.
         """
-        cv = self.cv
         if cv is None:
             cv = 1 if len(task.x) >= LARGE else 5
             most = int(np.bincount(task.y).max()) if task.classes else len(task.x)
             cv = max(2, min(cv, most)) if cv > 1 else 1
-        if not isinstance(cv, (int, np.integer)) or isinstance(cv, bool):
-            return cv if is_splitter(cv) else list(cv)  # type: ignore[arg-type]
-        if cv < 2 or task.groups is not None:
-            return int(cv)
+        if not isinstance(cv, int) or cv < 2 or task.groups is not None:
+            return cv
         kind = StratifiedKFold if task.classes else KFold
-        return kind(int(cv), shuffle=True, random_state=seed)
+        return kind(cv, shuffle=True, random_state=seed % 2**32)
 
     def _describe(self) -> None:
         """Fills in what scikit-learn's searches have."""
@@ -171,11 +197,14 @@ class _SearchInside(BaseEstimator):
         score = -finished["objective"].to_numpy()
         configs = [found.config(trial) for trial in finished.index]
         names = sorted({name for config in configs for name in config})
-        column = lambda name: np.ma.masked_array(
-            [config.get(name) for config in configs],
-            mask=[name not in config for config in configs],
-            dtype=object,
-        )
+
+        def column(name: str) -> np.ma.MaskedArray:
+            cells = np.ma.masked_all(len(configs), object)
+            for row, config in enumerate(configs):
+                if name in config:
+                    cells[row] = config[name]
+            return cells
+
         order = np.argsort(-score, kind="stable")
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(1, len(order) + 1)
@@ -254,7 +283,7 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         seconds: after which no more networks are begun.
         cv: folds, any splitter of scikit-learn, or pairs of rows; where None, 5, or one fold from 5,000 examples on.
         scoring: what counts over the folds: "loss", "error", any metric that `hpjax.tune` knows by name ("roc_auc", "rmse",
-            "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes.
+            "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes; its X cannot be read.
         columns: what columns of a frame are, as for `hpjax.tune`.
         random_state: a number, a RandomState, or None for another one each time.
         verbose: whether progress is shown.

@@ -16,7 +16,7 @@ from hpjax.network import Network
 from hpjax.resolve import as_family, as_space
 from hpjax.settings import Networks, Validation
 from hpjax.space import Space
-from hpjax.tasks import Split, Task
+from hpjax.tasks import Task, all_of
 from hpjax.train import train_along
 from hpjax.training import batches
 
@@ -52,7 +52,7 @@ def fit(
                 f"what was learned is {values.steps} steps long; leave epochs and horizon out"
             )
         rows = task.development
-        played = values.replay(task, [seed], split=Split(rows, rows[:1]))
+        played = values.replay(task, [seed], split=all_of(task))
         first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
         scalars = first({n: v for n, v in played.ready.config.items() if n not in values.segments})
         standards = batches.standards(played.ready.examples, rows)

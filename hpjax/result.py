@@ -140,6 +140,14 @@ class Result(Outcome):
         )
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
 
+    @property
+    def why_none(self) -> str:
+        """What to say where no trial is the best."""
+        objective = self.evaluation.settings.objective
+        if (np.isfinite(self.table["loss"]) & ~np.isfinite(self.table["objective"])).any():
+            return f"{objective} is not defined on some fold, as where a class is missing; give another objective, or other folds"
+        return "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
+
     def refit(self, trial: int | None = None, seed: int | None = None) -> Network:
         """The best trial's network (or another's), trained again on the whole development part.
 
@@ -156,9 +164,7 @@ class Result(Outcome):
         family = self.evaluation.known_family()
         trial = self.best["trial"] if trial is None else trial
         if trial is None:
-            raise ValueError(
-                "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
-            )
+            raise ValueError(self.why_none)
         seed = self.settings.seed if seed is None else seed
         segments = self.schedule(trial).stretches
         if len(segments) > 1:

@@ -127,9 +127,9 @@ class Workload:
 
     def _splits(self) -> list[Split]:
         """The folds of every seed; without folds all of the development part is trained on, and nothing is validated."""
-        folds, rows = self.evaluation.validation.folds, self.task.development
+        folds = self.evaluation.validation.folds
         if folds == 0:
-            return [Split(rows, rows[:1]) for _ in self.seeds]
+            return [tasks.all_of(self.task)] * len(self.seeds)
         return [split for seed in self.seeds for split in tasks.splits(self.task, folds, seed)]
 
     def _trained_space(self, space: Space) -> Space:

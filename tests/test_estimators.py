@@ -10,7 +10,7 @@ import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import make_scorer, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import f1_score, make_scorer, matthews_corrcoef, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -111,6 +111,7 @@ def test_it_keeps_scikit_learns_company(tmp_path):
     ids=lambda cv: type(cv).__name__,
 )
 def test_any_splitter_makes_the_folds(cv):
+    """Groups are for those that take them, as scikit-learn has it."""
     order = np.random.default_rng(0).permutation(150)
     groups = np.arange(150) % 5
     found = hpjax.MLPClassifierCV(SMALL, trials=2, epochs=3, cv=cv)
@@ -134,6 +135,84 @@ def test_any_scoring_is_what_scikit_learn_says_of_the_folds(scoring):
     wanted = cross_val_score(found, X, Y, cv=cv, scoring=known).mean()
     assert found.best_score_ == pytest.approx(wanted, abs=0.03)
     assert found.best_score_ > 0 if scoring != "neg_log_loss" else found.best_score_ < 0
+
+
+def recall_of_one(model, x, y):
+    """A scorer that knows the classes as they were given."""
+    return float(np.mean(model.predict(x)[y == 1] == 1))
+
+
+def test_scorers_see_the_classes_as_they_were_given():
+    space, cv = (
+        {"hidden": (8,), "learning_rate": 0.02},
+        StratifiedKFold(2, shuffle=True, random_state=0),
+    )
+    found = hpjax.MLPClassifierCV(space, epochs=60, cv=cv, scoring=recall_of_one).fit(X, Y + 1)
+    wanted = cross_val_score(found, X, Y + 1, cv=cv, scoring=recall_of_one).mean()
+    assert found.best_score_ == pytest.approx(wanted, abs=0.05)
+    yes = make_scorer(f1_score, pos_label="yes")
+    words = np.where(Y == 2, "yes", "no")
+    found = hpjax.MLPClassifierCV(space, epochs=60, cv=cv, scoring=yes).fit(X, words)
+    assert found.best_score_ == pytest.approx(
+        cross_val_score(found, X, words, cv=cv, scoring=yes).mean(), abs=0.05
+    )
+    with pytest.raises(ValueError, match="the rows X themselves are not at hand"):
+        hpjax.MLPClassifierCV(space, cv=cv, scoring=lambda model, x, y: x[0, 0]).fit(X, Y)
+
+
+def test_a_scorer_without_weights_is_computed_without():
+    weights = np.linspace(0, 1, 150)
+    found = hpjax.MLPClassifierCV(SMALL, **FEW, scoring=recall_of_one)
+    assert np.isfinite(found.fit(X, Y, sample_weight=weights).best_score_)
+
+
+def test_a_score_that_is_not_defined_says_so():
+    for scoring in ("roc_auc", "roc_auc_ovo"):  # a class is missing from the last parts
+        found = hpjax.MLPClassifierCV(
+            SMALL, trials=2, epochs=3, cv=TimeSeriesSplit(3), scoring=scoring
+        )
+        with pytest.raises(ValueError, match=f"{scoring} is not defined on some fold"):
+            found.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("options", "trials", "epochs"),
+    [
+        (dict(search="grid"), 5, 15),
+        (dict(search=[{"learning_rate": rate} for rate in np.geomspace(1e-3, 1e-1, 20)]), 20, 15),
+        (dict(scheduler=hpjax.halving([(3, 9), (9, 3)])), 9, 9),
+        (dict(scheduler="full", budget="good", epochs=2, trials=3), 3, 2),
+        (
+            dict(space={"hidden": (8,), "learning_rate": hpjax.Uniform(0.01, 0.1), "epochs": 4}),
+            16,
+            4,
+        ),
+    ],
+)
+def test_the_budget_gives_way_to_what_is_said(options, trials, epochs):
+    found = hpjax.MLPClassifierCV(**{"space": SMALL, "cv": 1} | options).fit(X, Y)
+    assert len(found.result_.trials) == trials
+    assert found.result_.trials["epochs"].max() == epochs
+
+
+@pytest.mark.parametrize("widths", [[(8,), (4,)], [(8, 8), (4, 4)], [(8,), (4, 4)]])
+def test_values_of_any_shape_stand_in_the_results(widths):
+    space = {"hidden": hpjax.Choice(widths), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
+    found = hpjax.MLPClassifierCV(space, trials=6, epochs=1, cv=1).fit(X, Y)
+    cells = found.cv_results_["param_hidden"]
+    assert cells.shape == (6,)
+    assert set(cells.tolist()) <= set(widths)
+
+
+def test_rows_of_weight_zero_are_not_there():
+    """Neither the first row, which stands in where nothing is validated, nor what numbers are standardised by."""
+    weights, x = np.ones(150), X.copy()
+    weights[:50:2] = 0
+    x[weights == 0] *= 1e6
+    found = hpjax.MLPClassifierCV(SMALL, **FEW).fit(x, Y, sample_weight=weights)
+    standards = found.network_.standards
+    np.testing.assert_allclose(standards.shift, X[weights > 0].mean(0))
+    np.testing.assert_allclose(standards.scale, 1 / X[weights > 0].std(0))
 
 
 def test_weights_are_routed():
@@ -164,6 +243,8 @@ def test_numbers_and_several_of_them():
         (dict(seconds=-1), "seconds"),
         (dict(trials=0), "trials must be a whole number"),
         (dict(search="annealing"), "search='annealing' is none of"),
+        (dict(cv=2.5), "cv=2.5 must be a number of folds"),
+        (dict(cv=True), "cv=True must be a number of folds"),
     ],
 )
 def test_wrong_parameters_are_refused_in_one_line(change, message):

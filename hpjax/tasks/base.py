@@ -183,7 +183,18 @@ class Task:
         return given(self.x[rows], self.schema) if self.schema else self.x[rows]
 
     def with_test(self, test: np.ndarray) -> Task:
-        """The same task with these rows held out."""
+        """The same task with these rows held out.
+
+        Raises:
+            TaskError: rows that its ready-made folds train or validate on.
+        """
+        taken = np.intersect1d(
+            test, np.concatenate([part for f in self.folds for part in f] or [[]])
+        )
+        if len(taken):
+            raise TaskError(
+                f"{self.name}: row {int(taken[0])} is of a ready-made fold and cannot be held out; hold out first, then with_folds"
+            )
         return dataclasses.replace(self, test=test)
 
     def with_folds(self, folds: Any) -> Task:

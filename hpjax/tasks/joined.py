@@ -37,13 +37,14 @@ def validated_on(
     y = np.concatenate([task.y, _targets(task, below)])
     if (task.weights is None) != (below.weights is None):
         raise TaskError(f"{below.name}: weights stand in one of {task.name} and {path} alone")
+    apart = "" if task.groups is None else "; their groups are taken for others than the task's"
     together = dataclasses.replace(
         task,
         x=np.concatenate([task.x, x]),
         y=y,
         weights=None if task.weights is None else np.concatenate([task.weights, below.weights]),  # type: ignore[list-item]
         groups=None if task.groups is None else _groups(task.groups, below),
-        notes=(*task.notes, f"{len(x)} rows of {path} are validated on"),
+        notes=(*task.notes, f"{len(x)} rows of {path} are validated on{apart}"),
     )
     rows = np.arange(len(task.x), len(together.x))
     return dataclasses.replace(together, folds=(Split(task.development, rows),))
@@ -94,12 +95,13 @@ def _targets(task: Task, below: Task) -> np.ndarray:
             raise TaskError(f"{below.name}: other targets than {task.name}; make them alike")
         return below.y
     place = {str(value): number for number, value in enumerate(task.values)}
+    place |= {value: number for number, value in enumerate(task.values)}  # 0.0 is 0
     for label, value in zip(below.labels, below.values):
-        if str(value) not in place:
+        if value not in place and str(value) not in place:
             raise TaskError(
                 f"{below.name}: class {label!r:.80} is none of {task.name}; drop its rows, or train on some"
             )
-    return np.array([place[str(value)] for value in below.values])[below.y]
+    return np.array([place.get(value, place.get(str(value))) for value in below.values])[below.y]
 
 
 def _groups(groups: np.ndarray, below: Task) -> np.ndarray:

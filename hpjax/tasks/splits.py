@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hpjax.tasks.base import Task
 
 
+DRAWS = 20  # of groups to set aside
+
+
 class Split(NamedTuple):
     """One fold: rows of the development part to train on and to validate on."""
 
@@ -29,8 +32,7 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
     from sklearn.model_selection import train_test_split
 
     if task.groups is not None:
-        many = max(2, min(round(1 / share), len(np.unique(task.groups[rows]))))
-        return _folds_of_groups(task, rows, many, seed)[0]
+        return _holdout_of_groups(task, rows, share, seed)
     try:
         stratify = task.y[rows] if task.classes else None
         train, valid = train_test_split(rows, test_size=share, random_state=seed, stratify=stratify)
@@ -39,6 +41,40 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
             f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}{task.remedy() if task.classes else ''}"
         ) from None
     return Split(np.sort(train), np.sort(valid))
+
+
+def _holdout_of_groups(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
+    """Groups set aside at random: of `DRAWS` draws the one that comes nearest to the share, of every class."""
+    from sklearn.model_selection import GroupShuffleSplit
+
+    assert task.groups is not None
+    groups, y = task.groups[rows], task.y[rows]
+    many = len(np.unique(groups))
+    if many < 2:
+        raise TaskError(f"{task.name}: one group alone cannot be split; give finer groups")
+    counts = _counts(task, y)
+
+    def distance(split: Split) -> float:
+        """Rows too many or too few, over the classes; lost classes count as all rows."""
+        lost = (_counts(task, task.y[split.train]) == 0) & (counts > 0)
+        off = np.abs(_counts(task, task.y[split.valid]) - share * counts).sum()
+        return float(off + len(rows) * lost.sum())
+
+    maker = GroupShuffleSplit(DRAWS, test_size=max(share, 1 / many), random_state=seed)
+    drawn = [Split(rows[train], rows[valid]) for train, valid in maker.split(rows, y, groups)]
+    return min(drawn, key=distance)
+
+
+def _counts(task: Task, y: np.ndarray) -> np.ndarray:
+    """Rows of every class [C], or of all [1] where targets are numbers."""
+    return np.bincount(y, minlength=len(task.labels)) if task.classes else np.array([len(y)])
+
+
+def all_of(task: Task) -> Split:
+    """All of the development part to train on; what is validated on then is a row that stands there for the form."""
+    rows = task.development
+    counted = rows if task.weights is None else rows[task.weights[rows] > 0]
+    return Split(rows, counted[:1])
 
 
 def splits(
@@ -133,7 +169,8 @@ def is_splitter(value: Any) -> bool:
 
 def splitter_name(splitter: Any) -> str:
     """A splitter as run.json has it."""
-    return " ".join(repr(splitter).split())[:200]
+    plain = type(splitter).__repr__ is object.__repr__  # would name an address
+    return type(splitter).__qualname__ if plain else " ".join(repr(splitter).split())[:200]
 
 
 def folds_by(task: Task, splitter: Any) -> tuple[Split, ...]:
@@ -144,12 +181,11 @@ def folds_by(task: Task, splitter: Any) -> tuple[Split, ...]:
         splitter: of scikit-learn's kind: `split(x, y, groups)` gives pairs of places among the rows that it is given.
 
     Raises:
-        TaskError: a splitter that refuses the data, makes no folds, an empty one or one that is not of the rows, or makes others
-            the second time.
+        TaskError: a splitter that refuses the data, makes no folds or others the second time, or folds that `folds_of` refuses.
     """
     rows, name = task.development, splitter_name(splitter)
     examples, truth = task.given(rows), task.truth(rows)
-    groups = task.groups[rows] if task.groups is not None and _wants_groups(splitter) else None
+    groups = task.groups[rows] if task.groups is not None and wants_groups(splitter) else None
 
     def made() -> list[Split]:
         with warnings.catch_warnings():
@@ -166,21 +202,19 @@ def folds_by(task: Task, splitter: Any) -> tuple[Split, ...]:
         raise TaskError(
             f"{task.name}: {name} makes no folds: {_line(fault)}{needs if 'group' in str(fault) else ''}"
         ) from None
-    if not found or not all(len(part) for fold in found for part in fold):
-        raise TaskError(f"{task.name}: {name} makes no fold, or one with an empty part")
     same = len(found) == len(again) and all(
         np.array_equal(a, b) for one, two in zip(found, again) for a, b in zip(one, two)
     )
     if not same:
         raise TaskError(f"{task.name}: {name} makes other folds each time; give it a random_state")
-    return tuple(found)
+    return folds_of(task, found)
 
 
 def folds_of(task: Task, pairs: Any) -> tuple[Split, ...]:
     """Pairs of rows (train, valid) as the folds of a task.
 
     Raises:
-        TaskError: what is no such pair, an empty part, a row that is not of the development part, or one that is in both parts.
+        TaskError: what is no such pair, an empty part, a row that is not of the development part, or a row or a group that is in both.
     """
     found = []
     for pair in pairs:
@@ -198,13 +232,20 @@ def folds_of(task: Task, pairs: Any) -> tuple[Split, ...]:
         both = np.intersect1d(train, valid)
         if len(both):
             raise TaskError(f"{task.name}: row {both[0]} is trained and validated on in one fold")
+        if task.groups is not None:
+            shared = np.intersect1d(task.groups[train], task.groups[valid])
+            if len(shared):
+                row = train[task.groups[train] == shared[0]][0]
+                raise TaskError(
+                    f"{task.name}: the group of row {row} is trained and validated on in one fold; give folds of groups (GroupKFold), or leave the groups out"
+                )
         found.append(Split(train, valid))
     if not found:
         raise TaskError(f"{task.name}: no folds are given")
     return tuple(found)
 
 
-def _wants_groups(splitter: Any) -> bool:
+def wants_groups(splitter: Any) -> bool:
     """Whether a splitter makes use of groups; one that does not say so is given them."""
     routing = getattr(splitter, "get_metadata_routing", None)
     return routing is None or "groups" in routing().split.requests

@@ -236,18 +236,20 @@ def _weights_of(examples: Examples, rows: np.ndarray) -> np.ndarray:
 
 
 def standards(examples: Examples, rows: np.ndarray) -> Standards:
-    """What the training part, rows [n], says of features and of numeric targets."""
+    """What the training part, rows [n], says of features and of numeric targets; rows of weight 0 say nothing."""
+    weights = None if examples.weights is None else examples.weights[rows]
 
     def of(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray]:
         if not on:
             return np.zeros(values.shape[1]), np.ones(values.shape[1])
-        return moments(values[rows])
+        return moments(values[rows], weights)
 
     numeric = examples.standardize and not examples.classes
     of_inputs, of_targets = of(examples.x, examples.standardize), of(examples.y, numeric)
     if examples.layout is None or examples.codes is None:
         return Standards(*of_inputs, *of_targets)
-    return Standards(*of_inputs, *of_targets, places(examples.codes[rows], examples.layout))
+    seen = rows if weights is None else rows[weights > 0]
+    return Standards(*of_inputs, *of_targets, places(examples.codes[seen], examples.layout))
 
 
 def drawn(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:

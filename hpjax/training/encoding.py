@@ -30,13 +30,24 @@ def places(codes: np.ndarray, where: Layout) -> np.ndarray:
     return np.append(np.where(counts > 0, found, where.hot), where.hot).astype(np.int32)
 
 
-def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def moments(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Means and one over deviations of columns [F], without their gaps; a column that is constant but for rounding is left at its scale.
 
     A column of gaps alone has mean 0 and is multiplied by 0.
+
+    Args:
+        values: [n F].
+        weights: [n] of the rows; 1 each where None.
     """
     gone = np.isnan(values)
-    if not gone.any():
+    if weights is not None:
+        share = np.where(gone, 0, weights[:, None])
+        total = share.sum(0)
+        here, share = total > 0, share / np.where(total > 0, total, 1)
+        filled = np.where(gone, 0, values)
+        mean = (share * filled).sum(0)
+        deviation = np.sqrt((share * (filled - mean) ** 2).sum(0))
+    elif not gone.any():
         mean, deviation = values.mean(0), values.std(0)
         here = np.ones(values.shape[1], bool)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,20 @@ class _Predicted(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+class _NoRows:
+    """Stands for the rows X, which are not at hand; nothing can be read of them."""
+
+    def _refuse(self, *arguments: Any, **more: Any) -> Any:
+        raise ValueError("scorers are handed predictions; the rows X themselves are not at hand")
+
+    __getitem__ = __array__ = __len__ = __iter__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._refuse()
 
 
 class _PredictedNumbers(RegressorMixin, _Predicted):
@@ -43,8 +58,10 @@ class _PredictedClasses(ClassifierMixin, _Predicted):
 def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
     """A scorer of scikit-learn's kind as a metric that the host computes; greater is better, as with all scorers.
 
+    It is NaN where the scorer refuses, as many do where a fold lacks a class.
+
     Args:
-        scorer: (estimator, X, y) -> a number.
+        scorer: (estimator, X, y) -> a number, of the estimator's predictions; X is not at hand.
         truth: of the task.
         name: for messages.
 
@@ -52,13 +69,15 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
         ValueError: a scorer that cannot score such targets.
     """
 
+    weighted = truth.weighted and _takes_weights(scorer)
+
     def one(p: np.ndarray, y: np.ndarray, weight: np.ndarray, units: np.ndarray) -> float:
         """Of one network."""
         if not np.isfinite(p).all():
             return np.nan
         there = weight > 0
         p, y, weight = (array[there].astype(np.float64) for array in (p, y, weight))
-        options = {"sample_weight": weight} if truth.weighted else {}
+        options = {"sample_weight": weight} if weighted else {}
         if truth.values:
             whole = np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
             codes = (y[:, 0] > 0.5).astype(int) if y.shape[1] == 1 else y.argmax(1)
@@ -70,14 +89,17 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
             if truth.single:
                 p, given = p[:, 0], given[:, 0]
             estimator = _PredictedNumbers((), p)
-        return float(scorer(estimator, np.zeros((len(given), 1)), given, **options))
+        return float(scorer(estimator, _NoRows(), given, **options))
 
     def many(p: Any, y: Any, weight: Any, units: Any) -> np.ndarray:
         """Of networks [...] side by side."""
         p, y, weight, units = map(np.asarray, (p, y, weight, units))
         found = np.empty(p.shape[:-2], p.dtype)
         for place in np.ndindex(found.shape):
-            found[place] = one(p[place], y[place], weight[place], units[place])
+            try:
+                found[place] = one(p[place], y[place], weight[place], units[place])
+            except ValueError:  # not defined on such a part
+                found[place] = np.nan
         return found
 
     _try(one, truth, name)
@@ -89,6 +111,12 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
         )
 
     return Metric(on_host, True)
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Whether a scorer takes weights of examples; one that does not is computed without."""
+    function = getattr(scorer, "_score_func", scorer)
+    return "sample_weight" in inspect.signature(function).parameters
 
 
 def _try(one: Callable[..., float], truth: Truth, name: str) -> None:

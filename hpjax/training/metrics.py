@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array
+ROUNDING = 1e-6  # a deviation below this share of the size of numbers is none
 
 
 class Metric(NamedTuple):
@@ -77,7 +78,9 @@ def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.
     if not classes:
         mean = (weight[:, None] * y).sum(0) / total
         spread = (weight[:, None] * (y - mean) ** 2).sum()
-        return (weight[:, None] * (y - z) ** 2).sum() / jnp.where(spread > 0, spread, 1)
+        squares = (weight[:, None] * y**2).sum()
+        varies = spread > ROUNDING**2 * squares
+        return (weight[:, None] * (y - z) ** 2).sum() / jnp.where(varies, spread, 1)
     if z.shape[-1] == 1:
         wrong = (z[:, 0] > boundary) != (y[:, 0] > 0.5)
     else:

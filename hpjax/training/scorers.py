@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax.training.metrics import Array, Metric, Metrics, Truth
+from hpjax.training.metrics import ROUNDING, Array, Metric, Metrics, Truth
 
 # columns of tables and curves that a metric's name may not be
 RESERVED = (
@@ -58,7 +58,7 @@ def _f1(p: Array, y: Array, weight: Array) -> tuple[Array, Array]:
 
 
 def f1(p: Array, y: Array, weight: Array) -> Array:
-    """Of the second of two classes: the harmonic mean of precision and recall."""
+    """Of the second of two classes (of the class 1, as scikit-learn has it): the harmonic mean of precision and recall."""
     return _f1(p, y, weight)[0][1]
 
 
@@ -119,7 +119,8 @@ def mae(p: Array, y: Array, weight: Array, units: Array) -> Array:
 def r2(p: Array, y: Array, weight: Array) -> Array:
     """One minus the squared error over that of the mean; the mean over several targets."""
     wrong, spread = _mean((p - y) ** 2, weight), _mean((y - _mean(y, weight)) ** 2, weight)
-    return jnp.where(spread > 0, 1 - wrong / jnp.where(spread > 0, spread, 1), 0).mean()
+    varies = spread > ROUNDING**2 * _mean(y**2, weight)
+    return jnp.where(varies, 1 - wrong / jnp.where(varies, spread, 1), 0).mean()
 
 
 class Named(NamedTuple):
@@ -185,7 +186,9 @@ def by_name(names: Iterable[str], truth: Truth) -> Metrics:
     """
     found = []
     for name in sorted(set(names)):
-        if name not in ON_DEVICE:
+        # scikit-learn's "f1" is of the class 1; where that is the first of two, its own scorer is asked
+        first = name == "f1" and len(truth.values) == 2 and truth.values[0] == 1
+        if name not in ON_DEVICE or first:
             if not is_name(name):
                 raise ValueError(
                     f"{name!r:.80} is no metric: none of {', '.join(ON_DEVICE)}, nor a scorer of scikit-learn"
@@ -216,11 +219,19 @@ def _on_host(scorer: Any, truth: Truth, name: str) -> Metric:
         of_scorer,  # scikit-learn is loaded for those who ask for it
     )
 
-    return of_scorer(scorer, truth, name)
+    return of_scorer(getattr(scorer, "function", scorer), truth, name)
+
+
+class Scorer(NamedTuple):
+    """A function (estimator, X, y) that is a scorer, whatever its parameters are called."""
+
+    function: Any
 
 
 def is_scorer(value: Any) -> bool:
     """Whether it is what scikit-learn's `make_scorer` makes, or a function (estimator, X, y)."""
+    if isinstance(value, Scorer):
+        return True
     if type(value).__module__.startswith("sklearn.metrics"):
         return True
     try:

@@ -1,5 +1,7 @@
 """Folds by groups, splitters, pairs of rows and files: what is trained on is never what is validated on."""
 
+import json
+
 import numpy as np
 import pandas
 import pytest
@@ -74,15 +76,72 @@ SPLITTERS = [
 @pytest.mark.parametrize("splitter", SPLITTERS, ids=lambda splitter: type(splitter).__name__)
 def test_folds_are_those_of_the_splitter(splitter):
     frame, y = patients()
-    task = Task.of(frame, y, "patients", test=0, columns={"patient": "group"})
+    grouped = "Group" in type(splitter).__name__
+    what = "group" if grouped else "drop"
+    task = Task.of(frame, y, "patients", test=0, columns={"patient": what})
     made = task.with_folds(splitter)
-    groups = frame["patient"] if "Group" in type(splitter).__name__ else None
+    groups = frame["patient"] if grouped else None
     wanted = list(splitter.split(frame, y, groups))
     assert len(made.folds) == len(wanted)
     for one, two in zip(made.folds, wanted):
         np.testing.assert_array_equal(one.train, np.sort(two[0]))
         np.testing.assert_array_equal(one.valid, np.sort(two[1]))
     assert splits(made, 7, 7) == made.folds
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_groups_are_set_aside_at_random(kind):
+    """Every seed its own, groups of every size among them, and about as many rows as are asked for."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(3, 39, 20)
+    groups = np.repeat(np.arange(20), sizes)
+    y = (rng.random(len(groups)) < rng.uniform(0.2, 0.8, 20)[groups]).astype(int)
+    x = rng.normal(size=(len(groups), 2))
+    for share in (0.2, 0.4):
+        tests = [
+            Task.of(
+                x, y if kind == "classes" else x[:, 0], test=share, seed=seed, groups=groups
+            ).test
+            for seed in range(30)
+        ]
+        assert len({tuple(test) for test in tests}) > 26
+        held = np.array([np.isin(np.arange(20), groups[test]).mean() for test in tests])
+        assert abs(held.mean() - share) < 0.08
+        each = np.array([np.isin(np.arange(20), groups[test]) for test in tests]).mean(0)
+        assert 0 < each[sizes.argmax()] < 0.8
+        assert abs(np.mean([len(test) for test in tests]) / len(y) - share) < 0.03
+
+
+class Halves:
+    """A splitter as one would write it, whose parts overlap if so asked."""
+
+    def __init__(self, overlap=0):
+        self.overlap = overlap
+
+    def split(self, x, y=None, groups=None):
+        half = len(x) // 2
+        yield np.arange(half + self.overlap), np.arange(half, len(x))
+
+
+def test_a_splitter_of_ones_own_goes_on_in_another_process(tmp_path):
+    frame, y = patients()
+    options = dict(columns={"patient": "drop"}, say=quiet)
+    hpjax.tune(SPACE, (frame, y), trials=3, out=tmp_path / "run", validation=Halves(), **options)
+    assert (
+        json.loads((tmp_path / "run" / "run.json").read_text())["networks"]["validation"][
+            "splitter"
+        ]
+        == "Halves"
+    )
+    more = hpjax.resume(tmp_path / "run", trials=6, task=(frame, y), validation=Halves(), say=quiet)
+    assert len(more.trials) == 6
+
+
+def test_what_is_held_out_stays_held_out():
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", test=0, columns={"patient": "drop"}).with_folds(KFold(3))
+    with pytest.raises(TaskError, match="row 5 is of a ready-made fold and cannot be held out"):
+        task.with_test(np.array([5, 7]))
 
 
 def test_a_splitter_sees_the_development_part_alone():
@@ -105,6 +164,7 @@ def test_a_splitter_sees_the_development_part_alone():
         ([([0.5, 1], [2])], "parts must be numbers of rows, some in each"),
         ([(1, 2, 3)], "folds must be pairs of rows"),
         ([], "no folds are given"),
+        (Halves(1), "row 60 is trained and validated on in one fold"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(folds, message):
@@ -113,6 +173,14 @@ def test_folds_that_cannot_be_are_refused(folds, message):
     with pytest.raises(TaskError, match=message) as caught:
         task.with_folds(folds)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folds", [KFold(3), StratifiedKFold(3), [(range(60), range(60, 120))]])
+def test_folds_that_part_groups_are_refused(folds):
+    frame, y = patients()
+    task = Task.of(frame, y, "patients", test=0, columns={"patient": "group"})
+    with pytest.raises(TaskError, match=r"the group of row \d+ is trained and validated on in one"):
+        task.with_folds(folds)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +207,8 @@ def test_a_study_by_a_splitter_goes_on_with_it(tmp_path):
     hpjax.tune(SPACE, task, trials=3, out=tmp_path / "run", **options)
     with pytest.raises(hpjax.RunError, match=r"validation GroupKFold.*; give that again"):
         hpjax.resume(tmp_path / "run", trials=6, task=task, say=quiet)
-    with pytest.raises(hpjax.RunError, match="not KFold"):
-        hpjax.resume(tmp_path / "run", trials=6, task=task, validation=KFold(3), say=quiet)
+    with pytest.raises(hpjax.RunError, match=r"not GroupKFold\(n_splits=2"):
+        hpjax.resume(tmp_path / "run", trials=6, task=task, validation=GroupKFold(2), say=quiet)
     more = hpjax.resume(tmp_path / "run", trials=6, task=task, validation=splitter, say=quiet)
     np.testing.assert_allclose(more.trials["loss"], whole.trials["loss"], rtol=1e-4)
     read = hpjax.open_run(tmp_path / "run", task, say=quiet)
@@ -238,3 +306,14 @@ def test_tables_of_numbers_are_joined_by_name(tmp_path):
     frame.iloc[40:][["c", "a", "y"]].to_csv(tmp_path / "two.csv", index=False)
     with pytest.raises(TaskError, match="lacks 'b'"):
         validated_on(one, tmp_path / "two.csv")
+
+
+def test_classes_are_matched_by_their_values(tmp_path):
+    """A gap in the second file's targets makes its whole numbers floats."""
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": rng.normal(size=60), "y": np.arange(60) % 3})
+    frame.iloc[:40].to_csv(tmp_path / "one.csv", index=False)
+    (tmp_path / "two.csv").write_text(frame.iloc[40:].to_csv(index=False) + "0.5,\n")
+    one = hpjax.tasks.read(tmp_path / "one.csv", test=0)
+    task = validated_on(one, tmp_path / "two.csv")
+    assert task.truth(task.folds[0].valid).tolist() == frame["y"][40:].tolist()

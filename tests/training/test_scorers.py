@@ -9,7 +9,7 @@ from sklearn.metrics import fbeta_score, make_scorer
 
 import hpjax
 from hpjax.tasks import Task
-from hpjax.training.metrics import Truth
+from hpjax.training.metrics import Truth, error
 from hpjax.training.scorers import NEGATIVE, ON_DEVICE, by_name
 
 SPACE = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
@@ -85,6 +85,31 @@ def test_metrics_of_numbers_are_scikit_learns_in_the_targets_units(name, count):
     ((_, metric),) = by_name([name], Truth((), count, single=count == 1))
     found = metric(*map(jnp.float32, plain), jnp.float32(weight), jnp.float32(units))
     assert float(found) == pytest.approx(OF_NUMBERS[name](y, p, sample_weight=weight), rel=2e-5)
+
+
+def test_r2_of_a_constant_part_is_scikit_learns():
+    y = np.full((40, 1), 0.1, np.float32)
+    p = y + np.float32(0.3)
+    units, weight = jnp.array([[1.0], [0.0]]), jnp.ones(40)
+    ((_, metric),) = by_name(["r2"], Truth((), 1))
+    assert (
+        float(metric(jnp.asarray(p), jnp.asarray(y), weight, units)) == 0 == metrics.r2_score(y, p)
+    )
+    assert float(error(jnp.asarray(p), jnp.asarray(y), weight, False)) == pytest.approx(
+        3.6, rel=1e-4
+    )
+
+
+def test_f1_is_of_the_class_that_scikit_learn_takes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 2))
+    y = np.where(x[:, 0] + rng.normal(size=120) > 0.7, 1, 2)
+    pairs = [(np.arange(80), np.arange(80, 120))]
+    task = Task.of(x, y, "w", test=0, kind="classes")
+    names = ["f1", "precision", "recall"]
+    found = hpjax.train({"hidden": (4,)}, task, 9, validation=pairs, metrics=names, say=quiet)
+    f1, precision, recall = found.table[names].iloc[0]
+    assert f1 == pytest.approx(2 * precision * recall / (precision + recall), rel=1e-5)
 
 
 def test_each_metric_on_the_device_is_compared():
