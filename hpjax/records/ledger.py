@@ -6,7 +6,6 @@ bit, a lost or a moved line is seen.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 import zlib
@@ -28,13 +27,13 @@ from hpjax.files import (
     write_json,
 )
 from hpjax.records import curves as curve_files
+from hpjax.records import lock
 
-LEDGER, SETTINGS, ENVIRONMENT, TIMES, LOCK = (
+LEDGER, SETTINGS, ENVIRONMENT, TIMES = (
     "ledger.jsonl",
     "run.json",
     "environment.json",
     "times.jsonl",
-    "lock",
 )
 CHECKPOINT = "checkpoint.npz"
 OURS = (LEDGER, curve_files.NAME, ENVIRONMENT, TIMES, CHECKPOINT, "figure.png", "figure.svg")
@@ -163,7 +162,7 @@ class Ledger:
         if not resume:
             folder.mkdir(parents=True, exist_ok=True)
             refuse_occupied(folder)
-        self._hold(folder)
+        self._lock = lock.locked(folder)
         path = folder / LEDGER
         if not resume:
             refuse_occupied(folder)
@@ -174,18 +173,6 @@ class Ledger:
                 os.truncate(path, path.stat().st_size - len(torn))
                 self.notes.append(f"dropped a torn last line of {len(torn)} bytes from {path.name}")
         self._file = open_own(path, "ab")
-
-    def _hold(self, folder: Path) -> None:
-        """Locks the folder for this process."""
-        self._lock = open_own(folder / LOCK, "r+b")
-        if os.fstat(self._lock.fileno()).st_size:
-            raise RunError(f"{folder / LOCK} is no lock of ours; choose another --out")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"another process is at work on {self.folder}; wait for it, or stop it first"
-            ) from None
 
     @property
     def replaying(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpjax.files import numbers, uncollected
 from hpjax.records import curves
+from hpjax.records.trial_status import status_of
 
 # columns of a report, and what a null among them stands for
 COLUMNS = {"objective": np.inf, "loss": np.inf, "error": np.nan, "train": np.nan, "kept": np.nan}
@@ -88,12 +89,7 @@ def summarise(
     for record in answers:
         if "unit" in record:
             unit[record["trial"]] = np.reshape(record["unit"], (len(record["unit"]), dims))
-    status = np.full(count, "NEW", dtype="<U8")
-    status[asked > 0] = "RUNNING"
-    status[finished & (asked < fidelity)] = "PRUNED"
-    status[finished & (asked >= fidelity)] = "OK"
-    status[(asked > 0) & ~np.isfinite(table["objective"])] = "DIVERGED"
-    status[failed] = "FAILED"
+    status = status_of(table["objective"], asked, finished, failed, fidelity)
     return {"unit": unit, **table, "epochs": epochs, "diverged": diverged, "status": status}
 
 

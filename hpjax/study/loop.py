@@ -18,7 +18,8 @@ from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.settings import Stop
 from hpjax.study import checks
 from hpjax.study.checks import Trials
-from hpjax.study.reports import Report, failure_as_infinity, read_objectives, recorded
+from hpjax.study.failures import failure_as_infinity
+from hpjax.study.reports import Report, read_objectives, recorded
 from hpjax.study.state import SCHEDULE, SEARCH, Fulfil, Progress, Setting, State
 from hpjax.study.together import together
 

@@ -1,4 +1,4 @@
-"""What comes back from an order; failure becomes +inf here."""
+"""What comes back from an order."""
 
 from __future__ import annotations
 
@@ -21,13 +21,6 @@ class Report(NamedTuple):
     curves: np.ndarray | None = None  # [n rows 4+M]
     grad: np.ndarray | None = None  # [n D]
     seconds: np.ndarray | None = None  # [n] that each trial took of the devices
-
-
-def failure_as_infinity(objective: np.ndarray) -> np.ndarray:
-    """Objectives [n O] as searches and schedulers see them, from one [n] or several: the one place where failure becomes +inf."""
-    value = np.asarray(objective, np.float64)
-    value = value.reshape(len(value), -1)
-    return np.where(np.isfinite(value).all(1, keepdims=True), value, np.inf)
 
 
 def recorded(objectives: np.ndarray) -> np.ndarray:

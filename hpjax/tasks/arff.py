@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hpjax.archives import read_whole
 from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.tables import MISSING, is_number, task_of
+from hpjax.tasks.missing import IN_FILES
+from hpjax.tasks.tables import is_number, task_of
 
 TOKEN = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,]*?))\s*(?:,|$)""")
 
@@ -111,7 +112,7 @@ def _cells(
         )
     cells: list[str | None] = []
     for (cell, quoted), (name, classes) in zip(tokens, attributes.items()):
-        if not quoted and cell.lower() in MISSING and (classes is None or cell not in classes):
+        if not quoted and cell.lower() in IN_FILES and (classes is None or cell not in classes):
             cells.append(None)
         elif classes is not None and cell not in classes:
             raise TaskError(

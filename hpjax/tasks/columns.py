@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpjax.tasks.missing import is_lost_label
+
 if TYPE_CHECKING:
     import pandas
 
@@ -110,11 +112,11 @@ def as_targets(y: Any, name: str) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.dtype.kind == "O" and y.ndim == 1:
-        kinds = {type(value) for value in y.tolist() if not _gap(value)}
+        kinds = {type(value) for value in y.tolist() if not is_lost_label(value)}
         if kinds and kinds <= {bool}:
-            return y if any(map(_gap, y.tolist())) else y.astype(bool)
+            return y if any(map(is_lost_label, y.tolist())) else y.astype(bool)
         if kinds and kinds <= {int, float}:
-            return np.array([np.nan if _gap(v) else v for v in y.tolist()])
+            return np.array([np.nan if is_lost_label(v) else v for v in y.tolist()])
     return y
 
 
@@ -143,21 +145,11 @@ def as_groups(groups: Any, name: str) -> np.ndarray:
         raise TaskError(f"{name}: groups must be numbers, text or dates") from None
 
 
-GAPS = ("", "nan", "NaN", "None", "<NA>", "NaT")  # how arrays of text spell what is not there
-
-
-def _gap(value: Any) -> bool:
-    """Whether a label is missing: None, NaN, pandas' marks, or their names as text."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return value.strip() in GAPS if isinstance(value, str) else bool(value != value)
-
-
 def refuse_gaps(y: np.ndarray, name: str) -> None:
     """Refuses labels that are missing, with the row."""
     if y.dtype.kind in "OUSf":
         for row, value in enumerate(y.tolist()):
-            if _gap(value):
+            if is_lost_label(value):
                 raise TaskError(
                     f"{name}: row {row + 1} has no label ({value!r:.80}); fill it, or drop the row"
                 )

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from hpjax.archives import read_whole
 from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.tables import MISSING, SPELLED, is_number, task_of
+from hpjax.tasks.missing import IN_FILES, SPELLED
+from hpjax.tasks.tables import is_number, task_of
 
 DELIMITERS = ",;\t|"
 CELL = 2**24  # letters of a cell; longer ones are a quote that never ends
@@ -197,7 +198,7 @@ def _is_header(header: list[str], text: str, delimiter: str, quote: str | None, 
         cells = [cell for row in below for cell in row[:-1]]
         return any(is_number(cell) and float(cell) != int(float(cell)) for cell in cells)
     texts = [
-        at for at, cell in enumerate(header) if not is_number(cell) and cell.lower() not in MISSING
+        at for at, cell in enumerate(header) if not is_number(cell) and cell.lower() not in IN_FILES
     ]
     for at in texts:
         if at < len(below[0]) and is_number(below[0][at]):

@@ -16,23 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hpjax.tasks.columns import TaskError, as_groups
+from hpjax.tasks.missing import is_gap
 
 if TYPE_CHECKING:
     import pandas
 
 KINDS = ("number", "category", "date")
 WHAT = (*KINDS, "weight", "group", "drop")  # what a user can say of a column
-MISSING = (
-    "",
-    "?",
-    "na",
-    "n/a",
-    "nan",
-    "null",
-    "none",
-    "<na>",
-    "nat",
-)  # how what is not there is spelled
 GAP = ""  # the category of what is not there
 MOST = 255  # categories of a column that a network tells apart; the least frequent others are none
 FEW = 20  # different texts that are kinds, however few rows there are
@@ -246,7 +236,7 @@ def _cells(series: pandas.Series, where: str) -> Cells:
     place: dict[Any, int] = {}
     again = np.full(len(different) + 1, -1)
     for at, value in enumerate(different.tolist()):
-        if _missing(value):
+        if is_gap(value):
             continue
         if not isinstance(value, CELLS):
             row = int(np.argmax(codes == at)) + 1
@@ -256,14 +246,6 @@ def _cells(series: pandas.Series, where: str) -> Cells:
         value = value.strip() if isinstance(value, str) else value
         again[at] = place.setdefault(value, len(place))
     return Cells(again[codes], list(place))
-
-
-def _missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    if isinstance(value, str):
-        return value.strip().lower() in MISSING
-    return isinstance(value, numbers.Real) and bool(value != value)
 
 
 def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:

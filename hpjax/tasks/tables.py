@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,20 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.schema import MISSING as GAPS
+from hpjax.tasks.missing import IN_FILES
 
 if TYPE_CHECKING:
     import pandas
 
-MISSING = GAPS[:7]  # how files spell what is not there
-# in any letters, small or capital
-SPELLED = sorted(
-    {
-        "".join(letters)
-        for word in MISSING
-        for letters in itertools.product(*((c.lower(), c.upper()) for c in word))
-    }
-)
 Place = Callable[[int, int], tuple[int, str]]
 
 
@@ -101,7 +91,7 @@ def _target(column: pandas.Series) -> np.ndarray:
 
 def is_number(cell: str) -> bool:
     """Whether a cell reads as a finite number."""
-    if cell.strip().lower() in (*MISSING, "inf", "-inf", "infinity"):
+    if cell.strip().lower() in (*IN_FILES, "inf", "-inf", "infinity"):
         return False  # a column may be called so
     try:
         float(cell)
