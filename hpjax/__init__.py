@@ -20,6 +20,7 @@ if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpj
 from hpjax import hypergrad
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
+from hpjax.ensemble import Ensemble, load
 from hpjax.fit import fit
 from hpjax.minimize import minimize
 from hpjax.models import Model, Number
@@ -39,7 +40,6 @@ from hpjax.training.metrics import Metric
 from hpjax.tune import explain, tune
 
 __version__ = metadata.version("hpjax")
-load = Network.load
 
 if TYPE_CHECKING:
     from hpjax.estimators import MLPClassifierCV, MLPRegressorCV
@@ -58,6 +58,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Confirmation",
+    "Ensemble",
     "IntUniform",
     "LogIntUniform",
     "LogUniform",

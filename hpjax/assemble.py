@@ -13,7 +13,7 @@ import numpy as np
 from hpjax import study
 from hpjax.defaults import TRIALS
 from hpjax.evaluation import Evaluation
-from hpjax.population import Population
+from hpjax.population import Library, Population
 from hpjax.records import CHECKPOINT, Ledger, RunError
 from hpjax.resolve import as_points, as_search
 from hpjax.schedulers import Scheduler
@@ -145,7 +145,7 @@ class Assembly:
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
-        trained = self.workload.population(cache)
+        trained = self.workload.population(cache, library=Library())
         saved = [time.monotonic()]
 
         def carry_out(order: Order):

@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
     validate_data,  # type: ignore[attr-defined]
 )
 
+from hpjax.ensemble import Ensemble
 from hpjax.network import Network
 from hpjax.resolve import as_space, check
 from hpjax.schedulers import Scheduler
@@ -57,6 +58,7 @@ class _SearchInside(BaseEstimator):
         seconds: float | None = None,
         cv: Any = None,
         scoring: Any = "loss",
+        ensemble: bool | None = None,
         columns: Mapping[str, str] | None = None,
         random_state: Any = 0,
         verbose: int = 0,
@@ -70,12 +72,13 @@ class _SearchInside(BaseEstimator):
         self.seconds = seconds
         self.cv = cv
         self.scoring = scoring
+        self.ensemble = ensemble
         self.columns = columns
         self.random_state = random_state
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Any:
-        """Searches, and trains the best configuration again on all examples.
+        """Searches; then trains the best configuration again on all examples, or lets networks of the search predict together.
 
         Args:
             X: [N F] numbers, or a data frame with numbers, text, booleans, dates and gaps.
@@ -127,7 +130,10 @@ class _SearchInside(BaseEstimator):
         )
         if self.result_.best["trial"] is None:
             raise ValueError(self.result_.why_none)
-        self.network_: Network = self.result_.refit()
+        together = self.budget != "fast" if self.ensemble is None else self.ensemble
+        self.network_: Network | Ensemble = (
+            self.result_.ensemble(progress=False) if together else self.result_.refit()
+        )
         self._describe()
         return self
 
@@ -284,12 +290,14 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         cv: folds, any splitter of scikit-learn, or pairs of rows; where None, 5, or one fold from 5,000 examples on.
         scoring: what counts over the folds: "loss", "error", any metric that `hpjax.tune` knows by name ("roc_auc", "rmse",
             "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes; its X cannot be read.
+        ensemble: whether networks of the search predict together (`Result.ensemble`), in the place of one that is trained again on all
+            examples; where None, with "good" and "best".
         columns: what columns of a frame are, as for `hpjax.tune`.
         random_state: a number, a RandomState, or None for another one each time.
         verbose: whether progress is shown.
 
     Attributes:
-        network_: the best network, trained again on all examples; `network_.save(path)` keeps it.
+        network_: the best network, trained again on all examples, or the ensemble; `network_.save(path)` keeps it.
         result_: the search, a `hpjax.Result`; it is not pickled.
         classes_: [C] as they were given.
         best_params_, best_score_, best_index_: of the best configuration; greater scores are better (those of a loss are negative).

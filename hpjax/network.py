@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from hpjax.archives import FAULTS, read_arrays
 from hpjax.catalogue import read_shape
 from hpjax.files import plain, write_bytes
 from hpjax.models import Spec
@@ -66,13 +65,7 @@ class Network:
             ValueError: another number of features, or other columns.
         """
         x = self.takes.columns(x)
-        rows = max(1, AT_ONCE // self.takes.inputs)
-        if len(x) <= rows:
-            return self._outputs(x)
-        parts = [x[first : first + rows] for first in range(0, len(x), rows)]
-        full = np.concatenate([parts[-1], np.repeat(parts[-1][:1], rows - len(parts[-1]), 0)])
-        found = [self._outputs(part) for part in (*parts[:-1], full)]  # all of one shape
-        return np.concatenate(found)[: len(x)]
+        return in_parts(self._outputs, x, max(1, AT_ONCE // self.takes.inputs))
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         """Outputs of rows [n F] as `Signature.columns` gives them."""
@@ -118,6 +111,12 @@ class Network:
         Raises:
             RunError: it cannot be written.
         """
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **self.arrays())
+        write_bytes(Path(path), file.getvalue())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `save` writes."""
         loss = self.spec.loss
         about = {
             "format": FORMAT,
@@ -134,50 +133,36 @@ class Network:
             leaves = jax.tree.leaves(tree)
             arrays |= {f"{name} {at}": np.asarray(leaf) for at, leaf in enumerate(leaves)}
         named = self.standards._asdict()
-        arrays |= {f"standards {n}": v for n, v in named.items() if v is not None}
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-        write_bytes(Path(path), file.getvalue())
+        return arrays | {f"standards {n}": v for n, v in named.items() if v is not None}
 
     @classmethod
-    def load(
-        cls, path: str | Path, model: Any = None, loss: Callable[..., Any] | None = None
+    def of(
+        cls, arrays: dict[str, np.ndarray], model: Any, loss: Callable[..., Any] | None
     ) -> Network:
-        """Reads what `save` wrote.
+        """The network of what `arrays` made.
 
         Args:
-            path: of the file.
+            arrays: by name.
             model, loss: again, where they were your own.
 
         Raises:
-            ValueError: no such file, or another one; what was your own and is not given again.
+            ValueError, KeyError, TypeError: other arrays; what was your own and is not given again.
         """
-        path = Path(path)
-        try:
-            arrays = read_arrays(path)
-            about = json.loads(arrays["about"].tobytes())
-            if about["format"] != FORMAT:
-                raise ValueError(
-                    f"its format is {about['format']}, not {FORMAT}; read it by hpjax {about['hpjax']}"
-                )
-            takes = Signature.read(about["takes"])
-            spec = read_shape(about["spec"], about["own_loss"], model, loss)
-            group = lambda what: {
-                name.removeprefix(f"{what} "): array
-                for name, array in arrays.items()
-                if name.startswith(f"{what} ")
-            }
-            config = group("config")
-            params, stats = _restored(spec, config, group("params"), group("stats"))
-            standards = Standards(**group("standards"))
-            return cls(takes, spec, config, params, stats, standards)
-        except (*FAULTS, OSError, KeyError, TypeError, ValueError) as fault:
-            what = (
-                f"it has no {fault}"
-                if isinstance(fault, KeyError)
-                else " ".join(str(fault).split())
+        about = json.loads(arrays["about"].tobytes())
+        if about["format"] != FORMAT:
+            raise ValueError(
+                f"its format is {about['format']}, not {FORMAT}; read it by hpjax {about['hpjax']}"
             )
-            raise ValueError(f"{path} cannot be read as a network: {what[:300]}") from None
+        takes = Signature.read(about["takes"])
+        spec = read_shape(about["spec"], about["own_loss"], model, loss)
+        group = lambda what: {
+            name.removeprefix(f"{what} "): array
+            for name, array in arrays.items()
+            if name.startswith(f"{what} ")
+        }
+        config = group("config")
+        params, stats = _restored(spec, config, group("params"), group("stats"))
+        return cls(takes, spec, config, params, stats, Standards(**group("standards")))
 
     # --- carried elsewhere ---
     def to_torch_state_dict(self) -> dict[str, np.ndarray]:
@@ -226,6 +211,15 @@ class Network:
                 "only multilayer perceptrons without normalisation, residual connections and embeddings can be carried elsewhere"
             )
         return [(np.asarray(p["w"]), np.asarray(p["b"]) if "b" in p else None) for p in self.params]
+
+
+def in_parts(predict: Callable[[Any], np.ndarray], x: Any, rows: int) -> np.ndarray:
+    """Predictions of examples [N F], so many at a time; all parts are of one shape, so that one program serves them."""
+    if len(x) <= rows:
+        return predict(x)
+    parts = [x[first : first + rows] for first in range(0, len(x), rows)]
+    full = np.concatenate([parts[-1], np.repeat(parts[-1][:1], rows - len(parts[-1]), 0)])
+    return np.concatenate([predict(part) for part in (*parts[:-1], full)])[: len(x)]
 
 
 def _restored(

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import configurations, records
+from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
 from hpjax.fit import fit, follow
 from hpjax.models.base import Target
 from hpjax.network import Network
 from hpjax.outcome import Outcome
+from hpjax.resolve import check
 from hpjax.settings import Settings
 from hpjax.space import Space
-from hpjax.tasks import Task
+from hpjax.tasks import Task, splits
+from hpjax.train import train_along
 from hpjax.training import metrics
 
 if TYPE_CHECKING:
@@ -175,8 +178,60 @@ class Result(Outcome):
         values.pop("epochs", None)
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed, model=family)
 
-    def test(self, network: Network | None = None) -> dict[str, float]:
-        """Metrics of a network (the best, refitted, where None) on the task's held-out test set.
+    def ensemble(
+        self, size: int = 32, candidates: int = 64, progress: bool | None = None
+    ) -> Ensemble:
+        """Networks of the best trials that predict together, chosen greedily, with replacement, by their validation predictions.
+
+        Networks of a process's own study are at hand (up to 1 GiB of them); others are trained again, on the study's folds.
+
+        Args:
+            size: the most members, counted as often as they are taken; with folds each is a trial's networks of all folds.
+            candidates: trials that are chosen from, the best that went to the end.
+            progress: whether a bar is drawn on standard error while networks are trained again; where None, if that is a terminal.
+
+        Returns:
+            An Ensemble, whose `validation` tells what selection is worth on examples that it did not see.
+
+        Raises:
+            ValueError: no trial reached full fidelity without diverging.
+        """
+        check(size=size, candidates=candidates)
+        evaluation, task = self.evaluation, self.task
+        evaluation.known_family()  # refuses what has to be given again
+        trials = self.ranking[:candidates].tolist()
+        if not trials:
+            raise ValueError(self.why_none)
+        library = (
+            {}
+            if self.trained is None or self.trained.library is None
+            else self.trained.library.trials
+        )
+        missing = [trial for trial in trials if trial not in library]
+        library = {trial: library[trial] for trial in trials if trial in library}
+        if missing:
+            again = train_along(
+                self.space,
+                task,
+                evaluation,
+                [self.schedule(trial).stretches for trial in missing],
+                seeds=[self.settings.seed],
+                fidelity=self.fidelity,
+                progress=progress,
+            )
+            library |= {
+                t: again.population.finished(at)
+                for at, t in enumerate(missing)
+                if at in again.population.home
+            }
+        validation = evaluation.validation
+        folds = splits(task, validation.folds, self.settings.seed)
+        return ensemble_of(
+            task, folds, validation.repeats, library, evaluation, size, self.settings.seed
+        )
+
+    def test(self, network: Network | Ensemble | None = None) -> dict[str, float]:
+        """Metrics of a network or an ensemble (the best network, refitted, where None) on the task's held-out test set.
 
         Raises:
             ValueError: a task without one.

@@ -12,6 +12,7 @@ import numpy as np
 from hpjax import configurations
 from hpjax.network import Network
 from hpjax.population import Population, Results
+from hpjax.population.library import best
 from hpjax.training import batches
 from hpjax.workload import STRIDE, Workload
 
@@ -75,14 +76,7 @@ class Trained:
         if home is None:
             raise ValueError(f"the networks of config={config} did not fit in memory")
         program = self.population.programs[home].spec
-        state = self.population.networks(trial)
-        if state.best and numbers["patience"] > 0:
-            best = np.isfinite(state.best.scores.loss)
-            pick = lambda a, b: np.where(best.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-            state = state._replace(
-                params=jax.tree.map(pick, state.best.params, state.params),
-                stats=jax.tree.map(pick, state.best.stats, state.stats),
-            )
+        state = best(self.population.networks(trial), numbers.get("patience", 0.0))
         params, stats = program.cut(spec, state.params, state.stats)
         return state._replace(params=params, stats=stats)
 

@@ -13,7 +13,7 @@ from hpjax import catalogue, configurations, devices, tasks
 from hpjax.evaluation import Evaluation
 from hpjax.models import Spec
 from hpjax.models.base import Target
-from hpjax.population import Population, Regime, Results, plan, trial_gradients
+from hpjax.population import Library, Population, Regime, Results, plan, trial_gradients
 from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
@@ -209,7 +209,12 @@ class Workload:
         whole = self.load.trials * self.load.epochs
         return self.predicted() * max(0.0, trials * self.load.epochs - spent) / whole
 
-    def population(self, cache: Path | None = None, cohorts: Sequence[int] = (0,)) -> Population:
+    def population(
+        self,
+        cache: Path | None = None,
+        cohorts: Sequence[int] = (0,),
+        library: Library | None = None,
+    ) -> Population:
         """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
         of_study = np.array(cohorts)
         return Population(
@@ -220,6 +225,7 @@ class Workload:
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE],
             found=self.found,
             cache=cache,
+            library=library,
             say=self.say,
             listen=lambda what, **facts: self.listen(what, **facts),
         )

@@ -76,6 +76,18 @@ def test_what_a_fit_leaves():
     assert not hasattr(kept, "result_")
 
 
+def test_an_ensemble_predicts_where_it_is_asked_for():
+    found = hpjax.MLPClassifierCV(SMALL, **FEW | dict(trials=6), ensemble=True).fit(X, Y)
+    assert isinstance(found.network_, hpjax.Ensemble)
+    np.testing.assert_allclose(found.predict_proba(X), found.network_.predict_proba(X), rtol=1e-5)
+    kept = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(kept.predict(X), found.predict(X))
+    good = hpjax.MLPClassifierCV(SMALL, budget="good", trials=3, epochs=3, cv=1).fit(X, Y)
+    assert isinstance(good.network_, hpjax.Ensemble)
+    plain = hpjax.MLPClassifierCV(SMALL, budget="good", ensemble=False, trials=3, epochs=3, cv=1)
+    assert isinstance(plain.fit(X, Y).network_, hpjax.Network)
+
+
 def test_a_frame_with_text_and_gaps():
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(

@@ -14,6 +14,7 @@ from hpjax.devices import devices, exhausted, narrowing, warn
 from hpjax.models import Spec
 from hpjax.population import checkpoints, plan, trial_gradients
 from hpjax.population.executor import BlockResult, Executor, LocalExecutor
+from hpjax.population.library import Finished, Library, best
 from hpjax.population.pack import Block, Job, pack
 from hpjax.population.plan import Load, Program
 from hpjax.population.regime import Regime
@@ -72,6 +73,7 @@ class Population:
         executor: where blocks are trained; the devices of this process where None.
         cache: path of the checkpoint to revive networks from after a resume.
         say: shown warnings.
+        library: takes the networks of trials that went to the end; none are kept where None.
         listen: told ("compile"), ("compiled", seconds=) and ("block", seconds=, work=, networks=), where work is what the plan
             predicts for the block, in seconds.
     """
@@ -87,17 +89,22 @@ class Population:
         found: list | None = None,
         executor: Executor | None = None,
         cache: Path | None = None,
+        library: Library | None = None,
         say: Callable[[str], None] = warn,
         listen: Callable[..., None] = lambda what, **facts: None,
     ):
         self.space, self.regime, self.load, self.cohort = space, regime, load, cohort
-        self.cache, self.say, self.listen = cache, say, listen
+        self.cache, self.say, self.listen, self.library = cache, say, listen, library
         self.found = devices(say) if found is None else found
         self.local = LocalExecutor(regime, self.found, listen)
         self.executor: Executor = executor or self.local
         self.store = WeightStore(regime.groups)
         self.adopt(programs)
         self.history: list[Order] = []
+        self._point: dict[
+            int, np.ndarray
+        ] = {}  # trial -> the point [D] that it was last trained at
+        self._loss: dict[int, float] = {}  # trial -> its last validation loss
         self.networks_trained = 0
         self.gradient_seconds = 0.0
         self._recalled, self._released = False, set()
@@ -142,6 +149,8 @@ class Population:
         if self._recalled:
             self._revive()
         results = self._differentiate(order) if order.grad else self._train(order)
+        self._point |= zip(order.trial.tolist(), order.unit)
+        self._loss |= zip(order.trial.tolist(), results.loss.mean(1).tolist())
         self.history.append(order)
         return results
 
@@ -155,7 +164,26 @@ class Population:
         dropped = np.asarray(trials).tolist()
         if self._recalled:
             self._released |= set(dropped)
+        elif self.library is not None:
+            for trial in dropped:
+                if self.store.age.get(trial, 0) >= self.regime.target.fidelity:
+                    self.library.add(trial, self.finished(trial))
         self.store.release(dropped)
+
+    def finished(self, trial: int) -> Finished:
+        """The networks of a live trial, as they predict."""
+        program = self.programs[self.home[trial]].spec
+        (group,) = self._groups(self._point[trial][None])
+        config = program.member(group.spec, group.config)
+        state = best(self.networks(trial), config.get("patience", [0.0])[0])
+        own = lambda tree: jax.tree.map(np.array, tree)  # the store's memory is used again
+        return Finished(
+            program,
+            {name: leaf[0] for name, leaf in config.items()},
+            own(state.params),
+            own(state.stats),
+            self._loss[trial],
+        )
 
     # --- checkpoints ---
     def saved(self) -> dict[str, np.ndarray]:

@@ -1,0 +1,232 @@
+"""Ensembles: greedy selection as in the paper, honest scores, networks that predict as each of them does, saved and read."""
+
+import numpy as np
+import pandas
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+import hpjax
+from hpjax.ensemble import Judged, Score, honest, select
+from hpjax.evaluation import Evaluation
+from hpjax.population import Library
+from hpjax.settings import Networks
+from hpjax.tasks import Task, splits
+
+SPACE = {
+    "width": hpjax.LogIntUniform(4, 24),
+    "depth": hpjax.IntUniform(1, 2),
+    "learning_rate": hpjax.LogUniform(3e-3, 1e-1),
+}
+quiet = {"say": lambda text: None}
+
+
+def spec_of(loss, outputs):
+    return hpjax.hypergrad.configure(TASKS[loss, outputs], hidden=(2,))[0]
+
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(30, 2))
+TASKS = {
+    ("bce", 1): Task.of(X, np.arange(30) % 2, test=0),
+    ("cross_entropy", 3): Task.of(X, np.arange(30) % 3, test=0),
+    ("mse", 1): Task.of(X, X[:, 0], test=0),
+}
+
+
+def judged(loss, candidates=7, rows=90, seed=0):
+    """Candidates that know a part of the truth each."""
+    rng = np.random.default_rng(seed)
+    if loss == "mse":
+        y = rng.normal(size=(rows, 1))
+        p = y + rng.normal(size=(candidates, rows, 1))
+    else:
+        classes = 2 if loss == "bce" else 3
+        y = np.eye(classes)[rng.integers(0, classes, rows)]
+        p = rng.dirichlet(np.ones(classes), (candidates, rows)) + y * rng.uniform(
+            0, 1, (candidates, 1, 1)
+        )
+        p /= p.sum(-1, keepdims=True)
+        y, p = (y[:, 1:], p[..., 1:]) if loss == "bce" else (y, p)
+    units = np.stack([np.ones(y.shape[1]), np.zeros(y.shape[1])])
+    return Judged(p.astype(np.float16), y, rng.uniform(0.5, 2, rows), units)
+
+
+def score_by_hand(loss, p, y, weight):
+    if loss == "mse":
+        return np.average(((p - y) ** 2)[:, 0], weights=weight)
+    whole = np.concatenate([1 - p, p], 1) if loss == "bce" else p
+    truth = (y[:, 0] > 0).astype(int) if loss == "bce" else y.argmax(1)
+    whole = whole / whole.sum(1, keepdims=True)
+    return log_loss(truth, whole, sample_weight=weight, labels=np.arange(whole.shape[1]))
+
+
+@pytest.mark.parametrize(("loss", "outputs"), TASKS)
+def test_selection_is_greedy_with_replacement(loss, outputs):
+    """Against a loop that scores every candidate by scikit-learn's own functions."""
+    spec = spec_of(loss, outputs)
+    score = Score(spec, Evaluation(Networks(task=None), None))
+    given = judged(loss)
+    p = given.p.astype(np.float64)
+    taken, path = [], []
+    for _ in range(6):
+        values = [
+            score_by_hand(loss, p[[*taken, at]].mean(0), given.y, given.weight)
+            for at in range(len(p))
+        ]
+        taken.append(int(np.argmin(values)))
+        path.append(min(values))
+    best = int(np.argmin(path)) + 1
+    wanted = np.bincount(taken[:best], minlength=len(p))
+    np.testing.assert_array_equal(select(score, given, 6), wanted)
+    single = select(score, given, 1)
+    assert single.sum() == 1
+    assert path[best - 1] <= path[0]
+
+
+def test_candidates_without_a_score_are_never_taken():
+    spec = spec_of("mse", 1)
+    score = Score(spec, Evaluation(Networks(task=None), None))
+    given = judged("mse")
+    given.p[2] = np.nan
+    assert select(score, given, 8)[2] == 0
+    given.p[:] = np.nan
+    assert not select(score, given, 8).any()
+
+
+def test_what_is_reported_was_not_selected_on():
+    """Candidates that guess: the best of many looks good where it was chosen, and is no better than chance where it is scored."""
+    rng = np.random.default_rng(1)
+    y = np.eye(2)[rng.integers(0, 2, 60)][:, 1:]
+    p = rng.uniform(0.1, 0.9, (200, 60, 1)).astype(np.float16)
+    given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]))
+    score = Score(spec_of("bce", 1), Evaluation(Networks(task=None), None))
+    chosen = select(score, given, 32)
+    mean = np.tensordot(chosen / chosen.sum(), p.astype(float), 1)
+    assert score_by_hand("bce", mean, y, np.ones(60)) < 0.6
+    found = honest(score, given, 32, 0)
+    assert found["ensemble"] > 0.65
+    assert found["single"] > 0.65
+
+
+@pytest.mark.parametrize(
+    ("task", "validation", "objective"),
+    [
+        ("iris", 1, "loss"),
+        ("iris", {"folds": 3, "repeats": 2}, "error"),
+        ("breast_cancer", 3, "roc_auc"),
+        ("breast_cancer", 1, "average_precision"),
+        ("diabetes", 2, "loss"),
+        ("diabetes", 1, "mae"),
+    ],
+)
+def test_an_ensemble_is_the_mean_of_its_networks(tmp_path, task, validation, objective):
+    found = hpjax.tune(
+        SPACE, task, trials=8, epochs=5, validation=validation, objective=objective, **quiet
+    )
+    ensemble = found.ensemble(size=6)
+    x = found.task.given(found.task.test)
+    assert ensemble.shares.sum() == pytest.approx(1)
+    one = lambda network: network.predict_proba(x) if found.task.classes else network.predict(x)
+    mean = sum(share * one(network) for share, network in zip(ensemble.shares, ensemble.networks))
+    np.testing.assert_allclose(one(ensemble), mean, rtol=2e-5, atol=1e-6)
+    assert found.test(ensemble)["accuracy" if found.task.classes else "rmse"] > 0
+    folds = validation if isinstance(validation, int) else validation["folds"]
+    assert len(ensemble.table) % folds == 0
+    assert ensemble.table["taken"].sum() <= 6 * folds
+    assert set(ensemble.validation) == {"ensemble", "single"}
+    ensemble.save(tmp_path / "e.npz")
+    read = hpjax.load(tmp_path / "e.npz")
+    np.testing.assert_array_equal(read.predict(x), ensemble.predict(x))
+    assert read.validation == ensemble.validation
+    pandas.testing.assert_frame_equal(read.table, ensemble.table)
+
+
+@pytest.mark.parametrize("scheduler", ["full", "halving", "pbt"])
+def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):
+    options = dict(epochs=9, scheduler=scheduler, validation=2, out=tmp_path / "run")
+    space = SPACE | ({"width": 8, "depth": 1} if scheduler == "pbt" else {})
+    found = hpjax.tune(space, "iris", trials=9, **options, **quiet)
+    here = found.ensemble(size=5)
+    again = hpjax.open_run(tmp_path / "run", **quiet).ensemble(size=5)
+    assert again.table.equals(here.table)
+    x = found.task.given(found.task.test)
+    np.testing.assert_allclose(again.predict_proba(x), here.predict_proba(x), atol=2e-3)
+
+
+def test_the_weights_are_those_of_the_best_epoch_where_patience_is_on():
+    space = SPACE | {"patience": 2, "learning_rate": hpjax.LogUniform(0.1, 1.0)}
+    found = hpjax.tune(space, "iris", trials=6, epochs=30, **quiet)
+    library = found.trained.library.trials
+    ((_, valid),) = splits(found.task, 1, 0)
+    for trial in found.ranking:
+        only = hpjax.ensemble.ensemble_of(
+            found.task, splits(found.task, 1, 0), 1, {trial: library[trial]}, found.evaluation, 1, 0
+        )
+        p = only.predict_proba(found.task.given(valid))
+        truth = found.task.y[valid]
+        wanted = found.trials["loss"][trial]
+        assert log_loss(truth, p, labels=[0, 1, 2]) == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+
+
+def test_an_objective_by_name_selects_by_it():
+    found = hpjax.tune(
+        SPACE, "breast_cancer", trials=8, epochs=3, objective="roc_auc", validation=2, **quiet
+    )
+    ensemble = found.ensemble()
+    assert -1 <= ensemble.validation["ensemble"] < -0.9
+    x = found.task.given(found.task.test)
+    assert roc_auc_score(found.task.truth(found.task.test), ensemble.predict_proba(x)[:, 1]) > 0.9
+
+
+def test_where_memory_ends_the_best_are_kept():
+    found = hpjax.tune(SPACE, "iris", trials=9, epochs=3, **quiet)
+    every = found.trained.library
+    small = Library(most=sum(f.bytes for f in every.trials.values()) // 2)
+    for trial, finished in every.trials.items():
+        small.add(trial, finished)
+    assert small.held == sum(f.bytes for f in small.trials.values()) <= small.most
+    worst = max(f.loss for f in small.trials.values())
+    dropped = set(every.trials) - set(small.trials)
+    assert dropped
+    assert all(every.trials[trial].loss >= worst for trial in dropped)
+    found.trained.library = small
+    assert found.ensemble(size=4).shares.sum() == pytest.approx(1)
+
+
+def test_a_table_with_text_gaps_and_weights():
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "a": np.where(rng.random(200) < 0.1, np.nan, rng.normal(size=200)),
+            "town": rng.choice(["Oslo", "Rome"], 200),
+        }
+    )
+    y = np.where((frame["a"].fillna(0) > 0) == (frame["town"] == "Rome"), "yes", "no")
+    task = Task.of(frame, y, weights=rng.uniform(0.5, 2, 200))
+    found = hpjax.tune(SPACE, task, trials=6, epochs=40, validation=2, **quiet)
+    ensemble = found.ensemble()
+    held = task.test
+    assert ensemble.score(task.given(held), task.truth(held)) > 0.75
+    assert ensemble.predict(frame.iloc[::-1]).tolist() == ensemble.predict(frame).tolist()[::-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(size=0), "size must be a whole number of at least 1"),
+        (dict(candidates=0), "candidates must be a whole number"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    found = hpjax.tune(SPACE, "iris", trials=2, epochs=1, **quiet)
+    with pytest.raises(ValueError, match=message):
+        found.ensemble(**options)
+    with pytest.raises(ValueError, match="needs classes"):
+        hpjax.tune(SPACE, "diabetes", trials=2, epochs=1, **quiet).ensemble().predict_proba(X)
+
+
+def test_a_file_that_is_no_ensemble_is_refused_in_one_line(tmp_path):
+    (tmp_path / "e.npz").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="cannot be read as a network") as caught:
+        hpjax.load(tmp_path / "e.npz")
+    assert "\n" not in str(caught.value)
