@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
     validate_data,  # type: ignore[attr-defined]
 )
 
+from hpjax.defaults import table_space
 from hpjax.ensemble import Ensemble
 from hpjax.network import Network
 from hpjax.resolve import as_space, check
@@ -114,7 +115,7 @@ class _SearchInside(BaseEstimator):
         )
         if task.classes:  # for scorers
             task = dataclasses.replace(task, values=tuple(self.classes_.tolist()))  # type: ignore[attr-defined]
-        space = as_space(self.space)
+        space = as_space(table_space(len(task.x)) if self.space is None else self.space)
         check(seconds=self.seconds)
         self.result_ = tune(
             space,
@@ -282,7 +283,7 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
     """A multilayer perceptron for classes, its hyperparameters searched by cross-validation.
 
     Args:
-        space: as for `hpjax.tune`; learning rate, depth, widths, activation and l2 where None.
+        space: as for `hpjax.tune`; where None, learning rate, depth, width, dropout, weight decay and embeddings of numbers.
         budget: "fast", "good" or "best": how many networks are tried for how long; `search`, `scheduler`, `trials` and `epochs`
             take the place of what it says.
         search, scheduler, trials, epochs: as for `hpjax.tune`.

@@ -31,7 +31,7 @@ MAY = {
     "assemble": {"defaults", "evaluation", "population", "records", "resolve", "schedulers", "search", "settings", "space", "study", "tasks", "workload"},
     "resolve": {"catalogue", "defaults", "evaluation", "methods", "models", "schedulers", "search", "settings", "space", "tasks", "training"},
     "train": {"catalogue", "devices", "evaluation", "population", "resolve", "schedulers", "settings", "space", "tasks", "trained", "watching", "workload"},
-    "estimators": {"ensemble", "network", "resolve", "schedulers", "space", "tasks", "training.scorers", "tune"},
+    "estimators": {"defaults", "ensemble", "network", "resolve", "schedulers", "space", "tasks", "training.scorers", "tune"},
     "watching": {"population", "workload"},
     "methods": {"schedulers", "search"},
     "study": {"records", "schedulers.base", "search.base", "settings"},
