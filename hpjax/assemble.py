@@ -15,7 +15,7 @@ from hpjax.defaults import TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Library, Population
 from hpjax.records import CHECKPOINT, Ledger, RunError
-from hpjax.resolve import as_points, as_search
+from hpjax.resolve import as_points, as_search, refuse_unlike_losses
 from hpjax.schedulers import Scheduler
 from hpjax.schedulers.base import Order
 from hpjax.search import Searcher, chain
@@ -49,6 +49,8 @@ def part(settings: Settings, space: Space, search: Any, scheduler: Scheduler) ->
         space: of the study.
         search, scheduler: as given, or as made from the settings.
     """
+    if settings.networks is not None:
+        refuse_unlike_losses(space, settings.networks.objective)
     make, known, points = as_search(search, space, settings.levels)
     searcher = make(space.dims)
     if searcher.wants_grad and scheduler.settings["name"] != "full":

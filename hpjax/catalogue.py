@@ -51,8 +51,8 @@ def family_of(model: Any, values: Mapping[str, list], inputs: int, outputs: int)
 def trained_on(family: Family, loss: Loss) -> Family:
     """A family whose networks are trained on a user's loss."""
 
-    def spec(given: dict[str, Any], common: dict[str, Any], numeric: int) -> Any:
-        return family.spec(given, common | {"loss": loss}, numeric)
+    def spec(given: dict[str, Any], common: dict[str, Any], parts: Any) -> Any:
+        return family.spec(given, common | {"loss": loss}, parts)
 
     def read(written: dict[str, Any]) -> Any:
         return family.read(written | {"loss": loss})

@@ -1,4 +1,4 @@
-"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `tasks`."""
+"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `ensemble RUN`, `tasks`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,27 @@ from rich.table import Table
 
 
 @dataclasses.dataclass(frozen=True)
-class Tune:
+class Data:
+    """What is learned, and how networks are judged."""
+
+    folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
+    repeats: int = 1  # networks per trial and fold
+    objective: str = "loss"  # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn
+    metrics: str | None = None  # more of them for tables and curves, with commas between
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+    target: str | None = None  # column to predict, of a file
+    kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
+    drop: str = ""  # columns of a table to leave out, with commas between
+    number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
+    categorical: str = ""  # columns that are categories
+    date: str = ""  # columns that are dates
+    weight: str = ""  # the column of the examples' weights
+    group: str = ""  # the column of groups, whose rows are never apart
+    validation_file: Path | None = None  # a file that is validated on, instead of folds
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune(Data):
     """Search hyperparameters of multilayer perceptrons on a task."""
 
     # a name that `hpjax tasks` lists, or a file
@@ -31,22 +51,8 @@ class Tune:
     eta: int = 3  # halving and hyperband keep one in eta
     levels: int = 5  # of a grid, per range
     seed: int = 0  # names all randomness
-    folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
-    repeats: int = 1  # networks per trial and fold
-    objective: str = "loss"  # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn
-    metrics: str | None = None  # more of them for tables and curves, with commas between
     seconds: float | None = None  # stop after (recorded as not deterministic)
     out: Path | None = None  # run folder; runs/TASK-TIME where absent
-    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
-    target: str | None = None  # column to predict, of a file
-    kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
-    drop: str = ""  # columns of a table to leave out, with commas between
-    number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
-    categorical: str = ""  # columns that are categories
-    date: str = ""  # columns that are dates
-    weight: str = ""  # the column of the examples' weights
-    group: str = ""  # the column of groups, whose rows are never apart
-    validation_file: Path | None = None  # a file that is validated on, instead of folds
     explain: bool = False  # print the plan without training
     cache: bool = True  # keep compiled programs between runs
 
@@ -61,7 +67,7 @@ class Resume:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare:
+class Compare(Data):
     """Run several methods against each other on a task, at equal cost, trained as one population."""
 
     # a name that `hpjax tasks` lists, or a file
@@ -72,21 +78,7 @@ class Compare:
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     budget: int = 30  # networks at full fidelity that every study may cost
     batch: int | None = None  # points a round of those that learn; each search's own where absent
-    folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
-    repeats: int = 1  # networks per trial and fold
-    objective: str = "loss"  # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn
-    metrics: str | None = None  # more of them for tables and curves, with commas between
     out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
-    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
-    target: str | None = None  # column to predict, of a file
-    kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
-    drop: str = ""  # columns of a table to leave out, with commas between
-    number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
-    categorical: str = ""  # columns that are categories
-    date: str = ""  # columns that are dates
-    weight: str = ""  # the column of the examples' weights
-    group: str = ""  # the column of groups, whose rows are never apart
-    validation_file: Path | None = None  # a file that is validated on, instead of folds
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -107,6 +99,16 @@ class Confirm:
     run: Annotated[Path, tyro.conf.Positional]  # run folder
     top: int = 5  # trials
     repeats: int = 5  # fresh seeds
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Choose networks of a run that predict together, train them again, test them once, and save them as RUN/ensemble.npz."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # run folder
+    size: int = 32  # the most members, counted as often as they are taken
+    candidates: int = 64  # trials that are chosen from, the best
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -283,6 +285,34 @@ def confirm(options: Confirm, console: Console) -> int:
     return 0
 
 
+def ensemble(options: Ensemble, console: Console) -> int:
+    """Runs `hpjax ensemble`."""
+    import hpjax
+
+    if options.cache:
+        use_cache()
+    result = hpjax.open_run(options.run)
+    found = result.ensemble(options.size, options.candidates)
+    printed = Table(title=f"{result.name}: networks that predict together")
+    table = found.table
+    for column in table.columns:
+        printed.add_column(column, justify="right")
+    for _, row in table.iterrows():
+        printed.add_row(*(_cell(row[c] if c == "share" else int(row[c])) for c in table.columns))
+    console.print(printed)
+    together, alone = found.validation["ensemble"], found.validation["single"]
+    console.print(
+        f"validation {result.settings.minimised}, on examples that they were not chosen by: {together:.4g}; the best network alone {alone:.4g}"
+    )
+    if len(result.task.test):
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.test(found).items())
+        console.print(f"test ({len(result.task.test)} examples): {metrics}")
+    path = options.run / "ensemble.npz"
+    found.save(path)
+    console.print(f"saved: {path}; in Python hpjax.load({str(path)!r}).predict(x)")
+    return 0
+
+
 def resume(options: Resume, console: Console) -> int:
     """Runs `hpjax resume`."""
     import hpjax
@@ -411,6 +441,7 @@ Command = (
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Confirm, tyro.conf.subcommand("confirm")]
+    | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
     | Annotated[Tasks, tyro.conf.subcommand("tasks")]
 )
 
@@ -469,6 +500,8 @@ def _run(arguments: list[str]) -> int:
                 return tune(options, console)
             case Compare():
                 return compare(options, console)
+            case Ensemble():
+                return ensemble(options, console)
             case Confirm():
                 return confirm(options, console)
             case Resume():

@@ -12,6 +12,7 @@ from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config, Target
 from hpjax.space import Space
 from hpjax.training.hyperparameters import STATIC, SWITCHED
+from hpjax.training.losses import LOSSES
 
 
 class Group(NamedTuple):
@@ -106,24 +107,28 @@ def _hashable(column: Sequence | np.ndarray) -> list:
 def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family) -> Spec:
     """The Spec of structural values that were checked."""
     loss = given.get("loss") or target.loss
-    if target.loss == "mse" and loss != "mse":
+    classes = target.loss != "mse"
+    if LOSSES[loss].of == ("numbers" if classes else "classes"):
+        wanted, there = ("numbers", "classes") if classes else ("classes", "numbers")
         raise ValueError(
-            f"loss={loss!r:.80} needs classes, but the task's targets are numbers; use loss='mse'"
+            f"loss={loss!r:.80} needs {wanted}, but the task's targets are {there}; use loss={target.loss!r}"
         )
+    if not classes and given.get("class_weight", "none") != "none":
+        raise ValueError("class_weight needs classes, but the task's targets are numbers; drop it")
     if loss == "cross_entropy" and target.outputs == 1:
         raise ValueError(
             "loss='cross_entropy' needs two or more outputs, but the task has 1; use loss='bce'"
         )
-    plain = ("optimizer", "schedule", "batch_size", "sampling", "dtype")
+    plain = ("optimizer", "schedule", "batch_size", "sampling", "scaling", "class_weight", "dtype")
     common = {name: given.get(name, STATIC[name].default) for name in plain} | {
         "inputs": target.inputs,
         "outputs": target.outputs,
-        "classes": target.loss != "mse",
+        "classes": classes,
         "loss": loss,
         "features": features,
     }
-    numeric = target.inputs if target.numeric is None else target.numeric
-    return family.spec({n: v for n, v in given.items() if n not in STATIC}, common, numeric)
+    own = {n: v for n, v in given.items() if n not in STATIC}
+    return family.spec(own, common, target.parts)
 
 
 def _config(

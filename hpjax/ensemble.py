@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hpjax.archives import FAULTS, read_arrays
-from hpjax.evaluation import Evaluation, minimised
+from hpjax.evaluation import Evaluation, minimised, truth_on
 from hpjax.files import write_bytes
 from hpjax.models import Spec
-from hpjax.models.base import cast
+from hpjax.models.base import Config, cast
 from hpjax.network import FORMAT, Network, in_parts
 from hpjax.population.library import Finished
 from hpjax.tasks import Split, Task
@@ -59,12 +59,12 @@ class Score:
     """What a search minimises, of predictions.
 
     Args:
-        spec: of a network of the study: its loss.
+        spec, config: of a network of the study: its loss, and the numbers of that.
         evaluation: of the study.
     """
 
-    def __init__(self, spec: Spec, evaluation: Evaluation):
-        self._loss, self._classes = losses.loss_of(spec), spec.classes
+    def __init__(self, spec: Spec, config: Config, evaluation: Evaluation):
+        self._loss, self._classes, self._config = losses.loss_of(spec), spec.classes, config
         self._evaluation = evaluation
         self.many = jax.jit(jax.vmap(self.one, (0, None, None, None)))
 
@@ -74,7 +74,7 @@ class Score:
         outputs = _as_logits(p) if logits else p
         objective = self._evaluation.settings.objective
         if objective == "loss":
-            return (self._loss.each(outputs, y) * weight).sum() / weight.sum()
+            return (self._loss.each(outputs, y, self._config) * weight).sum() / weight.sum()
         if objective == "error":
             return metrics.error(p, y, weight, self._classes, 0.5)
         metric = dict(self._evaluation.metrics)[objective]
@@ -357,18 +357,23 @@ def ensemble_of(
         ValueError: no candidate whose score is a number.
     """
     examples = batches.examples_of(task, splits)
-    standards = [batches.standards(examples, train) for train, _ in splits]
+
+    @functools.cache
+    def standards(fold: int, scaling: str) -> batches.Standards:
+        return batches.standards(examples, splits[fold].train, scaling)
+
     names = [(trial, repeat) for trial in sorted(library) for repeat in range(repeats)]
 
     def network(trial: int, fold: int, repeat: int) -> Network:
         kept, group = library[trial], fold * repeats + repeat
         own = lambda tree: jax.tree.map(lambda leaf: leaf[group], tree)
         params, stats = own(kept.params), own(kept.stats)
-        return Network(task.signature, kept.spec, kept.config, params, stats, standards[fold])
+        about = standards(fold, kept.spec.scaling)
+        return Network(task.signature, kept.spec, kept.config, params, stats, about)
 
     judged = _judged(task, splits, names, network)
     first = next(iter(library.values()))
-    score = Score(first.spec, evaluation)
+    score = Score(first.spec, first.config, evaluation)
     count = select(score, judged, size)
     if not count.any():
         raise ValueError(
@@ -390,18 +395,12 @@ def _judged(
     network: Callable[[int, int, int], Network],
 ) -> Judged:
     """What every candidate predicts of the validation examples, in float16; numbers standardised alike in all folds."""
-    rows = np.concatenate([valid for _, valid in splits])
-    y = task.targets()[rows]
-    units = np.stack([np.ones(y.shape[1]), np.zeros(y.shape[1])])
-    if not task.classes:
-        deviation = y.std(0)
-        units = np.stack([np.where(deviation > 0, deviation, 1), y.mean(0)])
+    truth = truth_on(task, np.concatenate([valid for _, valid in splits]))
     predicted = []
     for fold, (_, valid) in enumerate(splits):
         given = task.given(valid)
         rows_of = task.signature.columns(given)
         one = (stacked([network(trial, fold, repeat)], np.ones(1)) for trial, repeat in names)
         predicted.append(np.stack([each.outputs(rows_of) for each in one]))
-    p = (np.concatenate(predicted, 1) - units[1]) / units[0]
-    weight = np.ones(len(rows)) if task.weights is None else task.weights[rows]
-    return Judged(p.astype(np.float16), (y - units[1]) / units[0], weight / weight.mean(), units)
+    p = truth.standardised(np.concatenate(predicted, 1))
+    return Judged(p.astype(np.float16), *truth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,35 @@ from hpjax.settings import Networks, Validation
 from hpjax.training.metrics import Metrics
 
 BUILT_IN = ("loss", "error")  # metrics that every network has
+
+
+class TruthOn(NamedTuple):
+    """The targets of some rows, as metrics want them.
+
+    Attributes:
+        y: [n C] classes as shares, or numbers of mean 0 and deviation 1.
+        weight: [n] of the examples, 1 in the mean.
+        units: [2 C] what 1 and 0 of such numbers are; 1 and 0 for classes.
+    """
+
+    y: np.ndarray
+    weight: np.ndarray
+    units: np.ndarray
+
+    def standardised(self, p: np.ndarray) -> np.ndarray:
+        """Predictions [... n C] in the target's units, as `y` has them; probabilities are left as they are."""
+        return (p - self.units[1]) / self.units[0]
+
+
+def truth_on(task: Any, rows: np.ndarray) -> TruthOn:
+    """The targets of some rows [n] of a task."""
+    y = task.targets()[rows]
+    units = np.stack([np.ones(y.shape[1]), np.zeros(y.shape[1])])
+    if not task.classes:
+        deviation = y.std(0)
+        units = np.stack([np.where(deviation > 0, deviation, 1), y.mean(0)])
+    weight = np.ones(len(rows)) if task.weights is None else task.weights[rows]
+    return TruthOn((y - units[1]) / units[0], weight / weight.mean(), units)
 
 
 class Evaluation(NamedTuple):
@@ -51,6 +80,20 @@ class Evaluation(NamedTuple):
                 f"the {' and '.join(self.missing)} of these networks cannot be read from a file; give them again: open_run(out, {again})"
             )
         return self.family
+
+    def measured(self, task: Any, rows: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+        """Its further metrics of predictions of some rows of a task.
+
+        Args:
+            task: data.
+            rows: [n] which.
+            predicted: [n C] probabilities of all classes, or numbers in the target's units.
+        """
+        truth = truth_on(task, rows)
+        p = predicted[:, 1:] if task.classes and task.outputs == 1 else predicted
+        given = (truth.standardised(p), truth.y, truth.weight, truth.units)
+        single: Any = [np.float32(array) for array in given]
+        return {name: float(metric(*single)) for name, metric in self.metrics}
 
     def objective(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """What is minimised, [n], from every metric [n]: its negative where greater is better; NaN where the loss is not finite."""

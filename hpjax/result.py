@@ -231,7 +231,8 @@ class Result(Outcome):
         )
 
     def test(self, network: Network | Ensemble | None = None) -> dict[str, float]:
-        """Metrics of a network or an ensemble (the best network, refitted, where None) on the task's held-out test set.
+        """Metrics of a network or an ensemble (the best network, refitted, where None) on the task's held-out test set, the study's own
+        among them.
 
         Raises:
             ValueError: a task without one.
@@ -240,6 +241,11 @@ class Result(Outcome):
         if not len(rows):
             raise ValueError(f"{self.task.name} has no test set")
         network = network or self.refit()
-        predicted = network.predict(self.task.given(rows))
-        weights = None if self.task.weights is None else self.task.weights[rows]
-        return metrics.table(self.task.truth(rows), predicted, self.task.classes, weights)
+        task, x = self.task, self.task.given(rows)
+        predicted = network.predict(x)
+        weights = None if task.weights is None else task.weights[rows]
+        table = metrics.table(task.truth(rows), predicted, task.classes, weights)
+        if not self.evaluation.metrics:
+            return table
+        p = network.predict_proba(x) if task.classes else predicted.reshape(len(rows), -1)
+        return table | self.evaluation.measured(task, rows, p)

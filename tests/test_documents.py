@@ -11,7 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a default run leaves to `-m slow`, by what its commands begin with: they train for more than a few seconds.
-LONG = ("hpjax tune d", "hpjax compare", "hpjax confirm", "hpjax resume", "hpjax show")
+LONG = (
+    "hpjax tune d",
+    "hpjax compare",
+    "hpjax confirm",
+    "hpjax ensemble",
+    "hpjax resume",
+    "hpjax show",
+)
 INSTALLS = ("pip install",)  # .ci/run types these, in a fresh environment
 
 

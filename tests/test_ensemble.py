@@ -64,7 +64,7 @@ def score_by_hand(loss, p, y, weight):
 def test_selection_is_greedy_with_replacement(loss, outputs):
     """Against a loop that scores every candidate by scikit-learn's own functions."""
     spec = spec_of(loss, outputs)
-    score = Score(spec, Evaluation(Networks(task=None), None))
+    score = Score(spec, {}, Evaluation(Networks(task=None), None))
     given = judged(loss)
     p = given.p.astype(np.float64)
     taken, path = [], []
@@ -85,7 +85,7 @@ def test_selection_is_greedy_with_replacement(loss, outputs):
 
 def test_candidates_without_a_score_are_never_taken():
     spec = spec_of("mse", 1)
-    score = Score(spec, Evaluation(Networks(task=None), None))
+    score = Score(spec, {}, Evaluation(Networks(task=None), None))
     given = judged("mse")
     given.p[2] = np.nan
     assert select(score, given, 8)[2] == 0
@@ -99,7 +99,7 @@ def test_what_is_reported_was_not_selected_on():
     y = np.eye(2)[rng.integers(0, 2, 60)][:, 1:]
     p = rng.uniform(0.1, 0.9, (200, 60, 1)).astype(np.float16)
     given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]))
-    score = Score(spec_of("bce", 1), Evaluation(Networks(task=None), None))
+    score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
     chosen = select(score, given, 32)
     mean = np.tensordot(chosen / chosen.sum(), p.astype(float), 1)
     assert score_by_hand("bce", mean, y, np.ones(60)) < 0.6

@@ -48,9 +48,10 @@ def test_the_slope_under_a_loss_is_its_derivative(name):
         outputs, y = jnp.array(rng.normal(size=(5, 3))), jnp.array(rng.random((5, 3)))
         share = jnp.array(rng.random((5, 1)))
         loss = LOSSES[name]
-        total = lambda outputs: (share[:, 0] * loss.each(outputs, y)).sum()
+        config = dict.fromkeys(loss.numbers, 0.7)
+        total = lambda outputs: (share[:, 0] * loss.each(outputs, y, config)).sum()
         np.testing.assert_allclose(
-            loss.slope(outputs, y, share), jax.grad(total)(outputs), rtol=1e-12
+            loss.slope(outputs, y, share, config), jax.grad(total)(outputs), rtol=1e-12
         )
 
 

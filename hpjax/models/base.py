@@ -69,6 +69,18 @@ def checked(name: str, entry: Static, value: Any) -> Any:
     return int(value)
 
 
+class Parts(NamedTuple):
+    """What a network's inputs are.
+
+    Attributes:
+        numbers: how many of them, the first ones, are numbers.
+        categories: of the last ones, one-hot: how many each column of categories has.
+    """
+
+    numbers: int
+    categories: tuple[int, ...] = ()
+
+
 class Target(NamedTuple):
     """What a task asks of a network."""
 
@@ -76,14 +88,21 @@ class Target(NamedTuple):
     outputs: int
     loss: str  # the task's own loss
     fidelity: int = 20  # the study's full fidelity, epochs: the default horizon
-    numeric: int | None = (
-        None  # how many of the inputs, the first ones, are numbers; all where None
-    )
+    # how many of the inputs, the first ones, are numbers; all where None
+    numeric: int | None = None
+    # of the last ones: how many each column of categories has
+    categories: tuple[int, ...] | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """What the inputs are."""
+        numbers = self.inputs if self.numeric is None else self.numeric
+        return Parts(numbers, tuple(self.categories or ()))
 
     @classmethod
     def of(cls, task: Any, fidelity: int) -> Target:
         """What a task asks, in a study of so many epochs."""
-        return cls(task.inputs, task.outputs, task.loss, fidelity, task.numeric)
+        return cls(task.inputs, task.outputs, task.loss, fidelity, task.numeric, task.categories)
 
 
 # --- one network ------------------------------------------------------------------------------------------------------
@@ -161,6 +180,8 @@ class Spec:
     schedule: str = "constant"
     batch_size: int = 32  # 0: the whole training part
     sampling: str = "permutation"
+    scaling: str = "standard"
+    class_weight: str = "none"
     dtype: str = "float32"
     features: tuple[str, ...] = ()  # the switched hyperparameters in use
 
@@ -251,8 +272,7 @@ class Family(NamedTuple):
         traced: its continuous ones.
         switched: those of `traced` whose code is in a program only when they are named.
         numbered: names of one layer, such as width_2; None where there are none.
-        spec: (structural values by name, fields of Spec that every family has, how many of the inputs, the first ones, are numbers)
-            -> Spec; refuses what cannot be.
+        spec: (structural values by name, fields of Spec that every family has, what the inputs are) -> Spec; refuses what cannot be.
         read: what `Spec.written` made -> Spec.
         check: (name, its entry in `static`, value) -> the value in canonical form; refuses what cannot be.
         refuse: name -> values that a space gives it; refuses names that act on no network of the space.
@@ -264,7 +284,7 @@ class Family(NamedTuple):
     traced: Mapping[str, Traced]
     switched: tuple[str, ...]
     numbered: re.Pattern | None
-    spec: Callable[[dict[str, Any], dict[str, Any], int], Spec]
+    spec: Callable[[dict[str, Any], dict[str, Any], Parts], Spec]
     read: Callable[[dict[str, Any]], Spec]
     check: Callable[[str, Static, Any], Any]
     refuse: Callable[[Mapping[str, list]], None]

@@ -66,8 +66,8 @@ def own(
     if both:
         raise ValueError(f"{both.pop()} of {name} is structural and a Number at once; rename one")
 
-    def spec(given: dict[str, Any], common: dict[str, Any], numeric: int) -> Own:
-        del numeric
+    def spec(given: dict[str, Any], common: dict[str, Any], parts: Any) -> Own:
+        del parts
         structure = {n: given.get(n, entry.default) for n, entry in static.items()}
         _refuse_missing(name, structure)
         shape = Own(**common, build=function, structure=_structure(structure))

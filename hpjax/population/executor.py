@@ -154,8 +154,8 @@ class LocalExecutor:
         return Compiled(traced.program, call, traced.empty, traced.data)
 
     def device_data(self, spec: Spec) -> Any:
-        """The task on the devices, for a spec's batch size, sampling and dtype."""
-        name = (spec.batch_size, spec.sampling, spec.dtype)
+        """The task on the devices, for a spec's batch size, sampling, scaling, class weights and dtype."""
+        name = (spec.batch_size, spec.sampling, spec.scaling, spec.class_weight, spec.dtype)
         if name not in self._data:
             everywhere = NamedSharding(self.mesh, PartitionSpec())
             self._data[name] = jax.device_put(self.regime.data(spec), everywhere)

@@ -7,6 +7,7 @@ from hpjax.resolve.networks import (
     as_task,
     as_validation,
     fidelity_of,
+    refuse_unlike_losses,
     truth_of,
 )
 from hpjax.resolve.numbers import as_seeds, as_stop, check
@@ -32,6 +33,7 @@ __all__ = [
     "as_validation",
     "check",
     "fidelity_of",
+    "refuse_unlike_losses",
     "takes",
     "truth_of",
     "varying",

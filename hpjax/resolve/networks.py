@@ -18,7 +18,7 @@ from hpjax.resolve.numbers import MOST, _count, check
 from hpjax.settings import Networks, Validation
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
-from hpjax.training.losses import own_loss, own_name
+from hpjax.training.losses import LOSSES, own_loss, own_name
 from hpjax.training.metrics import Metrics
 from hpjax.training.scorers import ON_DEVICE, Truth, as_metrics, by_name, is_name
 
@@ -214,8 +214,31 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
                     f"{name} is {value!r:.80}, which is no number; leave it out for the default"
                 )
     given = lambda entry: [value for value in _values(entry) if value is not None]
-    family.refuse({name: given(entry) for name, entry in entries.items()})
+    values = {name: given(entry) for name, entry in entries.items()}
+    family.refuse(values)
+    _refuse_idle_numbers(values)
     return space
+
+
+NUMBERS = {name: loss.name for loss in LOSSES.values() for name in loss.numbers}  # of losses
+
+
+def _refuse_idle_numbers(values: Mapping[str, list]) -> None:
+    """Refuses numbers of a loss that no network of a space is trained on."""
+    for name in values.keys() & NUMBERS.keys():
+        if NUMBERS[name] not in values.get("loss", []):
+            raise ValueError(
+                f"{name} acts on no network of the space; give loss={NUMBERS[name]}, or drop it"
+            )
+
+
+def refuse_unlike_losses(space: Space, objective: str) -> None:
+    """Refuses a search for the least loss where what the loss is differs from trial to trial."""
+    for name in space.ranges:
+        if objective == "loss" and (name == "loss" or name in NUMBERS):
+            raise ValueError(
+                f"objective='loss' would compare different losses, as {name} varies; give objective='error', or a metric such as 'rmse' or 'log_loss'"
+            )
 
 
 def _refuse_none(name: str, family: Family) -> None:

@@ -148,6 +148,11 @@ class Task:
         return len(layout(self.schema).numbers) if self.schema else None
 
     @property
+    def categories(self) -> tuple[int, ...] | None:
+        """Of the last inputs, one-hot: how many each column of categories has; None where there is none."""
+        return (layout(self.schema).blocks or None) if self.schema else None
+
+    @property
     def outputs(self) -> int:
         """C: 1 for two classes."""
         if self.classes:

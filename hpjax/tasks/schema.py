@@ -368,6 +368,12 @@ class Layout(NamedTuple):
     hot: int
 
     @property
+    def blocks(self) -> tuple[int, ...]:
+        """How many one-hot inputs each column of codes has, [Fc]."""
+        ends = np.append(self.first, len(self.own))
+        return tuple(int(many + (many > 2)) for many in np.diff(ends))
+
+    @property
     def inputs(self) -> int:
         """F of a network."""
         return len(self.numbers) + len(self.gaps) + self.hot

@@ -12,7 +12,7 @@ from hpjax.models import Spec
 from hpjax.models.base import Array
 from hpjax.tasks import Split, Task
 from hpjax.tasks.schema import Column, Layout, apart, layout
-from hpjax.training.encoding import encoded, moments, places
+from hpjax.training.encoding import encoded, moments, places, quantiles, ranked
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
@@ -40,10 +40,14 @@ class Data(NamedTuple):
     valid_weight: (
         Array  # [G V] 0 or 1, times the examples' weights, whose mean over the validation part is 1
     )
+    fold: Array  # [G] int32 which fold a group is of
     key: Array  # [G] keys of dropout and noise (as [G 2] uint32 until `keyed`)
     coded: Coded | None = None  # where there are categories or gaps; x is then numbers [N Fn]
     weights: Array | None = None  # [N] of the examples
     level: Array | None = None  # [G] one over the weights' mean over the training part
+    # [K N F] of every fold, its numbers made normal by the ranks of its training part; `x` is then not used
+    ranked: Array | None = None
+    balance: Array | None = None  # [G C] what each class counts in training; of two classes both
 
 
 class Coded(NamedTuple):
@@ -57,7 +61,8 @@ class Coded(NamedTuple):
 
 def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, Array]:
     """Examples [B] of one group as its networks see them: x [B F] and y [B C], standardised by its training part."""
-    x, shift, scale, coded = data.x[index], data.shift[group], data.scale[group], data.coded
+    shift, scale, coded = data.shift[group], data.scale[group], data.coded
+    x = data.x[index] if data.ranked is None else data.ranked[data.fold[group], index]
     if coded is None:
         x = (x - shift) * scale
     else:
@@ -69,10 +74,15 @@ def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, A
 
 
 def importance(data: Data, group: Array, index: Array) -> Array | None:
-    """What multiplies the losses of examples [B] of one group: their weights, 1 in the mean over its training part."""
-    if data.weights is None or data.level is None:
-        return None
-    return data.weights[index] * data.level[group]
+    """What multiplies the losses of examples [B] of one group: weights of theirs and of their classes, 1 in the mean over its training part."""
+    found = None
+    if data.weights is not None and data.level is not None:
+        found = data.weights[index] * data.level[group]
+    if data.balance is not None:
+        y, each = data.y[index], data.balance[group]
+        of_class = each[0] + y[:, 0] * (each[1] - each[0]) if y.shape[1] == 1 else y @ each
+        found = of_class if found is None else found * of_class
+    return found
 
 
 class Examples(NamedTuple):
@@ -109,13 +119,16 @@ class Standards(NamedTuple):
     y_shift: np.ndarray  # [C] of numeric targets
     y_scale: np.ndarray  # [C]
     places: np.ndarray | None = None  # [V + 1] of categories among one-hot inputs
+    quantiles: np.ndarray | None = None  # [Q F] where numbers are made normal by their ranks
 
     def inputs(self, x: np.ndarray, schema: Sequence[Column]) -> np.ndarray:
         """A task's rows [n F] as a network's inputs."""
+        by_rank = lambda x: x if self.quantiles is None else ranked(x, self.quantiles)
         if self.places is None:
-            return (x - self.shift) * self.scale
+            return (by_rank(x) - self.shift) * self.scale
         where = layout(schema)
         numbers, codes = apart(x, where)
+        numbers = by_rank(numbers)
         hot = np.arange(where.hot)
         return np.asarray(
             encoded(numbers, codes, self.shift, self.scale, self.places, where.gaps, hot)
@@ -140,7 +153,7 @@ def prepare(
         repeats: R; group = fold * R + repeat, folds counted over all seeds.
         seeds: the studies'.
         epochs: E, the studies' full fidelity.
-        spec: batch size, sampling, dtype.
+        spec: batch size, sampling, scaling, class weights, dtype.
 
     Returns:
         NumPy arrays, `key` as words [G 2] uint32.
@@ -157,7 +170,7 @@ def prepare(
     per_seed = len(examples.folds) // len(seeds)
     for number, (train_rows, valid_rows) in enumerate(examples.folds):
         seed, fold = seeds[number // per_seed], number % per_seed
-        found.append(standards(examples, train_rows))
+        found.append(standards(examples, train_rows, spec.scaling))
         for repeat in range(repeats):
             order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))
             count.append(len(train_rows))
@@ -180,27 +193,39 @@ def prepare(
         units=np.stack([1 / np.where(y_scale > 0, y_scale, 1), y_shift], 1),
         valid_weight=np.stack(valid_weight),
     )
+    if spec.scaling == "quantile":
+        arrays |= dict(
+            ranked=np.stack([ranked(examples.x, part.quantiles) for part in found]),
+            shift=np.zeros_like(shift),
+            scale=np.ones_like(scale),
+        )
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     arrays |= dict(
+        fold=np.repeat(np.arange(len(examples.folds), dtype=np.int32), repeats),
         order=np.stack(order),
         count=np.array(count, np.int32),
         train=np.stack(train).astype(np.int32),
         valid=np.stack(valid).astype(np.int32),
         key=np.stack(key).astype(np.uint32),
     )
-    if examples.weights is not None:
-        of_group = [
-            1 / _weights_of(examples, train_rows).mean() for train_rows, _ in examples.folds
-        ]
-        arrays |= dict(
-            weights=examples.weights.astype(dtype),
-            level=np.repeat(np.array(of_group), repeats).astype(dtype),
-        )
+    arrays |= _importance_of(examples, repeats, spec)
     where = examples.layout
     if where is not None:
         marks, hot = where.gaps, np.arange(where.hot, dtype=np.int32)
         arrays["coded"] = Coded(examples.codes, every([m.places for m in found]), marks, hot)
     return Data(**arrays)
+
+
+def _importance_of(examples: Examples, repeats: int, spec: Spec) -> dict[str, np.ndarray]:
+    """What `importance` reads: weights of examples, and of classes where the spec has them."""
+    arrays, parts = {}, [train for train, _ in examples.folds]
+    every = lambda column: np.repeat(np.stack(column), repeats, 0)
+    if examples.weights is not None:
+        level = every([1 / _weights_of(examples, rows).mean() for rows in parts])
+        arrays = {"weights": examples.weights, "level": level}
+    if spec.class_weight == "balanced":
+        arrays["balance"] = every([balanced(examples, rows) for rows in parts])
+    return {name: array.astype(spec.dtype) for name, array in arrays.items()}
 
 
 def _refuse_batches(examples: Examples, repeats: int, epochs: int, spec: Spec) -> None:
@@ -235,8 +260,25 @@ def _weights_of(examples: Examples, rows: np.ndarray) -> np.ndarray:
     return weights
 
 
-def standards(examples: Examples, rows: np.ndarray) -> Standards:
-    """What the training part, rows [n], says of features and of numeric targets; rows of weight 0 say nothing."""
+def balanced(examples: Examples, rows: np.ndarray) -> np.ndarray:
+    """What each class counts, so that all of a training part, rows [n], count alike: n / (C n_c), as scikit-learn has it; 1 where a class
+    is not there. Of two classes both."""
+    y, weights = examples.y[rows], _weights_of(examples, rows)
+    whole = np.concatenate([1 - y, y], 1) if y.shape[1] == 1 else y
+    counts = weights @ whole
+    return np.where(
+        counts > 0, counts.sum() / (np.sum(counts > 0) * np.where(counts > 0, counts, 1)), 1
+    )
+
+
+def standards(examples: Examples, rows: np.ndarray, scaling: str = "standard") -> Standards:
+    """What the training part, rows [n], says of features and of numeric targets; rows of weight 0 say nothing.
+
+    Args:
+        examples: the task.
+        rows: the training part.
+        scaling: of numbers: "standard" (mean 0, deviation 1) or "quantile" (normal by their ranks).
+    """
     weights = None if examples.weights is None else examples.weights[rows]
 
     def of(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -245,11 +287,15 @@ def standards(examples: Examples, rows: np.ndarray) -> Standards:
         return moments(values[rows], weights)
 
     numeric = examples.standardize and not examples.classes
-    of_inputs, of_targets = of(examples.x, examples.standardize), of(examples.y, numeric)
-    if examples.layout is None or examples.codes is None:
-        return Standards(*of_inputs, *of_targets)
+    by_rank = scaling == "quantile"
+    of_inputs = of(examples.x, examples.standardize and not by_rank)
+    found = Standards(*of_inputs, *of(examples.y, numeric))
     seen = rows if weights is None else rows[weights > 0]
-    return Standards(*of_inputs, *of_targets, places(examples.codes[seen], examples.layout))
+    if by_rank:
+        found = found._replace(quantiles=quantiles(examples.x[seen]))
+    if examples.layout is None or examples.codes is None:
+        return found
+    return found._replace(places=places(examples.codes[seen], examples.layout))
 
 
 def drawn(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:

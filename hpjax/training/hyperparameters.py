@@ -20,6 +20,15 @@ STATIC: dict[str, Static] = {
     "loss": Static(
         None, tuple(LOSSES), 0, "default by task: cross_entropy for classes, mse for numbers"
     ),
+    "scaling": Static(
+        "standard",
+        ("standard", "quantile"),
+        0,
+        "of numbers: to mean 0 and deviation 1, or made normal by their ranks",
+    ),
+    "class_weight": Static(
+        "none", ("none", "balanced"), 0, "balanced: every class counts alike in training"
+    ),
     "dtype": Static("float32", ("float32", "float64"), 0, "precision of everything"),
 }
 
@@ -37,6 +46,11 @@ TRACED: dict[str, Traced] = {
     ),
     "input_noise": Traced(0.0, 0.0, INF, None, "standard deviation of noise on the inputs"),
     "label_smoothing": Traced(0.0, 0.0, 1.0, None, "probability spread over all classes"),
+    "huber_delta": Traced(
+        1.0, 1e-6, INF, None, "of loss huber: where it turns straight, in deviations of the target"
+    ),
+    "quantile_level": Traced(0.5, 0.0, 1.0, None, "of loss quantile: which quantile is predicted"),
+    "focal_gamma": Traced(2.0, 0.0, INF, None, "of loss focal: how little easy examples count"),
     "clip_norm": Traced(INF, 0.0, INF, None, "largest global norm of a gradient"),
     "decay_rate": Traced(0.1, 0.0, INF, None, "of step, exponential, inverse_time"),
     "decay_time": Traced(

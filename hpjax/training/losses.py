@@ -5,7 +5,7 @@ A loss is an entry of `LOSSES`: its value, its derivative under it, and what out
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,33 +19,49 @@ class Loss:
 
     Attributes:
         name: in the catalogue, in plans and in run.json.
-        each: (outputs, y) -> each example's loss [B].
-        slope: (outputs, y, share [B 1]) -> d sum(share * each) / d outputs [B C]; by autodiff where None.
+        numbers: hyperparameters that it has, which `each` and `slope` take behind their other arguments, in this order.
         logits: whether outputs are logits of classes, so that the network has no output activation.
         predictions: outputs -> probabilities of classes, or the numbers that they are.
         smooths: outputs C -> how many values label smoothing spreads over; None where nothing is smoothed.
+        of: which targets it is for: "classes", "numbers" or "both".
+
+    Args:
+        each: (outputs, y) -> each example's loss [B].
+        slope: (outputs, y, share [B 1]) -> d sum(share * each) / d outputs [B C]; by autodiff where None.
     """
 
     def __init__(
         self,
         name: str,
-        each: Callable[[Array, Array], Array],
-        slope: Callable[[Array, Array, Array], Array] | None,
+        each: Callable[..., Array],
+        slope: Callable[..., Array] | None,
         logits: bool,
         predictions: Callable[[Array], Array],
         smooths: Callable[[int], int] | None,
+        of: str = "both",
+        numbers: Sequence[str] = (),
     ):
-        self.name, self.each, self._slope = name, each, slope
+        self.name, self._each, self._slope = name, each, slope
         self.logits, self.predictions, self.smooths = logits, predictions, smooths
+        self.of, self.numbers = of, tuple(numbers)
 
     def __repr__(self) -> str:
         return f"<Loss {self.name}>"
 
-    def slope(self, outputs: Array, y: Array, share: Array) -> Array:
+    def _of(self, config: Config | None, dtype: Any) -> list[Array]:
+        """Its numbers."""
+        return [jnp.asarray((config or {})[name], dtype) for name in self.numbers]
+
+    def each(self, outputs: Array, y: Array, config: Config | None = None) -> Array:
+        """Each example's loss [B]; `config` has its numbers."""
+        return self._each(outputs, y, *self._of(config, outputs.dtype))
+
+    def slope(self, outputs: Array, y: Array, share: Array, config: Config | None = None) -> Array:
         """d sum(share * each) / d outputs [B C]."""
         if self._slope is not None:
-            return self._slope(outputs, y, share)
-        return jax.grad(lambda outputs: (share[:, 0] * self.each(outputs, y)).sum())(outputs)
+            return self._slope(outputs, y, share, *self._of(config, outputs.dtype))
+        total = lambda outputs: (share[:, 0] * self.each(outputs, y, config)).sum()
+        return jax.grad(total)(outputs)
 
 
 def softmax(z: Array) -> Array:
@@ -91,10 +107,86 @@ def cross_entropy_slope(z: Array, y: Array, share: Array) -> Array:
     return share * (y.sum(-1, keepdims=True) * softmax(z) - y)
 
 
+# --- mean over outputs of the absolute error --------------------------------------------------------------------------
+def absolute_error(a: Array, y: Array) -> Array:
+    """mean over outputs of |a - y|."""
+    return jnp.abs(a - y).mean(-1)
+
+
+def absolute_error_slope(a: Array, y: Array, share: Array) -> Array:
+    """sign(a - y) / C."""
+    return share * jnp.sign(a - y) / a.shape[-1]
+
+
+# --- mean over outputs of Huber's error (Huber 1964) ------------------------------------------------------------------
+def huber(a: Array, y: Array, delta: Array) -> Array:
+    """r^2 / 2 where |r| = |a - y| is at most delta, else delta (|r| - delta / 2)."""
+    r = jnp.abs(a - y)
+    return jnp.where(r <= delta, r**2 / 2, delta * (r - delta / 2)).mean(-1)
+
+
+def huber_slope(a: Array, y: Array, share: Array, delta: Array) -> Array:
+    """r = a - y, cut at -delta and delta, / C."""
+    return share * jnp.clip(a - y, -delta, delta) / a.shape[-1]
+
+
+# --- mean over outputs of the quantile error (Koenker & Bassett 1978) -------------------------------------------------
+def quantile(a: Array, y: Array, level: Array) -> Array:
+    """level (y - a) where y is above a, else (1 - level) (a - y)."""
+    r = y - a
+    return jnp.where(r > 0, level * r, (level - 1) * r).mean(-1)
+
+
+def quantile_slope(a: Array, y: Array, share: Array, level: Array) -> Array:
+    """-level where y is above a, else 1 - level; / C."""
+    return share * jnp.where(y > a, -level, 1 - level) / a.shape[-1]
+
+
+# --- focal loss (Lin et al. 2017), of one column the second of two classes --------------------------------------------
+def _of_classes(z: Array, y: Array) -> tuple[Array, Array]:
+    """Logits and targets of every class [B C], of two from one column."""
+    if z.shape[-1] > 1:
+        return z, y
+    return jnp.concatenate([jnp.zeros_like(z), z], -1), jnp.concatenate([1 - y, y], -1)
+
+
+def focal(z: Array, y: Array, gamma: Array) -> Array:
+    """-sum y (1 - p)^gamma log p, p = softmax(z)."""
+    z, y = _of_classes(z, y)
+    p = softmax(z)
+    return -(y * _power(1 - p, gamma) * jax.nn.log_softmax(z, axis=-1)).sum(-1)
+
+
+def _power(rest: Array, exponent: Array) -> Array:
+    """rest^exponent, with a derivative where rest is 0."""
+    return jnp.maximum(rest, jnp.finfo(rest.dtype).tiny) ** exponent
+
+
+def focal_slope(z: Array, y: Array, share: Array, gamma: Array) -> Array:
+    """g_j - p_j sum g, where g = y (gamma p (1 - p)^(gamma - 1) log p - (1 - p)^gamma) is p d loss / d p."""
+    both, y = _of_classes(z, y)
+    p, log_p = softmax(both), jax.nn.log_softmax(both, axis=-1)
+    g = y * (gamma * p * _power(1 - p, gamma - 1) * log_p - _power(1 - p, gamma))
+    dz = g - p * g.sum(-1, keepdims=True)
+    return share * dz[..., -z.shape[-1] :]
+
+
 LOSSES = {
     loss.name: loss
     for loss in (
         Loss("mse", squared_error, squared_error_slope, False, identity, None),
+        Loss("mae", absolute_error, absolute_error_slope, False, identity, None, "numbers"),
+        Loss("huber", huber, huber_slope, False, identity, None, "numbers", ["huber_delta"]),
+        Loss(
+            "quantile",
+            quantile,
+            quantile_slope,
+            False,
+            identity,
+            None,
+            "numbers",
+            ["quantile_level"],
+        ),
         Loss(
             "bce",
             binary_cross_entropy,
@@ -102,6 +194,7 @@ LOSSES = {
             True,
             jax.nn.sigmoid,
             lambda outputs: 2,
+            "classes",
         ),
         Loss(
             "cross_entropy",
@@ -110,6 +203,17 @@ LOSSES = {
             True,
             softmax,
             lambda outputs: outputs,
+            "classes",
+        ),
+        Loss(
+            "focal",
+            focal,
+            focal_slope,
+            True,
+            lambda z: jax.nn.sigmoid(z) if z.shape[-1] == 1 else softmax(z),
+            lambda outputs: max(outputs, 2),
+            "classes",
+            ["focal_gamma"],
         ),
     )
 }
@@ -208,7 +312,7 @@ def training_loss(
     def loss(params: Any, stats: Any, config: Config, batch: Batch):
         x = noisy(batch.x, batch.key, config, spec)
         found, stats = outputs(params, stats, config, x, batch)
-        each = loss_of(spec).each(found, targets(batch.y, config, spec))
+        each = loss_of(spec).each(found, targets(batch.y, config, spec), config)
         data = (each * batch.share()).sum()
         return data + penalty(params, config, spec, place), (stats, data)
 

@@ -78,7 +78,7 @@ def scores(
     """Loss, error and further metrics of a network on weighted examples; units [2 C] are those of the targets."""
     outputs, _ = spec.functions.outputs(params, stats, config, x, None)
     loss = loss_of(spec)
-    mean = (loss.each(outputs, y) * weight).sum() / jnp.maximum(weight.sum(), 1)
+    mean = (loss.each(outputs, y, config) * weight).sum() / jnp.maximum(weight.sum(), 1)
     boundary = 0.0 if loss.logits else 0.5
     predictions = loss.predictions(outputs)
     values = tuple(metric(predictions, y, weight, units) for _, metric in own)

@@ -8,9 +8,11 @@ import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.preprocessing import QuantileTransformer
 
 import hpjax
 from hpjax import Task, TaskError
+from hpjax.tasks import splits
 from hpjax.tasks.schema import GAP, layout
 from hpjax.training import batches
 from hpjax.training.encoding import RARE
@@ -167,6 +169,64 @@ def test_training_and_prediction_see_the_same_inputs(dtype):
             x, _ = batches.inputs(spec, data, group, np.arange(len(task.x)))
         mine = batches.standards(examples, fold.train).inputs(task.x, task.schema)
         np.testing.assert_allclose(x, mine, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("gaps", [True, False])
+def test_numbers_are_made_normal_by_the_ranks_of_the_training_part(gaps):
+    """As scikit-learn's QuantileTransformer has it, in training and prediction; held-out rows change nothing."""
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "skewed": rng.exponential(size=400) ** 3,
+            "counts": rng.poisson(1.0, 400).astype(float),
+            "same": np.ones(400),
+        }
+    )
+    if gaps:
+        frame.loc[rng.random(400) < 0.2, "counts"] = np.nan
+    y = np.where(frame["skewed"] > 1, "much", "little")
+    task = Task.of(frame, y, "ranks", test=0)
+    fold = splits(task, 1, 0)[0]
+    examples = batches.examples_of(task, [fold])
+    spec, _ = hpjax.hypergrad.configure(task, hidden=(4,), scaling="quantile", batch_size=16)
+    data = batches.prepare(examples, 2, [0], 1, spec)
+    seen, _ = batches.inputs(spec, data, 1, np.arange(400))
+    given = np.asarray(task.given(np.arange(400)), float)
+    many = QuantileTransformer(n_quantiles=10, output_distribution="normal", subsample=None)
+    wanted = np.nan_to_num(many.fit(given[fold.train]).transform(given))
+    wanted[:, 2] = 0
+    np.testing.assert_allclose(seen[:, :3], wanted, rtol=1e-5, atol=1e-5)
+    mine = batches.standards(examples, fold.train, "quantile").inputs(task.x, task.schema)
+    np.testing.assert_allclose(mine, seen, rtol=1e-5, atol=1e-5)
+    held = task.x.copy()
+    held[fold.valid] *= 100
+    changed = batches.standards(
+        examples._replace(x=held[:, : examples.x.shape[1]]), fold.train, "quantile"
+    )
+    np.testing.assert_array_equal(
+        changed.quantiles, batches.standards(examples, fold.train, "quantile").quantiles
+    )
+
+
+def test_scaling_is_searched_and_kept(tmp_path):
+    frame, y = messy()
+    space = SPACE | {"scaling": hpjax.Choice(["standard", "quantile"])}
+    task = Task.of(frame, y, "people", columns={"id": "drop"})
+    found = hpjax.tune(space, task, trials=6, validation=2, out=tmp_path / "run", **quiet)
+    assert set(found.trials["scaling"]) == {"standard", "quantile"}
+    whole = (tmp_path / "run" / "ledger.jsonl").read_bytes()
+    (tmp_path / "run" / "ledger.jsonl").write_bytes(b"".join(whole.splitlines(True)[:2]))
+    hpjax.resume(tmp_path / "run", task=task, **quiet)
+    assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == whole
+    for trial in range(6):
+        network = found.refit(trial)
+        network.save(tmp_path / "n.npz")
+        np.testing.assert_array_equal(
+            hpjax.load(tmp_path / "n.npz").predict_proba(frame), network.predict_proba(frame)
+        )
+    assert found.ensemble().predict(frame).shape == (len(frame),)
+    gradient = hpjax.tune(space, task, search="gradient", trials=2, **quiet)
+    assert np.isfinite(gradient.trials["loss"]).all()
 
 
 def test_unseen_categories_are_zeros_and_tables_may_come_in_any_order():

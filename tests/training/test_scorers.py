@@ -181,6 +181,19 @@ def test_any_metric_is_the_objective_and_runs_go_on(tmp_path, objective):
     assert more.trials[objective].tolist()[:6] == pytest.approx(trials[objective].tolist())
 
 
+@pytest.mark.parametrize("task", NAMES)
+def test_the_test_part_is_measured_by_what_was_asked_for(task):
+    """By scikit-learn's functions, of the network's predictions."""
+    found = hpjax.tune(SPACE, task, trials=3, metrics=NAMES[task], say=quiet)
+    network, rows = found.refit(), found.task.test
+    given, truth = found.task.given(rows), found.task.truth(rows)
+    p = network.predict_proba(given) if found.task.classes else None
+    measured = found.test(network)
+    for name in NAMES[task]:
+        wanted = ON_PREDICTIONS[name](truth, network.predict(given), p)
+        assert measured[name] == pytest.approx(wanted, rel=1e-4), name
+
+
 def test_a_run_on_arrays_is_read_without_them(tmp_path):
     x, y = hpjax.tasks.load("iris").x, hpjax.tasks.load("iris").y
     found = hpjax.tune(

@@ -96,13 +96,13 @@ def normalisation(p: dict, z: Array, mean: Array, var: Array, average: Average):
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------
-def output_delta(z: Array, y: Array, share: Array, spec: MLPSpec) -> Array:
+def output_delta(z: Array, y: Array, share: Array, config: Config, spec: MLPSpec) -> Array:
     """d loss / d z at the outputs, [B C]; `share` [B 1] is each example's part of the mean."""
     loss = loss_of(spec)
     if loss.logits:
-        return loss.slope(z, y, share)
+        return loss.slope(z, y, share, config)
     a, back = activation(spec.output, z)
-    return back(loss.slope(a, y, share))[0]
+    return back(loss.slope(a, y, share, config))[0]
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
@@ -169,9 +169,9 @@ class Saved(NamedTuple):
 def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLPSpec):
     tape, new_stats, embedding = _forward(params, stats, config, batch, spec)
     z, y, share = tape[-1].z, targets(batch.y, config, spec), batch.share()
-    data = (loss_of(spec).each(network.activated(z, spec), y) * share).sum()
+    data = (loss_of(spec).each(network.activated(z, spec), y, config) * share).sum()
     value = data + penalty(params, config, spec, network.place)
-    delta = output_delta(z, y, share[:, None], spec)
+    delta = output_delta(z, y, share[:, None], config, spec)
     grads, layers = _backward(params, config, tape, embedding, delta, spec)
     return (value, (new_stats, data)), grads, layers
 

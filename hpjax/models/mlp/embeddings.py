@@ -1,22 +1,24 @@
-"""Embeddings of numbers: each number of an example becomes several before the first layer.
+"""Embeddings: each number, or each category, of an example becomes several numbers before the first layer.
 
-An embedding is an entry of `EMBEDDINGS`: what enters the first layer in the place of x, with its derivative under it. Its arrays
-stand beside the first layer's weights. x [B F] has its Fn numbers first; k is `frequencies`, d is `embedding_width`.
+An embedding of numbers is an entry of `EMBEDDINGS`: what enters the first layer in the place of x, with its derivative under it. Its
+arrays stand beside the first layer's weights. x [B F] has its Fn numbers first; k is `frequencies`, d is `embedding_width`.
+Categories, which are the last of the inputs, one-hot, are embedded by `learned`, before the numbers are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hpjax.models.base import Array
 
-# what enters [B E], and d loss / d of it -> d loss / d of the embedding's arrays
-Pulled = tuple[Array, Callable[[Array], dict[str, Array]]]
+# what enters [B E]; and d loss / d of it -> d loss / d of the embedding's arrays, and of the inputs that are no numbers
+Pulled = tuple[Array, Callable[[Array], tuple[dict[str, Array], Array]]]
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -51,12 +53,13 @@ def cosine(p: Mapping[str, Array], x: Array) -> Pulled:
     angle = 2 * math.pi * numbers * p["frequencies"] + p["phases"]
     flat = jnp.cos(angle).reshape(len(x), -1)
 
-    def back(da: Array) -> dict[str, Array]:
+    def back(da: Array):
         dangle = -jnp.sin(angle) * da[:, x.shape[1] :].reshape(angle.shape)
-        return {
+        grads = {
             "frequencies": (2 * math.pi * numbers * dangle).sum(0),
             "phases": dangle.sum(0),
         }
+        return grads, da[:, len(p["frequencies"]) : x.shape[1]]
 
     return jnp.concatenate([x, flat], 1), back
 
@@ -82,15 +85,16 @@ def periodic(p: Mapping[str, Array], x: Array) -> Pulled:
     z = jnp.einsum("bfk,fkd->bfd", waves, p["mix"]) + p["mix_bias"]
     a = jnp.where(z <= 0, 0, z)
 
-    def back(da: Array) -> dict[str, Array]:
+    def back(da: Array):
         dz = jnp.where(z <= 0, 0, da[:, : a[0].size].reshape(a.shape))
         dwaves = jnp.einsum("bfd,fkd->bfk", dz, p["mix"])
         dangle = dwaves[..., :k] * cosine - dwaves[..., k:] * sine
-        return {
+        grads = {
             "frequencies": (2 * math.pi * numbers * dangle).sum(0),
             "mix": jnp.einsum("bfk,bfd->fkd", waves, dz),
             "mix_bias": dz.sum(0),
         }
+        return grads, da[:, a[0].size :]
 
     return jnp.concatenate([a.reshape(len(x), -1), x[:, count:]], 1), back
 
@@ -114,3 +118,31 @@ EMBEDDINGS: dict[str, Embedding] = {
         lambda inputs, count, k, d: inputs + count * k,
     ),
 }
+
+
+# --- categories: a learned vector each, the rows of E, in the place of their one-hot inputs ---------------------------
+def learned_start(normal: Array) -> Array:
+    """Vectors of length 1 in the mean."""
+    return normal / math.sqrt(normal.shape[1])
+
+
+def learned(vectors: Array, hot: Array, blocks: Sequence[int]) -> tuple[Array, Callable]:
+    """The vector of each column's category [B J d]: hot E, column by column.
+
+    Args:
+        vectors: E [H d].
+        hot: [B H] one-hot within the block of each of the J columns; all zeros where there is none.
+        blocks: [J] how many of the inputs each column has.
+
+    Returns:
+        [B J d] side by side, and d loss / d of it -> d loss / d E.
+    """
+    column = jnp.asarray(np.repeat(np.arange(len(blocks)), blocks))
+    of_column = (column[:, None] == jnp.arange(len(blocks))).astype(vectors.dtype)  # [H J]
+    wide = (of_column[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
+
+    def back(da: Array) -> Array:
+        dwide = (hot.T @ da).reshape(*of_column.shape, -1)
+        return (of_column[:, :, None] * dwide).sum(1)
+
+    return hot @ wide, back

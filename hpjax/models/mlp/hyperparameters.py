@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpjax.models.base import INF, Family, Static, Traced, checked
+from hpjax.models.base import INF, Family, Parts, Static, Traced, checked
 from hpjax.models.mlp.activations import ACTIVATIONS
 from hpjax.models.mlp.embeddings import EMBEDDINGS
 from hpjax.models.mlp.shape import MLPSpec
@@ -49,6 +49,10 @@ STATIC: dict[str, Static] = {
     "embedding": Static("none", ("none", *EMBEDDINGS), 0, "what each number of an example becomes"),
     "frequencies": Static(16, None, 1, "of an embedding, per number"),
     "embedding_width": Static(16, None, 1, "what a number becomes in a periodic embedding"),
+    "category_embedding": Static(
+        "one_hot", ("one_hot", "learned"), 0, "what each category of an example becomes"
+    ),
+    "category_width": Static(8, None, 1, "of a category's learned vector"),
 }
 TRACED: dict[str, Traced] = {
     "dropout": Traced(
@@ -84,13 +88,13 @@ def check(name: str, entry: Static, value: Any) -> Any:
     return checked(name, entry, value)
 
 
-def shape(given: Mapping[str, Any], common: Mapping[str, Any], numeric: int) -> MLPSpec:
+def shape(given: Mapping[str, Any], common: Mapping[str, Any], parts: Parts) -> MLPSpec:
     """The shape that structural values name.
 
     Args:
         given: by name, checked; absent ones hold their defaults.
         common: the fields that every family's spec has.
-        numeric: how many of the inputs, the first ones, are numbers.
+        parts: of the inputs.
 
     Raises:
         ValueError: values that do not go together.
@@ -115,10 +119,13 @@ def shape(given: Mapping[str, Any], common: Mapping[str, Any], numeric: int) -> 
     plain = ("normalization", "residual", "bias", "init", "parametrization", "dropout_kind")
     others: dict[str, Any] = {name: given.get(name, STATIC[name].default) for name in plain}
     embedding = given.get("embedding", "none")
-    if embedding != "none" and numeric:
+    if embedding != "none" and parts.numbers:
         named = ("frequencies", *["embedding_width"] * (embedding == "periodic"))
         others |= {name: given.get(name, STATIC[name].default) for name in named}
-        others |= {"embedding": embedding, "numeric": numeric}
+        others |= {"embedding": embedding, "numeric": parts.numbers}
+    if given.get("category_embedding") == "learned" and parts.categories:
+        width = given.get("category_width", STATIC["category_width"].default)
+        others |= {"blocks": parts.categories, "category_width": width}
     return MLPSpec(**common, hidden=hidden, activation=activation, output=output, **others)
 
 
@@ -144,7 +151,13 @@ def _widths(given: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(given.get(f"width_{i + 1}", width) for i in range(depth))
 
 
-ACTS = {"frequencies": {*EMBEDDINGS}, "frequency_scale": {*EMBEDDINGS}, "embedding_width": {"periodic"}}  # fmt: skip
+# name -> the choice that it needs, and the values of that
+ACTS: dict[str, tuple[str, set[str]]] = {
+    "frequencies": ("embedding", {*EMBEDDINGS}),
+    "frequency_scale": ("embedding", {*EMBEDDINGS}),
+    "embedding_width": ("embedding", {"periodic"}),
+    "category_width": ("category_embedding", {"learned"}),
+}
 
 
 def refuse_idle(values: Mapping[str, list]) -> None:
@@ -153,11 +166,11 @@ def refuse_idle(values: Mapping[str, list]) -> None:
     Args:
         values: name -> the values that the space gives it, or the ends of its range.
     """
-    embeddings = set(values.get("embedding", ["none"]))
     for name in values.keys() & ACTS.keys():
-        if not embeddings & ACTS[name]:
+        choice, needed = ACTS[name]
+        if not needed & set(values.get(choice, [STATIC[choice].default])):
             raise ValueError(
-                f"{name} acts on no network of the space; give embedding={' or '.join(sorted(ACTS[name]))}, or drop it"
+                f"{name} acts on no network of the space; give {choice}={' or '.join(sorted(needed))}, or drop it"
             )
     depths = [len(widths) for widths in values.get("hidden", [])]
     depths = depths or [int(depth) for depth in values.get("depth", [])]

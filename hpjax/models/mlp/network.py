@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from hpjax.models.base import Array, Batch, Config, Place, per_layer
 from hpjax.models.mlp.activations import activate
-from hpjax.models.mlp.embeddings import EMBEDDINGS
+from hpjax.models.mlp.embeddings import EMBEDDINGS, learned, learned_start
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import loss_of
 from hpjax.training.optimizers import OPTIMIZERS
@@ -123,17 +123,36 @@ def _embedding(flat: Array, config: Config, spec: MLPSpec) -> tuple[dict[str, Ar
     for name, shape in spec.embedding_shapes.items():
         normal[name] = flat[offset : offset + math.prod(shape)].reshape(shape)
         offset += math.prod(shape)
-    if not normal:
-        return {}, 0
-    scale = config["frequency_scale"].astype(spec.dtype)
-    return EMBEDDINGS[spec.embedding].start(normal, scale), offset
+    arrays = {}
+    if spec.blocks:
+        arrays["categories"] = learned_start(normal["categories"])
+    if spec.embedding != "none":
+        scale = config["frequency_scale"].astype(spec.dtype)
+        arrays |= EMBEDDINGS[spec.embedding].start(normal, scale)
+    return arrays, offset
 
 
 def embedded(params: Params, x: Array, spec: MLPSpec) -> tuple[Array, Any]:
-    """What enters the first layer [B E], and the way back to the embedding's arrays (None where there is no embedding)."""
-    if spec.embedding == "none":
+    """What enters the first layer [B E], and the way back to the arrays of embeddings (None where there are none)."""
+    p, back_words, back_numbers = params[0], None, None
+    if spec.blocks:  # categories first: they are the last of the inputs
+        hot = sum(spec.blocks)
+        vectors, back_words = learned(p["categories"], x[:, -hot:], spec.blocks)
+        x = jnp.concatenate([x[:, :-hot], vectors], 1)
+    if spec.embedding != "none":
+        x, back_numbers = EMBEDDINGS[spec.embedding].pulled(p, x)
+    if back_words is None and back_numbers is None:
         return x, None
-    return EMBEDDINGS[spec.embedding].pulled(params[0], x)
+
+    def back(da: Array) -> dict[str, Array]:
+        grads: dict[str, Array] = {}
+        if back_numbers is not None:
+            grads, da = back_numbers(da)
+        if back_words is not None:
+            grads = grads | {"categories": back_words(da[:, -vectors.shape[1] :])}
+        return grads
+
+    return x, back
 
 
 def draws(spec: MLPSpec) -> int:

@@ -39,6 +39,9 @@ class MLPSpec(Spec):
     numeric: int = 0
     frequencies: int = 0
     embedding_width: int = 0
+    # of the last inputs, one-hot: how many each column of categories has, where these become learned vectors of `category_width`
+    blocks: tuple[int, ...] = ()
+    category_width: int = 0
     masked: bool = False
     select: tuple[str, ...] = ()
 
@@ -50,9 +53,10 @@ class MLPSpec(Spec):
     @property
     def _entering(self) -> int:
         """How many numbers enter the first layer."""
+        inputs = self.inputs - sum(self.blocks) + len(self.blocks) * self.category_width
         if self.embedding == "none":
-            return self.inputs
-        return EMBEDDINGS[self.embedding].width(self.inputs, *self._embedded)
+            return inputs
+        return EMBEDDINGS[self.embedding].width(inputs, *self._embedded)
 
     @property
     def _embedded(self) -> tuple[int, int, int]:
@@ -60,10 +64,13 @@ class MLPSpec(Spec):
 
     @property
     def embedding_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the embedding's arrays by name, in the order in which they are drawn; {} for none."""
-        return (
-            {} if self.embedding == "none" else EMBEDDINGS[self.embedding].shapes(*self._embedded)
-        )
+        """Shapes of the arrays of embeddings by name, in the order in which they are drawn; {} for none."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.blocks:
+            shapes["categories"] = sum(self.blocks), self.category_width
+        if self.embedding != "none":
+            shapes |= EMBEDDINGS[self.embedding].shapes(*self._embedded)
+        return shapes
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -77,7 +84,8 @@ class MLPSpec(Spec):
     @property
     def label(self) -> str:
         padding = "padded to" if self.masked else "exactly"
-        before = "" if self.embedding == "none" else f"{self.inputs} by {self.embedding} to "
+        ways = [self.embedding] * (self.embedding != "none") + ["vectors"] * bool(self.blocks)
+        before = f"{self.inputs} by {' and '.join(ways)} to " if ways else ""
         sizes = "-".join(map(str, self.sizes))
         return f"{padding} {before}{sizes}, {'/'.join(self.activations) or 'linear'}"
 
@@ -100,7 +108,10 @@ class MLPSpec(Spec):
             + int(self.bias) * self.outputs
             + slopes
             + sum(embedded.values()),
-            products=products + sum(embedded.values()) + COSINE * waves,
+            products=products
+            + sum(embedded.values())
+            + COSINE * waves
+            + embedded.get("categories", 0) * len(self.blocks),
             units=sum(self.sizes[1:]) + (self.sizes[0] + waves if embedded else 0),
             longest=max(self.sizes),
             statistics=2 * sum(self.hidden) * (self.normalization == "batch"),

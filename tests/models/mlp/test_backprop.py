@@ -51,6 +51,16 @@ CASES = [
         if name != "prelu"
     ),
     {"loss": "bce", "activation": "sigmoid", "label_smoothing": 0.2},
+    {"loss": "focal", "focal_gamma": 1.5, "activation": "tanh", "label_smoothing": 0.1},
+    {"loss": "focal", "outputs": 1, "activation": "tanh"},
+    *(
+        {"loss": loss, "task": "mse", "activation": "tanh"} | numbers
+        for loss, numbers in (
+            ("mae", {}),
+            ("huber", {"huber_delta": 0.7}),
+            ("quantile", {"quantile_level": 0.9, "output": "sigmoid"}),
+        )
+    ),
     *({"embedding": e, "frequencies": 3, "activation": "tanh"} for e in EMBEDDINGS),
     *({"embedding": e, "frequencies": 2, "numeric": 3, "l2": 0.1, "l1": 0.01} for e in EMBEDDINGS),
     {
@@ -61,12 +71,31 @@ CASES = [
         "residual": True,
     },
     {"embedding": "cosine", "hidden": (), "input_noise": 0.1, "parametrization": "mup"},
+    {
+        "categories": (2,),
+        "category_embedding": "learned",
+        "category_width": 3,
+        "activation": "tanh",
+    },
+    *(
+        {
+            "categories": (2, 1),
+            "category_embedding": "learned",
+            "embedding": e,
+            "numeric": 1,
+            "l2": 0.1,
+        }
+        for e in EMBEDDINGS
+    ),
 ]
 
 
 def problem(values, masked=False, select=()):
     values = {"hidden": (6, 5)} | values
-    target = Target(4, 3, "cross_entropy", numeric=values.pop("numeric", None))
+    outputs, task = values.pop("outputs", 3), values.pop("task", "cross_entropy")
+    task = "bce" if outputs == 1 else task
+    parts = {name: values.pop(name, None) for name in ("numeric", "categories")}
+    target = Target(4, outputs, task, **parts)
     spec, config = configurations.one(target, dtype="float64", **values)
     if masked:
         config |= {"width": np.array(spec.hidden, np.int32)}
@@ -83,7 +112,7 @@ def problem(values, masked=False, select=()):
     )
     params = jax.tree.map(noise, params)
     rng = np.random.default_rng(1)
-    y = jnp.asarray(np.eye(3)[rng.integers(3, size=8)])
+    y = jnp.asarray(np.eye(3)[rng.integers(3, size=8)])[:, :outputs]
     weight = jnp.asarray([1.0, 1, 1, 1, 1, 1, 0, 0])
     batch = Batch(jnp.asarray(rng.normal(size=(8, 4))), y, weight, jax.random.key(7))
     return params, stats, config, batch, spec

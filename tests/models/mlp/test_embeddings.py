@@ -84,6 +84,44 @@ def test_categories_and_marks_of_gaps_are_left_alone():
     assert set(found.network().params[0]) == {"w", "b"}
 
 
+def test_vectors_of_categories_are_their_rows():
+    """A network with learned vectors computes what a table of vectors would; a category that is not there is zeros."""
+    frame, y = table()
+    task = Task.of(frame, y, "waves")
+    config = {"hidden": (5,), "category_embedding": "learned", "category_width": 3}
+    network = hpjax.train(config, task, 2, **quiet).network()
+    p = network.params[0]
+    assert task.categories == (4,)
+    assert p["categories"].shape == (4, 3)
+    assert p["w"].shape == (task.inputs - 4 + 3, 5)
+    x = network.standards.inputs(task.x[:20], task.schema)
+    vectors = np.where(x[:, -4:].any(1)[:, None], p["categories"][x[:, -4:].argmax(1)], 0)
+    h = np.maximum(np.concatenate([x[:, :-4], vectors], 1) @ p["w"] + p["b"], 0)
+    z = h @ network.params[1]["w"] + network.params[1]["b"]
+    rows = task.given(np.arange(20))
+    np.testing.assert_allclose(network.outputs(rows), 1 / (1 + np.exp(-z)), rtol=1e-4)
+    lost = rows.assign(town="Atlantis")
+    assert np.isfinite(network.predict_proba(lost)).all()
+
+
+def test_vectors_of_categories_are_searched_saved_and_padded(tmp_path):
+    frame, y = table()
+    space = {
+        "learning_rate": hpjax.LogUniform(1e-2, 1e-1),
+        "width": hpjax.Choice([4, 12]),
+        "category_embedding": hpjax.Choice(["one_hot", "learned"]),
+        "category_width": 3,
+        "embedding": hpjax.Choice(["none", "cosine"]),
+    }
+    found = hpjax.tune(space, Task.of(frame, y, "waves"), trials=12, epochs=5, **quiet)
+    ensemble = found.ensemble()
+    ensemble.save(tmp_path / "e.npz")
+    np.testing.assert_array_equal(
+        hpjax.load(tmp_path / "e.npz").predict(frame), ensemble.predict(frame)
+    )
+    assert np.isfinite(found.trials["loss"]).all()
+
+
 @pytest.mark.parametrize("gradients", ["explicit", "autodiff"])
 def test_both_gradients_train_the_same(gradients):
     frame, y = table()
@@ -106,6 +144,7 @@ def test_both_gradients_train_the_same(gradients):
             {"embedding": "none", "frequency_scale": hpjax.Uniform(0, 1)},
             "frequency_scale acts on no network",
         ),
+        ({"category_width": hpjax.Choice([2, 4])}, "give category_embedding=learned, or drop it"),
         ({"embedding": "cosine", "frequencies": 0}, "frequencies must be a whole number"),
         ({"embedding": "cosine", "frequency_scale": -1.0}, "frequency_scale must be a number"),
     ],
