@@ -8,7 +8,8 @@ Tables: Adult (its official test part), diamonds (ln of the price), Ames (ln of 
 not); the last three have a fifth of their rows held out, drawn anew for every seed. Ours: `MLPClassifierCV` and `MLPRegressorCV`,
 the single best network trained again on all rows, and the ensemble; with embeddings of numbers (the default space) and without
 ("plain"). Peers on the same rows and cores, in the same run: scikit-learn's MLP under RandomizedSearchCV, HistGradientBoosting, and
-XGBoost where it is installed. Dashed lines: published figures.
+XGBoost where it is installed. Dashed lines: published figures. Parts `flights` and `memory` (a search of 27 configurations on all its
+rows, and what that takes of memory) run where --only names them.
 """
 
 from __future__ import annotations
@@ -275,6 +276,31 @@ def run(name: str, parameters: Parameters) -> dict[str, Any]:
     return {"rows": rows}
 
 
+def memory(parameters: Parameters) -> dict[str, Any]:
+    """A search of 27 configurations on all rows of flights: seconds, and the process's peak in GiB."""
+    import resource
+
+    import hpjax
+    from hpjax.defaults import table_space
+
+    table = read("flights", 0, parameters.rows, parameters.data)
+    started = time.perf_counter()
+    found = hpjax.tune(
+        hpjax.Space.load(table_space(len(table.train))),
+        (table.train, table.y),
+        scheduler="halving",
+        trials=27,
+        epochs=9 if parameters.rows is None else 1,
+        objective="roc_auc",
+    )
+    return {
+        "rows": len(table.train),
+        "seconds": time.perf_counter() - started,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "area": found.best["roc_auc"],
+    }
+
+
 # --- figures ----------------------------------------------------------------------------------------------------------
 def label(row: dict[str, Any]) -> str:
     """How a row is called in tables."""
@@ -301,6 +327,8 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
 
     every = {name: numbers[name]["rows"] for name in TITLES if name in numbers}
     names = list(every)
+    if not names:  # the part `memory` alone
+        return
     width = plots.COLUMN if len(names) == 1 else plots.WIDE
     figure, axes = plots.figure(1, len(names), width, 2.4, squeeze=False)
     for ax, name in zip(axes[0], names):
@@ -387,6 +415,10 @@ def criteria(numbers: Numbers) -> list[Criterion]:
         bound("ames", "ensemble, good, with embeddings", trees[0], "Ames: RMSE of the ensemble, at most the trees'", False)  # fmt: skip
     other = mean.get("adult", {}).get("scikit-learn MLPs")
     best = mean.get("adult", {}).get("ensemble, good, with embeddings")
+    if "memory" in numbers:
+        peak = numbers["memory"]["peak"]
+        title = "flights, all rows: peak GiB of a search of 27 configurations"
+        found.append(Criterion(title, peak, 3, False, part="memory"))
     if other and best:
         for title, value, least in (
             ("seconds of 20 scikit-learn networks over ours", other[2] / best[2], 1),
@@ -396,8 +428,8 @@ def criteria(numbers: Numbers) -> list[Criterion]:
     return found
 
 
-PARTS = {name: functools.partial(run, name) for name in TITLES}
-EXPERIMENT = Experiment("tables", PRESETS, PARTS, draw, criteria, on_request=("flights",))
+PARTS = {name: functools.partial(run, name) for name in TITLES} | {"memory": memory}
+EXPERIMENT = Experiment("tables", PRESETS, PARTS, draw, criteria, on_request=("flights", "memory"))
 
 if __name__ == "__main__":
     main(EXPERIMENT)
