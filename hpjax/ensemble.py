@@ -22,7 +22,7 @@ from hpjax.evaluation import Evaluation, minimised, truth_on
 from hpjax.files import write_bytes
 from hpjax.models import Spec
 from hpjax.models.base import Config, cast
-from hpjax.network import FORMAT, Network, in_parts
+from hpjax.network import FORMAT, Network, Predictor, in_parts
 from hpjax.population.library import Finished
 from hpjax.tasks import Split, Task
 from hpjax.training import batches, losses, metrics
@@ -192,10 +192,11 @@ def stacked(networks: Sequence[Network], shares: np.ndarray) -> Stack:
     return Stack(networks[0], tree("params"), tree("stats"), tree("config"), share)
 
 
-class Ensemble:
+class Ensemble(Predictor):
     """Networks that predict together, by the mean of what each predicts.
 
     Attributes:
+        takes: what it takes and gives: columns, classes.
         networks: m of them.
         shares: [m] what each counts, 1 in all.
         members: for each network the trial, fold and repeat that it is of, and how often it was taken.
@@ -211,16 +212,12 @@ class Ensemble:
         validation: dict[str, float],
     ):
         self.networks, self.members = list(networks), list(members)
+        self.takes = self.networks[0].takes
         self.shares, self.validation = np.asarray(shares, np.float64), dict(validation)
 
     def __repr__(self) -> str:
         trials = len({member["trial"] for member in self.members})
         return f"<Ensemble of {self.takes.name}: {len(self.networks)} networks of {trials} trials>"
-
-    @property
-    def takes(self) -> Any:
-        """What it takes and gives: columns, classes."""
-        return self.networks[0].takes
 
     @property
     def table(self) -> pandas.DataFrame:
@@ -251,32 +248,11 @@ class Ensemble:
             ValueError: another number of features, or other columns.
         """
         x = self.takes.columns(x)
-        return np.sum([stack.outputs(x) for stack in self._stacks], 0)
+        found = np.sum([stack.outputs(x) for stack in self._stacks], 0)
+        several = self.takes.classes and found.shape[1] > 1
+        return found / found.sum(1, keepdims=True) if several else found
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Probabilities [N C] of the classes.
-
-        Raises:
-            ValueError: a task of numbers.
-        """
-        if not self.takes.classes:
-            raise ValueError(
-                "predict_proba needs classes, but the task's targets are numbers; use predict"
-            )
-        p = self.outputs(x)
-        return np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p / p.sum(1, keepdims=True)
-
-    def predict(self, x: Any) -> np.ndarray:
-        """Classes [N] as the task was given them, or numbers [N] or [N C]."""
-        if self.takes.classes:
-            return np.array(self.takes.values)[self.predict_proba(x).argmax(1)]
-        y = self.outputs(x)
-        return y[:, 0] if self.takes.single else y
-
-    def score(self, x: Any, y: Any, weights: Any = None) -> float:
-        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score; of weighted examples [N]."""
-        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes, weights)
-        return found["accuracy"] if self.takes.classes else found["r2"]
+    numbers = outputs
 
     def save(self, path: str | Path) -> None:
         """Writes all networks to one .npz file, as `Network.save` does one; `hpjax.load` reads it.

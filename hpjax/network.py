@@ -34,8 +34,51 @@ def _predicted(params: Any, stats: Any, config: dict, x: Any, spec: Spec) -> jax
     return losses.loss_of(spec).predictions(outputs)
 
 
+class Predictor:
+    """What networks and ensembles share: what they predict, from their outputs.
+
+    Attributes:
+        takes: what it takes and gives: columns, classes.
+    """
+
+    takes: Signature
+
+    def outputs(self, x: Any) -> np.ndarray:
+        """Probabilities of classes [N C], of two the second's in one column; or numbers as they were trained on."""
+        raise NotImplementedError
+
+    def numbers(self, x: Any) -> np.ndarray:
+        """Numbers [N C] in the target's units."""
+        raise NotImplementedError
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities [N C] of the classes.
+
+        Raises:
+            ValueError: a task of numbers.
+        """
+        if not self.takes.classes:
+            raise ValueError(
+                "predict_proba needs classes, but the task's targets are numbers; use predict"
+            )
+        p = self.outputs(x)
+        return np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Classes [N] as the task was given them, or numbers [N] or [N C]."""
+        if self.takes.classes:
+            return np.array(self.takes.values)[self.predict_proba(x).argmax(1)]
+        y = self.numbers(x)
+        return y[:, 0] if self.takes.single else y
+
+    def score(self, x: Any, y: Any, weights: Any = None) -> float:
+        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score; of weighted examples [N]."""
+        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes, weights)
+        return found["accuracy"] if self.takes.classes else found["r2"]
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
-class Network:
+class Network(Predictor):
     """A trained network that takes examples as the task has them.
 
     Attributes:
@@ -45,7 +88,7 @@ class Network:
         standards: what its training part says of features, and of numeric targets.
     """
 
-    takes: Signature
+    takes: Signature  # type: ignore[misc]
     spec: Any
     config: dict
     params: Any
@@ -75,30 +118,8 @@ class Network:
             config = cast(self.config, self.spec)
             return np.asarray(_predicted(self.params, self.stats, config, x, spec=self.spec))
 
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Probabilities [N C] of the classes.
-
-        Raises:
-            ValueError: a task of numbers.
-        """
-        if not self.takes.classes:
-            raise ValueError(
-                "predict_proba needs classes, but the task's targets are numbers; use predict"
-            )
-        p = self.outputs(x)
-        return np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
-
-    def predict(self, x: Any) -> np.ndarray:
-        """Classes [N] as the task was given them, or numbers [N] or [N C]."""
-        if self.takes.classes:
-            return np.array(self.takes.values)[self.predict_proba(x).argmax(1)]
-        y = self.outputs(x) / self.standards.y_scale + self.standards.y_shift
-        return y[:, 0] if self.takes.single else y
-
-    def score(self, x: Any, y: Any, weights: Any = None) -> float:
-        """Accuracy, or R^2 for numbers, as scikit-learn's estimators score; of weighted examples [N]."""
-        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes, weights)
-        return found["accuracy"] if self.takes.classes else found["r2"]
+    def numbers(self, x: Any) -> np.ndarray:
+        return self.outputs(x) / self.standards.y_scale + self.standards.y_shift
 
     # --- saved ---
     def save(self, path: str | Path) -> None:
