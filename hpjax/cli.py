@@ -108,7 +108,7 @@ class Ensemble:
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
     size: int = 32  # the most members, counted as often as they are taken
-    candidates: int = 64  # trials that are chosen from, the best
+    candidates: int = 256  # trials that are chosen from, the best
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -280,9 +280,14 @@ def confirm(options: Confirm, console: Console) -> int:
     console.print(f"best trial {confirmation.best['trial']}; within noise of it: {tied}")
     console.print(f"the search's best looked {confirmation.optimism:.4g} better than it is")
     if confirmation.test:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in confirmation.test.items())
-        console.print(f"test ({len(result.task.test)} examples): {metrics}")
+        console.print(_tested(result, confirmation.test))
     return 0
+
+
+def _tested(result: Any, metrics: dict[str, float]) -> str:
+    """Test metrics in a line."""
+    named = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return f"test ({len(result.task.test)} examples): {named}"
 
 
 def ensemble(options: Ensemble, console: Console) -> int:
@@ -300,13 +305,13 @@ def ensemble(options: Ensemble, console: Console) -> int:
     for _, row in table.iterrows():
         printed.add_row(*(_cell(row[c] if c == "share" else int(row[c])) for c in table.columns))
     console.print(printed)
-    together, alone = found.validation["ensemble"], found.validation["single"]
-    console.print(
-        f"validation {result.settings.minimised}, on examples that they were not chosen by: {together:.4g}; the best network alone {alone:.4g}"
-    )
+    if found.validation:
+        together, alone = found.validation["ensemble"], found.validation["single"]
+        console.print(
+            f"validation {result.settings.minimised}, chosen on one half and scored on the other: {together:.4g}; the best network alone {alone:.4g}"
+        )
     if len(result.task.test):
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.test(found).items())
-        console.print(f"test ({len(result.task.test)} examples): {metrics}")
+        console.print(_tested(result, result.test(found)))
     path = options.run / "ensemble.npz"
     found.save(path)
     console.print(f"saved: {path}; in Python hpjax.load({str(path)!r}).predict(x)")
@@ -339,11 +344,10 @@ def end(result: Any, console: Console, top: int = 10) -> int:
         return 1
     if len(result.task.test):
         network = result.refit()
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in result.test(network).items())
         console.print(
             f"best trial {result.best['trial']}, trained again on all {len(result.task.development)} development examples"
         )
-        console.print(f"test ({len(result.task.test)} examples): {metrics}")
+        console.print(_tested(result, result.test(network)))
     if result.folder is not None:
         try:
             drawn = figures.overview(result, result.folder / "figure")

@@ -43,16 +43,25 @@ class Judged(NamedTuple):
         y: [V C] targets alike.
         weight: [V] of the examples.
         units: [2 C] what 1 and 0 of standardised numbers are.
+        owner: [V] whose the examples are: numbers of groups, or of rows, that halves keep together.
     """
 
     p: np.ndarray
     y: np.ndarray
     weight: np.ndarray
     units: np.ndarray
+    owner: np.ndarray
 
     def part(self, rows: np.ndarray) -> Judged:
         """Of some examples."""
-        return Judged(self.p[:, rows], self.y[rows], self.weight[rows], self.units)
+        return Judged(
+            self.p[:, rows], self.y[rows], self.weight[rows], self.units, self.owner[rows]
+        )
+
+    @property
+    def truth(self) -> tuple[Any, ...]:
+        """What a score takes beside predictions, in float32."""
+        return tuple(np.float32(array) for array in (self.y, self.weight, self.units))
 
 
 class Score:
@@ -98,7 +107,7 @@ def select(score: Score, judged: Judged, size: int) -> np.ndarray:
     """
     count = np.zeros(len(judged.p), np.int64)
     p = judged.p.astype(np.float32)
-    given = [np.float32(array) for array in judged[1:]]
+    given = judged.truth
     total, best, best_count = np.zeros_like(p[0]), np.inf, count
     for taken in range(1, size + 1):
         values = np.asarray(score.many((total + p) / taken, *given), np.float64)
@@ -117,16 +126,19 @@ def select(score: Score, judged: Judged, size: int) -> np.ndarray:
 def score_of(score: Score, judged: Judged, count: np.ndarray) -> float:
     """What candidates score together."""
     p = np.tensordot(count / count.sum(), judged.p.astype(np.float32), 1)
-    return float(score.many(p[None], *(np.float32(array) for array in judged[1:]))[0])
+    return float(score.many(p[None], *judged.truth)[0])
 
 
 def honest(score: Score, judged: Judged, size: int, seed: int) -> dict[str, float]:
     """What selection is worth: chosen on one half of the validation examples, scored on the other, and the other way round.
 
     Returns:
-        "ensemble" and "single" (the best candidate alone, chosen and scored in the same way), means over both halves, of what is minimised.
+        "ensemble" and "single" (the best candidate alone, chosen and scored in the same way), means over both halves, of what is minimised;
+        {} where a half has no score. What was chosen before with all validation examples (candidates, where fewer are taken than
+        trials finished; epochs, where patience is on) is not chosen again.
     """
-    half = np.random.default_rng([seed, len(judged.y)]).permutation(len(judged.y)) % HALVES
+    owners, place = np.unique(judged.owner, return_inverse=True)
+    half = (np.random.default_rng([seed, len(owners)]).permutation(len(owners)) % HALVES)[place]
     found: dict[str, list[float]] = {"ensemble": [], "single": []}
     for number in range(HALVES):
         seen, held = (
@@ -135,7 +147,8 @@ def honest(score: Score, judged: Judged, size: int, seed: int) -> dict[str, floa
         for name, most in (("ensemble", size), ("single", 1)):
             count = select(score, seen, most)
             found[name].append(score_of(score, held, count) if count.any() else np.nan)
-    return {name: float(np.mean(values)) for name, values in found.items()}
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return means if np.isfinite(list(means.values())).all() else {}
 
 
 # --- networks that predict together -----------------------------------------------------------------------------------
@@ -212,7 +225,7 @@ class Ensemble(Predictor):
         validation: dict[str, float],
     ):
         self.networks, self.members = list(networks), list(members)
-        self.takes = self.networks[0].takes
+        self.takes, self.probabilities = self.networks[0].takes, self.networks[0].probabilities
         self.shares, self.validation = np.asarray(shares, np.float64), dict(validation)
 
     def __repr__(self) -> str:
@@ -249,7 +262,7 @@ class Ensemble(Predictor):
         """
         x = self.takes.columns(x)
         found = np.sum([stack.outputs(x) for stack in self._stacks], 0)
-        several = self.takes.classes and found.shape[1] > 1
+        several = self.probabilities and found.shape[1] > 1
         return found / found.sum(1, keepdims=True) if several else found
 
     numbers = outputs
@@ -371,7 +384,8 @@ def _judged(
     network: Callable[[int, int, int], Network],
 ) -> Judged:
     """What every candidate predicts of the validation examples, in float16; numbers standardised alike in all folds."""
-    truth = truth_on(task, np.concatenate([valid for _, valid in splits]))
+    rows = np.concatenate([valid for _, valid in splits])
+    truth = truth_on(task, rows)
     predicted = []
     for fold, (_, valid) in enumerate(splits):
         given = task.given(valid)
@@ -379,4 +393,4 @@ def _judged(
         one = (stacked([network(trial, fold, repeat)], np.ones(1)) for trial, repeat in names)
         predicted.append(np.stack([each.outputs(rows_of) for each in one]))
     p = truth.standardised(np.concatenate(predicted, 1))
-    return Judged(p.astype(np.float16), *truth)
+    return Judged(p.astype(np.float16), *truth, rows if task.groups is None else task.groups[rows])

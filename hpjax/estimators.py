@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
@@ -192,10 +192,23 @@ class _SearchInside(BaseEstimator):
             cv = 1 if len(task.x) >= LARGE else 5
             most = int(np.bincount(task.y).max()) if task.classes else len(task.x)
             cv = max(2, min(cv, most)) if cv > 1 else 1
-        if not isinstance(cv, int) or cv < 2 or task.groups is not None:
+        if not isinstance(cv, int) or task.groups is not None:
             return cv
+        if cv == 1:
+            return self._one_fold(task, seed)
         kind = StratifiedKFold if task.classes else KFold
         return kind(cv, shuffle=True, random_state=seed % 2**32)
+
+    def _one_fold(self, task: Task, seed: int) -> Any:
+        """A fifth to validate on; classes with one member are trained on."""
+        if not task.classes or np.bincount(task.y).min() > 1:
+            return 1
+        alone = np.flatnonzero(np.bincount(task.y)[task.y] == 1)
+        others = np.setdiff1d(np.arange(len(task.y)), alone)
+        train, valid = train_test_split(
+            others, test_size=0.2, random_state=seed % 2**32, stratify=task.y[others]
+        )
+        return [(np.concatenate([train, alone]), valid)]
 
     def _describe(self) -> None:
         """Fills in what scikit-learn's searches have."""
@@ -331,7 +344,8 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         """Probabilities [N C] of `classes_`."""
         rows = self._rows(X)
         p = self.network_.predict_proba(rows).astype(np.float64)
-        return p / p.sum(1, keepdims=True)  # one in float64, too, as scikit-learn's metrics check
+        # one in float64, too, as scikit-learn's metrics check
+        return p / p.sum(1, keepdims=True) if self.network_.probabilities else p
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes [N]."""

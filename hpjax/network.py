@@ -39,9 +39,11 @@ class Predictor:
 
     Attributes:
         takes: what it takes and gives: columns, classes.
+        probabilities: whether outputs are probabilities of classes; under loss mse they need not lie between 0 and 1.
     """
 
     takes: Signature
+    probabilities: bool
 
     def outputs(self, x: Any) -> np.ndarray:
         """Probabilities of classes [N C], of two the second's in one column; or numbers as they were trained on."""
@@ -117,6 +119,10 @@ class Network(Predictor):
             x = self.standards.inputs(x, self.takes.schema).astype(dtype)
             config = cast(self.config, self.spec)
             return np.asarray(_predicted(self.params, self.stats, config, x, spec=self.spec))
+
+    @property
+    def probabilities(self) -> bool:  # type: ignore[override]
+        return losses.loss_of(self.spec).logits
 
     def numbers(self, x: Any) -> np.ndarray:
         return self.outputs(x) / self.standards.y_scale + self.standards.y_shift
@@ -225,11 +231,17 @@ class Network(Predictor):
         """Weights [in out] and biases [out] of a plain stack of linear layers."""
         spec = self.spec
         plain_stack = isinstance(spec, MLPSpec) and not (
-            spec.residual or spec.normalization != "none" or spec.masked or spec.embedding != "none"
+            spec.residual
+            or spec.normalization != "none"
+            or spec.masked
+            or spec.embedding != "none"
+            or spec.blocks
+            or spec.parametrization != "standard"
+            or spec.output != "identity"
         )
         if not plain_stack:
             raise ValueError(
-                "only multilayer perceptrons without normalisation, residual connections and embeddings can be carried elsewhere"
+                "only multilayer perceptrons without normalisation, residual connections, embeddings, and scales or activations at their outputs can be carried elsewhere"
             )
         return [(np.asarray(p["w"]), np.asarray(p["b"]) if "b" in p else None) for p in self.params]
 

@@ -179,7 +179,7 @@ class Result(Outcome):
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed, model=family)
 
     def ensemble(
-        self, size: int = 32, candidates: int = 64, progress: bool | None = None
+        self, size: int = 32, candidates: int = 256, progress: bool | None = None
     ) -> Ensemble:
         """Networks of the best trials that predict together, chosen greedily, with replacement, by their validation predictions.
 
@@ -187,7 +187,8 @@ class Result(Outcome):
 
         Args:
             size: the most members, counted as often as they are taken; with folds each is a trial's networks of all folds.
-            candidates: trials that are chosen from, the best that went to the end.
+            candidates: trials that are chosen from, the best that went to the end; with fewer than these, the `validation` of the
+                ensemble is too good by what choosing them does.
             progress: whether a bar is drawn on standard error while networks are trained again; where None, if that is a terminal.
 
         Returns:
@@ -209,6 +210,10 @@ class Result(Outcome):
         )
         missing = [trial for trial in trials if trial not in library]
         library = {trial: library[trial] for trial in trials if trial in library}
+        if missing and self.settings.scheduler.get("renew"):
+            raise ValueError(
+                "networks that were begun afresh every round cannot be trained again; call ensemble() where the study ran, with fewer candidates"
+            )
         if missing:
             again = train_along(
                 self.space,
@@ -219,11 +224,8 @@ class Result(Outcome):
                 fidelity=self.fidelity,
                 progress=progress,
             )
-            library |= {
-                t: again.population.finished(at)
-                for at, t in enumerate(missing)
-                if at in again.population.home
-            }
+            there = [at for at in range(len(missing)) if at in again.population.home]
+            library |= {missing[at]: f for at, f in again.population.finished(there).items()}
         validation = evaluation.validation
         folds = splits(task, validation.folds, self.settings.seed)
         return ensemble_of(

@@ -48,7 +48,8 @@ def judged(loss, candidates=7, rows=90, seed=0):
         p /= p.sum(-1, keepdims=True)
         y, p = (y[:, 1:], p[..., 1:]) if loss == "bce" else (y, p)
     units = np.stack([np.ones(y.shape[1]), np.zeros(y.shape[1])])
-    return Judged(p.astype(np.float16), y, rng.uniform(0.5, 2, rows), units)
+    weight = rng.uniform(0.5, 2, rows)
+    return Judged(p.astype(np.float16), y, weight, units, np.arange(rows))
 
 
 def score_by_hand(loss, p, y, weight):
@@ -98,7 +99,7 @@ def test_what_is_reported_was_not_selected_on():
     rng = np.random.default_rng(1)
     y = np.eye(2)[rng.integers(0, 2, 60)][:, 1:]
     p = rng.uniform(0.1, 0.9, (200, 60, 1)).astype(np.float16)
-    given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]))
+    given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]), np.arange(60))
     score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
     chosen = select(score, given, 32)
     mean = np.tensordot(chosen / chosen.sum(), p.astype(float), 1)
@@ -166,6 +167,55 @@ def test_the_weights_are_those_of_the_best_epoch_where_patience_is_on():
         truth = found.task.y[valid]
         wanted = found.trials["loss"][trial]
         assert log_loss(truth, p, labels=[0, 1, 2]) == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+
+
+def test_examples_of_one_owner_are_in_one_half():
+    """Twelve patients whose class is a coin: a candidate that knows the patients is worth nothing on others."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(12), 20)
+    found = []
+    for seed in range(8):
+        y = rng.integers(0, 2, 12)[owner][:, None].astype(float)
+        p = rng.uniform(0.05, 0.95, (60, 12, 1)).astype(np.float16)[:, owner]
+        score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
+        units = np.array([[1.0], [0.0]])
+        found.append(
+            [
+                honest(score, Judged(p, y, np.ones(240), units, whose), 32, seed)["ensemble"]
+                for whose in (owner, np.arange(240))
+            ]
+        )
+    kept, torn = np.mean(found, 0)
+    assert kept > 0.65 > torn
+
+
+def test_a_half_without_a_score_is_no_estimate():
+    given = judged("bce")
+    given.weight[1:] = 0
+    score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
+    assert honest(score, given, 4, 0) == {}
+
+
+def test_outputs_that_are_no_probabilities_are_not_made_some():
+    """Classes under loss mse: the ensemble of one network says what that one says, far away from the examples, too."""
+    x = np.random.default_rng(0).normal(size=(90, 2))
+    task = Task.of(x, np.arange(90) % 3, test=0)
+    space = {"hidden": (6,), "loss": "mse", "learning_rate": hpjax.Uniform(0.01, 0.1)}
+    ensemble = hpjax.tune(space, task, trials=3, epochs=5, **quiet).ensemble(size=1)
+    far = 20 * np.random.default_rng(1).normal(size=(500, 2))
+    np.testing.assert_array_equal(ensemble.predict(far), ensemble.networks[0].predict(far))
+
+
+def test_networks_that_were_begun_afresh_are_not_made_up(tmp_path):
+    scheduler = hpjax.full(4, renew=True)
+    found = hpjax.tune(
+        SPACE, "iris", trials=6, batch=2, scheduler=scheduler, out=tmp_path / "run", **quiet
+    )
+    here = found.ensemble()
+    p = here.predict_proba(found.task.x[found.task.test])
+    assert np.isfinite(p).all()
+    with pytest.raises(ValueError, match="begun afresh every round cannot be trained again"):
+        hpjax.open_run(tmp_path / "run", **quiet).ensemble()
 
 
 def test_an_objective_by_name_selects_by_it():

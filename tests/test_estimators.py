@@ -88,6 +88,17 @@ def test_an_ensemble_predicts_where_it_is_asked_for():
     assert isinstance(plain.fit(X, Y).network_, hpjax.Network)
 
 
+def test_a_class_with_one_member_is_trained_on_where_there_is_one_fold():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = np.where(np.arange(300) == 7, "alone", np.where(x[:, 0] > 0, "much", "little"))
+    found = hpjax.MLPClassifierCV(SMALL, trials=2, epochs=3, cv=1).fit(x, y)
+    ((train, valid),) = found.result_.task.folds
+    assert 7 in train
+    assert (len(valid), len(train)) == (60, 240)
+    assert found.classes_.tolist() == ["alone", "little", "much"]
+
+
 def test_a_frame_with_text_and_gaps():
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(

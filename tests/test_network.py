@@ -149,5 +149,21 @@ def test_weights_are_carried_to_other_libraries():
     np.testing.assert_allclose(
         module.apply(variables, inputs.astype(np.float32)), z, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"normalization": "layer"},
+        {"residual": True},
+        {"embedding": "cosine"},
+        {"parametrization": "mup"},
+        {"parametrization": "mean_field"},
+        {"loss": "mse", "output": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_what_is_no_plain_stack_is_not_carried(more):
+    network = hpjax.fit(hpjax.tasks.load("iris"), {"hidden": (8,)} | more, 1)
     with pytest.raises(ValueError, match="only multilayer perceptrons without normalisation"):
-        hpjax.fit(task, {"hidden": (8,), "normalization": "layer"}, 1).to_torch_state_dict()
+        network.to_torch_state_dict()

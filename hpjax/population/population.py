@@ -156,6 +156,7 @@ class Population:
 
     def recall(self, order: Order) -> None:
         """Takes note of an order that was carried out before a resume."""
+        self._point |= zip(order.trial.tolist(), order.unit)
         self.history.append(order)
         self._recalled = True
 
@@ -165,25 +166,29 @@ class Population:
         if self._recalled:
             self._released |= set(dropped)
         elif self.library is not None:
-            for trial in dropped:
-                if self.store.age.get(trial, 0) >= self.regime.target.fidelity:
-                    self.library.add(trial, self.finished(trial))
+            fidelity = self.regime.target.fidelity
+            whole = [trial for trial in dropped if self.store.age.get(trial, 0) >= fidelity]
+            for trial, finished in self.finished(whole).items():
+                self.library.add(trial, finished)
         self.store.release(dropped)
 
-    def finished(self, trial: int) -> Finished:
-        """The networks of a live trial, as they predict."""
-        program = self.programs[self.home[trial]].spec
-        (group,) = self._groups(self._point[trial][None])
-        config = program.member(group.spec, group.config)
-        state = best(self.networks(trial), config.get("patience", [0.0])[0])
+    def finished(self, trials: Sequence[int]) -> dict[int, Finished]:
+        """The networks of live trials, as they predict."""
+        found: dict[int, Finished] = {}
+        if not len(trials):
+            return found
         own = lambda tree: jax.tree.map(np.array, tree)  # the store's memory is used again
-        return Finished(
-            program,
-            {name: leaf[0] for name, leaf in config.items()},
-            own(state.params),
-            own(state.stats),
-            self._loss[trial],
-        )
+        for group in self._groups(np.stack([self._point[trial] for trial in trials])):
+            for at, row in enumerate(group.rows.tolist()):
+                trial = trials[row]
+                program = self.programs[self.home[trial]].spec
+                one = {name: leaf[at : at + 1] for name, leaf in group.config.items()}
+                config = {n: leaf[0] for n, leaf in program.member(group.spec, one).items()}
+                state = best(self.networks(trial), config.get("patience", 0.0))
+                params, stats = own(state.params), own(state.stats)
+                loss = self._loss.get(trial, np.nan)  # not known of networks from before a resume
+                found[trial] = Finished(program, config, params, stats, loss)
+        return found
 
     # --- checkpoints ---
     def saved(self) -> dict[str, np.ndarray]:

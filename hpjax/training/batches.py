@@ -292,7 +292,8 @@ def standards(examples: Examples, rows: np.ndarray, scaling: str = "standard") -
     found = Standards(*of_inputs, *of(examples.y, numeric))
     seen = rows if weights is None else rows[weights > 0]
     if by_rank:
-        found = found._replace(quantiles=quantiles(examples.x[seen]))
+        counted = None if weights is None else weights[weights > 0]
+        found = found._replace(quantiles=quantiles(examples.x[seen], counted))
     if examples.layout is None or examples.codes is None:
         return found
     return found._replace(places=places(examples.codes[seen], examples.layout))

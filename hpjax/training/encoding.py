@@ -60,18 +60,38 @@ def moments(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.n
     return mean, here / np.where(varies, deviation, 1)
 
 
-def quantiles(values: np.ndarray) -> np.ndarray:
+def quantiles(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Quantiles [Q F] of a training part's columns [n F], between which a column is made normal; gaps are left out.
 
     Q is a thirtieth of the rows, from 10 to 1,000 (as Gorishniy et al. 2021 have it). A column of gaps alone has zeros.
+
+    Args:
+        values: [n F].
+        weights: [n] of the rows, positive; 1 each where None.
     """
     from sklearn.preprocessing import QuantileTransformer
 
     many = min(len(values), int(np.clip(len(values) // 30, 10, 1000)))
+    if weights is not None:
+        levels = np.linspace(0, 1, many)
+        return np.stack([_weighted_quantiles(v, weights, levels) for v in values.T], 1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice")
         fitted = QuantileTransformer(n_quantiles=many, subsample=None).fit(values)
     return np.nan_to_num(fitted.quantiles_, nan=0.0)
+
+
+def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles [Q] of a column [n]: a value lies where half of its own weight is below it; from the least to the greatest value."""
+    there = ~np.isnan(values)
+    if not there.any():
+        return np.zeros(len(levels))
+    order = np.argsort(values[there])
+    values, weights = values[there][order], weights[there][order]
+    middle = np.cumsum(weights) - weights / 2
+    span = middle[-1] - middle[0]
+    at = (middle - middle[0]) / (span if span > 0 else 1)
+    return np.interp(levels, at, values)
 
 
 def ranked(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:

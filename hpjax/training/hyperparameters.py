@@ -49,7 +49,9 @@ TRACED: dict[str, Traced] = {
     "huber_delta": Traced(
         1.0, 1e-6, INF, None, "of loss huber: where it turns straight, in deviations of the target"
     ),
-    "quantile_level": Traced(0.5, 0.0, 1.0, None, "of loss quantile: which quantile is predicted"),
+    "quantile_level": Traced(
+        0.5, 1e-6, 1 - 1e-6, None, "of loss quantile: which quantile is predicted"
+    ),
     "focal_gamma": Traced(2.0, 0.0, INF, None, "of loss focal: how little easy examples count"),
     "clip_norm": Traced(INF, 0.0, INF, None, "largest global norm of a gradient"),
     "decay_rate": Traced(0.1, 0.0, INF, None, "of step, exponential, inverse_time"),

@@ -279,7 +279,8 @@ def penalty(params: Any, config: Config, spec: Spec, place: Callable[..., Place]
             continue
         if "l1" in spec.features:
             strength = per_layer(config["l1"], at.layer).astype(total.dtype)
-            total = total + strength * jnp.abs(leaf).sum()
+            # |leaf|, with derivative 0 at 0: weights of padding stay where they are
+            total = total + strength * (leaf * jnp.sign(leaf)).sum()
         if "l2" in spec.features:
             strength = per_layer(config["l2"], at.layer).astype(total.dtype)
             total = total + strength / 2 * (leaf**2).sum()

@@ -15,7 +15,7 @@ from hpjax import Task, TaskError
 from hpjax.tasks import splits
 from hpjax.tasks.schema import GAP, layout
 from hpjax.training import batches
-from hpjax.training.encoding import RARE
+from hpjax.training.encoding import RARE, quantiles
 
 quiet = dict(say=lambda text: None)
 SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
@@ -206,6 +206,21 @@ def test_numbers_are_made_normal_by_the_ranks_of_the_training_part(gaps):
     np.testing.assert_array_equal(
         changed.quantiles, batches.standards(examples, fold.train, "quantile").quantiles
     )
+
+
+def test_weights_count_among_quantiles():
+    """A weight of six is nearly six rows; equal weights are none."""
+    rng = np.random.default_rng(0)
+    x = rng.exponential(size=(600, 1)) ** 2
+    x[rng.random(600) < 0.1] = np.nan
+    weights = rng.integers(1, 7, 600)
+    copies = np.repeat(x, weights, 0)
+    levels = np.linspace(0, 1, 20)
+    wanted = np.nanquantile(copies, levels)
+    np.testing.assert_allclose(
+        quantiles(x, weights.astype(float))[:, 0], wanted, rtol=0.05, atol=0.01
+    )
+    np.testing.assert_allclose(quantiles(x, np.full(600, 0.3)), quantiles(x), rtol=1e-9)
 
 
 def test_scaling_is_searched_and_kept(tmp_path):

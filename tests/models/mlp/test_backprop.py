@@ -179,6 +179,24 @@ def test_padded_and_selected_gradients_equal_autodiff_and_stay_in_their_mask(val
             assert not np.asarray(grads["w"])[:, outside].any()
 
 
+def test_weights_of_padding_stay_zero_under_l1():
+    """By either gradient: the derivative of |w| is 0 at 0."""
+    with jax.enable_x64(True):
+        params, stats, config, batch, spec = problem(
+            {"l1": 0.05, "activation": "tanh"}, masked=True
+        )
+        for way in (
+            backprop.value_and_grad(spec),
+            jax.value_and_grad(spec.functions.loss, has_aux=True),
+        ):
+            params = spec.functions.init(
+                jax.random.normal(jax.random.key(0), spec.functions.draws.shape), config
+            )[0]
+            _, grads = jit(way)(params, stats, config, batch)
+            outside = np.asarray(network.unit_masks(spec, config)[1]) == 0
+            assert not np.asarray(grads[0]["w"])[:, outside].any()
+
+
 def test_the_courses_figures():
     with jax.enable_x64(True):
         z = jnp.array([0.1653, 0.4551, 0.6317, 0.4961])

@@ -65,7 +65,7 @@ def test_a_wave_is_learned_and_its_network_is_kept(tmp_path, name):
     network.save(tmp_path / "network.npz")
     again = hpjax.load(tmp_path / "network.npz")
     np.testing.assert_array_equal(again.predict_proba(frame), network.predict_proba(frame))
-    with pytest.raises(ValueError, match="embeddings can be carried elsewhere"):
+    with pytest.raises(ValueError, match="embeddings, and scales or activations"):
         network.to_flax()
     ledger = (tmp_path / "run" / "ledger.jsonl").read_bytes()
     lines = ledger.splitlines(keepends=True)
