@@ -104,6 +104,7 @@ def test_the_same_words_make_the_same_study(tmp_path, monkeypatch, name):
 
 
 def test_defaults_of_every_command_are_those_of_its_function():
+    import dataclasses
     import inspect
 
     for command, function in (
@@ -111,7 +112,7 @@ def test_defaults_of_every_command_are_those_of_its_function():
         (cli.Compare, hpjax.compare),
         (cli.Confirm, hpjax.confirm),
     ):
-        typed = {field.name: field.default for field in cli.dataclasses.fields(command)}
+        typed = {field.name: field.default for field in dataclasses.fields(command)}
         called = {n: p.default for n, p in inspect.signature(function).parameters.items()}
         shared = set(typed) & set(called) - {"task", "methods", "space", "run", "out"}
         assert {name: typed[name] for name in shared} == {name: called[name] for name in shared}

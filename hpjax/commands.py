@@ -1,0 +1,122 @@
+"""What can be typed after `hpjax`: the commands and their flags, with the help behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What is learned, and how networks are judged."""
+
+    folds: int = 1  # 1 holds out 20 %, K >= 2 cross-validates
+    repeats: int = 1  # networks per trial and fold
+    objective: str = "loss"  # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn
+    metrics: str | None = None  # more of them for tables and curves, with commas between
+    data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
+    target: str | None = None  # column to predict, of a file
+    kind: Literal["classes", "numbers"] | None = None  # of the targets; told from them where absent
+    drop: str = ""  # columns of a table to leave out, with commas between
+    number: str = ""  # columns that are numbers; the rest of such a column's text is taken for gaps
+    categorical: str = ""  # columns that are categories
+    date: str = ""  # columns that are dates
+    weight: str = ""  # the column of the examples' weights
+    group: str = ""  # the column of groups, whose rows are never apart
+    validation_file: Path | None = None  # a file that is validated on, instead of folds
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune(Data):
+    """Search hyperparameters of multilayer perceptrons on a task."""
+
+    # a name that `hpjax tasks` lists, or a file
+    task: Annotated[str, tyro.conf.Positional] = "digits"
+    space: Path | None = None  # a TOML file of ranges; a sensible one where absent
+    # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
+    search: str = "random"
+    # how long each network lives; all to the end where absent, unless the search brings its own
+    scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = None
+    epochs: int | None = None  # of a network that lives to the end; those of the space where absent
+    trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
+    eta: int = 3  # halving and hyperband keep one in eta
+    levels: int = 5  # of a grid, per range
+    seed: int = 0  # names all randomness
+    seconds: float | None = None  # stop after (recorded as not deterministic)
+    out: Path | None = None  # run folder; runs/TASK-TIME where absent
+    explain: bool = False  # print the plan without training
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Go on with an interrupted run."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # run folder
+    trials: int | None = None  # go on until there are so many
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare(Data):
+    """Run several methods against each other on a task, at equal cost, trained as one population."""
+
+    # a name that `hpjax tasks` lists, or a file
+    task: Annotated[str, tyro.conf.Positional] = "digits"
+    methods: str = "random,bayes,tpe,genetic,hyperband,bohb"  # names, with commas between
+    space: Path | None = None  # a TOML file of ranges; a sensible one where absent
+    seeds: int = 10  # studies of each method
+    epochs: int | None = None  # of a network that lives to the end; those of the space where absent
+    budget: int = 30  # networks at full fidelity that every study may cost
+    batch: int | None = None  # points a round of those that learn; each search's own where absent
+    out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Print the table of a run or a comparison, and draw its figures."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    top: int = 10  # rows, at least 1
+    # every figure: slices, importance, contours, Pareto front, rungs, lineage, process
+    all: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirm:
+    """Train the best trials of a run again on fresh seeds, choose again, and test once."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # run folder
+    top: int = 5  # trials
+    repeats: int = 5  # fresh seeds
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Choose networks of a run that predict together, train them again, test them once, and save them as RUN/ensemble.npz."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # run folder
+    size: int = 32  # the most members, counted as often as they are taken
+    candidates: int = 256  # trials that are chosen from, the best
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Tasks:
+    """List the tasks."""
+
+
+Command = (
+    Annotated[Tune, tyro.conf.subcommand("tune")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Confirm, tyro.conf.subcommand("confirm")]
+    | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
+    | Annotated[Tasks, tyro.conf.subcommand("tasks")]
+)
