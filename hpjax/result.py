@@ -226,6 +226,8 @@ class Result(Outcome):
             )
             there = [at for at in range(len(missing)) if at in again.population.home]
             library |= {missing[at]: f for at, f in again.population.finished(there).items()}
+        if not library:
+            raise ValueError("no network of the candidates fits in memory; give other candidates")
         validation = evaluation.validation
         folds = splits(task, validation.folds, self.settings.seed)
         return ensemble_of(
