@@ -360,18 +360,16 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
                 s=36,
                 label=None,
             )
-        for number, (title, value) in enumerate(PUBLISHED.get(name, {}).items()):
+        for title, value in PUBLISHED.get(name, {}).items():
             ax.axhline(value, color="0.5", ls="--", lw=0.8, zorder=0)
-            place = dict(ha="left") if number % 2 else dict(ha="right")  # neighbours may be close
-            where = (0.01 if number % 2 else 0.99, value)
             ax.annotate(
                 title,
-                where,
+                (0.5, value),
                 xycoords=("axes fraction", "data"),
+                ha="center",
                 va="bottom",
                 fontsize=6,
                 color="0.35",
-                **place,
             )
         title, metric = TITLES[name]
         ax.set(xscale="log", xlabel="seconds", ylabel=metric, title=title)
