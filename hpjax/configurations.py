@@ -113,13 +113,26 @@ def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family
         raise ValueError(
             f"loss={loss!r:.80} needs {wanted}, but the task's targets are {there}; use loss={target.loss!r}"
         )
+    if classes and given.get("target_transform", "none") != "none":
+        raise ValueError(
+            "target_transform needs numbers, but the task's targets are classes; drop it"
+        )
     if not classes and given.get("class_weight", "none") != "none":
         raise ValueError("class_weight needs classes, but the task's targets are numbers; drop it")
     if loss == "cross_entropy" and target.outputs == 1:
         raise ValueError(
             "loss='cross_entropy' needs two or more outputs, but the task has 1; use loss='bce'"
         )
-    plain = ("optimizer", "schedule", "batch_size", "sampling", "scaling", "class_weight", "dtype")
+    plain = (
+        "optimizer",
+        "schedule",
+        "batch_size",
+        "sampling",
+        "scaling",
+        "target_transform",
+        "class_weight",
+        "dtype",
+    )
     common = {name: given.get(name, STATIC[name].default) for name in plain} | {
         "inputs": target.inputs,
         "outputs": target.outputs,

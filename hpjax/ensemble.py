@@ -26,11 +26,13 @@ from hpjax.network import FORMAT, Network, Predictor, in_parts
 from hpjax.population.library import Finished
 from hpjax.tasks import Split, Task
 from hpjax.training import batches, losses, metrics
+from hpjax.training.targets import transformed, undone
 
 if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 2**25  # numbers that the networks of a shape hold at a time
+MOST = 6e4  # of a standardised number, in float16
 HALVES = 2  # parts of the validation examples: what is selected on one is reported on the other
 
 
@@ -70,10 +72,18 @@ class Score:
     Args:
         spec, config: of a network of the study: its loss, and the numbers of that.
         evaluation: of the study.
+        standards: of one of its training parts, where targets are transformed: the loss is of these.
     """
 
-    def __init__(self, spec: Spec, config: Config, evaluation: Evaluation):
+    def __init__(
+        self,
+        spec: Spec,
+        config: Config,
+        evaluation: Evaluation,
+        standards: batches.Standards | None = None,
+    ):
         self._loss, self._classes, self._config = losses.loss_of(spec), spec.classes, config
+        self._transform, self._standards = spec.target_transform, standards
         self._evaluation = evaluation
         self.many = jax.jit(jax.vmap(self.one, (0, None, None, None)))
 
@@ -83,11 +93,21 @@ class Score:
         outputs = _as_logits(p) if logits else p
         objective = self._evaluation.settings.objective
         if objective == "loss":
+            outputs, y = self._trained_on(outputs, units), self._trained_on(y, units)
             return (self._loss.each(outputs, y, self._config) * weight).sum() / weight.sum()
         if objective == "error":
             return metrics.error(p, y, weight, self._classes, 0.5)
         metric = dict(self._evaluation.metrics)[objective]
         return minimised(self._evaluation.settings, {objective: metric(p, y, weight, units)})  # type: ignore[arg-type]
+
+    def _trained_on(self, v: Any, units: Any) -> Any:
+        """Standardised numbers of the target as the loss takes them."""
+        if self._transform == "none" or self._standards is None:
+            return v
+        s = self._standards
+        about = jnp.asarray(s.about, v.dtype)
+        t = transformed(self._transform, v * units[0] + units[1], about, jnp)
+        return ((t - s.y_shift) * s.y_scale).astype(v.dtype)
 
 
 def _as_logits(p: Any) -> Any:
@@ -153,12 +173,17 @@ def honest(score: Score, judged: Judged, size: int, seed: int) -> dict[str, floa
 
 # --- networks that predict together -----------------------------------------------------------------------------------
 @functools.partial(jax.jit, static_argnames="spec")
-def _together(params: Any, stats: Any, config: dict, share: Any, x: Any, spec: Spec) -> Any:
+def _together(
+    params: Any, stats: Any, config: dict, share: Any, x: Any, scale: Any, about: Any, spec: Spec
+) -> Any:
     """The sum over networks [m ...] of their shares [m] times what they predict of x [B F]: [B C]."""
 
     def one(params: Any, stats: Any, config: dict, share: Any) -> Any:
         outputs, _ = spec.functions.outputs(params, stats, config, x, None)
-        return share * losses.loss_of(spec).predictions(outputs)
+        found = losses.loss_of(spec).predictions(outputs)
+        if spec.target_transform != "none":  # no straight line: undone before the mean
+            found = undone(spec.target_transform, found * scale[0] + scale[1], about, jnp)
+        return share * found
 
     return jax.vmap(one)(params, stats, config, share).sum(0)
 
@@ -183,7 +208,7 @@ class Stack(NamedTuple):
         spec, standards = self.first.spec, self.first.standards
         width = max(spec.size.units, spec.inputs) * len(self.share)
         found = in_parts(self._outputs, x, max(1, AT_ONCE // width)).astype(np.float64)
-        if self.first.takes.classes:
+        if self.first.takes.classes or spec.target_transform != "none":
             return found
         return found / standards.y_scale + standards.y_shift * float(self.share.sum())
 
@@ -192,7 +217,13 @@ class Stack(NamedTuple):
         with jax.enable_x64(spec.dtype == "float64"):
             x = self.first.standards.inputs(x, self.first.takes.schema).astype(spec.dtype)
             config = cast(self.config, spec)
-            found = _together(self.params, self.stats, config, self.share, x, spec=spec)
+            s = self.first.standards
+            scale = np.stack([1 / np.where(s.y_scale > 0, s.y_scale, 1), s.y_shift])
+            given = (
+                scale.astype(spec.dtype),
+                None if s.about is None else s.about.astype(spec.dtype),
+            )
+            found = _together(self.params, self.stats, config, self.share, x, *given, spec=spec)
             return np.asarray(found)
 
 
@@ -348,8 +379,8 @@ def ensemble_of(
     examples = batches.examples_of(task, splits)
 
     @functools.cache
-    def standards(fold: int, scaling: str) -> batches.Standards:
-        return batches.standards(examples, splits[fold].train, scaling)
+    def standards(fold: int, spec: Spec) -> batches.Standards:
+        return batches.standards(examples, splits[fold].train, spec)
 
     names = [(trial, repeat) for trial in sorted(library) for repeat in range(repeats)]
 
@@ -357,12 +388,12 @@ def ensemble_of(
         kept, group = library[trial], fold * repeats + repeat
         own = lambda tree: jax.tree.map(lambda leaf: leaf[group], tree)
         params, stats = own(kept.params), own(kept.stats)
-        about = standards(fold, kept.spec.scaling)
+        about = standards(fold, kept.spec)
         return Network(task.signature, kept.spec, kept.config, params, stats, about)
 
     judged = _judged(task, splits, names, network)
     first = next(iter(library.values()))
-    score = Score(first.spec, first.config, evaluation)
+    score = Score(first.spec, first.config, evaluation, standards(0, first.spec))
     count = select(score, judged, size)
     if not count.any():
         raise ValueError(
@@ -392,5 +423,5 @@ def _judged(
         rows_of = task.signature.columns(given)
         one = (stacked([network(trial, fold, repeat)], np.ones(1)) for trial, repeat in names)
         predicted.append(np.stack([each.outputs(rows_of) for each in one]))
-    p = truth.standardised(np.concatenate(predicted, 1))
+    p = np.clip(truth.standardised(np.concatenate(predicted, 1)), -MOST, MOST)
     return Judged(p.astype(np.float16), *truth, rows if task.groups is None else task.groups[rows])

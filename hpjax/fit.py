@@ -55,8 +55,7 @@ def fit(
         played = values.replay(task, [seed], split=all_of(task))
         first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
         scalars = first({n: v for n, v in played.ready.config.items() if n not in values.segments})
-        scaling = played.ready.plan.spec.scaling
-        standards = batches.standards(played.ready.examples, rows, scaling)
+        standards = batches.standards(played.ready.examples, rows, played.ready.plan.spec)
         return Network(
             task.signature,
             played.ready.plan.spec,

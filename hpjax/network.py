@@ -125,7 +125,7 @@ class Network(Predictor):
         return losses.loss_of(self.spec).logits
 
     def numbers(self, x: Any) -> np.ndarray:
-        return self.outputs(x) / self.standards.y_scale + self.standards.y_shift
+        return self.standards.numbers(self.outputs(x), self.spec.target_transform)
 
     # --- saved ---
     def save(self, path: str | Path) -> None:

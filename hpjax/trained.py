@@ -99,7 +99,7 @@ class Trained:
         state = jax.tree.map(lambda leaf: leaf[group], self.states(config, seed))
         which = self._place(seed) * self.population.regime.folds + fold
         rows, _ = work.examples.folds[which]
-        standards = batches.standards(work.examples, rows, spec.scaling)
+        standards = batches.standards(work.examples, rows, spec)
         return Network(work.task.signature, spec, numbers, state.params, state.stats, standards)
 
     @functools.cached_property

@@ -197,7 +197,7 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
             y,
             weight,
             plan.metrics,
-            data.units[group],
+            batches.units_of(data, group),
         )
 
     def report(state: State, h: Hyper) -> dict:

@@ -181,6 +181,7 @@ class Spec:
     batch_size: int = 32  # 0: the whole training part
     sampling: str = "permutation"
     scaling: str = "standard"
+    target_transform: str = "none"
     class_weight: str = "none"
     dtype: str = "float32"
     features: tuple[str, ...] = ()  # the switched hyperparameters in use

@@ -154,8 +154,9 @@ class LocalExecutor:
         return Compiled(traced.program, call, traced.empty, traced.data)
 
     def device_data(self, spec: Spec) -> Any:
-        """The task on the devices, for a spec's batch size, sampling, scaling, class weights and dtype."""
-        name = (spec.batch_size, spec.sampling, spec.scaling, spec.class_weight, spec.dtype)
+        """The task on the devices, for a spec's batch size, sampling, scaling, transform, class weights and dtype."""
+        named = ("batch_size", "sampling", "scaling", "target_transform", "class_weight", "dtype")
+        name = tuple(getattr(spec, each) for each in named)
         if name not in self._data:
             everywhere = NamedSharding(self.mesh, PartitionSpec())
             self._data[name] = jax.device_put(self.regime.data(spec), everywhere)

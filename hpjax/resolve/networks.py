@@ -235,7 +235,8 @@ def _refuse_idle_numbers(values: Mapping[str, list]) -> None:
 def refuse_unlike_losses(space: Space, objective: str) -> None:
     """Refuses a search for the least loss where what the loss is differs from trial to trial."""
     for name in space.ranges:
-        if objective == "loss" and (name == "loss" or name in NUMBERS):
+        unlike = name in ("loss", "target_transform") or name in NUMBERS
+        if objective == "loss" and unlike:
             raise ValueError(
                 f"objective='loss' would compare different losses, as {name} varies; give objective='error', or a metric such as 'rmse' or 'log_loss'"
             )

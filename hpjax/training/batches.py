@@ -13,6 +13,7 @@ from hpjax.models.base import Array
 from hpjax.tasks import Split, Task
 from hpjax.tasks.schema import Column, Layout, apart, layout
 from hpjax.training.encoding import encoded, moments, places, quantiles, ranked
+from hpjax.training.targets import Units, powers, transformed, undone
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
@@ -47,6 +48,12 @@ class Data(NamedTuple):
     level: Array | None = None  # [G] one over the weights' mean over the training part
     # [K N F] of every fold, its numbers made normal by the ranks of its training part; `x` is then not used
     ranked: Array | None = None
+    # [K N C] of every fold, transformed and standardised by its training part; `y` is then not used
+    targets: Array | None = None
+    about: Array | None = None  # [G 3 C] by which they are undone, as `powers` has it
+    raw: Array | None = (
+        None  # [G 2 C] what 1 and 0 of standardised targets are, once they are undone
+    )
     balance: Array | None = None  # [G C] what each class counts in training; of two classes both
 
 
@@ -68,9 +75,16 @@ def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, A
     else:
         places, codes = coded.places[group], coded.codes[index]
         x = encoded(x, codes, shift, scale, places, coded.gaps, coded.hot)
-    y = data.y[index]
+    y = data.y[index] if data.targets is None else data.targets[data.fold[group], index]
     y = y if spec.classes else (y - data.y_shift[group]) * data.y_scale[group]
     return x.astype(spec.dtype), y.astype(spec.dtype)
+
+
+def units_of(data: Data, group: Array) -> Units:
+    """What standardised targets of one group are."""
+    if data.targets is None or data.about is None or data.raw is None:
+        return Units(data.units[group])
+    return Units(data.units[group], data.about[group], data.raw[group])
 
 
 def importance(data: Data, group: Array, index: Array) -> Array | None:
@@ -120,6 +134,11 @@ class Standards(NamedTuple):
     y_scale: np.ndarray  # [C]
     places: np.ndarray | None = None  # [V + 1] of categories among one-hot inputs
     quantiles: np.ndarray | None = None  # [Q F] where numbers are made normal by their ranks
+    about: np.ndarray | None = None  # [3 C] of the target's transform, as `powers` has it
+
+    def numbers(self, outputs: np.ndarray, transform: str) -> np.ndarray:
+        """Outputs [n C] in the target's units."""
+        return undone(transform, outputs / self.y_scale + self.y_shift, self.about)
 
     def inputs(self, x: np.ndarray, schema: Sequence[Column]) -> np.ndarray:
         """A task's rows [n F] as a network's inputs."""
@@ -170,7 +189,7 @@ def prepare(
     per_seed = len(examples.folds) // len(seeds)
     for number, (train_rows, valid_rows) in enumerate(examples.folds):
         seed, fold = seeds[number // per_seed], number % per_seed
-        found.append(standards(examples, train_rows, spec.scaling))
+        found.append(standards(examples, train_rows, spec))
         for repeat in range(repeats):
             order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))
             count.append(len(train_rows))
@@ -199,6 +218,13 @@ def prepare(
             shift=np.zeros_like(shift),
             scale=np.ones_like(scale),
         )
+    if spec.target_transform != "none":
+        arrays |= {n: every(part) for n, part in _targets_of(examples, found, spec).items()}
+        arrays |= dict(
+            targets=arrays["targets"][::repeats],
+            y_shift=np.zeros_like(y_shift),
+            y_scale=np.ones_like(y_scale),
+        )
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     arrays |= dict(
         fold=np.repeat(np.arange(len(examples.folds), dtype=np.int32), repeats),
@@ -214,6 +240,22 @@ def prepare(
         marks, hot = where.gaps, np.arange(where.hot, dtype=np.int32)
         arrays["coded"] = Coded(examples.codes, every([m.places for m in found]), marks, hot)
     return Data(**arrays)
+
+
+def _targets_of(
+    examples: Examples, found: Sequence[Standards], spec: Spec
+) -> dict[str, list[np.ndarray]]:
+    """Of every fold: its targets, transformed and standardised; how they are undone; what 1 and 0 of the targets themselves are."""
+    arrays: dict[str, list[np.ndarray]] = {"targets": [], "about": [], "raw": []}
+    for part, (rows, _) in zip(found, examples.folds):
+        y = transformed(spec.target_transform, examples.y, part.about)
+        deviation = examples.y[rows].std(0)
+        arrays["targets"].append((y - part.y_shift) * part.y_scale)
+        arrays["about"].append(np.asarray(part.about))
+        arrays["raw"].append(
+            np.stack([np.where(deviation > 0, deviation, 1), examples.y[rows].mean(0)])
+        )
+    return arrays
 
 
 def _importance_of(examples: Examples, repeats: int, spec: Spec) -> dict[str, np.ndarray]:
@@ -271,13 +313,16 @@ def balanced(examples: Examples, rows: np.ndarray) -> np.ndarray:
     )
 
 
-def standards(examples: Examples, rows: np.ndarray, scaling: str = "standard") -> Standards:
+def standards(examples: Examples, rows: np.ndarray, spec: Spec | None = None) -> Standards:
     """What the training part, rows [n], says of features and of numeric targets; rows of weight 0 say nothing.
 
     Args:
         examples: the task.
         rows: the training part.
-        scaling: of numbers: "standard" (mean 0, deviation 1) or "quantile" (normal by their ranks).
+        spec: tells how numbers and targets are made ready; to mean 0 and deviation 1 where None.
+
+    Raises:
+        ValueError: targets that cannot be transformed so.
     """
     weights = None if examples.weights is None else examples.weights[rows]
 
@@ -287,9 +332,14 @@ def standards(examples: Examples, rows: np.ndarray, scaling: str = "standard") -
         return moments(values[rows], weights)
 
     numeric = examples.standardize and not examples.classes
-    by_rank = scaling == "quantile"
+    by_rank = spec is not None and spec.scaling == "quantile"
+    transform = "none" if spec is None else spec.target_transform
+    y, about = examples.y, None
+    if transform != "none":
+        about = powers(transform, y[rows])
+        y = transformed(transform, y, about)
     of_inputs = of(examples.x, examples.standardize and not by_rank)
-    found = Standards(*of_inputs, *of(examples.y, numeric))
+    found = Standards(*of_inputs, *of(y, numeric), about=about)
     seen = rows if weights is None else rows[weights > 0]
     if by_rank:
         counted = None if weights is None else weights[weights > 0]

@@ -6,6 +6,7 @@ from hpjax.models.base import INF, Static, Traced
 from hpjax.training.learning_rate_schedules import SCHEDULES
 from hpjax.training.losses import LOSSES
 from hpjax.training.optimizers import OPTIMIZERS
+from hpjax.training.targets import TRANSFORMS
 
 BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1
 
@@ -25,6 +26,9 @@ STATIC: dict[str, Static] = {
         ("standard", "quantile"),
         0,
         "of numbers: to mean 0 and deviation 1, or made normal by their ranks",
+    ),
+    "target_transform": Static(
+        "none", TRANSFORMS, 0, "of numeric targets in training; predictions are undone"
     ),
     "class_weight": Static(
         "none", ("none", "balanced"), 0, "balanced: every class counts alike in training"

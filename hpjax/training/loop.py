@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
-from hpjax.training.batches import Data, importance, inputs
+from hpjax.training.batches import Data, importance, inputs, units_of
 from hpjax.training.metrics import Metrics
 from hpjax.training.stepping import Carried, gradient, scores, update
 
@@ -123,7 +123,7 @@ def trainer(
     def score(state: TrainState, config: Config, data: Data, group: Array):
         x, y = inputs(spec, data, group, data.valid[group])
         weight = data.valid_weight[group].astype(dtype)
-        return evaluate(state, config, x, y, weight, data.units[group])
+        return evaluate(state, config, x, y, weight, units_of(data, group))
 
     def remember(state: TrainState, config: Config, on_grid: Array):
         best, now = state.best, state.scores
@@ -142,7 +142,7 @@ def trainer(
             until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
         x_valid, y_valid = inputs(spec, data, group, data.valid[group])
         valid_weight = data.valid_weight[group].astype(dtype)
-        validation = (x_valid, y_valid, valid_weight, data.units[group])
+        validation = (x_valid, y_valid, valid_weight, units_of(data, group))
         count, key = data.count[group], data.key[group]
         places = data.order.shape[-1]
         size = spec.batch_size or places

@@ -12,6 +12,7 @@ from hpjax.models import Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import metrics, optimizers
 from hpjax.training.losses import loss_of
+from hpjax.training.targets import Units, in_units
 
 GRADIENTS = ("explicit", "autodiff")
 
@@ -73,13 +74,21 @@ def scores(
     y: Array,
     weight: Array,
     own: metrics.Metrics,
-    units: Array,
+    units: Units,
 ) -> tuple[Array, Array, tuple[Array, ...]]:
-    """Loss, error and further metrics of a network on weighted examples; units [2 C] are those of the targets."""
+    """Loss, error and further metrics of a network on weighted examples; `units` are those of the targets.
+
+    The loss is that of training; the others are of the target itself, where that is transformed.
+    """
     outputs, _ = spec.functions.outputs(params, stats, config, x, None)
     loss = loss_of(spec)
     mean = (loss.each(outputs, y, config) * weight).sum() / jnp.maximum(weight.sum(), 1)
     boundary = 0.0 if loss.logits else 0.5
     predictions = loss.predictions(outputs)
-    values = tuple(metric(predictions, y, weight, units) for _, metric in own)
-    return mean, metrics.error(outputs, y, weight, spec.classes, boundary), values
+    if spec.target_transform == "none":
+        wrong = metrics.error(outputs, y, weight, spec.classes, boundary)
+        return mean, wrong, tuple(m(predictions, y, weight, units.scale) for _, m in own)
+    assert units.raw is not None  # a transform is undone into these
+    p, truth = (in_units(spec.target_transform, v, units) for v in (predictions, y))
+    values = tuple(metric(p, truth, weight, units.raw) for _, metric in own)
+    return mean, metrics.error(p, truth, weight, spec.classes), values

@@ -196,15 +196,15 @@ def test_numbers_are_made_normal_by_the_ranks_of_the_training_part(gaps):
     wanted = np.nan_to_num(many.fit(given[fold.train]).transform(given))
     wanted[:, 2] = 0
     np.testing.assert_allclose(seen[:, :3], wanted, rtol=1e-5, atol=1e-5)
-    mine = batches.standards(examples, fold.train, "quantile").inputs(task.x, task.schema)
+    mine = batches.standards(examples, fold.train, spec).inputs(task.x, task.schema)
     np.testing.assert_allclose(mine, seen, rtol=1e-5, atol=1e-5)
     held = task.x.copy()
     held[fold.valid] *= 100
     changed = batches.standards(
-        examples._replace(x=held[:, : examples.x.shape[1]]), fold.train, "quantile"
+        examples._replace(x=held[:, : examples.x.shape[1]]), fold.train, spec
     )
     np.testing.assert_array_equal(
-        changed.quantiles, batches.standards(examples, fold.train, "quantile").quantiles
+        changed.quantiles, batches.standards(examples, fold.train, spec).quantiles
     )
 
 
