@@ -77,7 +77,6 @@ class Table(NamedTuple):
     truth: np.ndarray
     classes: bool
     score: Callable[[Any, Any, np.ndarray], float]  # (fitted, features, truth)
-    up: bool = True  # whether more is better
 
 
 def accuracy(fitted: Any, x: Any, truth: np.ndarray) -> float:
@@ -122,10 +121,8 @@ def read(name: str, seed: int, rows: int | None, data: Path | None) -> Table:
         y = np.log(frame.pop({"diamonds": "price", "ames": "Sale_Price"}[name]).to_numpy(float))
     order = np.random.default_rng(seed).permutation(len(frame))
     held, kept = order[: len(frame) // 5], order[len(frame) // 5 :]
-    score, up = {"flights": (area, True), "ames": (rmse, False), "diamonds": (r_squared, True)}[
-        name
-    ]
-    return Table(frame.iloc[kept], y[kept], frame.iloc[held], y[held], name == "flights", score, up)
+    score = {"flights": area, "ames": rmse, "diamonds": r_squared}[name]
+    return Table(frame.iloc[kept], y[kept], frame.iloc[held], y[held], name == "flights", score)
 
 
 # --- ours and peers ---------------------------------------------------------------------------------------------------

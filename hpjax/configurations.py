@@ -123,17 +123,7 @@ def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family
         raise ValueError(
             "loss='cross_entropy' needs two or more outputs, but the task has 1; use loss='bce'"
         )
-    plain = (
-        "optimizer",
-        "schedule",
-        "batch_size",
-        "sampling",
-        "scaling",
-        "target_transform",
-        "class_weight",
-        "dtype",
-    )
-    common = {name: given.get(name, STATIC[name].default) for name in plain} | {
+    common = {name: given.get(name, entry.default) for name, entry in STATIC.items()} | {
         "inputs": target.inputs,
         "outputs": target.outputs,
         "classes": classes,

@@ -7,7 +7,6 @@ Ensemble selection with replacement, from the networks of every trial that went 
 from __future__ import annotations
 
 import functools
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from hpjax.archives import FAULTS, read_arrays
 from hpjax.evaluation import Evaluation, minimised, truth_on
-from hpjax.files import write_bytes
+from hpjax.files import write_arrays
 from hpjax.models import Spec
 from hpjax.models.base import Config, cast
 from hpjax.network import FORMAT, Network, Predictor, in_parts
@@ -283,14 +282,7 @@ class Ensemble(Predictor):
         ]
 
     def outputs(self, x: Any) -> np.ndarray:
-        """Probabilities of classes [N C] (of the second of two in one column), or numbers, in the target's units.
-
-        Args:
-            x: an array with the task's columns, or a table that has them by name, in any order.
-
-        Raises:
-            ValueError: another number of features, or other columns.
-        """
+        """As `Network.outputs`, but numbers are in the target's units."""
         x = self.takes.columns(x)
         found = np.sum([stack.outputs(x) for stack in self._stacks], 0)
         several = self.probabilities and found.shape[1] > 1
@@ -311,9 +303,7 @@ class Ensemble(Predictor):
         }
         for at, network in enumerate(self.networks):
             arrays |= {f"{at}/{name}": array for name, array in network.arrays().items()}
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-        write_bytes(Path(path), file.getvalue())
+        write_arrays(Path(path), arrays)
 
 
 def load(

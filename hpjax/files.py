@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import gc
+import io
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,6 +91,23 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
         if part is not None:
             Path(part).unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {reason(fault)}") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], stored: bool = False) -> None:
+    """Writes arrays as NPZ, whole or not at all, without pickles.
+
+    Args:
+        path: of the archive.
+        arrays: by name.
+        stored: whether they lie in it uncompressed.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    file = io.BytesIO()
+    save = np.savez if stored else np.savez_compressed
+    save(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, file.getbuffer())
 
 
 def _umask() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import json
 from collections.abc import Callable
 from importlib import metadata
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 
 from hpjax.catalogue import read_shape
-from hpjax.files import plain, write_bytes
+from hpjax.files import plain, write_arrays
 from hpjax.models import Spec
 from hpjax.models.base import cast
 from hpjax.models.mlp.shape import MLPSpec
@@ -25,6 +24,7 @@ from hpjax.training.batches import Standards
 
 FORMAT = 1  # of saved networks
 AT_ONCE = 2**22  # numbers of inputs that are held at a time
+LEAST = 64  # rows of a part
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -138,9 +138,7 @@ class Network(Predictor):
         Raises:
             RunError: it cannot be written.
         """
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, **self.arrays())
-        write_bytes(Path(path), file.getvalue())
+        write_arrays(Path(path), self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `save` writes."""
@@ -247,8 +245,13 @@ class Network(Predictor):
 
 
 def in_parts(predict: Callable[[Any], np.ndarray], x: Any, rows: int) -> np.ndarray:
-    """Predictions of examples [N F], so many at a time; all parts are of one shape, so that one program serves them."""
-    if len(x) <= rows:
+    """Predictions of examples [N F], at most so many at a time.
+
+    All parts are of one shape, so that one program serves them; few examples are filled up to `LEAST`, so that one of them alone is
+    predicted to the same digits as with the others.
+    """
+    rows = min(rows, max(len(x), LEAST))
+    if len(x) in (0, rows):
         return predict(x)
     parts = [x[first : first + rows] for first in range(0, len(x), rows)]
     full = np.concatenate([parts[-1], np.repeat(parts[-1][:1], rows - len(parts[-1]), 0)])

@@ -42,7 +42,6 @@ def error_of_first(model, x, y):
 # why a check of scikit-learn's cannot pass
 EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": "folds and minibatches are drawn by rows, so that a row that is repeated draws others",
-    "check_methods_subset_invariance": "networks compute in float32, whose sums differ in the last digits with the number of rows",
 }
 
 

@@ -154,9 +154,8 @@ class LocalExecutor:
         return Compiled(traced.program, call, traced.empty, traced.data)
 
     def device_data(self, spec: Spec) -> Any:
-        """The task on the devices, for a spec's batch size, sampling, scaling, transform, class weights and dtype."""
-        named = ("batch_size", "sampling", "scaling", "target_transform", "class_weight", "dtype")
-        name = tuple(getattr(spec, each) for each in named)
+        """The task on the devices, as `batches.prepare` makes it for a spec."""
+        name = tuple(getattr(spec, field) for field in batches.PREPARED)
         if name not in self._data:
             everywhere = NamedSharding(self.mesh, PartitionSpec())
             self._data[name] = jax.device_put(self.regime.data(spec), everywhere)

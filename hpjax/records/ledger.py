@@ -23,6 +23,7 @@ from hpjax.files import (
     read_bytes,
     reason,
     uncollected,
+    write_arrays,
     write_bytes,
     write_json,
 )
@@ -294,11 +295,7 @@ class Ledger:
 
     def save(self, path: Path, **arrays: np.ndarray) -> None:
         """Writes arrays as NPZ, whole or not at all."""
-        import io
-
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        write_bytes(path, buffer.getbuffer())
+        write_arrays(path, arrays, stored=True)
 
     def time(self, **record: Any) -> None:
         """Notes seconds, beside the ledger and never in it."""

@@ -16,6 +16,8 @@ from hpjax.training.encoding import encoded, moments, places, quantiles, ranked
 from hpjax.training.targets import Units, powers, transformed, undone
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
+# fields of a spec that `prepare` goes by: shapes that agree in them share its arrays
+PREPARED = ("batch_size", "sampling", "scaling", "target_transform", "class_weight", "dtype")
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
@@ -172,7 +174,7 @@ def prepare(
         repeats: R; group = fold * R + repeat, folds counted over all seeds.
         seeds: the studies'.
         epochs: E, the studies' full fidelity.
-        spec: batch size, sampling, scaling, class weights, dtype.
+        spec: the fields that `PREPARED` names.
 
     Returns:
         NumPy arrays, `key` as words [G 2] uint32.
@@ -219,12 +221,7 @@ def prepare(
             scale=np.ones_like(scale),
         )
     if spec.target_transform != "none":
-        arrays |= {n: every(part) for n, part in _targets_of(examples, found, spec).items()}
-        arrays |= dict(
-            targets=arrays["targets"][::repeats],
-            y_shift=np.zeros_like(y_shift),
-            y_scale=np.ones_like(y_scale),
-        )
+        arrays |= _targets_of(examples, found, repeats, spec)
     arrays = {name: array.astype(dtype) for name, array in arrays.items()}
     arrays |= dict(
         fold=np.repeat(np.arange(len(examples.folds), dtype=np.int32), repeats),
@@ -243,19 +240,25 @@ def prepare(
 
 
 def _targets_of(
-    examples: Examples, found: Sequence[Standards], spec: Spec
-) -> dict[str, list[np.ndarray]]:
-    """Of every fold: its targets, transformed and standardised; how they are undone; what 1 and 0 of the targets themselves are."""
-    arrays: dict[str, list[np.ndarray]] = {"targets": [], "about": [], "raw": []}
+    examples: Examples, found: Sequence[Standards], repeats: int, spec: Spec
+) -> dict[str, np.ndarray]:
+    """Transformed targets of every fold, standardised already; how they are undone, and what 1 and 0 of the targets themselves are."""
+    targets, about, raw = [], [], []
     for part, (rows, _) in zip(found, examples.folds):
         y = transformed(spec.target_transform, examples.y, part.about)
         deviation = examples.y[rows].std(0)
-        arrays["targets"].append((y - part.y_shift) * part.y_scale)
-        arrays["about"].append(np.asarray(part.about))
-        arrays["raw"].append(
-            np.stack([np.where(deviation > 0, deviation, 1), examples.y[rows].mean(0)])
-        )
-    return arrays
+        targets.append((y - part.y_shift) * part.y_scale)
+        about.append(np.asarray(part.about))
+        raw.append(np.stack([np.where(deviation > 0, deviation, 1), examples.y[rows].mean(0)]))
+    every = lambda column: np.repeat(np.stack(column), repeats, 0)
+    ones = np.ones((len(found) * repeats, examples.y.shape[1]))
+    return {
+        "targets": np.stack(targets),
+        "about": every(about),
+        "raw": every(raw),
+        "y_shift": 0 * ones,
+        "y_scale": ones,
+    }
 
 
 def _importance_of(examples: Examples, repeats: int, spec: Spec) -> dict[str, np.ndarray]:
