@@ -225,13 +225,16 @@ class _SearchInside(BaseEstimator):
                     cells[row] = config[name]
             return cells
 
+        folds = -found.replicates.mean(axis=1).unstack("fold").loc[finished.index].to_numpy()
         order = np.argsort(-score, kind="stable")
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(1, len(order) + 1)
         self.cv_results_ = {
             "params": configs,
             **{f"param_{name}": column(name) for name in names},
+            **{f"split{fold}_test_score": folds[:, fold] for fold in range(folds.shape[1])},
             "mean_test_score": score,
+            "std_test_score": folds.std(1),
             "rank_test_score": rank,
             "mean_fit_time": finished["seconds"].to_numpy(),
             "n_epochs": finished["epochs"].to_numpy(),
@@ -315,7 +318,8 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         result_: the search, a `hpjax.Result`; it is not pickled.
         classes_: [C] as they were given.
         best_params_, best_score_, best_index_: of the best configuration; greater scores are better (those of a loss are negative).
-        cv_results_: params, param_*, mean_test_score, rank_test_score, mean_fit_time, n_epochs of those that were trained to the end.
+        cv_results_: params, param_*, split*_test_score, mean_test_score, std_test_score, rank_test_score, mean_fit_time, n_epochs of
+            those that were trained to the end.
         n_splits_, n_features_in_, feature_names_in_: as everywhere.
 
     Example:

@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.export
+import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from hpjax.catalogue import read_shape
-from hpjax.files import plain, write_arrays
+from hpjax.files import plain, write_arrays, write_bytes
 from hpjax.models import Spec
 from hpjax.models.base import cast
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.tasks.signature import Signature
 from hpjax.training import losses, metrics
 from hpjax.training.batches import Standards
+from hpjax.training.targets import undone
 
 FORMAT = 1  # of saved networks
 AT_ONCE = 2**22  # numbers of inputs that are held at a time
@@ -112,11 +116,22 @@ class Network(Predictor):
         x = self.takes.columns(x)
         return in_parts(self._outputs, x, max(1, AT_ONCE // self.takes.inputs))
 
+    def inputs(self, x: Any) -> np.ndarray:
+        """What enters the network [N E] for examples [N F]: numbers standardised, gaps filled and marked, categories one-hot.
+
+        Raises:
+            ValueError: another number of features, or other columns.
+        """
+        return self._inputs(self.takes.columns(x))
+
+    def _inputs(self, x: np.ndarray) -> np.ndarray:
+        """The same, for rows as `Signature.columns` gives them."""
+        return self.standards.inputs(x, self.takes.schema).astype(self.spec.dtype)
+
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         """Outputs of rows [n F] as `Signature.columns` gives them."""
-        dtype = np.dtype(self.spec.dtype)
-        with jax.enable_x64(dtype == np.float64):
-            x = self.standards.inputs(x, self.takes.schema).astype(dtype)
+        with jax.enable_x64(self.spec.dtype == "float64"):
+            x = self._inputs(x)
             config = cast(self.config, self.spec)
             return np.asarray(_predicted(self.params, self.stats, config, x, spec=self.spec))
 
@@ -193,7 +208,7 @@ class Network(Predictor):
     def to_torch_state_dict(self) -> dict[str, np.ndarray]:
         """Weights as a `torch.nn.Sequential` of `Linear` and activation layers has them: "0.weight" [out in], "0.bias", "2.weight", ...
 
-        Its inputs are `standards.inputs` of the columns; what it gives are outputs before `predict_proba`'s sigmoid or softmax.
+        It takes what `inputs` gives; its outputs are those before `predict_proba`'s sigmoid or softmax.
 
         Raises:
             ValueError: a network that is no plain stack of linear layers.
@@ -224,6 +239,46 @@ class Network(Predictor):
                     raise ValueError(f"activation {name} has no layer in Flax that is the same")
                 layers.append(getattr(linen, name))
         return linen.Sequential(layers), {"params": params}
+
+    def to_onnx(self, path: str | Path) -> None:
+        """Writes the network as an ONNX model, of any family, by jax2onnx (`pip install 'hpjax[onnx]'`).
+
+        It takes `x` [N E] as `inputs` gives it, and gives `y` [N C]: what `predict_proba` gives, or numbers in the target's units.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        from jax2onnx import to_onnx
+
+        spec, takes = self.spec, self.takes
+        typed = lambda array: None if array is None else np.asarray(array, spec.dtype)
+        standards = (self.standards.y_scale, self.standards.y_shift, self.standards.about)
+        scale, shift, about = map(typed, standards)
+        with jax.enable_x64(spec.dtype == "float64"):
+            config = cast(self.config, spec)
+
+            def predicted(x: jax.Array) -> jax.Array:
+                y = _predicted(self.params, self.stats, config, x, spec=spec)
+                if not takes.classes:
+                    return undone(spec.target_transform, y / scale + shift, about, jnp)
+                return jnp.concatenate([1 - y, y], 1) if y.shape[1] == 1 else y
+
+            rows = jax.export.symbolic_shape("N")[0]
+            x = jax.ShapeDtypeStruct((rows, spec.inputs), spec.dtype)
+            # traced here: while jax2onnx traces, its functions stand in for those of jax.numpy
+            traced = jaxpr_as_fun(jax.make_jaxpr(predicted)(x))
+            model = to_onnx(
+                traced,
+                [x],
+                model_name=takes.name,
+                enable_double_precision=spec.dtype == "float64",
+                input_names=["x"],
+                output_names=["y"],
+            )
+        write_bytes(Path(path), model.SerializeToString())
 
     def _linear(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Weights [in out] and biases [out] of a plain stack of linear layers."""

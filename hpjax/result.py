@@ -143,6 +143,24 @@ class Result(Outcome):
         )
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
 
+    @functools.cached_property
+    def replicates(self) -> pandas.DataFrame:
+        """The objective of each network, as minimised: a row per trial and fold, a column per repeat; its last report."""
+        import pandas
+
+        validation = self.evaluation.validation
+        shape = (len(self.table["objective"]), validation.folds, validation.repeats)
+        value = np.full(shape, np.nan)
+        if validation.folds * validation.repeats == 1:
+            value[:, 0, 0] = self.table["objective"]
+        for _, record in records.reports(self.records):
+            for trial, each in zip(record["trial"], record.get("replicates", ())):
+                value[trial] = records.numbers(each, np.inf).reshape(shape[1:])
+        index = pandas.MultiIndex.from_product(
+            [range(n) for n in shape[:2]], names=["trial", "fold"]
+        )
+        return pandas.DataFrame(value.reshape(-1, shape[2]), index)
+
     @property
     def why_none(self) -> str:
         """What to say where no trial is the best."""

@@ -310,6 +310,11 @@ def report_of(results: Results, evaluation: Evaluation) -> Report:
     if results.cost is not None:
         columns["cost"] = results.cost
     value = evaluation.objective({"loss": loss, "error": error} | metrics)
+    if results.loss.shape[1] > 1:
+        each = {name: results.own[..., at] for at, (name, _) in enumerate(evaluation.metrics)}
+        columns["replicates"] = evaluation.objective(
+            {"loss": results.loss, "error": results.error} | each
+        )
     # networks that early stopping ended leave the mean to the others
     there = np.isfinite(epoch)[..., None]
     total = np.where(there, results.curves, 0).sum(1)

@@ -167,3 +167,39 @@ def test_what_is_no_plain_stack_is_not_carried(more):
     network = hpjax.fit(hpjax.tasks.load("iris"), {"hidden": (8,)} | more, 1)
     with pytest.raises(ValueError, match="only multilayer perceptrons without normalisation"):
         network.to_torch_state_dict()
+
+
+TO_ONNX = [
+    ("classes", {"hidden": (8, 8), "normalization": "layer", "residual": True}),
+    ("numbers", {"embedding": "periodic", "depth": 2, "width": 8}),
+    ("classes", {"embedding": "cosine", "normalization": "batch", "dropout": 0.2}),
+    ("numbers", {"category_embedding": "learned", "scaling": "quantile", "activation": "gelu"}),
+    ("classes", {"hidden": (8,), "dtype": "float64"}),
+    ("numbers", {"hidden": (8,), "target_transform": "log"}),
+    ("numbers", {"hidden": (8,), "target_transform": "yeo_johnson"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), TO_ONNX, ids=str)
+def test_onnx_runtime_predicts_the_same(tmp_path, kind, values):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("jax2onnx")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "a": rng.normal(size=80),
+            "b": np.where(rng.random(80) < 0.2, np.nan, rng.normal(size=80)),
+            "town": rng.choice(["Oslo", "Rome", "Nice"], 80),
+        }
+    )
+    y = np.exp(frame["a"].to_numpy())
+    if kind == "classes":
+        y = np.where(y > 1, "up", "down")
+    network = hpjax.fit(Task.of(frame, y, "table"), values, epochs=2)
+    network.to_onnx(tmp_path / "network.onnx")
+    session = runtime.InferenceSession(tmp_path / "network.onnx")
+    rows = frame[:7]
+    (found,) = session.run(["y"], {"x": network.inputs(rows)})
+    many = kind == "classes"
+    expected = network.predict_proba(rows) if many else network.predict(rows)[:, None]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

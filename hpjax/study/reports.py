@@ -15,7 +15,8 @@ class Report(NamedTuple):
     """What comes back from an order, n rows."""
 
     objective: np.ndarray  # [n], or [n O], what is minimised; not finite where it failed
-    # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained
+    # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained;
+    # replicates [n G], the objective of each network, where a trial has several
     columns: dict[str, np.ndarray] = {}
     metrics: dict[str, np.ndarray] = {}  # [n] each, the user's own by name
     curves: np.ndarray | None = None  # [n rows 4+M]

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from hpjax.models.base import Array, Batch, Config, per_layer
 from hpjax.models.mlp import network
 from hpjax.models.mlp.activations import activation
+from hpjax.models.mlp.dropout import dropout_scale
 from hpjax.models.mlp.network import Params, Stats
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import loss_of, noisy, penalty, targets
@@ -205,9 +206,7 @@ def _forward(
             if "dropout" in spec.features:
                 rate = per_layer(config["dropout"], layer)
                 size = (a.shape[-1], a.shape[0])
-                drop = network.dropout_scale(
-                    keys[layer + 1], rate, *size, a.dtype, spec.dropout_kind
-                )
+                drop = dropout_scale(keys[layer + 1], rate, *size, a.dtype, spec.dropout_kind)
                 a = a * drop
             skip = network.skips(spec, config, layer)
             if skip is not False:

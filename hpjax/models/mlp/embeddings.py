@@ -40,6 +40,31 @@ class Embedding(NamedTuple):
     matrix: str | None = None
 
 
+# --- waves ------------------------------------------------------------------------------------------------------------
+def sine_cosine(turns: Array) -> tuple[Array, Array]:
+    """sin(2 pi t) and cos(2 pi t), of t in turns.
+
+    In float32 by Taylor's polynomials on an eighth of a turn to either side of the nearest quarter, within 1e-7 of the true values: XLA's own
+    functions take ten times as long on CPUs, and lose digits where the angle is large.
+    """
+    if turns.dtype != jnp.float32:
+        return jnp.sin(2 * math.pi * turns), jnp.cos(2 * math.pi * turns)
+    turns = turns - jnp.round(turns)
+    quarter = jnp.round(4 * turns)
+    angle = 2 * math.pi * (turns - quarter / 4)
+    square = angle * angle
+    s = angle * (
+        1 + square * (-1 / 6 + square * (1 / 120 + square * (-1 / 5040 + square / 362880)))
+    )
+    c = 1 + square * (
+        -1 / 2 + square * (1 / 24 + square * (-1 / 720 + square * (1 / 40320 - square / 3628800)))
+    )
+    odd = jnp.abs(quarter) == 1
+    sine, cosine = jnp.where(odd, c, s), jnp.where(odd, s, c)
+    sine = jnp.where((quarter == -1) | (jnp.abs(quarter) == 2), -sine, sine)
+    return sine, jnp.where((quarter == 1) | (jnp.abs(quarter) == 2), -cosine, cosine)
+
+
 # --- cosine: x, and cos(2 pi c x + b) with learned frequencies c and phases b ----------------------------------------
 def cosine_start(normal: Mapping[str, Array], scale: Array) -> dict[str, Array]:
     """Frequencies are normal with deviation `scale`, phases uniform over a turn."""
@@ -50,11 +75,11 @@ def cosine_start(normal: Mapping[str, Array], scale: Array) -> dict[str, Array]:
 def cosine(p: Mapping[str, Array], x: Array) -> Pulled:
     """x, then cos(2 pi c x + b) of every number."""
     numbers = x[:, : len(p["frequencies"]), None]
-    angle = 2 * math.pi * numbers * p["frequencies"] + p["phases"]
-    flat = jnp.cos(angle).reshape(len(x), -1)
+    sine, wave = sine_cosine(numbers * p["frequencies"] + p["phases"] / (2 * math.pi))
+    flat = wave.reshape(x.shape[0], math.prod(wave.shape[1:]))
 
     def back(da: Array):
-        dangle = -jnp.sin(angle) * da[:, x.shape[1] :].reshape(angle.shape)
+        dangle = -sine * da[:, x.shape[1] :].reshape(sine.shape)
         grads = {
             "frequencies": (2 * math.pi * numbers * dangle).sum(0),
             "phases": dangle.sum(0),
@@ -79,14 +104,14 @@ def periodic(p: Mapping[str, Array], x: Array) -> Pulled:
     """relu(M [sin, cos](2 pi c x) + m) of every number, then the inputs that are no numbers."""
     count, k = p["frequencies"].shape
     numbers = x[:, :count, None]
-    angle = 2 * math.pi * numbers * p["frequencies"]
-    sine, cosine = jnp.sin(angle), jnp.cos(angle)
+    sine, cosine = sine_cosine(numbers * p["frequencies"])
     waves = jnp.concatenate([sine, cosine], -1)
     z = jnp.einsum("bfk,fkd->bfd", waves, p["mix"]) + p["mix_bias"]
     a = jnp.where(z <= 0, 0, z)
+    width = math.prod(a.shape[1:])
 
     def back(da: Array):
-        dz = jnp.where(z <= 0, 0, da[:, : a[0].size].reshape(a.shape))
+        dz = jnp.where(z <= 0, 0, da[:, :width].reshape(a.shape))
         dwaves = jnp.einsum("bfd,fkd->bfk", dz, p["mix"])
         dangle = dwaves[..., :k] * cosine - dwaves[..., k:] * sine
         grads = {
@@ -94,9 +119,9 @@ def periodic(p: Mapping[str, Array], x: Array) -> Pulled:
             "mix": jnp.einsum("bfk,bfd->fkd", waves, dz),
             "mix_bias": dz.sum(0),
         }
-        return grads, da[:, a[0].size :]
+        return grads, da[:, width:]
 
-    return jnp.concatenate([a.reshape(len(x), -1), x[:, count:]], 1), back
+    return jnp.concatenate([a.reshape(x.shape[0], width), x[:, count:]], 1), back
 
 
 EMBEDDINGS: dict[str, Embedding] = {

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from hpjax.models.base import Array, Batch, Config, Place, per_layer
 from hpjax.models.mlp.activations import activate
+from hpjax.models.mlp.dropout import dropout_scale
 from hpjax.models.mlp.embeddings import EMBEDDINGS, learned, learned_start
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.training.losses import loss_of
@@ -217,32 +218,6 @@ def hidden_activation(
     for index, name in enumerate(spec.select[1:], 1):
         a = jnp.where(chosen == index, activate(name, z, slope, mask), a)
     return a
-
-
-def dropout_scale(
-    key: Array, rate: Array, width: int, batch: int, dtype: Any, kind: str = "bernoulli"
-) -> Array:
-    """What multiplies the activations [B H], drawn unit-major, so that a narrow layer's draw is a prefix of a wide one's.
-
-    bernoulli: 0 with probability `rate` (in steps of 1/256), else 1 / (1 - rate). gaussian: 1 + sqrt(rate / (1 - rate)) e
-    with e standard normal, of the same mean and variance (Srivastava et al. 2014, section 10), and differentiable.
-    """
-    if kind == "gaussian":
-        rate = rate.astype(dtype)
-        noise = jax.random.normal(key, (width * batch,), dtype).reshape(width, batch).T
-        some = rate > 0
-        spread = jnp.sqrt(jnp.where(some, rate, 1) / (1 - jnp.minimum(rate, 1 - 1e-6)))
-        return 1 + jnp.where(some, spread, 0) * noise
-    words = jax.random.bits(key, (-(-width * batch // 4),), jnp.uint32)
-    bits = (
-        jax.lax.bitcast_convert_type(words, jnp.uint8)
-        .reshape(-1)[: width * batch]
-        .reshape(width, batch)
-        .T
-    )
-    level = jnp.minimum(jnp.round(rate * 256), 255).astype(jnp.int32)
-    kept = 256.0 / (256 - level).astype(dtype)
-    return jnp.where(bits.astype(jnp.int32) >= level, kept, jnp.zeros((), dtype))
 
 
 def layer_keys(key: Array, spec: MLPSpec) -> list[Array]:

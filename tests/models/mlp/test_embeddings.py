@@ -1,5 +1,7 @@
 """Embeddings of numbers in tables and studies: what they embed, how they start, how their networks are kept."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import hpjax
 from hpjax import configurations
 from hpjax.models.base import Target
-from hpjax.models.mlp.embeddings import EMBEDDINGS
+from hpjax.models.mlp.embeddings import EMBEDDINGS, sine_cosine
 from hpjax.tasks import Task
 
 quiet = {"say": lambda text: None}
@@ -154,3 +156,22 @@ def test_what_cannot_be_is_refused(space, message):
     with pytest.raises(ValueError, match=message) as caught:
         hpjax.tune(space, "iris", trials=2, **quiet)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("largest", [0.5, 3.0, 1e3])
+def test_sines_and_cosines_are_right_with_their_derivatives(dtype, largest):
+    turns = np.random.default_rng(0).uniform(-largest, largest, 10_000).astype(dtype)
+    turns[:33] = np.arange(-16, 17) / 8
+    angle = 2 * np.pi * (turns.astype(np.float64) - np.round(turns.astype(np.float64)))
+    with jax.enable_x64(dtype == "float64"):
+        found = np.stack(jax.jit(sine_cosine)(turns))
+        slope = [
+            jax.vmap(jax.grad(lambda t, at=at: sine_cosine(t)[at]))(jnp.asarray(turns))
+            for at in (0, 1)
+        ]
+    assert found.dtype == dtype
+    close = 2e-7 if dtype == "float32" else 1e-15 * max(1, largest)
+    np.testing.assert_allclose(found, [np.sin(angle), np.cos(angle)], atol=close)
+    slope = np.stack(slope) / (2 * np.pi)
+    np.testing.assert_allclose(slope, [np.cos(angle), -np.sin(angle)], atol=2 * close)
