@@ -128,6 +128,8 @@ def read(name: str, seed: int, rows: int | None, data: Path | None) -> Table:
 # --- ours and peers ---------------------------------------------------------------------------------------------------
 def ours(table: Table, budget: str, space: str, seed: int) -> list[dict[str, Any]]:
     """The single best network and the ensemble of one search; seconds from the frame on, those of the ensemble after the single one's."""
+    import jax
+
     import hpjax
     from hpjax.defaults import table_space
 
@@ -137,6 +139,7 @@ def ours(table: Table, budget: str, space: str, seed: int) -> list[dict[str, Any
         entries = {name: entry for name, entry in entries.items() if name not in waves}
     kind = hpjax.MLPClassifierCV if table.classes else hpjax.MLPRegressorCV
     found = kind(hpjax.Space.load(entries), budget=budget, cv=1, ensemble=False, random_state=seed)
+    jax.clear_caches()  # every search compiles its programs, as the first of a process does
     rows, started = [], time.perf_counter()
     for what in ("single", "ensemble"):
         if what == "single":

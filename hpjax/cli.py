@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from hpjax.commands import Command, Compare, Confirm, Ensemble, Resume, Show, Tasks, Tune
+from hpjax.flags import Command, Compare, Confirm, Ensemble, Resume, Show, Tasks, Tune
 
 WHAT = {
     "drop": "drop",

@@ -19,7 +19,7 @@ def table_space(examples: int) -> dict:
     return {
         "learning_rate": {"log_uniform": [3e-4, 1e-2]},
         "depth": {"int_uniform": [1, 3]},
-        "width": {"choice": [64, 128, 256]},
+        "width": {"choice": [64, 192]},
         "dropout": {"uniform": [0.0, 0.5]},
         "weight_decay": {"log_uniform": [1e-4, 1.0]},
         "frequency_scale": {"log_uniform": [0.03, 3.0]},

@@ -33,11 +33,12 @@ from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
 from hpjax.training.scorers import Scorer
 from hpjax.tune import tune
 
-# what a budget means: trials, epochs of a network that lives to the end, and the method
+# what a budget means: trials, epochs of a network that lives to the end, and the method; of Hyperband with a model, one round of its
+# brackets (27 + 12 + 6 + 4 trials; 81 + 34 + 15 + 8 + 5)
 BUDGETS: dict[str, dict[str, Any]] = {
-    "fast": {"search": "random", "trials": 16, "epochs": 15},
-    "good": {"search": "bohb", "trials": 81, "epochs": 27},
-    "best": {"search": "bohb", "trials": 243, "epochs": 81},
+    "fast": {"search": "random", "scheduler": "halving", "trials": 16, "epochs": 15},
+    "good": {"search": "bohb", "trials": 49, "epochs": 27},
+    "best": {"search": "bohb", "trials": 143, "epochs": 81},
 }
 LARGE = 5_000  # examples from which one fold is enough where `cv` is None
 
@@ -120,7 +121,6 @@ class _SearchInside(BaseEstimator):
         self.result_ = tune(
             space,
             task,
-            scheduler=self.scheduler,
             seed=seed,
             validation=self._folds(task, cv, seed),
             **self._scored(),
@@ -141,9 +141,20 @@ class _SearchInside(BaseEstimator):
     def _effort(self, space: Space) -> dict[str, Any]:
         """Search, trials and epochs as `tune` takes them; where nothing varies, the one configuration that there is."""
         if not space.dims and self.search is None:
-            return {"search": [{}], "epochs": self.epochs or BUDGETS[self.budget]["epochs"]}
-        given = {"search": self.search, "trials": self.trials, "epochs": self.epochs}
+            return {
+                "search": [{}],
+                "scheduler": self.scheduler,
+                "epochs": self.epochs or BUDGETS[self.budget]["epochs"],
+            }
+        given = {
+            "search": self.search,
+            "scheduler": self.scheduler,
+            "trials": self.trials,
+            "epochs": self.epochs,
+        }
         budget = dict(BUDGETS[self.budget])
+        if self.search is not None:  # the user's, with no scheduler but the user's
+            budget.pop("scheduler", None)
         if self.search == "grid" or not isinstance(self.search, (str, type(None))):
             del budget["trials"]  # as many as there are
         if "epochs" in {*space.ranges, *space.constants}:

@@ -18,7 +18,7 @@ MAY = {
     "comparison": {"analysis", "records", "result", "schedulers"},
     "confirm": {"devices", "evaluation", "reopen", "resolve", "result", "train", "workload"},
     "analysis": set(),
-    "commands": set(),
+    "flags": set(),
     "archives": set(),
     "defaults": set(),
     "report": {"analysis", "compare", "hypergrad", "outcome", "plots", "records", "result", "search", "space"},

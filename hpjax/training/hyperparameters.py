@@ -5,11 +5,8 @@ from __future__ import annotations
 from hpjax.models.base import INF, Static, Traced
 from hpjax.training.learning_rate_schedules import SCHEDULES
 from hpjax.training.losses import LOSSES
-from hpjax.training.optimizers import OPTIMIZERS
+from hpjax.training.optimizers import OPTIMIZER_NUMBERS, OPTIMIZERS
 from hpjax.training.targets import TRANSFORMS
-
-BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1
-
 
 STATIC: dict[str, Static] = {
     "optimizer": Static("adam", tuple(OPTIMIZERS), 0, "update rule"),
@@ -39,10 +36,7 @@ STATIC: dict[str, Static] = {
 
 TRACED: dict[str, Traced] = {
     "learning_rate": Traced(1e-3, 0.0, INF, "weights", "step size"),
-    "momentum": Traced(0.0, 0.0, 1.0, "weights", "of sgd (heavy ball), nesterov, damped"),
-    "beta1": Traced(0.9, 0.0, BELOW_ONE, None, "decay of adam's first moment"),
-    "beta2": Traced(0.999, 0.0, BELOW_ONE, None, "decay of the second moment (adam, rmsprop)"),
-    "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
+    **OPTIMIZER_NUMBERS,
     "l1": Traced(0.0, 0.0, INF, "weights", "adds l1 * sum |W|"),
     "l2": Traced(0.0, 0.0, INF, "weights", "adds l2/2 * sum W^2"),
     "weight_decay": Traced(

@@ -14,8 +14,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hpjax.models.base import Array, Config, Place, Spec
+from hpjax.models.base import INF, Array, Config, Place, Spec, Traced
 from hpjax.training.learning_rate_schedules import schedule
+
+BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1
+
+# the continuous hyperparameters of the optimizers
+OPTIMIZER_NUMBERS: dict[str, Traced] = {
+    "momentum": Traced(0.0, 0.0, 1.0, "weights", "of sgd (heavy ball), nesterov, damped"),
+    "beta1": Traced(0.9, 0.0, BELOW_ONE, None, "decay of adam's first moment"),
+    "beta2": Traced(0.999, 0.0, BELOW_ONE, None, "decay of the second moment (adam, rmsprop)"),
+    "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
+}
 
 
 class Moments(NamedTuple):
