@@ -62,7 +62,7 @@ class Parameters:
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(("fast",), ("plain",), 1, True, 600),
-    "small": Parameters(("good",), ("plain", "default"), 5, True),
+    "small": Parameters(("fast", "good"), ("plain", "default"), 5, True),
     "paper": Parameters(("fast", "good", "best"), ("plain", "default"), 5, True),
 }
 
