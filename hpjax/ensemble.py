@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 2**25  # numbers that the networks of a shape hold at a time
-MOST = 6e4  # of a standardised number, in float16
 HALVES = 2  # parts of the validation examples: what is selected on one is reported on the other
 
 
@@ -40,7 +39,7 @@ class Judged(NamedTuple):
     """What candidates predicted of the validation examples of all folds.
 
     Attributes:
-        p: [M V C] float16 probabilities of classes, or standardised numbers.
+        p: [M V C] float32 probabilities of classes, or standardised numbers.
         y: [V C] targets alike.
         weight: [V] of the examples.
         units: [2 C] what 1 and 0 of standardised numbers are.
@@ -125,8 +124,7 @@ def select(score: Score, judged: Judged, size: int) -> np.ndarray:
         size: the most members, counted as often as they are taken.
     """
     count = np.zeros(len(judged.p), np.int64)
-    p = judged.p.astype(np.float32)
-    given = judged.truth
+    p, given = judged.p, judged.truth
     total, best, best_count = np.zeros_like(p[0]), np.inf, count
     for taken in range(1, size + 1):
         values = np.asarray(score.many((total + p) / taken, *given), np.float64)
@@ -144,7 +142,7 @@ def select(score: Score, judged: Judged, size: int) -> np.ndarray:
 
 def score_of(score: Score, judged: Judged, count: np.ndarray) -> float:
     """What candidates score together."""
-    p = np.tensordot(count / count.sum(), judged.p.astype(np.float32), 1)
+    p = np.tensordot(count / count.sum(), judged.p, 1)
     return float(score.many(p[None], *judged.truth)[0])
 
 
@@ -404,7 +402,7 @@ def _judged(
     names: Sequence[tuple[int, int]],
     network: Callable[[int, int, int], Network],
 ) -> Judged:
-    """What every candidate predicts of the validation examples, in float16; numbers standardised alike in all folds."""
+    """What every candidate predicts of the validation examples; numbers standardised alike in all folds."""
     rows = np.concatenate([valid for _, valid in splits])
     truth = truth_on(task, rows)
     predicted = []
@@ -413,5 +411,5 @@ def _judged(
         rows_of = task.signature.columns(given)
         one = (stacked([network(trial, fold, repeat)], np.ones(1)) for trial, repeat in names)
         predicted.append(np.stack([each.outputs(rows_of) for each in one]))
-    p = np.clip(truth.standardised(np.concatenate(predicted, 1)), -MOST, MOST)
-    return Judged(p.astype(np.float16), *truth, rows if task.groups is None else task.groups[rows])
+    p = truth.standardised(np.concatenate(predicted, 1)).astype(np.float32)
+    return Judged(p, *truth, rows if task.groups is None else task.groups[rows])

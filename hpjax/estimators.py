@@ -26,8 +26,8 @@ from sklearn.utils.validation import (
 from hpjax.defaults import table_space
 from hpjax.ensemble import Ensemble
 from hpjax.network import Network
-from hpjax.resolve import as_space, check
-from hpjax.schedulers import Scheduler
+from hpjax.resolve import as_space
+from hpjax.schedulers import Scheduler, halving
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
 from hpjax.training.scorers import Scorer
@@ -36,10 +36,15 @@ from hpjax.tune import tune
 # what a budget means: trials, epochs of a network that lives to the end, and the method; of Hyperband with a model, one round of its
 # brackets (27 + 12 + 6 + 4 trials; 81 + 34 + 15 + 8 + 5)
 BUDGETS: dict[str, dict[str, Any]] = {
-    "fast": {"search": "random", "scheduler": "halving", "trials": 16, "epochs": 15},
+    "fast": {"search": "random", "trials": 16, "epochs": 15},
     "good": {"search": "bohb", "trials": 49, "epochs": 27},
     "best": {"search": "bohb", "trials": 143, "epochs": 81},
 }
+FAST_RUNGS = (
+    (1, 16),
+    (5, 6),
+    (15, 3),
+)  # of "fast", where nothing else is said: until epoch, networks
 LARGE = 5_000  # examples from which one fold is enough where `cv` is None
 
 
@@ -117,7 +122,6 @@ class _SearchInside(BaseEstimator):
         if task.classes:  # for scorers
             task = dataclasses.replace(task, values=tuple(self.classes_.tolist()))  # type: ignore[attr-defined]
         space = as_space(table_space(len(task.x)) if self.space is None else self.space)
-        check(seconds=self.seconds)
         self.result_ = tune(
             space,
             task,
@@ -146,24 +150,23 @@ class _SearchInside(BaseEstimator):
                 "scheduler": self.scheduler,
                 "epochs": self.epochs or BUDGETS[self.budget]["epochs"],
             }
-        given = {
-            "search": self.search,
-            "scheduler": self.scheduler,
-            "trials": self.trials,
-            "epochs": self.epochs,
-        }
-        budget = dict(BUDGETS[self.budget])
-        if self.search is not None:  # the user's, with no scheduler but the user's
-            budget.pop("scheduler", None)
+        parameters = ("search", "scheduler", "trials", "epochs")
+        given = {n: getattr(self, n) for n in parameters if getattr(self, n) is not None}
+        budget, own_epochs = (
+            dict(BUDGETS[self.budget]),
+            "epochs" in {*space.ranges, *space.constants},
+        )
+        if self.budget == "fast" and not given and not own_epochs:
+            return {"search": "random", "scheduler": halving(FAST_RUNGS)}
         if self.search == "grid" or not isinstance(self.search, (str, type(None))):
             del budget["trials"]  # as many as there are
-        if "epochs" in {*space.ranges, *space.constants}:
+        if own_epochs:
             del budget["epochs"]
         if self.scheduler is not None:  # the user's, with any search
             del budget["search"]
         if isinstance(self.scheduler, Scheduler):  # which knows both
             budget = {n: v for n, v in budget.items() if n not in ("trials", "epochs")}
-        return budget | {n: v for n, v in given.items() if v is not None}
+        return budget | given
 
     def _scored(self) -> dict[str, Any]:
         """Objective and metrics as `tune` takes them."""

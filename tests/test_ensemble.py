@@ -49,7 +49,7 @@ def judged(loss, candidates=7, rows=90, seed=0):
         y, p = (y[:, 1:], p[..., 1:]) if loss == "bce" else (y, p)
     units = np.stack([np.ones(y.shape[1]), np.zeros(y.shape[1])])
     weight = rng.uniform(0.5, 2, rows)
-    return Judged(p.astype(np.float16), y, weight, units, np.arange(rows))
+    return Judged(p.astype(np.float32), y, weight, units, np.arange(rows))
 
 
 def score_by_hand(loss, p, y, weight):
@@ -98,7 +98,7 @@ def test_what_is_reported_was_not_selected_on():
     """Candidates that guess: the best of many looks good where it was chosen, and is no better than chance where it is scored."""
     rng = np.random.default_rng(1)
     y = np.eye(2)[rng.integers(0, 2, 60)][:, 1:]
-    p = rng.uniform(0.1, 0.9, (200, 60, 1)).astype(np.float16)
+    p = rng.uniform(0.1, 0.9, (200, 60, 1)).astype(np.float32)
     given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]), np.arange(60))
     score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
     chosen = select(score, given, 32)
@@ -176,7 +176,7 @@ def test_examples_of_one_owner_are_in_one_half():
     found = []
     for seed in range(8):
         y = rng.integers(0, 2, 12)[owner][:, None].astype(float)
-        p = rng.uniform(0.05, 0.95, (60, 12, 1)).astype(np.float16)[:, owner]
+        p = rng.uniform(0.05, 0.95, (60, 12, 1)).astype(np.float32)[:, owner]
         score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
         units = np.array([[1.0], [0.0]])
         found.append(

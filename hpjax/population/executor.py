@@ -155,11 +155,11 @@ class LocalExecutor:
 
     def device_data(self, spec: Spec) -> Any:
         """The task on the devices, as `batches.prepare` makes it for a spec."""
-        name = tuple(getattr(spec, field) for field in batches.PREPARED)
-        if name not in self._data:
+        preparation = batches.preparation(spec)
+        if preparation not in self._data:
             everywhere = NamedSharding(self.mesh, PartitionSpec())
-            self._data[name] = jax.device_put(self.regime.data(spec), everywhere)
-        return self._data[name]
+            self._data[preparation] = jax.device_put(self.regime.data(spec), everywhere)
+        return self._data[preparation]
 
     # --- blocks ---
     def submit(self, block: Block, leaves: list[np.ndarray] | None) -> Future[BlockResult]:

@@ -111,9 +111,9 @@ def carry_out(
     data: dict[tuple, batches.Data] = {}  # on the host: gradients spread it themselves
     for spec, group in shapes:
         whole = spec.member(group.spec, group.config)
-        name = (spec.batch_size, spec.sampling, spec.dtype)
-        if name not in data:
-            data[name] = regime.data(spec)
+        preparation = batches.preparation(spec)
+        if preparation not in data:
+            data[preparation] = regime.data(spec)
         for fresh in np.unique(order.seed[group.rows]).tolist():
             now = order.seed[group.rows] == fresh
             rows, begun = group.rows[now], time.perf_counter()
@@ -125,7 +125,7 @@ def carry_out(
             config = {leaf: value[now] for leaf, value in whole.items()}
             part = Part(spec, config, order.unit[rows], which, draws, fresh)
             try:
-                found = of_shape(part, space, regime, data[name], say)
+                found = of_shape(part, space, regime, data[preparation], say)
             except jax.errors.JaxRuntimeError as fault:
                 if not devices.exhausted(fault):
                     raise

@@ -16,6 +16,7 @@ from hpjax.training.stepping import GRADIENTS
 MOST_LEVELS = 100_000  # of a grid, per range
 
 
+COUNTS = ("trials", "epochs", "eta", "batch", "seeds", "top", "size", "candidates", "repeats")
 MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
 
 
@@ -74,8 +75,10 @@ def check(**options: Any) -> None:
         elif name in ("say", "watch"):
             if not callable(value) or isinstance(value, type):
                 raise ValueError(f"{name} must be a function, got {value!r:.80}")
-        else:
+        elif name in COUNTS:
             _count(name, value)
+        else:
+            raise KeyError(f"no rule for {name}")
 
 
 def _whole(value: Any) -> bool:
