@@ -285,6 +285,8 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
         experiment: which.
         arguments: the command line where None.
     """
+    from hpjax import plots
+
     name = experiment.name
     flags: Any = tyro.cli(
         flags_of(experiment), prog=f"python -m experiments.{name}", args=arguments
@@ -296,7 +298,8 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
         if flags.plot is None:
             compute(experiment, flags, folder)
         numbers = Numbers(folder, experiment.parts)
-        experiment.draw(numbers, Sheet(folder))
+        with plots.house_style():
+            experiment.draw(numbers, Sheet(folder))
         smoke = preset_of(folder, flags) == "smoke"
         if smoke and flags.check:
             raise ValueError(

@@ -298,21 +298,19 @@ def page(made: Figure, entry: dict, epoch: int) -> None:
 
 def draw(numbers: Numbers, sheet: Sheet) -> None:
     """A figure an epoch, an animation, and Mazur's table."""
-    import matplotlib
     from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from hpjax import plots
-    from hpjax.plots.style import STYLE
 
     entry = numbers["steps"]
-    matplotlib.rcParams.update(STYLE)
     for epoch in entry["shown"]:
         made = Figure(figsize=(plots.WIDE, 4.2), layout="constrained")
         page(made, entry, epoch)
         sheet.figure(made, f"epoch{epoch}")
     made = Figure(figsize=(4.0, 3.0), layout="constrained", dpi=80)
-    matplotlib.backends.backend_agg.FigureCanvasAgg(made)
+    FigureCanvasAgg(made)
     ax = made.subplots()
 
     def frame(number: int):

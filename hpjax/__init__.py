@@ -18,6 +18,7 @@ if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpj
     signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
 
 from hpjax import hypergrad
+from hpjax.cluster import Cluster
 from hpjax.compare import Comparison, compare, open_comparison, resume_comparison
 from hpjax.confirm import Confirmation, confirm
 from hpjax.ensemble import Ensemble, load
@@ -56,6 +57,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Choice",
+    "Cluster",
     "Comparison",
     "Confirmation",
     "Ensemble",

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from hpjax import study
-from hpjax.defaults import TRIALS
+from hpjax.defaults import EXPECTED_TRIALS, TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Library, Population
 from hpjax.records import CHECKPOINT, Ledger, RunError
@@ -111,7 +111,7 @@ class Assembly:
             evaluation,
             fidelity=scheduler.fidelity,
             seeds=[settings.seed],
-            trials=self.part.stop.trials or 1000,
+            trials=self.part.stop.trials or EXPECTED_TRIALS,
             epochs=scheduler.mean_epochs,
             grad=self.part.searcher.wants_grad,
             say=say,
@@ -141,9 +141,9 @@ class Assembly:
         self,
         ledger: Ledger,
         watch: Callable[[Progress, Population], None],
-        more: int | None = None,
+        trial_limit: int | None = None,
     ) -> Population:
-        """Trains until the study is done; `more` trials than it had, where it goes on."""
+        """Trains until the study is done; until it has `trial_limit` trials, where it goes on."""
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
@@ -159,9 +159,10 @@ class Assembly:
                 saved[0] = time.monotonic()
 
         known = None if recorded is None else recorded["programs"]
-        if more is not None and known is not None and self.workload.planned_for(more) != known:
+        goes_on = trial_limit is not None and known is not None
+        if goes_on and self.workload.planned_for(trial_limit) != known:
             self.say(
-                f"hpjax: programs and blocks stay as they were planned at first, not as for {more} trials at once"
+                f"hpjax: programs and blocks stay as they were planned at first, not as for {trial_limit} trials at once"
             )
         settled = self.workload.settle(trained, recorded)
         if recorded is not None and recorded["data"] != settled["data"]:
@@ -185,12 +186,16 @@ class Assembly:
                 self.part.stop,
                 seed=self.settings.seed,
                 batch=self.batch,
-                more=more,
+                trial_limit=trial_limit,
                 watch=lambda progress: watch(progress, trained),
                 say=self.say,
             )
         finally:
-            ledger.time(compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds)
+            pool = self.workload.pool
+            workers = {} if pool is None else {"workers": pool.seconds}
+            ledger.time(
+                compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds, **workers
+            )
         if cache is not None:
             cache.unlink(missing_ok=True)
         return trained

@@ -13,7 +13,18 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from hpjax.flags import Command, Compare, Confirm, Ensemble, Resume, Show, Tasks, Tune
+from hpjax.flags import (
+    Cluster,
+    Command,
+    Compare,
+    Confirm,
+    Ensemble,
+    Resume,
+    Show,
+    Tasks,
+    Tune,
+    Workers,
+)
 
 WHAT = {
     "drop": "drop",
@@ -74,6 +85,7 @@ def tune(options: Tune, console: Console) -> int:
         "repeats",
         "explain",
         *WHAT,
+        *WORKERS,
     )
     arguments = {name: value for name, value in vars(options).items() if name not in grouped}
     arguments["validation"] = _validation(options)
@@ -85,10 +97,13 @@ def tune(options: Tune, console: Console) -> int:
         return 0
     out = _folder(options.out, Path(options.task).stem)
     _current.append(out)
-    result = hpjax.tune(options.space, options.task, stop=stop, out=out, **arguments)
+    result = hpjax.tune(
+        options.space, options.task, stop=stop, out=out, executor=_executor(options), **arguments
+    )
     return end(result, console)
 
 
+WORKERS = ("workers", "cluster", "unlike")  # flags of who trains
 _current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
 
 
@@ -131,6 +146,7 @@ def compare(options: Compare, console: Console) -> int:
         kind=options.kind,
         columns=_columns(options),
         out=out,
+        executor=_executor(options),
     )
     return compared(comparison, console)
 
@@ -164,7 +180,7 @@ def confirm(options: Confirm, console: Console) -> int:
     if options.cache:
         use_cache()
     result = hpjax.open_run(options.run)
-    confirmation = hpjax.confirm(result, options.top, options.repeats)
+    confirmation = hpjax.confirm(result, options.top, options.repeats, executor=_executor(options))
     printed = Table(
         title=f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}"
     )
@@ -228,8 +244,40 @@ def resume(options: Resume, console: Console) -> int:
             raise ValueError(
                 "--trials is for single runs; a comparison ends at its budget of epochs"
             )
-        return compared(hpjax.resume_comparison(options.run), console)
-    return end(hpjax.resume(options.run, trials=options.trials), console)
+        found = hpjax.resume_comparison(options.run, executor=_executor(options))
+        return compared(found, console)
+    result = hpjax.resume(options.run, trials=options.trials, executor=_executor(options))
+    return end(result, console)
+
+
+def cluster(options: Cluster, console: Console) -> int:
+    """Runs `hpjax cluster`."""
+    from hpjax.cluster import start
+
+    del console
+    if options.join is None:
+        start.serve(options.workers, options.host, options.port, print)
+        return 0
+    processes = start.join(options.join, options.workers)
+    try:
+        start.watch(processes)
+    finally:
+        start.stop(processes)
+    return 0
+
+
+def _executor(options: Workers) -> Any:
+    """`executor=` of --workers, --cluster and --unlike."""
+    import hpjax
+
+    if options.workers is not None and options.cluster is not None:
+        raise ValueError("--workers starts workers here, --cluster has some; give one of them")
+    where = options.cluster if options.workers is None else options.workers
+    if where is None:
+        if options.unlike:
+            raise ValueError("--unlike is for workers; give --cluster or --workers, too")
+        return None
+    return hpjax.Cluster(where, options.unlike)
 
 
 def end(result: Any, console: Console, top: int = 10) -> int:
@@ -399,6 +447,8 @@ def _run(arguments: list[str]) -> int:
                 return resume(options, console)
             case Show():
                 return show(options, console)
+            case Cluster():
+                return cluster(options, console)
             case Tasks():
                 return tasks(console)
     except (ValueError, RunError) as fault:

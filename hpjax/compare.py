@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import numpy as np
 
-from hpjax import records, study
-from hpjax.assemble import Part, part, plan_record, sample
+from hpjax import records
+from hpjax.assemble import Part, part
+from hpjax.compared_studies import Entry, Watch, play_together, workload_of
 from hpjax.comparison import Comparison
-from hpjax.defaults import BUDGET, METHOD_NAMES
+from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES
 from hpjax.devices import warn
-from hpjax.evaluation import Evaluation
-from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     as_evaluation,
@@ -25,12 +23,12 @@ from hpjax.resolve import (
     as_stop,
     check,
     fidelity_of,
+    first_rung,
     varying,
     written_search,
 )
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
-from hpjax.schedulers.base import Order
 from hpjax.search import grid
 from hpjax.settings import (
     SCHEMA,
@@ -45,32 +43,14 @@ from hpjax.settings import (
     unchanged,
 )
 from hpjax.space import Choice, Space, spelled
-from hpjax.study import Progress
 from hpjax.tasks import Task
-from hpjax.watching import watching
-from hpjax.workload import SAMPLES, STRIDE, Workload, report_of
+from hpjax.workload import trained_by
 
 if TYPE_CHECKING:
     pass
 
 
 METHOD = ("search", "scheduler", "trials", "batch", "start", "levels")  # what a method may say
-
-
-Watch = Callable[[str, int, Progress, Population], None]
-
-
-class Entry(NamedTuple):
-    """One study of a comparison."""
-
-    name: str
-    seed: int
-    part: Part
-
-    @property
-    def folder(self) -> str:
-        """Its run folder within the comparison's."""
-        return f"{self.name}/seed{self.seed}"
 
 
 def compare(
@@ -83,7 +63,7 @@ def compare(
     stop: Stop | Mapping | None = None,
     validation: Any = 1,
     objective: str = "loss",
-    levels: int = 5,
+    levels: int = LEVELS,
     gradients: str = "explicit",
     data: str | Path | None = None,
     target: str | None = None,
@@ -94,6 +74,7 @@ def compare(
     metrics: Mapping[str, Any] | Sequence[str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    executor: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -115,6 +96,7 @@ def compare(
             own takes as many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
+        executor: who trains, as for `tune`.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown (name, seed, progress, population) after every report.
         say: shown warnings; standard error where None.
@@ -169,9 +151,9 @@ def compare(
     try:
         for entry in entries:
             ledgers.append(_ledger(folder, entry, resume))
-        trained = _train(
-            entries, ledgers, numbers, space, resolved_task, evaluation, progress, watch, say
-        )
+        workload = workload_of(entries, numbers, space, resolved_task, evaluation, say)
+        with trained_by(workload, executor):
+            trained = play_together(workload, entries, ledgers, progress, watch)
     finally:
         for ledger in ledgers:
             ledger.close()
@@ -210,6 +192,7 @@ def resume_comparison(
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     validation: Any = None,
+    executor: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -219,7 +202,7 @@ def resume_comparison(
     Args:
         out: the folder.
         task, model, loss, metrics, validation: again, where they were arrays, functions or splitters.
-        progress, watch, say: as for `compare`.
+        executor, progress, watch, say: as for `compare`.
 
     Raises:
         RunError: no comparison there, or a method whose search is no name; use compare(..., resume=True) for those.
@@ -259,6 +242,7 @@ def resume_comparison(
         stop=settings.stop,
         out=out,
         resume=True,
+        executor=executor,
         progress=progress,
         watch=watch,
         say=say,
@@ -318,14 +302,17 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
             raise ValueError(
                 f"method {name!r:.80} has no {key!r:.80}; it may have {', '.join(METHOD)}"
             )
-    search = options.get("search", "random")
-    check(trials=options.get("trials"), batch=options.get("batch"))
-    scheduler = as_scheduler(
-        search, options.get("scheduler"), default=rules.fidelity, trials=options.get("trials")
+    search, trials = options.get("search", "random"), options.get("trials")
+    check(trials=trials, batch=options.get("batch"))
+    check(**{key: options[key] for key in ("start", "levels") if key in options})
+    stop = as_stop(rules.stop, trials)
+    made = lambda rung: as_scheduler(
+        search, options.get("scheduler"), default=rules.fidelity, trials=rung
     )
-    stop = as_stop(rules.stop, options.get("trials"))
     if search == "grid" and "levels" not in options and stop.epochs:
-        levels = _levels(space, stop.epochs // scheduler.fidelity)
+        levels = _levels(space, stop.epochs // made(trials).fidelity)
+    levels = options.get("levels", levels)
+    scheduler = made(first_rung(search, space, levels, trials))
     settings = settled(
         Settings(
             space=space.to_dict(),
@@ -336,7 +323,7 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
             scheduler=scheduler.settings,
             fidelity=scheduler.fidelity,
             seed=seed,
-            levels=options.get("levels", levels),
+            levels=levels,
             batch=options.get("batch"),
             stop=stop,
             comparison=True,
@@ -439,82 +426,3 @@ def _named(methods: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
     if not pairs or len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("compare needs at least one method, and each once")
     return {str(name): method for name, method in pairs}
-
-
-def _train(
-    entries: list[Entry],
-    ledgers: list[Ledger],
-    seeds: list[int],
-    space: Space,
-    task: Task,
-    evaluation: Evaluation,
-    progress: bool | None,
-    watch: Watch | None,
-    say: Callable[[str], None],
-) -> Population:
-    """Drives all studies to their ends, their orders merged."""
-    parts = [entry.part for entry in entries]
-    costs = [_cost(one) for one in parts]
-    known = [one.points[: SAMPLES // 4] for one in parts if one.points is not None]
-    points = np.concatenate([sample(space, seeds[0]), *known])
-    workload = Workload(
-        space,
-        task,
-        points,
-        evaluation,
-        fidelity=parts[0].scheduler.fidelity,
-        seeds=seeds,
-        trials=max(trials for trials, _ in costs),
-        epochs=float(np.mean([epochs for _, epochs in costs])),
-        studies=len(entries),
-        grad=any(one.searcher.wants_grad for one in parts),
-        say=say,
-    )
-    trained = workload.population(cohorts=[seeds.index(entry.seed) for entry in entries])
-    recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)
-    training = workload.settle(trained, recorded)
-    bar = watching(progress, workload, studies=len(entries))
-    shown = bar.around(watch)
-    plays = {}
-    for number, (entry, ledger) in enumerate(zip(entries, ledgers)):
-        one = entry.part
-        batch = one.settings.batch or one.searcher.batch or 2**20
-        ledger.put(plan_record(one.settings, batch, one.scheduler, training))
-        fulfil = study.Fulfil(
-            recall=lambda order, number=number: trained.recall(
-                study.merged({number: order}, STRIDE)
-            ),
-            release=lambda trials, number=number: trained.release(trials + number * STRIDE),
-        )
-        plays[number] = study.play(
-            one.searcher,
-            one.scheduler,
-            space.dims,
-            fulfil,
-            ledger,
-            one.stop,
-            seed=entry.seed,
-            batch=batch,
-            watch=lambda progress, entry=entry: shown(entry.name, entry.seed, progress, trained),
-        )
-
-    def carry_out(orders: Mapping[int, Order]):
-        reports = {}
-        for grad in (False, True):
-            some = {number: order for number, order in orders.items() if order.grad == grad}
-            if some:
-                whole = report_of(trained.carry_out(study.merged(some, STRIDE)), evaluation)
-                reports |= zip(some, study.parted(whole, list(some.values())))
-        return reports
-
-    with bar:
-        study.together(plays, carry_out)
-    return trained
-
-
-def _cost(part: Part) -> tuple[int, float]:
-    """Trials that a study is expected to have, and epochs of each."""
-    mean = part.scheduler.mean_epochs
-    if part.stop.epochs is not None:
-        return max(1, int(part.stop.epochs / mean)), mean
-    return part.stop.trials or 1000, mean

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,6 +49,7 @@ def confirm(
     top: int = 5,
     repeats: int = 5,
     level: float = 0.05,
+    executor: Any = None,
     progress: bool | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Confirmation:
@@ -62,6 +63,7 @@ def confirm(
         top: trials.
         repeats: fresh seeds, at least 2.
         level: of the interval.
+        executor: who trains, as for `tune`.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         say: shown warnings; standard error where None.
 
@@ -90,12 +92,13 @@ def confirm(
         schedules,
         seeds=seeds,
         fidelity=result.fidelity,
+        executor=executor,
         progress=progress,
         say=say,
     )
     report = report_of(trained.results, result.evaluation)
-    by_seed = lambda column: np.where(np.isfinite(column), column, np.inf).reshape(repeats, -1)
-    values = by_seed(report.objective)
+    by_seed = lambda column: column.reshape(repeats, -1)
+    values = by_seed(np.where(np.isfinite(report.objective), report.objective, np.inf))
     names = (*BUILT_IN, *(name for name, _ in result.evaluation.metrics))
     metrics = {n: by_seed((report.columns | report.metrics)[n]).mean(0) for n in names}
     seconds = trained.results.seconds.reshape(repeats, -1).sum(0)

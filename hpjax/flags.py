@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES
+from hpjax.schedulers.halving import ETA
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -29,8 +32,17 @@ class Data:
     validation_file: Path | None = None  # a file that is validated on, instead of folds
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who trains; the devices of this machine where nothing is said."""
+
+    workers: int | None = None  # so many worker processes on this machine
+    cluster: str | None = None  # a Dask scheduler's address, such as tcp://127.0.0.1:8786
+    unlike: bool = False  # workers may have other versions or devices
+
+
 @dataclasses.dataclass(frozen=True)
-class Tune(Data):
+class Tune(Data, Workers):
     """Search hyperparameters of multilayer perceptrons on a task."""
 
     # a name that `hpjax tasks` lists, or a file
@@ -42,8 +54,8 @@ class Tune(Data):
     scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = None
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
-    eta: int = 3  # halving and hyperband keep one in eta
-    levels: int = 5  # of a grid, per range
+    eta: int = ETA  # halving and hyperband keep one in eta
+    levels: int = LEVELS  # of a grid, per range
     seed: int = 0  # names all randomness
     seconds: float | None = None  # stop after (recorded as not deterministic)
     out: Path | None = None  # run folder; runs/TASK-TIME where absent
@@ -52,7 +64,7 @@ class Tune(Data):
 
 
 @dataclasses.dataclass(frozen=True)
-class Resume:
+class Resume(Workers):
     """Go on with an interrupted run."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
@@ -61,16 +73,16 @@ class Resume:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare(Data):
+class Compare(Data, Workers):
     """Run several methods against each other on a task, at equal cost, trained as one population."""
 
     # a name that `hpjax tasks` lists, or a file
     task: Annotated[str, tyro.conf.Positional] = "digits"
-    methods: str = "random,bayes,tpe,genetic,hyperband,bohb"  # names, with commas between
+    methods: str = ",".join(METHOD_NAMES)  # names, with commas between
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
     seeds: int = 10  # studies of each method
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
-    budget: int = 30  # networks at full fidelity that every study may cost
+    budget: int = BUDGET  # networks at full fidelity that every study may cost
     batch: int | None = None  # points a round of those that learn; each search's own where absent
     out: Path | None = None  # folder; runs/compare-TASK-TIME where absent
     cache: bool = True  # keep compiled programs between runs
@@ -87,7 +99,7 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
-class Confirm:
+class Confirm(Workers):
     """Train the best trials of a run again on fresh seeds, choose again, and test once."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
@@ -107,6 +119,18 @@ class Ensemble:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Start a Dask cluster on this machine, or workers for one, until interrupted."""
+
+    workers: int | None = (
+        None  # one for each accelerator, or core where there is none, where absent
+    )
+    join: str | None = None  # a scheduler's address; a scheduler is started where absent
+    host: str = "127.0.0.1"  # that the scheduler listens at; this machine alone reaches 127.0.0.1
+    port: int = 8786  # of the scheduler
+
+
+@dataclasses.dataclass(frozen=True)
 class Tasks:
     """List the tasks."""
 
@@ -118,5 +142,6 @@ Command = (
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Confirm, tyro.conf.subcommand("confirm")]
     | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
+    | Annotated[Cluster, tyro.conf.subcommand("cluster")]
     | Annotated[Tasks, tyro.conf.subcommand("tasks")]
 )

@@ -11,6 +11,9 @@ import numpy as np
 
 from hpjax import study
 from hpjax.assemble import part, plan_record
+from hpjax.cluster import pooled, spread
+from hpjax.defaults import ANY_BATCH, LEVELS
+from hpjax.devices import warn
 from hpjax.outcome import Outcome
 from hpjax.records import Ledger
 from hpjax.resolve import as_scheduler, as_stop, check, takes, written_search
@@ -34,9 +37,10 @@ def minimize(
     batch: int | None = None,
     seed: int = 0,
     stop: Stop | Mapping | None = None,
-    levels: int = 5,
+    levels: int = LEVELS,
     out: str | Path | None = None,
     resume: bool = False,
+    executor: Any = None,
     watch: Callable[[Progress], None] | None = None,
     gradient: Function | None = None,
 ) -> Outcome:
@@ -57,6 +61,7 @@ def minimize(
         levels: values of a grid per range.
         out: run folder; nothing is written where None.
         resume: go on with the run in `out`; give the same arguments again, or more trials.
+        executor: workers over which the configurations of a batch are spread, as for `tune`; this process where None.
         watch: shown progress after every report.
         gradient: {name: values [P]} -> {name: d loss / d value [P]} of the continuous ranges, for searches that want it.
 
@@ -102,16 +107,15 @@ def minimize(
         )
     )
     study_part = part(settings, space, search, scheduler)
-    width = batch or study_part.searcher.batch or 2**20
+    width = batch or study_part.searcher.batch or ANY_BATCH
     ledger = Ledger(out, resume=resume, settings=settings)
     try:
-        more = None
+        trial_limit = None
         if resume and ledger.plan is not None and ledger.folder is not None:
-            path = ledger.folder / "run.json"
-            unchanged(settings, ledger.plan, path)
-            before = read_run(path).stop.trials
+            unchanged(settings, ledger.plan, ledger.folder / "run.json")
+            before = read_run(ledger.folder / "run.json").stop.trials
             if before != settings.stop.trials:
-                more, settings = _more(before, trials), settings.extended(before)
+                trial_limit, settings = _raised(before, trials), settings.extended(before)
                 study_part = part(settings, space, search, scheduler)
 
         def extended(trials: int) -> None:
@@ -120,25 +124,27 @@ def minimize(
             ledger.put_settings(settings)
 
         ledger.put(plan_record(settings, width, scheduler, {}))
-        carry_out = functools.partial(evaluate, objective, space, fidelities, gradient)
-        study.run(
-            study_part.searcher,
-            scheduler,
-            space.dims,
-            study.Fulfil(carry_out, extended=extended),
-            ledger,
-            study_part.stop,
-            seed=seed,
-            batch=width,
-            more=more,
-            watch=watch or (lambda progress: None),
-        )
+        with pooled(executor, warn) as pool:
+            function = objective if pool is None else spread(objective, pool)
+            carry_out = functools.partial(evaluate, function, space, fidelities, gradient)
+            study.run(
+                study_part.searcher,
+                scheduler,
+                space.dims,
+                study.Fulfil(carry_out, extended=extended),
+                ledger,
+                study_part.stop,
+                seed=seed,
+                batch=width,
+                trial_limit=trial_limit,
+                watch=watch or (lambda progress: None),
+            )
     finally:
         ledger.close()
     return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)
 
 
-def _more(before: int | None, trials: int | None) -> int:
+def _raised(before: int | None, trials: int | None) -> int:
     """The trials that a run goes on to have; refuses fewer than it was asked for."""
     if before is None or trials is None or trials < before:
         raise ValueError(

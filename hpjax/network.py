@@ -29,6 +29,15 @@ from hpjax.training.targets import undone
 FORMAT = 1  # of saved networks
 AT_ONCE = 2**22  # numbers of inputs that are held at a time
 LEAST = 64  # rows of a part
+# activations that Flax has as layers, the same as ours
+FLAX: dict[str, Callable] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+}
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -218,6 +227,8 @@ class Network(Predictor):
             found[f"{2 * layer}.weight"] = w.T.copy()
             if b is not None:
                 found[f"{2 * layer}.bias"] = b.copy()
+            if "slope" in self.params[layer] and self.spec.activation[layer] == "prelu":
+                found[f"{2 * layer + 1}.weight"] = np.reshape(self.params[layer]["slope"], 1)
         return found
 
     def to_flax(self) -> tuple[Any, dict[str, Any]]:
@@ -235,9 +246,9 @@ class Network(Predictor):
             params[f"layers_{len(layers) - 1}"] = {"kernel": w} | ({} if b is None else {"bias": b})
             if layer < len(stack) - 1:
                 name = self.spec.activation[layer]
-                if name not in ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "softmax"):
+                if name not in FLAX:
                     raise ValueError(f"activation {name} has no layer in Flax that is the same")
-                layers.append(getattr(linen, name))
+                layers.append(FLAX[name])
         return linen.Sequential(layers), {"params": params}
 
     def to_onnx(self, path: str | Path) -> None:

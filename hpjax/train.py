@@ -17,7 +17,7 @@ from hpjax.space import Choice, Range, Space, frozen
 from hpjax.tasks import Task
 from hpjax.trained import Trained
 from hpjax.watching import watching
-from hpjax.workload import STRIDE, Workload
+from hpjax.workload import STRIDE, Workload, trained_by
 
 
 def train(
@@ -35,6 +35,7 @@ def train(
     target: str | None = None,
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
+    executor: Any = None,
     progress: bool | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Trained:
@@ -47,7 +48,7 @@ def train(
         model: as for `tune`.
         seeds: how many, or which; each has its own folds, initial weights and minibatches, which all configurations share.
         validation: as for `tune`; 0 folds train on all of the development part, without validation.
-        loss, metrics, gradients, data, target, kind, columns, progress, say: as for `tune`.
+        loss, metrics, gradients, data, target, kind, columns, executor, progress, say: as for `tune`.
 
     Returns:
         A Trained.
@@ -97,6 +98,7 @@ def train(
         schedules,
         seeds=numbers,
         fidelity=epochs,
+        executor=executor,
         progress=progress,
         say=say,
     )
@@ -110,6 +112,7 @@ def train_along(
     *,
     seeds: Sequence[int],
     fidelity: int,
+    executor: Any = None,
     progress: bool | None = False,
     say: Callable[[str], None] = devices.warn,
     found: list | None = None,
@@ -123,7 +126,7 @@ def train_along(
         schedules: n of (until epoch, point [D]), as `Schedule.stretches` has them.
         seeds: S, which.
         fidelity: epochs that learning-rate schedules run over.
-        progress, say: as for `tune`.
+        executor, progress, say: as for `tune`.
         found: devices; all of them where None.
 
     Returns:
@@ -142,9 +145,9 @@ def train_along(
         say=say,
         found=found,
     )
-    population = workload.population(cohorts=range(len(seeds)))
-    whole = nothing(count * len(seeds), workload.regime)
-    with watching(progress, workload):
+    with trained_by(workload, executor), watching(progress, workload):
+        population = workload.population(cohorts=range(len(seeds)))
+        whole = nothing(count * len(seeds), workload.regime)
         for step in range(max(map(len, schedules))):
             going_on = [i for i, segments in enumerate(schedules) if step < len(segments)]
             rows = np.array([s * count + i for s in range(len(seeds)) for i in going_on])

@@ -9,19 +9,21 @@ from typing import Any
 
 from hpjax import devices, records
 from hpjax.assemble import Assembly, table
+from hpjax.defaults import LEVELS
 from hpjax.population import Population
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     as_evaluation,
     as_scheduler,
-    as_search,
     as_stop,
     check,
+    first_rung,
     varying,
     written_search,
 )
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler
+from hpjax.schedulers.halving import ETA
 from hpjax.settings import (
     Settings,
     Stop,
@@ -31,6 +33,7 @@ from hpjax.space import Space, spelled
 from hpjax.study import Progress
 from hpjax.tasks import Task
 from hpjax.watching import Watching, watching
+from hpjax.workload import trained_by
 
 Watch = Callable[[Progress, Population], None]
 
@@ -43,14 +46,14 @@ def tune(
     start: Sequence[Mapping] = (),
     scheduler: Scheduler | str | None = None,
     epochs: int | None = None,
-    eta: int = 3,
+    eta: int = ETA,
     trials: int | None = None,
     seed: int = 0,
     validation: Any = 1,
     objective: str = "loss",
     stop: Stop | Mapping | None = None,
     out: str | Path | None = None,
-    levels: int = 5,
+    levels: int = LEVELS,
     batch: int | None = None,
     gradients: str = "explicit",
     data: str | Path | None = None,
@@ -60,6 +63,7 @@ def tune(
     model: Any = None,
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | Sequence[str] | None = None,
+    executor: Any = None,
     progress: bool | None = None,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -101,6 +105,8 @@ def tune(
         metrics: what else stands in tables and curves: names ("accuracy", "balanced_accuracy", "f1", "f1_macro", "roc_auc",
             "log_loss", "rmse", "mse", "mae", "r2", or a scorer of scikit-learn, which the host computes), or your own by name:
             functions, a `Metric`, or scorers.
+        executor: who trains the blocks: None for the devices of this process, a number of worker processes to start on this machine, the
+            address of a Dask scheduler, a `distributed.Client`, or a `hpjax.Cluster` of one of these; the ledger is the same.
         progress: whether a bar is drawn on standard error; where None, if that is a terminal.
         watch: shown progress after every report.
         say: shown what the task is, and warnings; standard error where None.
@@ -121,14 +127,14 @@ def tune(
         (['hidden', 'learning_rate'], 4)
     """
     words = dict(locals())
-    for name in ("out", "progress", "watch"):
+    for name in ("out", "progress", "watch", "executor"):
         del words[name]
     check(watch=watch)
     assembly = _assembly(**words)
     if len(assembly.scheduler.brackets) > 1:
         for line in table(assembly.scheduler):
             assembly.say(f"hpjax: {line}")
-    with watching(progress, assembly.workload) as bar:
+    with trained_by(assembly.workload, executor), watching(progress, assembly.workload) as bar:
         return finish(assembly, Ledger(out, settings=assembly.settings), watch, bar)
 
 
@@ -148,7 +154,7 @@ def explain(*words: Any, **named: Any) -> str:
     bound = inspect.signature(tune).bind(*words, **named)
     bound.apply_defaults()
     arguments = dict(bound.arguments)
-    for name in ("out", "progress", "watch"):
+    for name in ("out", "progress", "watch", "executor"):
         del arguments[name]
     return _assembly(**arguments).explain()
 
@@ -185,11 +191,7 @@ def _assembly(
     say = say or devices.warn
     resolved_space, resolved_task, evaluation = as_evaluation(space, task, **judged)
     trials = varying(resolved_space, search, trials, evaluation.validation.repeats)
-    rung = (
-        as_search("grid", resolved_space, levels).trials
-        if search == "grid" and trials is None
-        else trials
-    )
+    rung = first_rung(search, resolved_space, levels, trials)
     scheduler = as_scheduler(search, scheduler, resolved_space, epochs=epochs, trials=rung, eta=eta)
     settings = settled(
         Settings(
@@ -213,12 +215,16 @@ def _assembly(
 
 
 def finish(
-    assembly: Assembly, ledger: Ledger, watch: Watch | None, bar: Watching, more: int | None = None
+    assembly: Assembly,
+    ledger: Ledger,
+    watch: Watch | None,
+    bar: Watching,
+    trial_limit: int | None = None,
 ) -> Result:
     try:
         if ledger.folder is not None:
             _note_environment(ledger.folder, assembly.say)
-        trained = assembly.run(ledger, bar.around(watch), more)
+        trained = assembly.run(ledger, bar.around(watch), trial_limit)
     finally:
         ledger.close()
     return Result(

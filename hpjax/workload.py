@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpjax import catalogue, configurations, devices, tasks
+from hpjax.cluster import Pool, pooled
 from hpjax.evaluation import Evaluation
 from hpjax.models import Spec
 from hpjax.models.base import Target
@@ -90,6 +92,10 @@ class Workload:
         self.task, self.evaluation, self.seeds, self.say = task, evaluation, tuple(seeds), say
         self.family, self.points = evaluation.known_family(), points
         self.listen: Callable[..., None] = nobody
+        self.pool: Pool | None = (
+            None  # of workers that train, in the place of this process's devices
+        )
+        self.trained: Population | None = None  # the latest
         self.target = Target.of(task, fidelity)
         self.examples = examples_of(task, self._splits())
         self.regime = Regime(
@@ -217,18 +223,22 @@ class Workload:
     ) -> Population:
         """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
         of_study = np.array(cohorts)
-        return Population(
+        listen = lambda what, **facts: self.listen(what, **facts)
+        executor = None if self.pool is None else self.pool.executor(self.regime)
+        self.trained = Population(
             self.space,
             self.regime,
             self.programs,
             self.load,
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE],
             found=self.found,
+            executor=executor,
             cache=cache,
             library=library,
             say=self.say,
-            listen=lambda what, **facts: self.listen(what, **facts),
+            listen=listen,
         )
+        return self.trained
 
     def settle(self, trained: Population, recorded: Mapping | None) -> dict:
         """Fixes programs and the widths of their blocks: as recorded when the run began, whatever this machine would choose.
@@ -284,6 +294,19 @@ class Workload:
             f"{memory / 2**20:.0f} MiB in blocks"
         )
         return lines
+
+
+@contextlib.contextmanager
+def trained_by(workload: Workload, executor: Any) -> Iterator[None]:
+    """Lets the workers that `executor=` names train for a workload meanwhile; afterwards its live networks are in this process."""
+    with pooled(executor, workload.say) as pool:
+        workload.pool = pool
+        try:
+            yield
+        finally:
+            workload.pool = None
+        if pool is not None and workload.trained is not None:
+            workload.trained.fetch()
 
 
 def report_of(results: Results, evaluation: Evaluation) -> Report:

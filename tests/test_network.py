@@ -11,6 +11,8 @@ import pytest
 
 import hpjax
 from hpjax import Task
+from hpjax.models.mlp.activations import ACTIVATIONS
+from hpjax.network import FLAX
 
 quiet = dict(say=lambda text: None)
 
@@ -149,6 +151,34 @@ def test_weights_are_carried_to_other_libraries():
     np.testing.assert_allclose(
         module.apply(variables, inputs.astype(np.float32)), z, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_flax_computes_every_activation_that_it_is_given(activation):
+    pytest.importorskip("flax")
+    task = hpjax.tasks.load("iris")
+    network = hpjax.fit(task, {"hidden": (8,), "activation": activation}, epochs=3)
+    if activation not in FLAX and activation != "identity":
+        with pytest.raises(ValueError, match="no layer in Flax"):
+            network.to_flax()
+        return
+    if activation not in FLAX:
+        return
+    module, variables = network.to_flax()
+    z = np.asarray(module.apply(variables, network.inputs(task.x)))
+    shares = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    np.testing.assert_allclose(shares, network.predict_proba(task.x), rtol=1e-5, atol=1e-6)
+
+
+def test_the_slope_of_prelu_is_carried():
+    task = hpjax.tasks.load("iris")
+    network = hpjax.fit(task, {"hidden": (8,), "activation": "prelu"}, epochs=3)
+    state = network.to_torch_state_dict()
+    assert list(state) == ["0.weight", "0.bias", "1.weight", "2.weight", "2.bias"]
+    z = network.inputs(task.x) @ state["0.weight"].T + state["0.bias"]
+    z = np.where(z > 0, z, state["1.weight"] * z) @ state["2.weight"].T + state["2.bias"]
+    shares = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    np.testing.assert_allclose(shares, network.predict_proba(task.x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,16 @@ def test_axes_are_saved_at_rounded_places_whatever_the_solver_leaves(tmp_path):
     for ax in made.axes:
         bounds = np.array(ax.get_position(original=True).bounds)
         np.testing.assert_allclose(bounds, bounds.round(6), atol=1e-12)
+
+
+def test_figures_leave_the_style_of_the_session_alone(tmp_path):
+    import matplotlib
+
+    from hpjax import plots
+
+    before = dict(matplotlib.rcParams), matplotlib.get_backend()
+    with plots.house_style():
+        figure, axes = plots.figure()
+        axes.plot([1, 2])
+        plots.save(figure, tmp_path / "line")
+    assert (dict(matplotlib.rcParams), matplotlib.get_backend()) == before

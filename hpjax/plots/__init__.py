@@ -12,7 +12,7 @@ from hpjax.plots.confusion import confusion
 from hpjax.plots.curves import incumbent, learning_curves, rungs
 from hpjax.plots.learned import by_layer, meta_curves
 from hpjax.plots.steps import improvement, lineage, posterior, schedules
-from hpjax.plots.style import COLORS, COLUMN, LOOKS, WIDE, figure, look, save
+from hpjax.plots.style import COLORS, COLUMN, LOOKS, WIDE, figure, house_style, look, save
 from hpjax.plots.trials import (
     Scale,
     contour,
@@ -35,6 +35,7 @@ __all__ = [
     "critical_difference",
     "ecdfs",
     "figure",
+    "house_style",
     "importance",
     "improvement",
     "incumbent",

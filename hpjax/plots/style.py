@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -61,6 +60,14 @@ def look(name: str) -> dict:
     return {"color": color, "marker": marker, "linestyle": dash}
 
 
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Our look for what is drawn within, as a context or a decorator; afterwards the user's is back."""
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+@house_style()
 def figure(
     rows: int = 1,
     columns: int = 1,
@@ -68,8 +75,7 @@ def figure(
     height: float | None = None,
     **options: Any,
 ):
-    """A figure and its Axes in the house style."""
-    matplotlib.rcParams.update(STYLE)
+    """A figure and its Axes in the house style; draw on it within `house_style`, too."""
     height = width / columns * GOLDEN * rows * 1.25 if height is None else height
     made = Figure(figsize=(width, height), layout="constrained")
     return made, made.subplots(rows, columns, **options)
@@ -116,6 +122,7 @@ def settle(made: Figure) -> None:
         axes.set_position((round(left, 6), round(bottom, 6), round(width, 6), round(height, 6)))
 
 
+@house_style()
 def save(made: Figure, path: str | Path) -> list[Path]:
     """Writes PNG and SVG without dates, so that equal data give equal bytes; a panel without data is left out."""
     for axes in made.axes:
@@ -125,7 +132,6 @@ def save(made: Figure, path: str | Path) -> list[Path]:
         tidy(axes.yaxis)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    matplotlib.rcParams.update(STYLE)
     settle(made)
     files = [path.with_suffix(".png"), path.with_suffix(".svg")]
     for file, metadata in zip(files, ({"Software": None}, {"Date": None, "Creator": None})):

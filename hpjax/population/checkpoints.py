@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from hpjax.population import plan
+from hpjax.population.executor import Store
 from hpjax.population.plan import Program
-from hpjax.population.weights import WeightStore
 from hpjax.records import checkpoint
 from hpjax.schedulers.base import Order
 
 
 def saved(
-    store: WeightStore, programs: Sequence[Program], history: Sequence[Order]
+    store: Store, programs: Sequence[Program], history: Sequence[Order]
 ) -> dict[str, np.ndarray]:
     """Arrays from which `load` makes the live networks again."""
     arrays = {"orders": np.array(len(history)), "behind": _behind(history)}
@@ -30,7 +30,7 @@ def saved(
 
 def load(
     path: Path,
-    store: WeightStore,
+    store: Store,
     number_of: Callable[[np.ndarray], int],
     history: Sequence[Order],
     say: Callable[[str], None],

@@ -1,4 +1,4 @@
-"""Where blocks are trained: an executor is handed blocks and answers with futures. This one has the devices of this machine.
+"""Where blocks are trained: an executor is handed blocks and answers with results to come. This one has the devices of this machine.
 
 Programs are traced at once and compiled in the background, in the order in which they will be needed, so that the second compiles
 while the first trains. A block's results are asked for in the order of blocks, never of arrival.
@@ -7,7 +7,7 @@ while the first trains. A block's results are asked for in the order of blocks, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -21,29 +21,78 @@ from hpjax.population.kernels import jitted, kernel_of
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
+from hpjax.population.weights import WeightStore
+from hpjax.schedulers.base import Order
 from hpjax.training import batches, loop
 
 
 class BlockResult(NamedTuple):
     """What training a block brought; c chunks of w networks."""
 
-    state: loop.TrainState  # leaves [c w ...], NumPy arrays
+    state: (
+        loop.TrainState
+    )  # leaves [c w ...], NumPy arrays; without weights where these stay elsewhere
     curve: np.ndarray  # [c w rows 4+M]
     seconds: float  # of the devices
+    worker: str | None = None  # who trained it, where that is another process
+    weights: Any = (
+        None  # what the executor's store needs to find the states again, where they stay elsewhere
+    )
+
+
+class Result(Protocol):
+    """A block's result, to come."""
+
+    def result(self) -> BlockResult:
+        """Waits for it; raises JaxRuntimeError where it does not fit in memory."""
+        ...
+
+
+class Store(Protocol):
+    """The states of live trials between orders, where an executor's blocks find them: as `WeightStore` has them on this machine."""
+
+    home: dict[int, int]
+    age: dict[int, int]
+
+    def begin(self, order: Order) -> None: ...
+
+    def gather(self, block: Block) -> Any: ...
+
+    def keep(self, block: Block, answer: BlockResult) -> None: ...
+
+    def release(self, trials: Iterable[int]) -> None: ...
+
+    def networks(self, trial: int) -> Any: ...
+
+    def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]: ...
+
+    def load(
+        self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
+    ) -> None: ...
 
 
 class Executor(Protocol):
     """Trains blocks, somewhere.
 
+    ahead:   blocks that are submitted before the first of them is waited for
+    store:   (groups of a seed) -> where the states of live trials are between orders
+    fitted:  (program of the plan) -> the same with blocks as they are trained here: chunks stay as wide as they are
     prepare: (number, program, config of one network or more) -> begins to make a program ready
-    submit:  (block, leaves of states or None) -> its result, to come; `result()` raises JaxRuntimeError where it does not fit in memory
+    submit:  (block, what the store gathered for it) -> its result, to come
     forget:  (number) -> a program is about to change its width
-    cancel:  () -> what was prepared and is not yet under way is not needed any more
+    cancel:  () -> what is not yet under way is not needed any more
     """
+
+    @property
+    def ahead(self) -> int: ...
+
+    def store(self, groups: int) -> Store: ...
+
+    def fitted(self, program: Program) -> Program: ...
 
     def prepare(self, number: int, program: Program, config: dict[str, np.ndarray]) -> None: ...
 
-    def submit(self, block: Block, leaves: list[np.ndarray] | None) -> Future[BlockResult]: ...
+    def submit(self, block: Block, sources: Any) -> Result: ...
 
     def forget(self, number: int) -> None: ...
 
@@ -82,10 +131,21 @@ class LocalExecutor:
         self.regime, self.found, self.listen = regime, found, listen
         self.mesh = mesh_of(found)
         self.compiled: dict[int, Future[Compiled]] = {}
+        self.programs: dict[int, Program] = {}  # that were prepared
         self.compile_seconds = self.run_seconds = 0.0
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
         self._data: dict[tuple, Any] = {}
         self._draws: dict[tuple, np.ndarray] = {}
+
+    ahead = 1
+
+    def store(self, groups: int) -> WeightStore:
+        """In this process's memory."""
+        return WeightStore(groups)
+
+    def fitted(self, program: Program) -> Program:
+        """Made for these devices."""
+        return program
 
     # --- programs ---
     def prepare(self, number: int, program: Program, config: dict[str, np.ndarray]) -> None:
@@ -162,17 +222,17 @@ class LocalExecutor:
         return self._data[preparation]
 
     # --- blocks ---
-    def submit(self, block: Block, leaves: list[np.ndarray] | None) -> Future[BlockResult]:
+    def submit(self, block: Block, sources: list[np.ndarray] | None) -> Future[BlockResult]:
         """Trains a block; the answer is there when this returns.
 
         Args:
             block: to train.
-            leaves: of the states [c w ...] that it begins with; fresh ones where None.
+            sources: leaves of the states [c w ...] that it begins with; fresh ones where None.
         """
         self.prepare(block.number, block.program, {n: v[0] for n, v in block.config.items()})
         answer: Future[BlockResult] = Future()
         try:
-            answer.set_result(self._run(block, leaves))
+            answer.set_result(self._run(block, sources))
         except jax.errors.JaxRuntimeError as fault:
             self.forget(block.number)  # the next block tries again
             answer.set_exception(fault)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -153,44 +153,55 @@ def make(
         chunk = chunk_of(spec, trials, load, devices)
         return COMPILE + seconds(spec, trials * load.groups, load, devices, chunk)
 
-    families: dict[tuple, dict[Spec, float]] = {}
+    alike: dict[tuple, dict[Spec, float]] = {}
     for spec, share in zip(*rounded(specs, shares)):
-        family = families.setdefault(spec.signature(), {})
-        family[spec] = family.get(spec, 0.0) + share
-    programs = []
-    for family in families.values():
-        live = {
-            i: (spec, share, cost(spec, share)) for i, (spec, share) in enumerate(family.items())
-        }
-        gains: dict[tuple[int, int], tuple] = {}
+        group = alike.setdefault(spec.signature(), {})
+        group[spec] = group.get(spec, 0.0) + share
+    chosen = [
+        candidate
+        for group in alike.values()
+        for candidate in _merged(
+            [Candidate(s, share, cost(s, share)) for s, share in group.items()], cost
+        )
+    ]
+    return tuple(program(each.spec, each.share, load, devices) for each in chosen)
 
-        def consider(
-            i: int,
-            j: int,
-            live: dict[int, tuple] = live,
-            gains: dict[tuple[int, int], tuple] = gains,
-        ) -> None:
-            (a, share_a, cost_a), (b, share_b, cost_b) = live[i], live[j]
-            joint, share = a.joined([a, b]), share_a + share_b
-            whole = cost(joint, share)
-            gains[i, j] = (cost_a + cost_b - whole, joint, share, whole)
 
-        for i, j in combinations(live, 2):
-            consider(i, j)
-        while gains:
-            pair = max(gains, key=lambda at: gains[at][0])
-            gain, *merged = gains[pair]
-            if gain <= 0:
-                break
-            new = max(live) + 1
-            live = {k: kept for k, kept in live.items() if k not in pair}
-            gains = {at: entry for at, entry in gains.items() if not set(at) & set(pair)}
-            others = list(live)
-            live[new] = tuple(merged)
-            for k in others:
-                consider(k, new, live, gains)
-        programs += [program(spec, share, load, devices) for spec, share, _ in live.values()]
-    return tuple(programs)
+class Candidate(NamedTuple):
+    """A shape that may become a program."""
+
+    spec: Spec
+    share: float  # of the trials
+    cost: float  # predicted seconds, compilation included
+
+
+class Merger(NamedTuple):
+    """One program in the place of two."""
+
+    saved: float  # seconds
+    joint: Candidate
+
+
+def _merged(candidates: list[Candidate], cost: Callable[[Spec, float], float]) -> list[Candidate]:
+    """Shapes of one signature, merged pair by pair, the pair that saves most first."""
+
+    def merger(a: Candidate, b: Candidate) -> Merger:
+        spec, share = a.spec.joined([a.spec, b.spec]), a.share + b.share
+        joint = Candidate(spec, share, cost(spec, share))
+        return Merger(a.cost + b.cost - joint.cost, joint)
+
+    live = dict(enumerate(candidates))
+    mergers = {(i, j): merger(live[i], live[j]) for i, j in combinations(live, 2)}
+    while mergers:
+        best = max(mergers, key=lambda pair: mergers[pair].saved)
+        if mergers[best].saved <= 0:
+            break
+        number, joint = max(live) + 1, mergers[best].joint
+        live = {i: candidate for i, candidate in live.items() if i not in best}
+        mergers = {pair: known for pair, known in mergers.items() if not set(pair) & set(best)}
+        mergers |= {(i, number): merger(candidate, joint) for i, candidate in live.items()}
+        live[number] = joint
+    return list(live.values())
 
 
 def rounded(specs: Sequence[Spec], shares: Sequence[float]) -> tuple[list[Spec], list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +11,14 @@ import jax
 import numpy as np
 
 from hpjax import configurations
-from hpjax.devices import devices, exhausted, narrowing, warn
+from hpjax.devices import devices, exhausted, warn
 from hpjax.models import Spec
 from hpjax.population import checkpoints, plan, trial_gradients
-from hpjax.population.executor import BlockResult, Executor, LocalExecutor
+from hpjax.population.executor import BlockResult, Executor, LocalExecutor, Result
 from hpjax.population.library import Finished, Library, best
 from hpjax.population.pack import Block, Job, pack
 from hpjax.population.plan import Load, Program
 from hpjax.population.regime import Regime
-from hpjax.population.weights import WeightStore
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
 from hpjax.training import loop
@@ -98,7 +98,7 @@ class Population:
         self.found = devices(say) if found is None else found
         self.local = LocalExecutor(regime, self.found, listen)
         self.executor: Executor = executor or self.local
-        self.store = WeightStore(regime.groups)
+        self.store = self.executor.store(regime.groups)
         self.adopt(programs)
         self.history: list[Order] = []
         self._point: dict[
@@ -116,7 +116,8 @@ class Population:
             programs: of the plan.
             devices: that it was made for; those that are here where None.
         """
-        self.programs, self.planned = list(programs), len(programs)
+        self.programs = [self.executor.fitted(program) for program in programs]
+        self.planned = len(programs)
         self.planned_devices = devices or len(self.found)
 
     @property
@@ -190,6 +191,16 @@ class Population:
                 found[trial] = Finished(program, config, params, stats, loss)
         return found
 
+    def fetch(self) -> None:
+        """Brings live networks that are elsewhere into this process, whose devices train from now on."""
+        if self.executor is self.local:
+            return
+        here = self.local.store(self.regime.groups)
+        for number, trials, ages, leaves in self.store.saved():
+            here.load(number, trials, ages, leaves)
+            here.structures[number] = jax.tree.structure(self.store.networks(int(trials[0])))
+        self.store, self.executor = here, self.local
+
     # --- checkpoints ---
     def saved(self) -> dict[str, np.ndarray]:
         """Arrays from which a resume makes the live networks again."""
@@ -218,7 +229,8 @@ class Population:
             return at
         made = plan.unforeseen(self.planned, spec, self.load, self.planned_devices)
         chunks = -(-made.chunks * self.planned_devices // len(self.found))
-        return self._numbered(made._replace(chunks=chunks, devices=len(self.found)))
+        here = made._replace(chunks=chunks, devices=len(self.found))
+        return self._numbered(self.executor.fitted(here))
 
     def _numbered(self, added: Program) -> int:
         """The number of a program, which is added where it is new."""
@@ -242,8 +254,7 @@ class Population:
         try:
             for job in jobs:
                 self.executor.prepare(job.number, self.programs[job.number], job.config)
-            for job in jobs:
-                self._carry_out(order, job, results)
+            self._stream(order, jobs, results)
         except BaseException:
             self.executor.cancel()
             raise
@@ -275,36 +286,73 @@ class Population:
             jobs.append(Job(number, rows, config, begins[rows], self.cohort(order.trial[rows])))
         return jobs
 
-    def _carry_out(self, order: Order, job: Job, results: Results) -> None:
-        """Streams a job through its program's blocks; halves these where they do not fit in memory."""
-        left = np.ones((len(job.rows), self.regime.groups), bool)
+    def _stream(self, order: Order, jobs: list[Job], results: Results) -> None:
+        """Streams jobs through their programs' blocks; halves those that do not fit in memory, and trains what is left in them."""
+        left = {job.number: np.ones((len(job.rows), self.regime.groups), bool) for job in jobs}
+        while jobs:
+            tight = self._submitted(order, jobs, left, results)
+            again = []
+            for job in (job for job in jobs if job.number in tight):
+                if self._halved(job.number):
+                    again.append(job)
+                    continue
+                lost = left[job.number].any(1)
+                results.failed[job.rows[lost]] = True
+                self.store.release(order.trial[job.rows[lost]].tolist())
+                label = self.programs[job.number].spec.label
+                self.say(f"hpjax: {lost.sum()} networks, {label}, do not fit in memory: FAILED")
+            jobs = again
 
-        def run(program: Program) -> None:
-            for block in pack(order, job, program, self.regime.groups, left):
-                answer = self.executor.submit(block, self.store.gather(block)).result()
-                self._record(job, block, answer, results)
-                self.store.keep(block, answer.state)
-                group = np.broadcast_to(block.own_group[:, None], block.real.shape)
-                left[block.member[block.real], group[block.real]] = False
+    def _submitted(
+        self, order: Order, jobs: list[Job], left: dict[int, np.ndarray], results: Results
+    ) -> set[int]:
+        """Trains what is left of jobs, and strikes it off; answers with the programs of which a block did not fit in memory.
 
-        def narrower(program: Program) -> Program | None:
-            half = plan.halved(program)
-            if half is not None:
-                self.programs[job.number] = half
-                self.executor.forget(job.number)
-                self.say(
-                    f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}"
-                )
-            return half
+        Blocks are submitted as many ahead as the executor wants, and recorded in their order.
+        """
+        waiting: deque[tuple[Job, Block, Result]] = deque()
+        tight: set[int] = set()
 
-        try:
-            narrowing(run, self.programs[job.number], narrower)
-        except jax.errors.JaxRuntimeError as fault:
-            if not exhausted(fault):
-                raise
-            results.failed[job.rows[left.any(1)]] = True
-            label = self.programs[job.number].spec.label
-            self.say(f"hpjax: {left.any(1).sum()} networks, {label}, do not fit in memory: FAILED")
+        def recorded() -> None:
+            job, block, answer = waiting.popleft()
+            try:
+                trained = answer.result()
+            except jax.errors.JaxRuntimeError as fault:
+                if not exhausted(fault):
+                    raise
+                tight.add(job.number)
+                return
+            if job.number in tight:  # trained again in narrower blocks, whoever was quick
+                return
+            self._record(job, block, trained, results)
+            self.store.keep(block, trained)
+            group = np.broadcast_to(block.own_group[:, None], block.real.shape)
+            left[job.number][block.member[block.real], group[block.real]] = False
+
+        for job in jobs:
+            program = self.programs[job.number]
+            for block in pack(order, job, program, self.regime.groups, left[job.number]):
+                if job.number in tight:  # the next would not fit either
+                    break
+                waiting.append((job, block, self.executor.submit(block, self.store.gather(block))))
+                if len(waiting) >= self.executor.ahead:
+                    recorded()
+        while waiting:
+            recorded()
+        return tight
+
+    def _halved(self, number: int) -> bool:
+        """Makes the blocks of a program half as wide; False where they hold but one network a device."""
+        program = self.programs[number]
+        half = plan.halved(program)
+        if half is None:
+            return False
+        self.programs[number] = half
+        self.executor.forget(number)
+        self.say(
+            f"hpjax: out of memory; blocks of {half.width} networks instead of {program.width}"
+        )
+        return True
 
     def _record(self, job: Job, block: Block, answer: BlockResult, results: Results) -> None:
         """Writes what a block brought into the results of its order."""

@@ -89,9 +89,9 @@ class WeightStore:
                 leaf[i, j] = kept[block.own_group[i]]
         return leaves
 
-    def keep(self, block: Block, state: Any) -> None:
-        """Takes the states [c w ...] that a block ended with."""
-        leaves, self.structures[block.number] = jax.tree.flatten(state)
+    def keep(self, block: Block, answer: Any) -> None:
+        """Takes the states [c w ...] that a block ended with: those of a `BlockResult`."""
+        leaves, self.structures[block.number] = jax.tree.flatten(answer.state)
         if block.number not in self.pools:
             self.pools[block.number] = Pool(_each(leaves), self.groups)
         pool, real = self.pools[block.number], block.real

@@ -99,6 +99,7 @@ class Timing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     each: list[float] | None = None  # [n] of the report's trials
     compile_seconds: float | None = None
     run_seconds: float | None = None
+    workers: dict[str, float] | None = None  # seconds that each of a cluster trained
 
 
 @uncollected()

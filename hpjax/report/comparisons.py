@@ -28,6 +28,7 @@ def summary(found: Comparison) -> dict:
     }
 
 
+@plots.house_style()
 def comparison(numbers: dict, folder: Path) -> list[Path]:
     """Anytime curves, ranks, critical difference and distributions of a comparison, and CSV files of the plotted points.
 

@@ -11,6 +11,7 @@ from hpjax.hypergrad import Learned
 from hpjax.space import LogUniform
 
 
+@plots.house_style()
 def learned(found: Learned, path: Path) -> list[Path]:
     """What meta-training found: every hyperparameter of the best start, and the objective of all starts.
 

@@ -14,6 +14,7 @@ from hpjax.search.bayes import step
 from hpjax.space import Choice
 
 
+@plots.house_style()
 def overview(result: Result, path: Path) -> list[Path]:
     """Learning curves and the incumbent of a run."""
     figure, (left, right) = plots.figure(1, 2, width=plots.WIDE)
@@ -26,6 +27,7 @@ def overview(result: Result, path: Path) -> list[Path]:
     return plots.save(figure, path)
 
 
+@plots.house_style()
 def figures(result: Outcome, folder: Path) -> list[Path]:
     """Everything that can be drawn of a study: how its trials lie, what matters, how its scheduler and its search worked.
 

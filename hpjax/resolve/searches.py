@@ -14,6 +14,7 @@ from hpjax.defaults import FIRST_RUNG
 from hpjax.methods import METHODS
 from hpjax.resolve.networks import fidelity_of
 from hpjax.schedulers import Scheduler
+from hpjax.schedulers.halving import ETA
 from hpjax.search import SEARCHES, Searcher, grid, manual
 from hpjax.space import Space, spelled, unspelled
 
@@ -99,6 +100,15 @@ def _made(factory: Callable[..., Any], dims: Any) -> Searcher:
     return searcher
 
 
+def first_rung(
+    search: Any, space: Space, levels: int | Mapping[str, int], trials: int | None
+) -> int | None:
+    """Networks of halving's first rung where it is named: the trials, or all points of a grid; None for the default."""
+    if search == "grid" and trials is None:
+        return as_search("grid", space, levels).trials
+    return trials
+
+
 def as_scheduler(
     search: Any,
     scheduler: Scheduler | str | None,
@@ -106,7 +116,7 @@ def as_scheduler(
     *,
     epochs: int | None = None,
     trials: int | None = None,
-    eta: int = 3,
+    eta: int = ETA,
     default: int = 20,
 ) -> Scheduler:
     """The scheduler that is given, by name or made; else the one that belongs to a named method; else `full`.

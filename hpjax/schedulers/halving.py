@@ -24,7 +24,10 @@ class Bracket(NamedTuple):
     closed: bool  # it goes on with those that are in it
 
 
-def ladder(networks: int, epochs: int, eta: int = 3) -> Rungs:
+ETA = 3  # one network in so many goes on
+
+
+def ladder(networks: int, epochs: int, eta: int = ETA) -> Rungs:
     """Rungs that divide the networks by eta while the epochs grow by eta, ending at `epochs`.
 
     Example:

@@ -7,12 +7,12 @@ Optimization, JMLR 18, algorithm 1. Breeding afresh at every rung: Awad, Mallik 
 from __future__ import annotations
 
 from hpjax.schedulers.base import Rungs, Scheduler, check_whole
-from hpjax.schedulers.halving import climb
+from hpjax.schedulers.halving import ETA, climb
 
 PROMOTE = ("live", "fresh")
 
 
-def brackets(epochs: int, eta: int = 3) -> tuple[Rungs, ...]:
+def brackets(epochs: int, eta: int = ETA) -> tuple[Rungs, ...]:
     """The brackets of algorithm 1, by integer arithmetic: s from the largest down to 0, n = ceil((s_max+1)/(s+1) eta^s).
 
     Example:
@@ -32,7 +32,7 @@ def brackets(epochs: int, eta: int = 3) -> tuple[Rungs, ...]:
     )
 
 
-def hyperband(epochs: int = 81, eta: int = 3, promote: str = "live") -> Scheduler:
+def hyperband(epochs: int = 81, eta: int = ETA, promote: str = "live") -> Scheduler:
     """All brackets, one after another, and again until the study ends.
 
     Args:

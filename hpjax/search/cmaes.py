@@ -142,7 +142,8 @@ def cmaes(
                 and (given is None or objective < given[0])
             ):
                 given = (objective, np.array(unit))
-        optimizer, drawn, restarts, note = state.optimizer, dict(state.drawn), state.restarts, {}
+        optimizer, drawn, restarts = state.optimizer, dict(state.drawn), state.restarts
+        note = {} if state.asked else state.note  # the first ask records it
         while len(back) >= optimizer.population_size:
             group = sorted(back)[: optimizer.population_size]
             ranked = sorted(group, key=lambda t: (-back[t][0], back[t][1], t))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def play(
     *,
     seed: int = 0,
     batch: int = 2**20,
-    more: int | None = None,
+    trial_limit: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Generator[Order, Report, None]:
@@ -52,7 +52,7 @@ def play(
         stop: limits.
         seed: names the randomness of asks.
         batch: the most trials asked for at once.
-        more: trials that the study goes on to have, once its limit is reached.
+        trial_limit: trials that the study goes on to have, once it had those that it was asked for.
         watch: shown progress after every report that is new.
         say: told where a study that goes on differs from one that was asked for as many at once.
 
@@ -65,13 +65,13 @@ def play(
     with contextlib.ExitStack() as replay:
         if ledger.replaying:
             replay.enter_context(uncollected())
-        yield from _steps(setting, fulfil, more, watch, say, begun, replay.close)
+        yield from _steps(setting, fulfil, trial_limit, watch, say, begun, replay.close)
 
 
 def _steps(
     setting: Setting,
     fulfil: Fulfil,
-    more: int | None,
+    trial_limit: int | None,
     watch: Callable[[Progress], None],
     say: Callable[[str], None],
     begun: float,
@@ -88,10 +88,10 @@ def _steps(
             state.limit, state.closed, state.why = extended["trials"], False, "done"
         order = _next(setting, state)
         if order is None:
-            if more is None or state.why != "done" or more <= state.limit:
+            if trial_limit is None or state.why != "done" or trial_limit <= state.limit:
                 break
-            _extend(setting, state, more, say)
-            fulfil.extended(more)
+            _extend(setting, state, trial_limit, say)
+            fulfil.extended(trial_limit)
             continue
         known = ledger.recorded("report")
         if known is not None:  # it was checked when it was recorded
@@ -124,7 +124,7 @@ def _steps(
                     limit,
                 )
             )
-        if more is None and ledger.recorded("stop") is not None:
+        if trial_limit is None and ledger.recorded("stop") is not None:
             return
         if _stopped(setting, state, seconds):
             break
@@ -148,18 +148,34 @@ def _limit(ledger: Ledger, stop: Stop) -> float:
     return np.inf if first is None else first
 
 
-def _wanted(setting: Setting, state: State) -> tuple[int, int, int]:
-    """How many trials are asked for now, how many would be without a limit of them, and at which fidelity they start."""
+class Room(NamedTuple):
+    """What a study has room for.
+
+    Attributes:
+        now: trials that are asked for.
+        natural: trials that would be, without a limit of them.
+        fidelity: epochs that they begin with.
+        epochs_left: whether the limit of epochs allows another trial, counting those who wait.
+    """
+
+    now: int
+    natural: int
+    fidelity: int
+    epochs_left: bool
+
+
+def _room(setting: Setting, state: State) -> Room:
+    """What the scheduler, the batch and the limits leave room for."""
     room, fidelity = setting.scheduler.room(state.scheduling)
-    natural = min(room, setting.batch)
-    if setting.stop.epochs is not None:  # no more than the epochs allow, counting those who wait
-        # who may all live to the end
+    natural, epochs_left = min(room, setting.batch), True
+    if setting.stop.epochs is not None:
+        # trials that wait may all live to the end
         each = max(setting.scheduler.fidelity, state.charge) if room >= UNBOUNDED else fidelity
         waiting = state.trials.count - state.started
         rest = setting.stop.epochs - state.spent - waiting * each
-        natural = min(natural, -(-rest // each))
-        state.why = "epochs" if rest <= 0 else state.why
-    return int(min(natural, state.limit - state.trials.count)), natural, fidelity
+        natural, epochs_left = min(natural, -(-rest // each)), rest > 0
+    now = int(min(natural, state.limit - state.trials.count))
+    return Room(now, natural, fidelity, epochs_left)
 
 
 def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
@@ -186,11 +202,11 @@ def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
 def _next(setting: Setting, state: State) -> Order | None:
     """The next order; None where the study is at its end."""
     while True:
-        wanted, natural, fidelity = _wanted(setting, state)
+        room = _room(setting, state)
         came = 0
-        if wanted > 0:
-            state.cut = state.cut or wanted < natural
-            came = _propose(setting, state, wanted, fidelity)
+        if room.now > 0:
+            state.cut = state.cut or room.now < room.natural
+            came = _propose(setting, state, room.now, room.fidelity)
         order, state.scheduling = setting.scheduler.ask(
             state.scheduling, (setting.seed, SCHEDULE, state.reports)
         )
@@ -202,25 +218,27 @@ def _next(setting: Setting, state: State) -> Order | None:
         if came:  # the scheduler waits for more
             continue
         if not state.closed:
-            state.short = wanted <= 0 < natural
+            state.short = room.now <= 0 < room.natural
             state.scheduling, state.closed = setting.scheduler.close(state.scheduling), True
             continue
-        if wanted <= 0 and state.trials.count < state.limit and state.why == "done":
+        if not room.epochs_left:
+            state.why = "epochs"
+        elif room.now <= 0 and state.trials.count < state.limit:
             raise RunError("the scheduler has neither room nor an order, though trials remain")
         return None
 
 
-def _extend(setting: Setting, state: State, more: int, say: Callable[[str], None]) -> None:
+def _extend(setting: Setting, state: State, trial_limit: int, say: Callable[[str], None]) -> None:
     """Raises the limit of trials of a study that reached it."""
     before = int(state.limit)
-    record = {"kind": "more", "before": before, "trials": more} if state.cut else None
+    record = {"kind": "more", "before": before, "trials": trial_limit} if state.cut else None
     if state.cut:
         say(
-            f"hpjax: the last round was cut at {before} trials, so that this ledger differs from that of a study asked for {more} at once"
+            f"hpjax: the last round was cut at {before} trials, so that this ledger differs from that of a study asked for {trial_limit} at once"
         )
     setting.ledger.reopened(record)
     if record is None:
-        state.limit, state.closed = more, False
+        state.limit, state.closed = trial_limit, False
 
 
 def _arrays(order: Order) -> Order:
@@ -300,7 +318,7 @@ def _absorb(
     charged = np.asarray(report.columns.get("cost", np.maximum(reached - behind, 0)))
     state.spent += int(charged.sum())
     if "cost" in report.columns:
-        state.charge = int(np.max(charged))
+        state.charge = max(state.charge, int(np.max(charged)))
     trials.age[order.trial], trials.unit[order.trial] = reached, order.unit
     trials.reported[order.trial] = True
     state.started = max(state.started, int(order.trial.max()) + 1)

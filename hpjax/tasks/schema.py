@@ -170,9 +170,21 @@ def read_again(frame: pandas.DataFrame, schema: Sequence[Column], where: str) ->
         if column.categorical:
             read[column.source] = [_codes(cells, column.values)]
         else:
+            if column.kind == "number":
+                _refuse_text(cells, column, where)
             reader = _date if column.kind == "date" else _number
             read[column.source] = [v for v, _ in reader(cells, column.source, where, False)]
     return np.stack([read[column.source].pop(0) for column in schema], 1)
+
+
+def _refuse_text(cells: Cells, column: Column, where: str) -> None:
+    """Refuses text in a column of numbers that had no gaps, or where nothing in it is a number."""
+    odd = np.isnan(_parsed(cells.values))
+    if odd.any() and (odd.all() or not column.gaps):
+        text = cells.values[int(odd.argmax())]
+        raise TaskError(
+            f"column {column.source!r:.80} has {text!r:.40}, which is no number; {where} has numbers there"
+        )
 
 
 def given(x: np.ndarray, schema: Sequence[Column]) -> pandas.DataFrame:
@@ -285,6 +297,7 @@ def _parsed(values: Sequence[Any]) -> np.ndarray:
 
 
 def _number(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:
+    """Numbers; what is none is a gap. `asked`: the user said that they are numbers."""
     each = _parsed(cells.values)
     if np.isinf(each).any():
         row = int(np.argmax(np.isinf(cells.taken(each)))) + 1

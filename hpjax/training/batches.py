@@ -346,7 +346,7 @@ def standards(examples: Examples, rows: np.ndarray, spec: Spec | None = None) ->
     transform = "none" if spec is None else spec.target_transform
     y, about = examples.y, None
     if transform != "none":
-        about = powers(transform, y[rows])
+        about = powers(transform, y, rows)
         y = transformed(transform, y, about)
     of_inputs = of(examples.x, examples.standardize and not by_rank)
     found = Standards(*of_inputs, *of(y, numeric), about=about)

@@ -29,8 +29,8 @@ class Units(NamedTuple):
     raw: Array | None = None
 
 
-def powers(name: str, y: np.ndarray) -> np.ndarray:
-    """What a transform needs to know of a training part [n C]: of each column Yeo-Johnson's power (1 under other transforms), and the
+def powers(name: str, y: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
+    """What a transform needs to know of targets [N C], by those of a training part, `rows`: of each column Yeo-Johnson's power (1 under other transforms), and the
     least and the greatest that is undone, [3 C].
 
     Under a power below 0 or above 2 transformed numbers have an end; what a network says beyond the training part's own is taken for that.
@@ -47,8 +47,8 @@ def powers(name: str, y: np.ndarray) -> np.ndarray:
         return np.stack([open_ended, -np.inf * open_ended, STEEPEST * open_ended])
     from sklearn.preprocessing import PowerTransformer
 
-    power = PowerTransformer(standardize=False).fit(y).lambdas_
-    t = transformed(name, y, np.stack([power, power, power]))
+    power = PowerTransformer(standardize=False).fit(y[rows]).lambdas_
+    t = transformed(name, y[rows], np.stack([power, power, power]))
     return np.stack([power, t.min(0), t.max(0)])
 
 

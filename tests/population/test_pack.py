@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hpjax import configurations
 from hpjax.models.base import Target
+from hpjax.population.executor import BlockResult
 from hpjax.population.pack import Job, pack
 from hpjax.population.plan import Program, halved
 from hpjax.population.weights import WeightStore
@@ -92,7 +93,8 @@ def trained(store, order, value, number=0, groups=2):
         if leaves is not None:
             gathered += leaves[0][block.real].tolist()
         shape = block.member.shape
-        store.keep(block, {"w": np.broadcast_to(block.trial + value, shape).copy()})
+        state = {"w": np.broadcast_to(block.trial + value, shape).copy()}
+        store.keep(block, BlockResult(state, np.zeros(0), 0.0))
     return gathered
 
 

@@ -240,8 +240,38 @@ def test_scaling_is_searched_and_kept(tmp_path):
             hpjax.load(tmp_path / "n.npz").predict_proba(frame), network.predict_proba(frame)
         )
     assert found.ensemble().predict(frame).shape == (len(frame),)
-    gradient = hpjax.tune(space, task, search="gradient", trials=2, **quiet)
-    assert np.isfinite(gradient.trials["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("scaling", ["standard", "quantile"]), ("class_weight", ["none", "balanced"])],
+)
+def test_a_gradient_study_trains_each_shape_on_arrays_of_its_own(name, values):
+    frame, y = messy()
+    task = Task.of(frame, y, "people", columns={"id": "drop"})
+    space = SPACE | {name: hpjax.Choice(values)}
+    found = hpjax.tune(space, task, search="gradient", trials=4, epochs=3, **quiet)
+    assert set(found.trials[name]) == set(values)
+    configs = [found.config(trial) for trial in found.trials.index]
+    again = hpjax.tune(space, task, search=configs, epochs=3, **quiet)
+    np.testing.assert_allclose(found.trials["loss"], again.trials["loss"], rtol=1e-3)
+
+
+def test_text_where_a_network_has_numbers_is_refused():
+    frame, y = messy()
+    numbers = [name for name in frame if frame[name].dtype.kind == "f"]
+    task = Task.of(frame, y, "people", columns={"id": "drop"})
+    network = hpjax.fit(task, {"hidden": (8,)}, epochs=2)
+    for name in numbers:
+        column = next(column for column in task.schema if column.source == name)
+        with pytest.raises(TaskError, match=f"column '{name}' has 'forty'"):
+            network.predict(frame.assign(**{name: "forty"}))
+        some = frame.assign(**{name: ["forty", *frame[name].astype(object)[1:]]})
+        if column.gaps:  # spelled in a way of its own, perhaps
+            assert len(network.predict(some)) == len(frame)
+        else:
+            with pytest.raises(TaskError, match="no number"):
+                network.predict(some)
 
 
 def test_unseen_categories_are_zeros_and_tables_may_come_in_any_order():

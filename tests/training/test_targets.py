@@ -150,3 +150,14 @@ def test_a_logarithm_of_what_is_not_positive_is_refused():
     x, y = skewed(shift=-1)
     with pytest.raises(ValueError, match="needs positive targets, and there is -0"):
         hpjax.fit(Task.of(x, y), CONFIG | {"target_transform": "log"}, 2)
+    x, y = skewed()
+    y[0] = 0.0  # in a validation part alone
+    folds = [(np.arange(20, len(x)), np.arange(20))]
+    with pytest.raises(ValueError, match="needs positive targets, and there is 0"):
+        hpjax.train(
+            CONFIG | {"target_transform": "log"},
+            Task.of(x, y, test=0),
+            2,
+            validation=folds,
+            **quiet,
+        )

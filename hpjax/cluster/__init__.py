@@ -1,0 +1,6 @@
+"""How do several machines train one study? Blocks are tasks of a Dask cluster, and weights stay where they were trained."""
+
+from hpjax.cluster.functions import spread
+from hpjax.cluster.pool import Cluster, Pool, pooled
+
+__all__ = ["Cluster", "Pool", "pooled", "spread"]

@@ -1,0 +1,162 @@
+"""What runs in a worker: it trains blocks with an executor of its own, and keeps the states that others may ask for."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from distributed import Worker, WorkerPlugin, get_worker
+
+from hpjax import devices, records
+from hpjax.cluster.start import CORE
+from hpjax.population.executor import BlockResult, LocalExecutor
+from hpjax.population.pack import Block
+from hpjax.population.plan import Program
+from hpjax.population.regime import Regime
+
+RUNS = 2  # of which a worker keeps programs and data, the latest
+
+_executors: dict[str, LocalExecutor] = {}
+
+
+class Trained(NamedTuple):
+    """What training a block leaves on its worker.
+
+    Attributes:
+        state: leaves [c w ...] of its networks; None where they did not fit in memory.
+        answer: the same without weights, for the study; or what the device said where they did not fit.
+    """
+
+    state: Any
+    answer: BlockResult | str
+
+
+class Devices(WorkerPlugin):
+    """Gives each worker process its devices before JAX starts.
+
+    Args:
+        count: CPU devices of JAX: as many as where the plan was made, so that programs, and the last digits of what they compute, are
+            the same; they share the worker's core.
+        pinned: whether workers whose names are whole numbers keep to a core each; only for those that are all on one machine.
+    """
+
+    name = "hpjax"
+
+    def __init__(self, count: int, pinned: bool):
+        self.count, self.pinned = count, pinned
+
+    def setup(self, worker: Worker) -> None:
+        """Runs in the worker, before its first task."""
+        number = os.environ.get(CORE) or (str(worker.name) if self.pinned else "")
+        if number.isdigit() and hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
+        if jax.config.values["jax_num_cpu_devices"] < 0:
+            jax.config.update("jax_num_cpu_devices", self.count)
+
+
+def environment() -> dict:
+    """Where this worker trains: versions and device."""
+    return records.environment()
+
+
+def unpickled(data: bytes) -> Any:
+    """What was pickled: what all networks of a run are trained on."""
+    return pickle.loads(data)
+
+
+def executor_of(run: str, regime: Regime, count: int) -> LocalExecutor:
+    """This process's executor for a run, of blocks for so many devices."""
+    found = _executors.pop(run, None)
+    if found is None:
+        if len(jax.devices()) < count:
+            raise ValueError(
+                f"worker {get_worker().name} has {len(jax.devices())} devices, a block is for {count}; start it anew"
+            )
+        found = LocalExecutor(regime, jax.devices()[:count], lambda what, **facts: None)
+    _executors[run] = found
+    for old in list(_executors)[:-RUNS]:
+        del _executors[old]
+    return found
+
+
+def prepare(
+    run: str, regime: Regime, number: int, program: Program, config: dict[str, np.ndarray]
+) -> None:
+    """Begins to compile a program."""
+    executor = executor_of(run, regime, program.devices)
+    _refresh(executor, number, program)
+    executor.prepare(number, program, config)
+
+
+def train(
+    run: str, regime: Regime, block: Block, held: Sequence[Any], at: np.ndarray | None
+) -> Trained:
+    """Trains a block.
+
+    Args:
+        run: names the executor.
+        regime: what its networks are trained on.
+        block: to train.
+        held: states of other blocks, trees of leaves [a b ...], that some of its networks go on from.
+        at: [c w 3] (which of `held`, and its a and b) for each place, -1 for fresh ones; None where all are fresh.
+    """
+    executor = executor_of(run, regime, block.program.devices)
+    _refresh(executor, block.number, block.program)
+    leaves = None if at is None else gathered(held, at)
+    try:
+        answer = executor.submit(block, leaves).result()
+    except jax.errors.JaxRuntimeError as fault:
+        if not devices.exhausted(fault):
+            raise
+        return Trained(None, str(fault))
+    bare = answer.state._replace(params=None, stats=None, opt=None)
+    if bare.best:
+        bare = bare._replace(best=bare.best._replace(params=None, stats=None))
+    return Trained(answer.state, answer._replace(state=bare, worker=str(get_worker().name)))
+
+
+def gathered(held: Sequence[Any], at: np.ndarray) -> list[np.ndarray]:
+    """The leaves [c w ...] of the states that a block begins with, zeros at fresh places."""
+    trees = [jax.tree.leaves(_state(tree)) for tree in held]
+    leaves = [np.zeros((*at.shape[:2], *leaf.shape[2:]), leaf.dtype) for leaf in trees[0]]
+    for which, tree in enumerate(trees):
+        there = at[..., 0] == which
+        a, b = at[there][:, 1:].T
+        for leaf, kept in zip(leaves, tree, strict=True):
+            leaf[there] = kept[a, b]
+    return leaves
+
+
+def answered(trained: Trained) -> BlockResult | str:
+    """What the study needs to know of a block."""
+    return trained.answer
+
+
+def picked(held: Any, places: Sequence[tuple[int, int]]) -> Any:
+    """States at some places (a, b), leaves of [n ...]."""
+    a, b = np.array(places).T
+    return jax.tree.map(lambda leaf: leaf[a, b], _state(held))
+
+
+def _state(held: Any) -> Any:
+    """The states of a block.
+
+    Raises:
+        MemoryError: it was trained again, where it did not fit in memory.
+    """
+    if isinstance(held, Trained) and held.state is None:
+        raise MemoryError(f"networks that were lost do not fit in memory again: {held.answer}")
+    return held.state if isinstance(held, Trained) else held
+
+
+def _refresh(executor: LocalExecutor, number: int, program: Program) -> None:
+    """Forgets a program whose blocks have another width now."""
+    known = executor.programs.get(number)
+    if known is not None and known != program:
+        executor.forget(number)
+    executor.programs[number] = program

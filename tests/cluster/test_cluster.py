@@ -1,0 +1,229 @@
+"""Workers of a Dask cluster, real processes on this machine: the same ledger as without them."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import hpjax
+from hpjax.records import RunError
+
+distributed = pytest.importorskip("distributed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+quiet = {"say": lambda text: None}
+SPACE = {
+    "hidden": hpjax.Choice([(8,), (16,), (12, 12)]),
+    "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
+    "patience": hpjax.Choice([0, 2]),
+}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers that come back when they are killed."""
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=2,
+        host="127.0.0.1",
+        dashboard_address=None,
+        resources={"device": 1},
+        memory_limit=0,
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def client(cluster):
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client
+
+
+def ledger(folder):
+    return (folder / "ledger.jsonl").read_bytes()
+
+
+METHODS = {
+    "halving": {"scheduler": "halving", "trials": 18, "epochs": 9},
+    "hyperband": {"search": "hyperband", "epochs": 9},
+    "pbt": {"search": "pbt", "epochs": 20, "trials": 8},
+    "bohb": {"search": "bohb", "epochs": 9, "trials": 20},
+    "bayes": {"search": "bayes", "trials": 12, "epochs": 4},
+}
+
+
+def space_of(name):
+    return {n: v for n, v in SPACE.items() if name != "pbt" or n != "hidden"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_ledger_is_that_of_one_machine(tmp_path, client, name):
+    options = METHODS[name] | {"validation": 2}
+    hpjax.tune(space_of(name), "iris", out=tmp_path / "here", **options, **quiet)
+    found = hpjax.tune(
+        space_of(name), "iris", out=tmp_path / "there", executor=client, **options, **quiet
+    )
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+    assert len(found.ensemble(progress=False).networks) >= 1
+
+
+def test_comparisons_train_and_confirm_as_on_one_machine(tmp_path, client):
+    space = space_of("compare")
+    for where, executor in (("here", None), ("there", client)):
+        hpjax.compare(
+            ["random", "hyperband"],
+            space,
+            "iris",
+            seeds=2,
+            epochs=9,
+            stop={"epochs": 60},
+            out=tmp_path / where,
+            executor=executor,
+            **quiet,
+        )
+    for path in sorted((tmp_path / "here").rglob("ledger.jsonl")):
+        other = tmp_path / "there" / path.relative_to(tmp_path / "here")
+        assert path.read_bytes() == other.read_bytes()
+    configs = [{"hidden": (8,), "learning_rate": rate} for rate in (0.01, 0.03)]
+    here, there = (
+        hpjax.train(configs, "iris", 4, seeds=2, executor=executor, **quiet)
+        for executor in (None, client)
+    )
+    np.testing.assert_array_equal(here.table["loss"], there.table["loss"])
+    jax.tree.map(np.testing.assert_array_equal, here.states(1, 1), there.states(1, 1))
+    one = hpjax.open_run(tmp_path / "here" / "random" / "seed0", **quiet)
+    found = [
+        hpjax.confirm(one, 2, 2, executor=executor, progress=False, **quiet)
+        for executor in (None, client)
+    ]
+    np.testing.assert_array_equal(found[0].table["loss"], found[1].table["loss"])
+
+
+def test_functions_are_spread(client):
+    def objective(point):
+        return (point["x"] - 1) ** 2
+
+    space = {"x": hpjax.Uniform(-5.0, 5.0)}
+    here, there = (
+        hpjax.minimize(objective, space, search="genetic", trials=60, executor=executor)
+        for executor in (None, client)
+    )
+    np.testing.assert_array_equal(here.trials["objective"], there.trials["objective"])
+
+
+def test_a_block_that_does_not_fit_is_halved(tmp_path, client, monkeypatch):
+    def small():
+        from hpjax.population.executor import LocalExecutor
+
+        run = LocalExecutor._run
+
+        def limited(self, block, leaves):
+            if block.program.chunk > 2:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            return run(self, block, leaves)
+
+        LocalExecutor._run, LocalExecutor._whole = limited, run
+
+    def large():
+        from hpjax.population.executor import LocalExecutor
+
+        LocalExecutor._run = LocalExecutor._whole
+
+    said = []
+    client.run(small)
+    try:
+        found = hpjax.tune(
+            {"learning_rate": hpjax.LogUniform(1e-3, 1e-1)},
+            "iris",
+            trials=16,
+            epochs=2,
+            executor=client,
+            say=said.append,
+        )
+    finally:
+        client.run(large)
+    assert any("out of memory; blocks of" in text for text in said)
+    assert set(found.trials["status"]) == {"OK"}
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_a_scheduler_that_is_gone_ends_the_run_cleanly(tmp_path):
+    """A cluster as `hpjax cluster` starts it; its scheduler is killed after the second report."""
+    options = METHODS["hyperband"]
+    hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
+    command = [sys.executable, "-m", "hpjax", "cluster", "--workers", "1"]
+    port = free_port()
+    helper = subprocess.Popen(
+        [*command, "--port", str(port)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    reports = []
+
+    def watch(progress, population):
+        reports.append(progress)
+        if len(reports) == 2:
+            os.killpg(helper.pid, signal.SIGKILL)
+
+    try:
+        assert helper.stdout is not None
+        address = helper.stdout.readline().split()[4].rstrip(";")
+        assert address == f"tcp://127.0.0.1:{port}"
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        with pytest.raises(RunError, match=r"is gone; the ledger is whole up to here"):
+            hpjax.tune(
+                SPACE,
+                "iris",
+                out=tmp_path / "there",
+                executor=address,
+                watch=watch,
+                **options,
+                **quiet,
+            )
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(helper.pid, signal.SIGKILL)
+        helper.wait()
+    hpjax.resume(tmp_path / "there", **quiet)
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+
+
+def test_workers_that_are_unlike_are_refused_by_name(client, monkeypatch):
+    from hpjax import records
+
+    here = records.environment()
+    other = here | {"versions": here["versions"] | {"jaxlib": "0.0.1"}}
+    monkeypatch.setattr("hpjax.cluster.pool.records.environment", lambda: other)
+    task = {"trials": 2, "epochs": 1}
+    with pytest.raises(ValueError, match=r"is unlike this process: jaxlib .*, here 0\.0\.1"):
+        hpjax.tune(SPACE, "iris", executor=client, **task, **quiet)
+    found = hpjax.tune(SPACE, "iris", executor=hpjax.Cluster(client, unlike=True), **task, **quiet)
+    assert len(found.trials) == 2
+
+
+def test_what_is_no_cluster_is_refused():
+    for wrong in ("tcp://127.0.0.1:1", 0, -1, 2.5, True, [1]):
+        with pytest.raises(ValueError, match=r"executor=|no scheduler answers") as caught:
+            hpjax.tune(SPACE, "iris", trials=2, epochs=1, executor=wrong, **quiet)
+        assert "\n" not in str(caught.value)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, processes=False, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+        ) as started,
+        pytest.raises(ValueError, match="is not for one device"),
+    ):
+        hpjax.tune(SPACE, "iris", trials=2, epochs=1, executor=started.scheduler_address, **quiet)
