@@ -45,6 +45,7 @@ LOOKS = {
     "HistGradientBoosting as it comes": ("#CCBB44", "D"),
     "XGBoost as it comes": ("#AA3377", "v"),
 }
+SIZES = {"fast": 14, "good": 36, "best": 64}  # of markers, by budget
 SEARCHED = 20  # of scikit-learn's networks
 
 
@@ -357,7 +358,7 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
                 facecolor=colour if filled else "none",
                 edgecolor=colour,
                 marker=marker,
-                s=36,
+                s=next((size for budget, size in SIZES.items() if f", {budget}," in other), 36),
                 label=None,
             )
         for title, value in PUBLISHED.get(name, {}).items():
@@ -393,6 +394,12 @@ def legend(figure: Any, rows: list[dict[str, Any]]) -> None:
         handles.append(
             Line2D([], [], color="0.3", marker="o", mfc="none", ls="", ms=5, label="no embeddings")
         )
+    budgets = [b for b in SIZES if any(row.get("budget") == b for row in rows)]
+    if len(budgets) > 1:
+        handles += [
+            Line2D([], [], color="0.3", marker="o", ls="", ms=SIZES[b] ** 0.5, label=f'"{b}"')
+            for b in budgets
+        ]
     figure.legend(handles=handles, fontsize=6, ncols=len(handles), loc="outside lower center")
 
 

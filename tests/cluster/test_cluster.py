@@ -222,7 +222,7 @@ def test_what_is_no_cluster_is_refused():
         assert "\n" not in str(caught.value)
     with (
         distributed.LocalCluster(
-            n_workers=1, processes=False, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+            n_workers=1, processes=False, dashboard_address="127.0.0.1:0"
         ) as started,
         pytest.raises(ValueError, match="is not for one device"),
     ):
