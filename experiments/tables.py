@@ -400,7 +400,8 @@ def legend(figure: Any, rows: list[dict[str, Any]]) -> None:
             Line2D([], [], color="0.3", marker="o", ls="", ms=SIZES[b] ** 0.5, label=f'"{b}"')
             for b in budgets
         ]
-    figure.legend(handles=handles, fontsize=6, ncols=len(handles), loc="outside lower center")
+    columns = len(handles) if len(handles) < 6 else -(-len(handles) // 2)
+    figure.legend(handles=handles, fontsize=6, ncols=columns, loc="outside lower center")
 
 
 def criteria(numbers: Numbers) -> list[Criterion]:
