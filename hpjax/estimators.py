@@ -40,11 +40,8 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "good": {"search": "bohb", "trials": 49, "epochs": 27},
     "best": {"search": "bohb", "trials": 143, "epochs": 81},
 }
-FAST_RUNGS = (
-    (1, 16),
-    (5, 6),
-    (15, 3),
-)  # of "fast", where nothing else is said: until epoch, networks
+# of "fast", where nothing else is said: until epoch, networks
+FAST_RUNGS = ((1, 16), (5, 6), (15, 3))
 LARGE = 5_000  # examples from which one fold is enough where `cv` is None
 
 
@@ -152,10 +149,8 @@ class _SearchInside(BaseEstimator):
             }
         parameters = ("search", "scheduler", "trials", "epochs")
         given = {n: getattr(self, n) for n in parameters if getattr(self, n) is not None}
-        budget, own_epochs = (
-            dict(BUDGETS[self.budget]),
-            "epochs" in {*space.ranges, *space.constants},
-        )
+        budget = dict(BUDGETS[self.budget])
+        own_epochs = "epochs" in {*space.ranges, *space.constants}
         if self.budget == "fast" and not given and not own_epochs:
             return {"search": "random", "scheduler": halving(FAST_RUNGS)}
         if self.search == "grid" or not isinstance(self.search, (str, type(None))):

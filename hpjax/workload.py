@@ -92,9 +92,8 @@ class Workload:
         self.task, self.evaluation, self.seeds, self.say = task, evaluation, tuple(seeds), say
         self.family, self.points = evaluation.known_family(), points
         self.listen: Callable[..., None] = nobody
-        self.pool: Pool | None = (
-            None  # of workers that train, in the place of this process's devices
-        )
+        # workers that train, in the place of this process's devices
+        self.pool: Pool | None = None
         self.trained: Population | None = None  # the latest
         self.target = Target.of(task, fidelity)
         self.examples = examples_of(task, self._splits())
@@ -223,7 +222,6 @@ class Workload:
     ) -> Population:
         """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
         of_study = np.array(cohorts)
-        listen = lambda what, **facts: self.listen(what, **facts)
         executor = None if self.pool is None else self.pool.executor(self.regime)
         self.trained = Population(
             self.space,
@@ -236,7 +234,7 @@ class Workload:
             cache=cache,
             library=library,
             say=self.say,
-            listen=listen,
+            listen=lambda what, **facts: self.listen(what, **facts),
         )
         return self.trained
 

@@ -61,7 +61,7 @@ class Pool:
         self._refuse_without_device()
         self.devices = jax.devices()
         client.register_plugin(Devices(len(self.devices), pinned))
-        self.environments = self._alike(cluster.unlike)
+        self._refuse_unlike(cluster.unlike)
 
     def executor(self, regime: Regime) -> ClusterExecutor:
         """Trains blocks of a population on these workers."""
@@ -119,8 +119,8 @@ class Pool:
                 f"worker {without[0]} of the cluster at {self.address} is not for one device; start workers by `hpjax cluster --join {self.address}`, or with --resources device=1"
             )
 
-    def _alike(self, unlike: bool) -> list[dict]:
-        """What each worker is; refuses those with other versions or devices than here."""
+    def _refuse_unlike(self, unlike: bool) -> None:
+        """Refuses workers with other versions or devices than here, unless these may be unlike."""
         import jax
 
         from hpjax.cluster import worker
@@ -140,7 +140,6 @@ class Pool:
                 raise ValueError(
                     f"worker {address} is unlike this process: {'; '.join(other)}; make them alike, or allow it by hpjax.Cluster(..., unlike=True) (--unlike)"
                 )
-        return list(found.values())
 
 
 @contextlib.contextmanager

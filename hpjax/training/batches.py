@@ -18,14 +18,12 @@ from hpjax.training.targets import Units, powers, transformed, undone
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 # fields of a spec that `prepare` goes by: shapes that agree in them share its arrays
 PREPARED = ("batch_size", "sampling", "scaling", "target_transform", "class_weight", "dtype")
+ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
 def preparation(spec: Spec) -> tuple:
     """What `prepare` goes by: shapes that agree in it share its arrays."""
     return tuple(getattr(spec, field) for field in PREPARED)
-
-
-ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
 class Data(NamedTuple):
