@@ -125,7 +125,7 @@ def compare(options: Compare, console: Console) -> int:
         use_cache()
     names = _listed(options.methods)
     methods = {name: {"search": name, "batch": options.batch} for name in names}
-    resolve.check(budget=options.budget)
+    resolve.check(stop={"epochs": options.budget})
     if len(methods) < len(names):
         raise ValueError(f"--methods {options.methods} names one twice")
     epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
@@ -255,14 +255,11 @@ def cluster(options: Cluster, console: Console) -> int:
     from hpjax.cluster import start
 
     del console
-    if options.join is None:
-        start.serve(options.workers, options.host, options.port, print)
-        return 0
-    processes = start.join(options.join, options.workers)
-    try:
-        start.watch(processes)
-    finally:
-        start.stop(processes)
+    with start.ended_by_signals():
+        if options.join is None:
+            start.serve(options.workers, options.host, options.port, print)
+        else:
+            start.workers_of(options.join, options.workers, print)
     return 0
 
 

@@ -30,6 +30,7 @@ from hpjax.resolve import as_space
 from hpjax.schedulers import Scheduler, halving
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
+from hpjax.tasks.columns import frame_names, refuse_gaps
 from hpjax.training.scorers import Scorer
 from hpjax.tune import tune
 
@@ -257,6 +258,8 @@ class _SearchInside(BaseEstimator):
         """Features and targets, refused as scikit-learn does; sets n_features_in_ and feature_names_in_."""
         frame = hasattr(X, "columns") and hasattr(X, "iloc")
         if frame:
+            frame_names(X)  # refuses names that stand twice
+            refuse_gaps(np.asarray(y, object), "y")
             validate_data(self, X, reset=True, skip_check_array=True)
             return X, self._targets(y)
         X, y = validate_data(

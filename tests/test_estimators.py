@@ -274,3 +274,17 @@ def test_wrong_parameters_are_refused_in_one_line(change, message):
     with pytest.raises(ValueError, match=message) as caught:
         hpjax.MLPClassifierCV(SMALL, **FEW | change).fit(X, Y)
     assert "\n" not in str(caught.value)
+
+
+def test_frames_that_scikit_learn_words_badly_are_refused_in_one_line():
+    frame = pandas.DataFrame({"x": np.arange(40.0), "z": np.arange(40.0) % 7})
+    y = np.array(["a", "b"] * 20, object)
+    twice = frame.set_axis(["x", "x"], axis=1)
+    lost = np.where(np.arange(40) == 3, None, y)
+    for x, targets, message in (
+        (twice, y, "column 'x' stands twice"),
+        (frame, lost, "y: row 4 has no label"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            hpjax.MLPClassifierCV(trials=1, epochs=1).fit(x, targets)
+        assert "\n" not in str(caught.value)

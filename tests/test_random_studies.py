@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import hpjax
-from hpjax import assemble, configurations, records, tasks, workload
+from hpjax import assemble, compared_studies, configurations, records, tasks, workload
 from hpjax.models.base import Target, cast
 from hpjax.schedulers import full, halving, hyperband, median, pbt
 from hpjax.training import batches, loop
@@ -113,7 +113,7 @@ def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
     # a plan that saw few shapes must add programs on the way
     with pytest.MonkeyPatch.context() as patch:
         sample = assemble.sample
-        for names in (assemble.__dict__, hpjax.compare.__globals__):
+        for names in (assemble.__dict__, compared_studies.__dict__):
             patch.setitem(names, "sample", lambda space, seed: sample(space, seed)[:foreseen])
         patch.setattr(workload, "CORNERS", 0)
         common = dict(validation=folds, say=lambda text: None)

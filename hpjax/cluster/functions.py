@@ -22,12 +22,10 @@ def spread(function: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
         count = len(epochs[0]) if epochs else len(next(iter(columns.values())))
         parts = np.array_split(np.arange(count), max(1, min(count, len(pool.workers()))))
         tasks = [
-            pool.client.submit(
+            pool.submit(
                 function,
                 {name: values[rows] for name, values in columns.items()},
                 *(array[rows] for array in epochs),
-                pure=False,
-                retries=2,
                 resources=pool.resources,
             )
             for rows in parts

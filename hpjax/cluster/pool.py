@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hpjax import records
 from hpjax.records import RunError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
     from hpjax.cluster.executor import ClusterExecutor
     from hpjax.population import Regime
 
 DEVICE = "device"  # the resource of Dask that a worker has one of
-COMPARED = ("hpjax", "jax", "jaxlib", "numpy")  # versions that decide on last digits
-DEATHS = 1000  # of workers, that a block of a cluster that we start may live through
+SETTINGS = (
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_enable_x64",
+    "jax_numpy_dtype_promotion",
+    "jax_threefry_partitionable",
+)
+TRIES = 5  # to make the workers ready
+LOOK = 5.0  # seconds of waiting after which it is looked whether the worker lives
+SILENT = 60.0  # seconds without a sign of life after which a worker is taken to be lost
+FRESH = 2.0  # seconds that a count of workers is good for
 ANSWER = 60.0  # seconds that a scheduler has to answer
-PATIENCE = 900.0  # seconds without an answer after which a block is trained elsewhere, too
+PATIENCE = 900.0  # seconds without an answer after which a block is trained elsewhere
 
 
 class Cluster(NamedTuple):
@@ -30,7 +42,8 @@ class Cluster(NamedTuple):
         where: a scheduler's address, a `distributed.Client`, or a number of worker processes to start on this machine (a script
             that does must keep what it runs under `if __name__ == "__main__":`, as they import it again).
         unlike: whether workers may have other versions or devices than this process; last digits may then depend on who trains what.
-        patience: seconds without an answer after which a block is trained elsewhere, too.
+        patience: seconds without an answer after which the worker that trains a block is started anew, and the block trained elsewhere;
+            one that is not heard at all is given `SILENT` seconds.
     """
 
     where: Any
@@ -44,24 +57,54 @@ class Pool:
     Attributes:
         client: of Dask.
         address: of its scheduler.
+        name: what the keys of this study's tasks begin with.
         resources: what a block needs of a worker.
         patience: as in `Cluster`.
         seconds: worker -> how long it trained.
     """
 
-    def __init__(self, client: Client, cluster: Cluster, say: Callable[[str], None], pinned: bool):
+    def __init__(self, client: Client, cluster: Cluster, say: Callable[[str], None]):
         import jax
-
-        from hpjax.cluster.worker import Devices
 
         self.client, self.say, self.patience = client, say, cluster.patience
         self.address = client.scheduler.address if client.scheduler else "?"
+        self.name = f"hpjax-{uuid.uuid4().hex[:12]}"
         self.resources = {DEVICE: 1}
         self.seconds: dict[str, float] = {}
+        self._tasks = itertools.count()
+        self._seen: dict[str, tuple[float, float]] = {}
+        self._counted = (-math.inf, 0)
         self._refuse_without_device()
         self.devices = jax.devices()
-        client.register_plugin(Devices(len(self.devices), pinned))
-        self._refuse_unlike(cluster.unlike)
+
+    def begin(self, pinned: bool, unlike: bool) -> None:
+        """Makes the workers ready, those that come later too.
+
+        Raises:
+            ValueError: one is unlike this process, and must not be.
+        """
+        from hpjax.cluster.deaths import Forgiving
+        from hpjax.cluster.worker import Devices, here
+
+        wanted = None if unlike else here()
+        ready = Devices(self.name, len(self.devices), pinned, settings(), wanted)
+        with self.reached():
+            self.client.register_plugin(Forgiving(self.name, self.client.id), name=self.name)
+            for left in reversed(range(TRIES)):
+                try:
+                    self.client.register_plugin(ready, name=self.name)
+                    break
+                except OSError:  # a worker died meanwhile
+                    if not left:
+                        raise
+                    time.sleep(1)
+
+    def close(self) -> None:
+        """Leaves the cluster as it was."""
+        if self.client.status == "running":
+            with contextlib.suppress(OSError, ValueError):
+                self.client.unregister_worker_plugin(self.name)
+                self.client.unregister_scheduler_plugin(self.name)
 
     def executor(self, regime: Regime) -> ClusterExecutor:
         """Trains blocks of a population on these workers."""
@@ -72,6 +115,95 @@ class Pool:
     def workers(self) -> list[str]:
         """Addresses of the workers that are there now."""
         return sorted(self._identity()["workers"])
+
+    def count(self) -> int:
+        """How many workers there were when it was last looked, a few seconds ago at most."""
+        then, many = self._counted
+        if time.monotonic() - then > FRESH:
+            many = len(self.workers())
+            self._counted = (time.monotonic(), many)
+        return many
+
+    def submit(self, function: Callable[..., Any], *given: Any, **options: Any) -> Future:
+        """A task of this study."""
+        key = f"{self.name}-{next(self._tasks)}"
+        return self.client.submit(function, *given, key=key, pure=False, retries=2, **options)
+
+    def result(self, future: Future, *before: Future) -> Any:
+        """Waits for a task, and for those `before` it, through the deaths and stalls of workers.
+
+        Raises:
+            RunError: the scheduler is gone, no worker comes, or worker after worker died of it.
+        """
+        from distributed import KilledWorker
+
+        keys, waiting, patience = (
+            {future.key, *(f.key for f in before)},
+            time.monotonic(),
+            self.patience,
+        )
+        with self.reached():
+            while True:
+                try:
+                    return future.result(timeout=min(LOOK, patience))
+                except KilledWorker:
+                    raise
+                except Exception as fault:
+                    if future.status == "error":  # the task's own
+                        raise RunError(
+                            f"a worker failed on a block: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}; the ledger is whole up to here"
+                        ) from fault
+                    if not isinstance(fault, TimeoutError):
+                        raise
+                if self._restarted(keys, time.monotonic() - waiting, patience):
+                    waiting, patience = time.monotonic(), 2 * patience  # it may just be long
+
+    def _restarted(self, keys: set[Any], waited: float, patience: float) -> bool:
+        """Whether the workers of some tasks do not answer, and were started anew.
+
+        Raises:
+            RunError: there is no worker.
+        """
+        if self.client.status != "running":
+            return False  # the next wait says so
+        silent, restarted = self._silent(), False
+        if not silent and waited > patience:
+            raise RunError(
+                f"no worker at {self.address} for {waited:.0f} s; the ledger is whole up to here, start workers and `hpjax resume` the run"
+            )
+        for address, tasks in self.client.processing().items():
+            if address not in silent or keys.isdisjoint(tasks):
+                continue
+            if silent[address] > SILENT or waited > patience:
+                self.say(
+                    f"hpjax: worker {address} gives no answer for {max(silent[address], waited):.0f} s; its blocks are trained elsewhere"
+                )
+                self._restart(address)
+                restarted = True
+        return restarted
+
+    def _silent(self) -> dict[str, float]:
+        """Worker -> seconds since it was last heard, by this process's clock."""
+        now = time.monotonic()
+        seen = {a: w["last_seen"] for a, w in self._identity()["workers"].items()}
+        for address, last in seen.items():
+            if self._seen.get(address, (None, 0))[0] != last:
+                self._seen[address] = (last, now)
+        return {address: now - self._seen[address][1] for address in seen}
+
+    def _restart(self, address: str) -> None:
+        """Ends a worker's process, or what is known of it; Dask gives its tasks to others, and its nanny starts a new one."""
+        with self.reached():
+            assert self.client.scheduler is not None
+            self.client.sync(
+                self.client.scheduler.restart_workers,
+                workers=[address],
+                timeout=ANSWER / 2,
+                wait_for_workers=False,
+                on_error="return",
+                stimulus_id=f"{self.name}-{time.time()}",
+                callback_timeout=ANSWER,
+            )
 
     def _identity(self) -> dict:
         """What the scheduler says of itself and of all workers."""
@@ -101,9 +233,9 @@ class Pool:
             raise RunError(
                 f"the cluster's scheduler at {self.address} is gone; the ledger is whole up to here, start a cluster and `hpjax resume` the run"
             ) from fault
-        except (KilledWorker, MemoryError) as fault:
+        except KilledWorker as fault:
             raise RunError(
-                f"networks that a later rung needs were lost, and could not be trained again ({str(fault)[:200]}); the ledger is whole up to here, `hpjax resume` the run"
+                f"worker after worker died of a block ({' '.join(str(fault).split())[:200]}); the ledger is whole up to here, see the workers' memory and `hpjax resume` the run"
             ) from fault
 
     def _refuse_without_device(self) -> None:
@@ -119,27 +251,12 @@ class Pool:
                 f"worker {without[0]} of the cluster at {self.address} is not for one device; start workers by `hpjax cluster --join {self.address}`, or with --resources device=1"
             )
 
-    def _refuse_unlike(self, unlike: bool) -> None:
-        """Refuses workers with other versions or devices than here, unless these may be unlike."""
-        import jax
 
-        from hpjax.cluster import worker
+def settings() -> dict[str, Any]:
+    """What the caller has set in JAX that changes results."""
+    import jax
 
-        here = records.environment() | {"device": jax.devices()[0].device_kind}
-        found = self.client.run(worker.environment)
-        for address, there in sorted(found.items()):
-            other = [
-                f"{name} {there['versions'].get(name)}, here {here['versions'][name]}"
-                for name in COMPARED
-                if there["versions"].get(name) != here["versions"][name]
-            ]
-            for name in ("machine", "device"):
-                if there.get(name) != here[name]:
-                    other.append(f"{name} {there.get(name)}, here {here[name]}")
-            if other and not unlike:
-                raise ValueError(
-                    f"worker {address} is unlike this process: {'; '.join(other)}; make them alike, or allow it by hpjax.Cluster(..., unlike=True) (--unlike)"
-                )
+    return {name: jax.config.values[name] for name in SETTINGS if name in jax.config.values}
 
 
 @contextlib.contextmanager
@@ -159,10 +276,10 @@ def pooled(executor: Any, say: Callable[[str], None]) -> Iterator[Pool | None]:
     cluster = executor if isinstance(executor, Cluster) else Cluster(executor)
     with contextlib.ExitStack() as stack:
         client, own = _connected(cluster.where, stack)
-        pool = Pool(client, cluster, say, pinned=own)
-        say(
-            f"hpjax: {len(pool.workers())} workers at {pool.address}; dashboard {client.dashboard_link}"
-        )
+        pool = Pool(client, cluster, say)
+        stack.callback(pool.close)
+        pool.begin(pinned=own, unlike=cluster.unlike)
+        say(f"hpjax: {pool.count()} workers at {pool.address}; dashboard {client.dashboard_link}")
         yield pool
 
 
@@ -185,8 +302,8 @@ def _connected(where: Any, stack: contextlib.ExitStack) -> tuple[Client, bool]:
                 f"no scheduler answers at {where!r:.80} ({' '.join(str(fault).split())[:120]}); see its address, such as tcp://127.0.0.1:8786"
             ) from None
     if isinstance(where, int) and not isinstance(where, bool) and 1 <= where <= 4096:
-        # Dask counts the deaths of workers against every task that waits there
-        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}))
+        # a worker that dies comes again, however slowly
+        stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}))
         started = LocalCluster(
             n_workers=where,
             threads_per_worker=2,  # one trains, one answers meanwhile

@@ -4,18 +4,23 @@ accelerator.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from hpjax.cluster.pool import DEVICE
 from hpjax.devices import cores
 
 CORE = "HPJAX_CORE"  # the core that a worker keeps to
+PAUSE = 1.0  # seconds between looks whether a worker has ended, and before it is started again
 WAIT = 30.0  # seconds that the scheduler has to come up
 
 
@@ -38,27 +43,46 @@ def worker_command(address: str, name: str) -> list[str]:
     ]
 
 
-def join(address: str, workers: int | None) -> list[subprocess.Popen]:
-    """Starts workers for a scheduler, each with a core or an accelerator of its own.
+def workers_of(address: str, count: int | None, say: Callable[[str], None]) -> None:
+    """Runs workers for a scheduler until it is gone, or this process is interrupted; one that ends is started again.
 
     Args:
         address: of the scheduler.
-        workers: how many; one for each accelerator, or core where there is none, where None.
+        count: how many; one for each accelerator, or core where there is none, where None.
+        say: told of workers that end.
     """
     found = accelerators()
-    processes = []
-    for number in range(workers or found or cores()):
-        own = {"CUDA_VISIBLE_DEVICES": str(number % found)} if found else {CORE: str(number)}
-        command = worker_command(address, f"{platform.node()}-{os.getpid()}-{number}")
-        processes.append(subprocess.Popen(command, env=os.environ | own))
-    return processes
+    own = [
+        {"CUDA_VISIBLE_DEVICES": str(number % found)} if found else {CORE: str(number)}
+        for number in range(count or found or cores())
+    ]
+
+    def begun(number: int) -> subprocess.Popen:
+        name = f"{platform.node()}-{os.getpid()}-{number}-{next(starts)}"
+        return subprocess.Popen(worker_command(address, name), env=os.environ | own[number])
+
+    starts = itertools.count()
+    processes = [begun(number) for number in range(len(own))]
+    try:
+        while True:
+            time.sleep(PAUSE)
+            for number, process in enumerate(processes):
+                if process.poll() is None:
+                    continue
+                if not answers(address):
+                    say(f"hpjax: the scheduler at {address} is gone")
+                    return
+                say(f"hpjax: worker {number} ended with status {process.returncode}; again")
+                processes[number] = begun(number)
+    finally:
+        stop(processes)
 
 
 def serve(workers: int | None, host: str, port: int, say: Callable[[str], None]) -> None:
     """Runs a scheduler and workers until it is interrupted.
 
     Args:
-        workers: as for `join`.
+        workers: as `count` of `workers_of`.
         host: that the scheduler listens at; only this machine can reach 127.0.0.1.
         port: of the scheduler.
         say: told the address.
@@ -70,16 +94,39 @@ def serve(workers: int | None, host: str, port: int, say: Callable[[str], None])
             *("--host", host, "--port", str(port), "--dashboard-address", f"{host}:0"),
         ]
     )
-    processes = [scheduler]
     try:
         _await(address, scheduler)
-        processes += join(address, workers)
         say(
             f"hpjax: a cluster at {address}; hpjax tune --cluster {address}, more workers by hpjax cluster --join {address}"
         )
-        watch(processes)
+        workers_of(address, workers, say)
     finally:
-        stop(processes)
+        stop([scheduler])
+
+
+def answers(address: str) -> bool:
+    """Whether a scheduler does."""
+    from distributed import Client
+
+    try:
+        Client(address, timeout=2, set_as_default=False).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A request to end (SIGTERM) is as an interrupt: what was started here ends too."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _await(address: str, scheduler: subprocess.Popen) -> None:
@@ -88,26 +135,15 @@ def _await(address: str, scheduler: subprocess.Popen) -> None:
     Raises:
         ValueError: it ended, or does not answer.
     """
-    from distributed import Client
-
     begun = time.monotonic()
     while time.monotonic() - begun < WAIT:
         if scheduler.poll() is not None:
             raise ValueError(
                 f"the scheduler at {address} ended at once; is the port in use? give another --port"
             )
-        try:
-            Client(address, timeout=2, set_as_default=False).close()
+        if answers(address):
             return
-        except OSError:
-            continue
     raise ValueError(f"the scheduler at {address} does not answer after {WAIT:.0f} s")
-
-
-def watch(processes: list[subprocess.Popen]) -> None:
-    """Returns when one of some processes has ended."""
-    while all(process.poll() is None for process in processes):
-        time.sleep(0.2)
 
 
 def stop(processes: list[subprocess.Popen]) -> None:

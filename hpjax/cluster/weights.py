@@ -42,7 +42,7 @@ class RemoteStore:
     """
 
     def __init__(self, pool: Pool, groups: int):
-        self.pool, self.client, self.groups = pool, pool.client, groups
+        self.pool, self.groups = pool, groups
         self.home: dict[int, int] = {}
         self.age: dict[int, int] = {}
         self._places: dict[int, list[Place | None]] = {}  # trial -> its G networks
@@ -107,12 +107,11 @@ class RemoteStore:
                 owners.append((row, group))
         with self.pool.reached():
             tasks = [
-                self.client.submit(worker.picked, held, places, pure=False, priority=1)
+                self.pool.submit(worker.picked, held, places, priority=1)
                 for held, places, _ in wanted.values()
             ]
         one: dict[tuple[int, int], Any] = {}
-        with self.pool.reached():
-            trees = self.client.gather(tasks)
+        trees = [self.pool.result(task, held) for task, (held, _, _) in zip(tasks, wanted.values())]
         for tree, (_, _, owners) in zip(trees, wanted.values()):
             for at, owner in enumerate(owners):
                 one[owner] = jax.tree.map(lambda leaf, at=at: leaf[at], tree)
@@ -134,7 +133,7 @@ class RemoteStore:
         self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
     ) -> None:
         """Takes what `saved` gave."""
-        held = self.client.submit(list, leaves, pure=False)
+        held = self.pool.submit(list, leaves)
         for row, (trial, age) in enumerate(zip(trials.tolist(), ages.tolist())):
             self._places[trial] = [Place(held, row, group) for group in range(self.groups)]
             self.home[trial], self.age[trial] = number, age

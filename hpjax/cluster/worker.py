@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 
 from hpjax import devices, records
+from hpjax.cluster.pool import DEVICE
 from hpjax.cluster.start import CORE
 from hpjax.population.executor import BlockResult, LocalExecutor
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
 
+COMPARED = ("hpjax", "jax", "jaxlib", "numpy")  # versions
 RUNS = 2  # of which a worker keeps programs and data, the latest
 
+_refused: set[str] = set()  # studies that this worker must not train for
 _executors: dict[str, LocalExecutor] = {}
 
 
@@ -36,32 +40,84 @@ class Trained(NamedTuple):
 
 
 class Devices(WorkerPlugin):
-    """Gives each worker process its devices before JAX starts.
+    """Gives each worker process its devices before JAX starts, and refuses one that is unlike the process of the study.
 
     Args:
+        name: of the study, and of this plugin.
         count: CPU devices of JAX: as many as where the plan was made, so that programs, and the last digits of what they compute, are
             the same; they share the worker's core.
         pinned: whether workers whose names are whole numbers keep to a core each; only for those that are all on one machine.
+        settings: of JAX.
+        wanted: what `here` says where the study is; None where workers may be unlike.
     """
 
-    name = "hpjax"
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        pinned: bool,
+        settings: dict[str, Any],
+        wanted: dict[str, Any] | None,
+    ):
+        self.name, self.count, self.pinned = name, count, pinned
+        self.settings, self.wanted = settings, wanted
 
-    def __init__(self, count: int, pinned: bool):
-        self.count, self.pinned = count, pinned
+    async def setup(self, worker: Worker) -> None:
+        """Runs in the worker, before its first task.
 
-    def setup(self, worker: Worker) -> None:
-        """Runs in the worker, before its first task."""
+        Raises:
+            ValueError: it is unlike; it is given no blocks then. Dask hands this to the client, or to the log of a worker that joins
+                while a study runs.
+        """
         number = os.environ.get(CORE) or (str(worker.name) if self.pinned else "")
         if number.isdigit() and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
+        for name, value in self.settings.items():
+            jax.config.update(name, value)
         if jax.config.values["jax_num_cpu_devices"] < 0:
             jax.config.update("jax_num_cpu_devices", self.count)
+        if self.wanted is None:
+            return
+        found = here()
+        other = [
+            f"{name} {found[name] or 'none'}, there {value or 'none'}"
+            for name, value in self.wanted.items()
+            if found[name] != value
+        ]
+        if other:
+            _refused.add(self.name)
+            await worker.set_resources(**{DEVICE: 0})
+            raise ValueError(
+                f"worker {worker.address} is unlike the process of the study: {'; '.join(other)}; make them alike, or allow it by hpjax.Cluster(..., unlike=True) (--unlike)"
+            )
+
+    async def teardown(self, worker: Worker) -> None:
+        """The study is over."""
+        if self.name in _refused:
+            _refused.remove(self.name)
+            await worker.set_resources(**{DEVICE: 1})
 
 
-def environment() -> dict:
-    """Where this worker trains: versions and device."""
-    return records.environment()
+def here() -> dict[str, Any]:
+    """What decides on the last digits that this process computes."""
+    known = records.environment()
+    return {
+        **{name: known["versions"][name] for name in COMPARED},
+        "machine": known["machine"],
+        "XLA_FLAGS": known["xla_flags"],
+        "device": jax.devices()[0].device_kind,
+        "processor": processor(),
+    }
+
+
+def processor() -> str:
+    """The model of this machine's processor, which XLA compiles for; "" where the system does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def unpickled(data: bytes) -> Any:
@@ -105,6 +161,8 @@ def train(
         held: states of other blocks, trees of leaves [a b ...], that some of its networks go on from.
         at: [c w 3] (which of `held`, and its a and b) for each place, -1 for fresh ones; None where all are fresh.
     """
+    if any(run.startswith(name) for name in _refused):
+        raise Reschedule  # it came before the worker was known to be unlike
     executor = executor_of(run, regime, block.program.devices)
     _refresh(executor, block.number, block.program)
     leaves = None if at is None else gathered(held, at)

@@ -27,7 +27,11 @@ GAP = ""  # the category of what is not there
 MOST = 255  # categories of a column that a network tells apart; the least frequent others are none
 FEW = 20  # different texts that are kinds, however few rows there are
 SAME = 0.5  # share of rows with different text from which on a column names rows rather than kinds
-DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?")
+MARKS = 2  # different texts among numbers that are marks of gaps, however often they stand there
+DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?")
+POINTED = re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}\b")  # the day first, wherever it is written so
+SLASHED = re.compile(r"\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\b")  # the day or the month first
+AMOUNT = re.compile(r"[-+]?[$€£]?\s?[-+]?\d{1,3}([,.' ]?\d{3})*([.,]\d+)?\s?[%€$£]?")
 PARTS = ("", " (weekday)", " (day of the year)")  # numbers that a date becomes
 
 
@@ -215,7 +219,7 @@ class Cells(NamedTuple):
 
     Attributes:
         codes: [N] which value; -1 where there is none.
-        values: the different ones, text without blanks around it.
+        values: the different ones, as `_plain` has them.
     """
 
     codes: np.ndarray
@@ -250,14 +254,23 @@ def _cells(series: pandas.Series, where: str) -> Cells:
     for at, value in enumerate(different.tolist()):
         if is_gap(value):
             continue
+        value = _plain(value)
         if not isinstance(value, CELLS):
             row = int(np.argmax(codes == at)) + 1
             raise TaskError(
                 f"{where}: row {row}, column {series.name!r:.80}: {value!r:.60} is neither number, text nor date"
             )
-        value = value.strip() if isinstance(value, str) else value
         again[at] = place.setdefault(value, len(place))
     return Cells(again[codes], list(place))
+
+
+def _plain(value: Any) -> Any:
+    """A cell's value: durations in days, periods by their beginning, text without blanks around it."""
+    if isinstance(value, datetime.timedelta):
+        return value / datetime.timedelta(days=1)
+    if hasattr(value, "to_timestamp"):
+        return value.to_timestamp()
+    return value.strip() if isinstance(value, str) else value
 
 
 def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
@@ -267,7 +280,7 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
         return "drop", "no row has a value"
     if series.dtype.kind in "fiub" or all(isinstance(v, (bool, np.bool_)) for v in cells.values):
         return "number", ""
-    if series.dtype.kind == "M":
+    if series.dtype.kind == "M" or all(isinstance(v, datetime.date) for v in cells.values):
         return "date", ""
     parsed, words = _parsed(cells.values), list(map(str, cells.values))
     odd = np.isnan(parsed)
@@ -275,7 +288,7 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
         return "number", ""
     if all(DAY.fullmatch(word) for word in words):
         return "date", ""
-    if cells.counts[odd].sum() < 0.1 * rows and (~odd).sum() > 20:
+    if (~odd).sum() > 20 and (odd.sum() <= MARKS or cells.counts[odd].sum() < 0.1 * rows):
         strange = sorted(word for word, wrong in zip(words, odd) if wrong)[:3]
         return (
             "number",
@@ -284,8 +297,22 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
     if len(words) == 1 and (cells.codes >= 0).all():
         return "drop", f"every row has {words[0]!r:.40}"
     if len(words) > max(FEW, SAME * rows):
-        return "drop", f"{len(words)} different texts in {rows} rows name rows, not kinds"
+        return (
+            "drop",
+            f"{len(words)} different texts in {rows} rows name rows, not kinds{_likely(words)}",
+        )
     return "category", ""
+
+
+def _likely(words: Sequence[str]) -> str:
+    """What texts may be if they name no rows, with the remedy; "" where they look like nothing."""
+    if all(AMOUNT.fullmatch(word) for word in words):
+        return "; if they are numbers, write digits and a point alone (1234.5)"
+    if all(SLASHED.match(word) for word in words):
+        return "; if they are dates, write YYYY-MM-DD"
+    if not np.isnan(_days(words[:100])).any():
+        return '; if they are dates, say so (columns={name: "date"}, --date name)'
+    return ""
 
 
 def _parsed(values: Sequence[Any]) -> np.ndarray:
@@ -316,20 +343,40 @@ def _date(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.nda
     """Days since 1970, the weekday from 0 (Monday) and the day of the year."""
     import pandas
 
-    when = pandas.to_datetime(
-        pandas.Series(cells.values, dtype=object), errors="coerce", utc=True, format="mixed"
-    )
-    if asked and len(when) and when.isna().all():
+    unclear = [word for word in cells.values if SLASHED.match(str(word))]
+    if unclear:
+        raise TaskError(
+            f"{where}: column {name!r:.80}: {unclear[0]!r:.40} has the day or the month first; write YYYY-MM-DD, or parse it: pandas.to_datetime(..., format='%m/%d/%Y')"
+        )
+    days = _days(cells.values)
+    if asked and len(days) and np.isnan(days).all():
         raise TaskError(
             f"{where}: column {name!r:.80} has no date that can be read; write YYYY-MM-DD"
         )
-    days = (when - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
+    when = pandas.Timestamp(0) + pandas.to_timedelta(pandas.Series(days), unit="D")
     found = []
-    for each, part in zip((days, when.dt.day_of_week, when.dt.day_of_year), PARTS):
+    for each, part in zip((pandas.Series(days), when.dt.day_of_week, when.dt.day_of_year), PARTS):
         values = cells.taken(each.to_numpy(np.float64, na_value=np.nan))
         gaps = bool(np.isnan(values).any())
         found.append((values, Column(name + part, name, "date", gaps=gaps)))
     return found
+
+
+def _days(values: Sequence[Any]) -> np.ndarray:
+    """Days since 1970 of dates, in UTC where they say their zone; NaN where a value is none. With points, the day stands first."""
+    import pandas
+
+    each = pandas.Series(values, dtype=object)
+    pointed = each.astype(str).str.match(POINTED)
+    days = np.full(len(each), np.nan)
+    for dayfirst in (False, True):
+        some = each[pointed == dayfirst]
+        when = pandas.to_datetime(
+            some, errors="coerce", utc=True, format="mixed", dayfirst=dayfirst
+        )
+        past = (when - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
+        days[some.index] = past.to_numpy(np.float64, na_value=np.nan)
+    return days
 
 
 def _category(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:

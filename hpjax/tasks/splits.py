@@ -33,6 +33,8 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
 
     if task.groups is not None:
         return _holdout_of_groups(task, rows, share, seed)
+    if task.classes:
+        refuse_rare(task, rows)
     try:
         stratify = task.y[rows] if task.classes else None
         train, valid = train_test_split(rows, test_size=share, random_state=seed, stratify=stratify)
@@ -41,6 +43,16 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
             f"{task.name}: cannot set aside {share:g} of {len(rows)} rows: {_line(fault)}{task.remedy() if task.classes else ''}"
         ) from None
     return Split(np.sort(train), np.sort(valid))
+
+
+def refuse_rare(task: Task, rows: np.ndarray) -> None:
+    """Refuses a class with one example, which cannot be on both sides of a split."""
+    counts = _counts(task, task.y[rows])
+    if (counts == 1).any():
+        rare = task.labels[int(np.argmax(counts == 1))]
+        raise TaskError(
+            f"{task.name}: class {rare!r:.80} has one example, which cannot be trained on and validated on; drop it, or call it as another class{task.remedy()}"
+        )
 
 
 def _holdout_of_groups(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:

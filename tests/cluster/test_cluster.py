@@ -1,19 +1,24 @@
 """Workers of a Dask cluster, real processes on this machine: the same ledger as without them."""
 
 import contextlib
+import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
 import pytest
 
 import hpjax
+from hpjax.cluster.start import worker_command
 from hpjax.records import RunError
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 pytestmark = [
     pytest.mark.slow,
@@ -30,15 +35,19 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two workers that come back when they are killed."""
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=2,
-        host="127.0.0.1",
-        dashboard_address=None,
-        resources={"device": 1},
-        memory_limit=0,
-    ) as started:
+    """Two workers that come back when they are killed, however slow the machine is."""
+    lasting = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
+    with (
+        lasting,
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=2,
+            host="127.0.0.1",
+            dashboard_address=None,
+            resources={"device": 1},
+            memory_limit=0,
+        ) as started,
+    ):
         yield started
 
 
@@ -51,6 +60,28 @@ def client(cluster):
 
 def ledger(folder):
     return (folder / "ledger.jsonl").read_bytes()
+
+
+class Harm:
+    """A `watch` that sends a worker a signal, at two reports of a study.
+
+    Attributes:
+        harmed: the processes that got it.
+    """
+
+    def __init__(self, cluster, what, seed, reports):
+        self.cluster, self.what, self.chance = cluster, what, random.Random(seed)
+        self.at, self.seen, self.harmed = reports, 0, []
+
+    def __call__(self, *report):
+        self.seen += 1
+        if self.seen in self.at:
+            time.sleep(self.chance.uniform(0, 0.3))  # into the next blocks
+            there = set(self.cluster.scheduler.workers)
+            nannies = self.cluster.workers.values()
+            pids = [nanny.pid for nanny in nannies if nanny.worker_address in there]
+            self.harmed.append(self.chance.choice(pids))
+            os.kill(self.harmed[-1], self.what)
 
 
 METHODS = {
@@ -75,6 +106,65 @@ def test_the_ledger_is_that_of_one_machine(tmp_path, client, name):
     )
     assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
     assert len(found.ensemble(progress=False).networks) >= 1
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("HPJAX_KILLS", "2")) // 2))
+@pytest.mark.parametrize("name", METHODS)
+def test_workers_that_are_killed_change_nothing(tmp_path, cluster, client, name, seed):
+    """Two kills for each study; HPJAX_KILLS=50 kills fifty workers for each method."""
+    options = METHODS[name] | {"validation": 2}
+    harm = Harm(cluster, signal.SIGKILL, seed, (1, 3))
+    hpjax.tune(space_of(name), "iris", out=tmp_path / "here", **options, **quiet)
+    hpjax.tune(
+        space_of(name),
+        "iris",
+        out=tmp_path / "there",
+        executor=client,
+        watch=harm,
+        **options,
+        **quiet,
+    )
+    assert len(harm.harmed) == 2
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+
+
+def test_a_worker_that_stalls_is_started_anew(tmp_path, cluster, client):
+    said = []
+    hpjax.tune(SPACE, "iris", out=tmp_path / "here", **METHODS["halving"], **quiet)
+    hpjax.tune(
+        SPACE,
+        "iris",
+        out=tmp_path / "there",
+        executor=hpjax.Cluster(client, patience=20.0),
+        watch=Harm(cluster, signal.SIGSTOP, 0, (1,)),
+        **METHODS["halving"],
+        say=said.append,
+    )
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+    assert any("its blocks are trained elsewhere" in text for text in said)
+
+
+def test_a_comparison_outlives_a_killed_worker(tmp_path, cluster, client):
+    options = {"seeds": 2, "epochs": 9, "stop": {"epochs": 60}}
+    methods = ["random", "hyperband"]
+    hpjax.compare(methods, SPACE, "iris", out=tmp_path / "here", **options, **quiet)
+    harm = Harm(cluster, signal.SIGKILL, 0, (2,))
+    hpjax.compare(
+        methods,
+        SPACE,
+        "iris",
+        out=tmp_path / "there",
+        executor=client,
+        watch=harm,
+        **options,
+        **quiet,
+    )
+    assert harm.harmed
+    paths = sorted((tmp_path / "here").rglob("ledger.jsonl"))
+    assert len(paths) == 4
+    for path in paths:
+        other = tmp_path / "there" / path.relative_to(tmp_path / "here")
+        assert path.read_bytes() == other.read_bytes()
 
 
 def test_comparisons_train_and_confirm_as_on_one_machine(tmp_path, client):
@@ -197,7 +287,7 @@ def test_a_scheduler_that_is_gone_ends_the_run_cleanly(tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(helper.pid, signal.SIGKILL)
-        helper.wait()
+        helper.communicate()
     hpjax.resume(tmp_path / "there", **quiet)
     assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
 
@@ -207,9 +297,11 @@ def test_workers_that_are_unlike_are_refused_by_name(client, monkeypatch):
 
     here = records.environment()
     other = here | {"versions": here["versions"] | {"jaxlib": "0.0.1"}}
-    monkeypatch.setattr("hpjax.cluster.pool.records.environment", lambda: other)
+    monkeypatch.setattr("hpjax.cluster.worker.records.environment", lambda: other)
     task = {"trials": 2, "epochs": 1}
-    with pytest.raises(ValueError, match=r"is unlike this process: jaxlib .*, here 0\.0\.1"):
+    with pytest.raises(
+        ValueError, match=r"is unlike the process of the study: jaxlib .*, there 0\.0\.1"
+    ):
         hpjax.tune(SPACE, "iris", executor=client, **task, **quiet)
     found = hpjax.tune(SPACE, "iris", executor=hpjax.Cluster(client, unlike=True), **task, **quiet)
     assert len(found.trials) == 2
@@ -227,3 +319,74 @@ def test_what_is_no_cluster_is_refused():
         pytest.raises(ValueError, match="is not for one device"),
     ):
         hpjax.tune(SPACE, "iris", trials=2, epochs=1, executor=started.scheduler_address, **quiet)
+
+
+@pytest.mark.parametrize("flags", ["", "--xla_cpu_enable_fast_math=true"])
+def test_a_worker_that_comes_later_is_given_blocks_or_none(tmp_path, cluster, client, flags):
+    """It joins after the first report, while the others are busy; where its XLA has another flag it is unlike."""
+    options = {"trials": 96, "epochs": 4, "batch": 8, "validation": 2}
+    hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
+    late: list[subprocess.Popen] = []
+    busy: list[distributed.Future] = []
+
+    def join(progress, population):
+        if not late:
+            command = worker_command(cluster.scheduler_address, "late")
+            given = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+            late.append(subprocess.Popen(command, env=given))
+            before = client.scheduler_info(n_workers=-1)["workers"]
+            client.wait_for_workers(3, timeout=60)
+            busy.extend(
+                client.submit(time.sleep, 10, pure=False, workers=[one], resources={"device": 1})
+                for one in before
+            )
+
+    try:
+        hpjax.tune(
+            SPACE,
+            "iris",
+            out=tmp_path / "there",
+            executor=client,
+            watch=join,
+            **options,
+            **quiet,
+        )
+    finally:
+        late[0].terminate()
+        late[0].wait(30)
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+    with open(tmp_path / "there" / "times.jsonl") as lines:
+        seconds = json.loads(lines.readlines()[-1])["workers"]
+    assert ("late" in seconds) == (not flags)
+
+
+def test_hpjax_cluster_starts_workers_again_and_ends_with_its_scheduler():
+    command = [sys.executable, "-m", "hpjax", "cluster", "--workers", "1", "--port"]
+    helper = subprocess.Popen(
+        [*command, str(free_port())], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert helper.stdout is not None
+    try:
+        address = helper.stdout.readline().split()[4].rstrip(";")
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+            info = next(iter(client.scheduler_info(n_workers=-1)["workers"].values()))
+            nanny = client.run(os.getpid, nanny=True)
+            for pid in (*nanny.values(), *client.run(os.getpid).values()):
+                os.kill(pid, signal.SIGKILL)
+            assert "ended with status -9; again" in helper.stdout.readline()
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                names = [w["name"] for w in client.scheduler_info(n_workers=-1)["workers"].values()]
+                if names and info["name"] not in names:
+                    break
+                time.sleep(0.2)
+            assert names != [info["name"]]
+        helper.terminate()
+        assert helper.wait(30) == 130
+        with pytest.raises(OSError, match=r"Timed out|connect"):
+            distributed.Client(address, timeout=1, set_as_default=False)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(helper.pid, signal.SIGKILL)
+        helper.communicate()

@@ -13,7 +13,7 @@ from sklearn.preprocessing import QuantileTransformer
 import hpjax
 from hpjax import Task, TaskError
 from hpjax.tasks import splits
-from hpjax.tasks.schema import GAP, layout
+from hpjax.tasks.schema import GAP, layout, read_table
 from hpjax.training import batches
 from hpjax.training.encoding import RARE, quantiles
 
@@ -367,6 +367,49 @@ def test_many_columns_and_one_member_classes(columns):
     found = hpjax.tune(SPACE, Task.of(frame, y), trials=2, **quiet)
     assert np.isfinite(found.trials["loss"]).all()
     y[0] = "alone"
-    with pytest.raises(TaskError, match="cannot set aside") as caught:
+    with pytest.raises(TaskError, match="class 'alone' has one example") as caught:
         Task.of(frame, y)
     assert "\n" not in str(caught.value)
+
+
+def told(values, **options):
+    """The first schema column and the notes of a table of one odd column beside a plain one."""
+    rows = len(values)
+    frame = pandas.DataFrame({"odd": values, "plain": np.arange(rows) / rows})
+    table = read_table(frame, options, "t")
+    return [c for c in table.schema if c.source == "odd"], "; ".join(table.notes), table.x
+
+
+DAYS = pandas.date_range("2020-01-05", periods=60)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "note"),
+    [
+        (
+            ["missing" if i % 3 == 0 else f"{i / 7:.3f}" for i in range(60)],
+            "number",
+            "'missing' and",
+        ),
+        ([f"${i * 37:,}.50" for i in range(1, 61)], None, "write digits and a point alone"),
+        ([f"{i},5" for i in range(60)], None, "write digits and a point alone"),
+        (DAYS.strftime("%d.%m.%Y"), None, "say so (columns="),
+        (DAYS.strftime("%d/%m/%Y"), None, "write YYYY-MM-DD"),
+        (DAYS.tz_localize("Europe/Berlin").astype(str), "date", ""),
+        (pandas.period_range("2020-01", periods=60, freq="D"), "date", ""),
+        (pandas.to_timedelta(np.arange(60), unit="h"), "number", ""),
+        ([day.date() for day in DAYS], "date", ""),
+    ],
+    ids=["words", "money", "commas", "points", "slashes", "zones", "periods", "durations", "dates"],
+)
+def test_spellings_that_strangers_use(values, kind, note):
+    columns, notes, _ = told(values)
+    assert note in notes
+    assert {c.kind for c in columns} == ({kind} if kind else set())
+
+
+def test_dates_with_points_have_the_day_first_and_slashes_are_refused():
+    _, _, x = told(DAYS.strftime("%d.%m.%Y"), odd="date")
+    np.testing.assert_array_equal(x[:, 0], (DAYS - pandas.Timestamp(0)).days)
+    with pytest.raises(TaskError, match="has the day or the month first; write YYYY-MM-DD"):
+        told(DAYS.strftime("%d/%m/%Y"), odd="date")

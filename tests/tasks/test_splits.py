@@ -317,3 +317,9 @@ def test_classes_are_matched_by_their_values(tmp_path):
     one = hpjax.tasks.read(tmp_path / "one.csv", test=0)
     task = validated_on(one, tmp_path / "two.csv")
     assert task.truth(task.folds[0].valid).tolist() == frame["y"][40:].tolist()
+
+
+def test_a_class_with_one_example_is_named_where_one_part_validates():
+    y = np.array(["a", "b"] * 20 + ["only"])
+    with pytest.raises(TaskError, match=r"class 'only' has one example.* drop it, or call it"):
+        splits(Task.of(np.arange(41.0)[:, None], y, "t", test=0))

@@ -283,7 +283,7 @@ def test_other_refusals(tmp_path):
             lambda: Task.of(np.array([[1.0], [np.inf]]), [0, 1], test=0),
             "row 2, column '1': inf is not finite",
         ),
-        (lambda: Task.of(np.zeros((4, 1)), ["a", "a", "a", "b"]), "cannot set aside"),
+        (lambda: Task.of(np.zeros((4, 1)), ["a", "a", "a", "b"]), "has one example"),
         (lambda: tasks.splits(tasks.load("iris"), 99), "for 99 folds"),
         (
             lambda: tasks.splits(Task.of(np.zeros((6, 1)), [0, 0, 0, 0, 0, 1], test=0), 2),
