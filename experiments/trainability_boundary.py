@@ -45,7 +45,7 @@ class Parameters:
 
 
 PRESETS: dict[Preset, Parameters] = {
-    "smoke": Parameters(64, 30, 96),
+    "smoke": Parameters(32, 20, 48),
     "small": Parameters(128, 100, 512),
     "paper": Parameters(512, 500, 1024),
 }

@@ -36,11 +36,10 @@ def commands(document: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """That of a user whose shell finds this Python's commands, with a terminal's width and no colours."""
+    """That of a user whose shell finds this Python's commands: XLA optimises, as `conftest` does not."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {name: value for name, value in os.environ.items() if name != "HPJAX_DATA"} | {
-        "PATH": path
-    }
+    ours = ("HPJAX_DATA", "XLA_FLAGS")
+    return {name: value for name, value in os.environ.items() if name not in ours} | {"PATH": path}
 
 
 def shell(line: str, folder: Path) -> str:

@@ -185,7 +185,7 @@ def test_every_network_is_the_network_alone(blobs, tmp_path_factory, **case):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, **FEW)
+@settings(max_examples=8, **FEW)
 @given(**CASES)
 def test_every_network_is_the_network_alone_in_many_studies(blobs, tmp_path_factory, **case):
     check(**case, most=4, task=blobs, folder=tmp_path_factory.mktemp("studies"))
