@@ -259,7 +259,7 @@ class _SearchInside(BaseEstimator):
         frame = hasattr(X, "columns") and hasattr(X, "iloc")
         if frame:
             frame_names(X)  # refuses names that stand twice
-            refuse_gaps(np.asarray(y, object), "y")
+            refuse_gaps(np.asarray([] if y is None else y, object).ravel(), "y")
             validate_data(self, X, reset=True, skip_check_array=True)
             return X, self._targets(y)
         X, y = validate_data(

@@ -43,7 +43,7 @@ class Bar(Watching):
     def __init__(self, console: Any, workload: Workload, studies: int, work: float):
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self.expected = max(work, 1e-9)
+        self.workload, self.expected = workload, max(work, 1e-9)
         self.programs, self.studies = len(workload.programs), studies
         self.done = self.worked = self.compiling = 0.0
         self.compiled = self.networks = 0
@@ -82,6 +82,8 @@ class Bar(Watching):
             self.done, self.worked = self.done + work, self.worked + seconds
             self.networks += networks
         rate = f"{self.networks / self.worked:.0f} networks/s" if self.worked else ""
+        if self.workload.pool is not None:
+            rate = f"{rate} each of {self.workload.pool.count()} workers"
         share = min(0.999, self.done / self.expected)
         self.progress.update(
             self.task, description="training", completed=share, rate=rate, left=_clock(self.left())

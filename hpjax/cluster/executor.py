@@ -16,6 +16,7 @@ from hpjax.population.executor import BlockResult
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
+from hpjax.records import RunError
 
 if TYPE_CHECKING:
     from hpjax.cluster.pool import Pool
@@ -148,7 +149,14 @@ class Answer:
             JaxRuntimeError: it does not fit in a worker's memory.
             RunError: the scheduler is gone, no worker comes, or worker after worker died of it.
         """
-        answer = self.pool.result(self._answer, self.trained)
+        try:
+            answer = self.pool.result(self._answer, self.trained)
+        except RunError:
+            raise
+        except Exception as fault:
+            raise RunError(
+                f"a worker failed on a block: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}; the ledger is whole up to here"
+            ) from fault
         self.executor.done(self.number)
         if isinstance(answer, str):
             raise jax.errors.JaxRuntimeError(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,11 +19,14 @@ def spread(function: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
         pool: the workers.
     """
 
+    from hpjax.cluster import worker
+
     def over(columns: Mapping[str, np.ndarray], *epochs: np.ndarray) -> np.ndarray:
         count = len(epochs[0]) if epochs else len(next(iter(columns.values())))
         parts = np.array_split(np.arange(count), max(1, min(count, len(pool.workers()))))
         tasks = [
             pool.submit(
+                worker.called,
                 function,
                 {name: values[rows] for name, values in columns.items()},
                 *(array[rows] for array in epochs),
@@ -30,8 +34,10 @@ def spread(function: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
             )
             for rows in parts
         ]
-        with pool.reached():
-            found = pool.client.gather(tasks)
+        found = [pool.result(task, patience=math.inf) for task in tasks]
+        for values in found:
+            if isinstance(values, Exception):
+                raise values
         return np.concatenate([np.asarray(values) for values in found])
 
     return over

@@ -8,7 +8,8 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpjax.records import RunError
@@ -89,22 +90,39 @@ class Pool:
         wanted = None if unlike else here()
         ready = Devices(self.name, len(self.devices), pinned, settings(), wanted)
         with self.reached():
-            self.client.register_plugin(Forgiving(self.name, self.client.id), name=self.name)
+            try:
+                self.client.register_plugin(Forgiving(self.name, self.client.id), name=self.name)
+            except (ImportError, AttributeError) as fault:
+                raise ValueError(
+                    f"the scheduler at {self.address} cannot load this hpjax ({fault}); install the same version where it runs"
+                ) from None
             for left in reversed(range(TRIES)):
                 try:
                     self.client.register_plugin(ready, name=self.name)
-                    break
-                except OSError:  # a worker died meanwhile
+                    return
+                except OSError as fault:  # a worker died meanwhile
+                    self._identity()
                     if not left:
-                        raise
+                        raise ValueError(
+                            f"a worker at {self.address} does not answer ({' '.join(str(fault).split())[:120]}); end it, and try again"
+                        ) from None
                     time.sleep(1)
 
     def close(self) -> None:
-        """Leaves the cluster as it was."""
+        """Says who trained for how long, and leaves the cluster as it was."""
+        if self.seconds:
+            names = sorted(self.seconds, key=lambda name: self.seconds[name])
+            each = [f"{self.seconds[name]:.1f} s ({name})" for name in (names[0], names[-1])]
+            self.say(
+                f"hpjax: {len(names)} workers trained for {sum(self.seconds.values()):.1f} s, from {' to '.join(each)}"
+            )
         if self.client.status == "running":
-            with contextlib.suppress(OSError, ValueError):
-                self.client.unregister_worker_plugin(self.name)
-                self.client.unregister_scheduler_plugin(self.name)
+            for leave in (
+                self.client.unregister_scheduler_plugin,
+                self.client.unregister_worker_plugin,
+            ):
+                with contextlib.suppress(OSError, ValueError):
+                    leave(self.name)
 
     def executor(self, regime: Regime) -> ClusterExecutor:
         """Trains blocks of a population on these workers."""
@@ -114,7 +132,7 @@ class Pool:
 
     def workers(self) -> list[str]:
         """Addresses of the workers that are there now."""
-        return sorted(self._identity()["workers"])
+        return sorted(self._able())
 
     def count(self) -> int:
         """How many workers there were when it was last looked, a few seconds ago at most."""
@@ -129,67 +147,62 @@ class Pool:
         key = f"{self.name}-{next(self._tasks)}"
         return self.client.submit(function, *given, key=key, pure=False, retries=2, **options)
 
-    def result(self, future: Future, *before: Future) -> Any:
+    def result(self, future: Future, *before: Future, patience: float | None = None) -> Any:
         """Waits for a task, and for those `before` it, through the deaths and stalls of workers.
+
+        Args:
+            future: of the task.
+            before: tasks that it waits for.
+            patience: in the place of `Cluster.patience`.
 
         Raises:
             RunError: the scheduler is gone, no worker comes, or worker after worker died of it.
+            Exception: the task's own.
         """
-        from distributed import KilledWorker
-
-        keys, waiting, patience = (
-            {future.key, *(f.key for f in before)},
-            time.monotonic(),
-            self.patience,
-        )
+        keys, waiting, ended = {future.key, *(f.key for f in before)}, time.monotonic(), Event()
+        future.add_done_callback(lambda future: ended.set())
         with self.reached():
             while True:
-                try:
-                    return future.result(timeout=min(LOOK, patience))
-                except KilledWorker:
-                    raise
-                except Exception as fault:
-                    if future.status == "error":  # the task's own
-                        raise RunError(
-                            f"a worker failed on a block: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}; the ledger is whole up to here"
-                        ) from fault
-                    if not isinstance(fault, TimeoutError):
-                        raise
-                if self._restarted(keys, time.monotonic() - waiting, patience):
-                    waiting, patience = time.monotonic(), 2 * patience  # it may just be long
+                most = self.patience if patience is None else patience
+                if ended.wait(min(LOOK, most)) or self.client.status != "running":
+                    try:
+                        return future.result(timeout=ANSWER if math.isinf(most) else most)
+                    except TimeoutError:  # of the way from the worker to here
+                        if future.status == "error":
+                            raise
+                waited = time.monotonic() - waiting
+                silent = self._silent()
+                if not silent and waited > most:
+                    raise RunError(
+                        f"no worker at {self.address} for {waited:.0f} s; the ledger is whole up to here, start workers and `hpjax resume` the run"
+                    )
+                lost = [address for address, seconds in silent.items() if seconds > SILENT]
+                late = [] if lost or waited <= most else self._busy_with(keys, silent)
+                for address in (*lost, *late):
+                    self.say(
+                        f"hpjax: worker {address} gives no answer for {max(silent[address], waited):.0f} s; its blocks are trained elsewhere"
+                    )
+                    self._restart(address)
+                if late:
+                    self.patience *= 2  # blocks may just be long
+                if lost or late:
+                    waiting = time.monotonic()
 
-    def _restarted(self, keys: set[Any], waited: float, patience: float) -> bool:
-        """Whether the workers of some tasks do not answer, and were started anew.
-
-        Raises:
-            RunError: there is no worker.
-        """
-        if self.client.status != "running":
-            return False  # the next wait says so
-        silent, restarted = self._silent(), False
-        if not silent and waited > patience:
-            raise RunError(
-                f"no worker at {self.address} for {waited:.0f} s; the ledger is whole up to here, start workers and `hpjax resume` the run"
-            )
-        for address, tasks in self.client.processing().items():
-            if address not in silent or keys.isdisjoint(tasks):
-                continue
-            if silent[address] > SILENT or waited > patience:
-                self.say(
-                    f"hpjax: worker {address} gives no answer for {max(silent[address], waited):.0f} s; its blocks are trained elsewhere"
-                )
-                self._restart(address)
-                restarted = True
-        return restarted
+    def _busy_with(self, keys: set[Any], there: Iterable[str]) -> list[str]:
+        """Workers that have some tasks; where none has, those that have any of this study, which these may wait for."""
+        tasks = {a: set(own) for a, own in self.client.processing().items() if a in there}
+        ours = lambda own: any(str(key).startswith(self.name) for key in own)
+        return [a for a, own in tasks.items() if own & keys] or [
+            a for a, own in tasks.items() if ours(own)
+        ]
 
     def _silent(self) -> dict[str, float]:
-        """Worker -> seconds since it was last heard, by this process's clock."""
-        now = time.monotonic()
-        seen = {a: w["last_seen"] for a, w in self._identity()["workers"].items()}
-        for address, last in seen.items():
-            if self._seen.get(address, (None, 0))[0] != last:
-                self._seen[address] = (last, now)
-        return {address: now - self._seen[address][1] for address in seen}
+        """Worker that may train -> seconds since it was last heard, by this process's clock."""
+        now, workers = time.monotonic(), self._able()
+        for address, worker in workers.items():
+            if self._seen.get(address, (None, 0))[0] != worker["last_seen"]:
+                self._seen[address] = (worker["last_seen"], now)
+        return {address: now - self._seen[address][1] for address in workers}
 
     def _restart(self, address: str) -> None:
         """Ends a worker's process, or what is known of it; Dask gives its tasks to others, and its nanny starts a new one."""
@@ -204,6 +217,11 @@ class Pool:
                 stimulus_id=f"{self.name}-{time.time()}",
                 callback_timeout=ANSWER,
             )
+
+    def _able(self) -> dict[str, dict]:
+        """What the scheduler says of the workers that may train; one that is unlike may not."""
+        workers = self._identity()["workers"]
+        return {a: w for a, w in workers.items() if w["resources"].get(DEVICE, 0) >= 1}
 
     def _identity(self) -> dict:
         """What the scheduler says of itself and of all workers."""
@@ -245,7 +263,8 @@ class Pool:
             raise ValueError(
                 f"the cluster at {self.address} has no workers; start some: hpjax cluster --join {self.address}"
             )
-        without = [w["name"] for w in workers.values() if w["resources"].get(DEVICE) != 1]
+        # 0 where another study refused it
+        without = [w["name"] for w in workers.values() if w["resources"].get(DEVICE) not in (0, 1)]
         if without:
             raise ValueError(
                 f"worker {without[0]} of the cluster at {self.address} is not for one device; start workers by `hpjax cluster --join {self.address}`, or with --resources device=1"

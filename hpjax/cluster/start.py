@@ -21,6 +21,7 @@ from hpjax.devices import cores
 
 CORE = "HPJAX_CORE"  # the core that a worker keeps to
 PAUSE = 1.0  # seconds between looks whether a worker has ended, and before it is started again
+GONE = 300.0  # seconds without the scheduler, and without workers, after which it is given up
 WAIT = 30.0  # seconds that the scheduler has to come up
 
 
@@ -61,19 +62,22 @@ def workers_of(address: str, count: int | None, say: Callable[[str], None]) -> N
         name = f"{platform.node()}-{os.getpid()}-{number}-{next(starts)}"
         return subprocess.Popen(worker_command(address, name), env=os.environ | own[number])
 
-    starts = itertools.count()
-    processes = [begun(number) for number in range(len(own))]
+    starts, processes, heard = itertools.count(), [], time.monotonic()
     try:
+        for number in range(len(own)):
+            processes.append(begun(number))
         while True:
             time.sleep(PAUSE)
-            for number, process in enumerate(processes):
-                if process.poll() is None:
-                    continue
-                if not answers(address):
-                    say(f"hpjax: the scheduler at {address} is gone")
-                    return
-                say(f"hpjax: worker {number} ended with status {process.returncode}; again")
-                processes[number] = begun(number)
+            ended = [at for at, process in enumerate(processes) if process.poll() is not None]
+            if not ended or answers(address):
+                heard = time.monotonic()
+                for number in ended:
+                    status = processes[number].returncode
+                    say(f"hpjax: worker {number} ended with status {status}; again")
+                    processes[number] = begun(number)
+            elif len(ended) == len(own) and time.monotonic() - heard > GONE:
+                say(f"hpjax: the scheduler at {address} is gone")
+                return
     finally:
         stop(processes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ COMPARED = ("hpjax", "jax", "jaxlib", "numpy")  # versions
 RUNS = 2  # of which a worker keeps programs and data, the latest
 
 _refused: set[str] = set()  # studies that this worker must not train for
+_settings: dict[str, dict[str, Any]] = {}  # of JAX, by study
 _executors: dict[str, LocalExecutor] = {}
 
 
@@ -47,7 +48,7 @@ class Devices(WorkerPlugin):
         count: CPU devices of JAX: as many as where the plan was made, so that programs, and the last digits of what they compute, are
             the same; they share the worker's core.
         pinned: whether workers whose names are whole numbers keep to a core each; only for those that are all on one machine.
-        settings: of JAX.
+        settings: of JAX, under which programs are traced.
         wanted: what `here` says where the study is; None where workers may be unlike.
     """
 
@@ -73,8 +74,7 @@ class Devices(WorkerPlugin):
         if number.isdigit() and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
-        for name, value in self.settings.items():
-            jax.config.update(name, value)
+        _settings[self.name] = self.settings
         if jax.config.values["jax_num_cpu_devices"] < 0:
             jax.config.update("jax_num_cpu_devices", self.count)
         if self.wanted is None:
@@ -87,16 +87,24 @@ class Devices(WorkerPlugin):
         ]
         if other:
             _refused.add(self.name)
-            await worker.set_resources(**{DEVICE: 0})
+            await _set_devices(worker, 0)
             raise ValueError(
                 f"worker {worker.address} is unlike the process of the study: {'; '.join(other)}; make them alike, or allow it by hpjax.Cluster(..., unlike=True) (--unlike)"
             )
 
     async def teardown(self, worker: Worker) -> None:
         """The study is over."""
+        _settings.pop(self.name, None)
         if self.name in _refused:
             _refused.remove(self.name)
-            await worker.set_resources(**{DEVICE: 1})
+            if not _refused:
+                await _set_devices(worker, 1)
+
+
+async def _set_devices(worker: Worker, count: int) -> None:
+    """Tells the scheduler alone, so that a block which is on its way begins, and is handed back."""
+    resources = {DEVICE: count}
+    await worker.scheduler.set_resources(resources=resources, worker=worker.contact_address)
 
 
 def here() -> dict[str, Any]:
@@ -127,6 +135,9 @@ def unpickled(data: bytes) -> Any:
 
 def executor_of(run: str, regime: Regime, count: int) -> LocalExecutor:
     """This process's executor for a run, of blocks for so many devices."""
+    for name, value in _settings.get(_study(run), {}).items():
+        if jax.config.values[name] != value:
+            jax.config.update(name, value)
     found = _executors.pop(run, None)
     if found is None:
         if len(jax.devices()) < count:
@@ -144,6 +155,8 @@ def prepare(
     run: str, regime: Regime, number: int, program: Program, config: dict[str, np.ndarray]
 ) -> None:
     """Begins to compile a program."""
+    if _study(run) in _refused:
+        return
     executor = executor_of(run, regime, program.devices)
     _refresh(executor, number, program)
     executor.prepare(number, program, config)
@@ -161,8 +174,8 @@ def train(
         held: states of other blocks, trees of leaves [a b ...], that some of its networks go on from.
         at: [c w 3] (which of `held`, and its a and b) for each place, -1 for fresh ones; None where all are fresh.
     """
-    if any(run.startswith(name) for name in _refused):
-        raise Reschedule  # it came before the worker was known to be unlike
+    if _study(run) in _refused:
+        raise Reschedule  # it came before the scheduler knew that this worker is unlike
     executor = executor_of(run, regime, block.program.devices)
     _refresh(executor, block.number, block.program)
     leaves = None if at is None else gathered(held, at)
@@ -188,6 +201,19 @@ def gathered(held: Sequence[Any], at: np.ndarray) -> list[np.ndarray]:
         for leaf, kept in zip(leaves, tree, strict=True):
             leaf[there] = kept[a, b]
     return leaves
+
+
+def _study(run: str) -> str:
+    """The study of an executor."""
+    return run.rpartition("-")[0]
+
+
+def called(function: Callable[..., Any], *given: Any) -> Any:
+    """What a user's function returns, or what it raises."""
+    try:
+        return function(*given)
+    except Exception as fault:
+        return fault
 
 
 def answered(trained: Trained) -> BlockResult | str:

@@ -27,9 +27,11 @@ GAP = ""  # the category of what is not there
 MOST = 255  # categories of a column that a network tells apart; the least frequent others are none
 FEW = 20  # different texts that are kinds, however few rows there are
 SAME = 0.5  # share of rows with different text from which on a column names rows rather than kinds
-MARKS = 2  # different texts among numbers that are marks of gaps, however often they stand there
+MARKS = 2  # different texts among numbers that may mark gaps in half of the rows; more of them in a tenth
 DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?")
 POINTED = re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}\b")  # the day first, wherever it is written so
+CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[APap][Mm])?")
+YEAR = re.compile(r"(?<!\d)(1[5-9]|2\d)\d{2}(?!\d)")
 SLASHED = re.compile(r"\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\b")  # the day or the month first
 AMOUNT = re.compile(r"[-+]?[$€£]?\s?[-+]?\d{1,3}([,.' ]?\d{3})*([.,]\d+)?\s?[%€$£]?")
 PARTS = ("", " (weekday)", " (day of the year)")  # numbers that a date becomes
@@ -203,8 +205,7 @@ def given(x: np.ndarray, schema: Sequence[Column]) -> pandas.DataFrame:
             words = np.array([*column.values, None], object)
             found[column.source] = words[np.where(values < 0, -1, values).astype(np.int64)]
         elif column.kind == "date":
-            days = pandas.to_timedelta(pandas.Series(values), unit="D")
-            found[column.source] = pandas.Timestamp(0) + days
+            found[column.source] = _moments(values)
         else:
             found[column.source] = values
     return pandas.DataFrame(found)
@@ -288,7 +289,9 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
         return "number", ""
     if all(DAY.fullmatch(word) for word in words):
         return "date", ""
-    if (~odd).sum() > 20 and (odd.sum() <= MARKS or cells.counts[odd].sum() < 0.1 * rows):
+    strangers = cells.counts[odd].sum()
+    most = 0.5 if odd.sum() <= MARKS else 0.1
+    if (~odd).sum() > 20 and strangers < most * rows:
         strange = sorted(word for word, wrong in zip(words, odd) if wrong)[:3]
         return (
             "number",
@@ -310,7 +313,8 @@ def _likely(words: Sequence[str]) -> str:
         return "; if they are numbers, write digits and a point alone (1234.5)"
     if all(SLASHED.match(word) for word in words):
         return "; if they are dates, write YYYY-MM-DD"
-    if not np.isnan(_days(words[:100])).any():
+    dated = all(YEAR.search(word) or POINTED.match(word) for word in words)
+    if dated and not np.isnan(_days(words[:100])).any():
         return '; if they are dates, say so (columns={name: "date"}, --date name)'
     return ""
 
@@ -341,8 +345,6 @@ def _number(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.n
 
 def _date(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:
     """Days since 1970, the weekday from 0 (Monday) and the day of the year."""
-    import pandas
-
     unclear = [word for word in cells.values if SLASHED.match(str(word))]
     if unclear:
         raise TaskError(
@@ -353,10 +355,13 @@ def _date(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.nda
         raise TaskError(
             f"{where}: column {name!r:.80} has no date that can be read; write YYYY-MM-DD"
         )
-    when = pandas.Timestamp(0) + pandas.to_timedelta(pandas.Series(days), unit="D")
+    when = _moments(days).astype("M8[D]")
+    weekday = (when - np.datetime64("1970-01-05")) % np.timedelta64(7, "D")
+    past = when - when.astype("M8[Y]")
+    parts = [each / np.timedelta64(1, "D") for each in (weekday, past)]
     found = []
-    for each, part in zip((pandas.Series(days), when.dt.day_of_week, when.dt.day_of_year), PARTS):
-        values = cells.taken(each.to_numpy(np.float64, na_value=np.nan))
+    for each, part in zip((days, parts[0], parts[1] + 1), PARTS):
+        values = cells.taken(each)
         gaps = bool(np.isnan(values).any())
         found.append((values, Column(name + part, name, "date", gaps=gaps)))
     return found
@@ -366,7 +371,8 @@ def _days(values: Sequence[Any]) -> np.ndarray:
     """Days since 1970 of dates, in UTC where they say their zone; NaN where a value is none. With points, the day stands first."""
     import pandas
 
-    each = pandas.Series(values, dtype=object)
+    clocks = np.array([bool(CLOCK.fullmatch(str(value))) for value in values], bool)  # no day
+    each = pandas.Series(values, dtype=object).mask(clocks)
     pointed = each.astype(str).str.match(POINTED)
     days = np.full(len(each), np.nan)
     for dayfirst in (False, True):
@@ -374,9 +380,16 @@ def _days(values: Sequence[Any]) -> np.ndarray:
         when = pandas.to_datetime(
             some, errors="coerce", utc=True, format="mixed", dayfirst=dayfirst
         )
-        past = (when - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
-        days[some.index] = past.to_numpy(np.float64, na_value=np.nan)
+        moments = when.dt.tz_localize(None).to_numpy("M8[us]")
+        days[some.index] = (moments - np.datetime64(0, "us")) / np.timedelta64(1, "D")
     return days
+
+
+def _moments(days: np.ndarray) -> np.ndarray:
+    """Days since 1970 as moments, to the microsecond."""
+    there = np.isfinite(days)
+    moments = np.round(np.where(there, days, 0) * 86_400_000_000).astype("M8[us]")
+    return np.where(there, moments, np.datetime64("NaT", "us"))
 
 
 def _category(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:

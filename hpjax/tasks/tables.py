@@ -40,8 +40,8 @@ def task_of(
     if not names:
         raise TaskError(f"{path}: no columns; a target and at least one feature are needed")
     target = names[-1] if target is None else target
-    if target not in names and target.strip() in names:
-        target = target.strip()  # as readers of files leave names
+    if target not in names and str(target).strip() in names:
+        target = str(target).strip()  # as readers of files leave names
     if target not in names:
         raise TaskError(f"{path}: no column {target!r:.80}; it has {_some(names)}")
     if len(names) < 2:

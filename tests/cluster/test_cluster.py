@@ -128,14 +128,15 @@ def test_workers_that_are_killed_change_nothing(tmp_path, cluster, client, name,
     assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
 
 
-def test_a_worker_that_stalls_is_started_anew(tmp_path, cluster, client):
+def test_a_worker_that_stalls_is_started_anew(tmp_path, cluster, client, monkeypatch):
+    monkeypatch.setattr("hpjax.cluster.pool.SILENT", 15.0)
     said = []
     hpjax.tune(SPACE, "iris", out=tmp_path / "here", **METHODS["halving"], **quiet)
     hpjax.tune(
         SPACE,
         "iris",
         out=tmp_path / "there",
-        executor=hpjax.Cluster(client, patience=20.0),
+        executor=client,
         watch=Harm(cluster, signal.SIGSTOP, 0, (1,)),
         **METHODS["halving"],
         say=said.append,

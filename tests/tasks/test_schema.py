@@ -13,7 +13,8 @@ from sklearn.preprocessing import QuantileTransformer
 import hpjax
 from hpjax import Task, TaskError
 from hpjax.tasks import splits
-from hpjax.tasks.schema import GAP, layout, read_table
+from hpjax.tasks.schema import GAP, layout, read_again, read_table
+from hpjax.tasks.schema import given as given_rows
 from hpjax.training import batches
 from hpjax.training.encoding import RARE, quantiles
 
@@ -399,8 +400,26 @@ DAYS = pandas.date_range("2020-01-05", periods=60)
         (pandas.period_range("2020-01", periods=60, freq="D"), "date", ""),
         (pandas.to_timedelta(np.arange(60), unit="h"), "number", ""),
         ([day.date() for day in DAYS], "date", ""),
+        ([f"{i}a" for i in range(60)], None, "name rows, not kinds"),
+        ([f"{i % 24}:{i}" for i in range(10, 60)], None, "name rows, not kinds"),
+        (["a", "b"] * 30 + [f"{i}" for i in range(25)], "category", ""),
+        ([f"{year}-12-31" for year in range(9940, 10000)], "date", ""),
     ],
-    ids=["words", "money", "commas", "points", "slashes", "zones", "periods", "durations", "dates"],
+    ids=[
+        "words",
+        "money",
+        "commas",
+        "points",
+        "slashes",
+        "zones",
+        "periods",
+        "durations",
+        "dates",
+        "flats",
+        "clocks",
+        "kinds",
+        "ends",
+    ],
 )
 def test_spellings_that_strangers_use(values, kind, note):
     columns, notes, _ = told(values)
@@ -413,3 +432,17 @@ def test_dates_with_points_have_the_day_first_and_slashes_are_refused():
     np.testing.assert_array_equal(x[:, 0], (DAYS - pandas.Timestamp(0)).days)
     with pytest.raises(TaskError, match="has the day or the month first; write YYYY-MM-DD"):
         told(DAYS.strftime("%d/%m/%Y"), odd="date")
+
+
+def test_dates_of_any_century_are_days_weekdays_and_days_of_the_year():
+    days = pandas.date_range("1680-02-27", "2261-12-31", periods=500).as_unit("us")
+    _, _, x = told(days.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    expected = (days - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
+    np.testing.assert_allclose(x[:, 0], expected, rtol=1e-14)
+    np.testing.assert_array_equal(x[:, 1], days.day_of_week)
+    np.testing.assert_array_equal(x[:, 2], days.day_of_year)
+    frame = pandas.DataFrame({"end": ["9999-12-31", "1500-01-02", "2024-02-29"] * 10})
+    table = read_table(frame, {"end": "date"}, "t")
+    np.testing.assert_array_equal(table.x[:3, 2], [365, 2, 60])
+    back = given_rows(table.x, table.schema)
+    np.testing.assert_array_equal(read_again(back, table.schema, "t"), table.x)
