@@ -51,6 +51,7 @@ def test_best_of_is_the_mean_of_the_lowest():
     assert analysis.best_of(table, [1])[0] == pytest.approx(table.mean())
 
 
+@pytest.mark.slow
 def test_fanova_finds_the_shares_of_an_additive_function():
     unit = np.random.default_rng(5).random((1500, 3))
     value = 3 * unit[:, 0] + unit[:, 1]

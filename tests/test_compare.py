@@ -34,6 +34,7 @@ def found(folder):
     )
 
 
+@pytest.mark.slow
 def test_a_study_in_a_comparison_is_the_study_alone(found):
     for name, options in (
         ("random", {"search": "random"}),
@@ -132,6 +133,7 @@ def test_a_grid_takes_the_levels_that_the_epochs_allow():
     assert _levels(space, 2) == {"a": 1, "b": 1}
 
 
+@pytest.mark.slow
 def test_confirm_chooses_again_and_flags_ties(found):
     study = found.studies["random"][0]
     confirmed = hpjax.confirm(study, top=3, repeats=3)

@@ -135,6 +135,7 @@ def test_signatures_show_no_objects():
 
 
 # --- nothing varies ---------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_space_in_which_nothing_varies_is_refused_with_the_remedy(tmp_path):
     space = {"learning_rate": [0.1, 0.01], "hidden": (4,), "epochs": 2}
     for call in (
@@ -193,6 +194,7 @@ def test_the_first_line_says_the_kind_and_the_next_what_is_doubtful(name):
         assert len(hpjax.Task.of(ROWS, y, kind=task.kind, test=0).about()) == 1
 
 
+@pytest.mark.slow
 def test_the_kind_is_said_and_may_be_given_at_every_door(tmp_path, capsys):
     path = tmp_path / "ages.csv"
     rng = np.random.default_rng(0)
@@ -479,6 +481,7 @@ def test_a_study_goes_on_from_any_limit_through_kills_and_again(tmp_path, name, 
 
 
 # --- progress and interrupts ------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_bar_shows_compiling_trials_rate_and_the_time_left(monkeypatch):
     from hpjax import watching
 

@@ -109,6 +109,7 @@ def test_what_is_reported_was_not_selected_on():
     assert found["single"] > 0.65
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "validation", "objective"),
     [
@@ -142,6 +143,7 @@ def test_an_ensemble_is_the_mean_of_its_networks(tmp_path, task, validation, obj
     pandas.testing.assert_frame_equal(read.table, ensemble.table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["full", "halving", "pbt"])
 def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):
     options = dict(epochs=9, scheduler=scheduler, validation=2, out=tmp_path / "run")
@@ -154,6 +156,7 @@ def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):
     np.testing.assert_allclose(again.predict_proba(x), here.predict_proba(x), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_the_best_epoch_where_patience_is_on():
     space = SPACE | {"patience": 2, "learning_rate": hpjax.LogUniform(0.1, 1.0)}
     found = hpjax.tune(space, "iris", trials=6, epochs=30, **quiet)
@@ -206,6 +209,7 @@ def test_outputs_that_are_no_probabilities_are_not_made_some():
     np.testing.assert_array_equal(ensemble.predict(far), ensemble.networks[0].predict(far))
 
 
+@pytest.mark.slow
 def test_networks_that_were_begun_afresh_are_not_made_up(tmp_path):
     scheduler = hpjax.full(4, renew=True)
     found = hpjax.tune(
@@ -218,6 +222,7 @@ def test_networks_that_were_begun_afresh_are_not_made_up(tmp_path):
         hpjax.open_run(tmp_path / "run", **quiet).ensemble()
 
 
+@pytest.mark.slow
 def test_an_objective_by_name_selects_by_it():
     found = hpjax.tune(
         SPACE, "breast_cancer", trials=8, epochs=3, objective="roc_auc", validation=2, **quiet
@@ -228,6 +233,7 @@ def test_an_objective_by_name_selects_by_it():
     assert roc_auc_score(found.task.truth(found.task.test), ensemble.predict_proba(x)[:, 1]) > 0.9
 
 
+@pytest.mark.slow
 def test_where_memory_ends_the_best_are_kept():
     found = hpjax.tune(SPACE, "iris", trials=9, epochs=3, **quiet)
     every = found.trained.library
@@ -243,6 +249,7 @@ def test_where_memory_ends_the_best_are_kept():
     assert found.ensemble(size=4).shares.sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_table_with_text_gaps_and_weights():
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(

@@ -76,6 +76,7 @@ def test_what_a_fit_leaves():
     assert not hasattr(kept, "result_")
 
 
+@pytest.mark.slow
 def test_an_ensemble_predicts_where_it_is_asked_for():
     found = hpjax.MLPClassifierCV(SMALL, **FEW | dict(trials=6), ensemble=True).fit(X, Y)
     assert isinstance(found.network_, hpjax.Ensemble)
@@ -118,6 +119,7 @@ def test_a_frame_with_text_and_gaps():
         found.predict(frame.rename(columns={"age": "years"}))
 
 
+@pytest.mark.slow
 def test_it_keeps_scikit_learns_company(tmp_path):
     line = make_pipeline(StandardScaler(), hpjax.MLPClassifierCV(SMALL, **FEW))
     assert cross_val_score(line, X, Y, cv=2).mean() > 0.6
@@ -145,6 +147,7 @@ def test_any_splitter_makes_the_folds(cv):
             assert not set(groups[train]) & set(groups[valid])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scoring",
     ["roc_auc", "neg_log_loss", "f1_weighted", make_scorer(matthews_corrcoef), error_of_first],
@@ -165,6 +168,7 @@ def recall_of_one(model, x, y):
     return float(np.mean(model.predict(x)[y == 1] == 1))
 
 
+@pytest.mark.slow
 def test_scorers_see_the_classes_as_they_were_given():
     space, cv = (
         {"hidden": (8,), "learning_rate": 0.02},
@@ -198,6 +202,7 @@ def test_a_score_that_is_not_defined_says_so():
             found.fit(X, Y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "trials", "epochs"),
     [
@@ -250,6 +255,7 @@ def test_weights_are_routed():
     assert mean(weighted) < 0.7 * mean(plain)
 
 
+@pytest.mark.slow
 def test_numbers_and_several_of_them():
     x, y = load_diabetes(return_X_y=True)
     one = hpjax.MLPRegressorCV({"hidden": (8,)}, epochs=30, cv=1).fit(x, y)

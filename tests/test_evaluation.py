@@ -55,6 +55,7 @@ def test_the_slope_under_a_loss_is_its_derivative(name):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradients", ["explicit", "autodiff"])
 def test_a_loss_in_other_words_trains_the_same_networks(gradients):
     options = dict(seeds=2, gradients=gradients, **quiet)
@@ -190,6 +191,7 @@ def test_a_run_goes_on_with_its_functions_only(result, tmp_path):
     assert resumed.trials.drop(columns="seconds").equals(longer.trials.drop(columns="seconds"))
 
 
+@pytest.mark.slow
 def test_a_run_is_read_without_its_functions_and_trained_with_them(result):
     shown = hpjax.open_run(result.folder, **quiet)
     assert shown.trials.equals(result.trials)
@@ -207,6 +209,7 @@ def test_a_run_is_read_without_its_functions_and_trained_with_them(result):
     np.testing.assert_allclose(confirmed.table["objective"], -confirmed.table["f1_macro"])
 
 
+@pytest.mark.slow
 def test_a_comparison_of_ones_own_metrics(tmp_path):
     own = dict(metrics=METRICS, loss=cross_entropy)
     found = hpjax.compare(
@@ -291,6 +294,7 @@ def test_own_losses_and_metrics_are_themselves():
     assert as_metrics(METRICS, truth) != as_metrics(METRICS, truth)
 
 
+@pytest.mark.slow
 def test_a_metric_is_what_its_function_is_now():
     """Broke: a second study took the metric as it was traced for the first. One that cannot be hashed is one, too."""
 
@@ -318,6 +322,7 @@ def test_a_metric_is_what_its_function_is_now():
     assert found[1] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_metric_may_not_be_called_as_a_column_is(result):
     """Every column of every table, and what the tables are made of."""
     trained = hpjax.train({"hidden": (4,)}, "iris", 1, **quiet)
@@ -349,6 +354,7 @@ def test_metrics_are_the_same_in_any_order(tmp_path):
     assert empty.best["trial"] is None
 
 
+@pytest.mark.slow
 def test_a_lineage_of_what_is_made_large_is_drawn(tmp_path):
     """Broke: shades were of the logarithm of what is minimised, which is negative."""
     options = dict(metrics=METRICS, objective="f1_macro", **quiet)

@@ -23,6 +23,7 @@ def test_a_skeleton_runs(name, capsys):
     assert len(capsys.readouterr().out.splitlines()) > 3
 
 
+@pytest.mark.slow
 def test_the_skeleton_of_an_experiment_runs(tmp_path, capsys, monkeypatch):
     words = ["skeleton", "--seeds", "1", "--widths", "4", "8", "--rates", "3", "--epochs", "2"]
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path)])
@@ -33,6 +34,7 @@ def test_the_skeleton_of_an_experiment_runs(tmp_path, capsys, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_a_scheduler_of_ones_own_is_read_and_resumed(tmp_path):
     """Broke: a run of an unknown scheduler could not even become a Result."""
     halfway = runpy.run_path(str(EXAMPLES / "skeleton_scheduler.py"))["halfway"]

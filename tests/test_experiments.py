@@ -160,6 +160,7 @@ def toy(**more):
     return ran, _experiment.Experiment("toy", presets, parts, draw, criteria, ("extra",), **more)
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_draws_and_judges(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran, found = toy()
@@ -250,6 +251,7 @@ def smoke(name, figure, tmp_path):
 DEFAULT = ("pbt_toy", "capacity_effect")  # one of the papers, one of the course
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULT)
 def test_one_of_each_family(name, tmp_path):
     smoke(name, FREE[name], tmp_path)

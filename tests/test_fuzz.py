@@ -387,6 +387,7 @@ def everything(runs, folder, seed, scale, capsys, monkeypatch):
     wrong_commands(folder, 20 * scale, seed + 6, capsys, monkeypatch)
 
 
+@pytest.mark.slow
 def test_550_damaged_files_and_wrong_words(runs, tmp_path, capsys, monkeypatch):
     everything(runs, tmp_path, 0, 1, capsys, monkeypatch)
 

@@ -58,6 +58,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_saved_network_predicts_the_same(name, tmp_path):
     source, config, own = CASES[name]
@@ -78,6 +79,7 @@ def test_a_saved_network_predicts_the_same(name, tmp_path):
             np.testing.assert_array_equal(first[part], second[part])
 
 
+@pytest.mark.slow
 def test_it_is_read_in_another_process_without_the_data(tmp_path):
     frame, y = people()
     network = hpjax.fit(Task.of(frame, y), {"hidden": (8,)}, epochs=3)
@@ -93,6 +95,7 @@ def test_it_is_read_in_another_process_without_the_data(tmp_path):
     assert json.loads(done.stdout.lower()) == network.predict(frame).tolist()
 
 
+@pytest.mark.slow
 def test_what_is_no_network_is_refused(tmp_path):
     network = hpjax.fit(hpjax.tasks.load("iris"), {"hidden": (4,)}, epochs=1)
     path = tmp_path / "n.npz"
@@ -134,6 +137,7 @@ def test_many_rows_are_predicted_part_by_part(monkeypatch):
     np.testing.assert_allclose(network.outputs(x), whole, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_are_carried_to_other_libraries():
     task = hpjax.tasks.load("iris")
     network = hpjax.fit(task, {"hidden": (8, 5), "activation": "tanh"}, epochs=3)
@@ -153,6 +157,7 @@ def test_weights_are_carried_to_other_libraries():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_flax_computes_every_activation_that_it_is_given(activation):
     pytest.importorskip("flax")
@@ -210,6 +215,7 @@ TO_ONNX = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values"), TO_ONNX, ids=str)
 def test_onnx_runtime_predicts_the_same(tmp_path, kind, values):
     runtime = pytest.importorskip("onnxruntime")

@@ -17,6 +17,7 @@ CONFIGS = [
 ]
 
 
+@pytest.mark.slow
 def test_every_network_is_the_one_that_is_trained_alone():
     """Padded and selected ones among them; weights, statistics, curves; over seeds, folds and repeats."""
     common = {"dtype": "float64", "normalization": "batch", "optimizer": "sgd", "momentum": 0.5}
@@ -76,6 +77,7 @@ def test_without_folds_it_trains_as_fit_does():
     )
 
 
+@pytest.mark.slow
 def test_what_was_left_out_holds_its_default_and_patience_keeps_the_best():
     found = hpjax.train(
         [{"learning_rate": 0.3, "patience": 2, "optimizer": "sgd"}, {}], "iris", 12, **quiet
@@ -88,6 +90,7 @@ def test_what_was_left_out_holds_its_default_and_patience_keeps_the_best():
     np.testing.assert_allclose(found.table.loc[(0, 0), "loss"], best["loss"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_defaults_alone_and_no_validation():
     found = hpjax.train(
         [{}, {"hidden": [8]}, {"hidden": (np.int64(8),)}], "iris", 2, seeds=2, validation=0, **quiet
@@ -138,6 +141,7 @@ def test_networks_that_are_not_there_are_refused():
             found.network(**wrong)
 
 
+@pytest.mark.slow
 def test_one_value_and_one_per_layer_side_by_side():
     configs = [{"hidden": (8, 8), "dropout": dropout} for dropout in (0.2, (0.2, 0.2), (0.0, 0.4))]
     both = hpjax.train(configs, "iris", 2, say=lambda text: None)

@@ -26,6 +26,7 @@ def result(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_a_result_has_best_trials_curves_and_a_network(result):
     assert result.best["loss"] == result.trials["loss"].min()
     assert result.stopped == "done"
@@ -58,6 +59,7 @@ def test_a_result_has_best_trials_curves_and_a_network(result):
         network.predict(np.zeros((2, 3)))
 
 
+@pytest.mark.slow
 def test_numpy_numbers_are_numbers(tmp_path):
     """Broke: a list of configurations with NumPy's numbers could not be written to run.json."""
     search = [
@@ -93,6 +95,7 @@ def test_the_run_folder_says_everything(result):
     assert shown.best == result.best
 
 
+@pytest.mark.slow
 def test_equal_studies_have_equal_ledgers(tmp_path):
     for name in ("a", "b"):
         hpjax.tune(
@@ -134,6 +137,7 @@ def test_diverged_trials_are_never_best(tmp_path):
         lost.refit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minimize", ["loss", "error"])
 def test_what_is_minimised_is_what_is_told(minimize):
     found = hpjax.tune(SPACE, "iris", trials=5, objective=minimize)
@@ -143,6 +147,7 @@ def test_what_is_minimised_is_what_is_told(minimize):
     assert found.best[minimize] == found.trials[minimize].min()
 
 
+@pytest.mark.slow
 def test_errors_of_mse_with_an_output_activation_are_the_predictions():
     space = {"hidden": (4,), "loss": "mse", "output": "sigmoid", "epochs": 8, "learning_rate": 0.01}
     found = hpjax.tune(space, "breast_cancer", search=[{}])
@@ -168,6 +173,7 @@ def test_patience_off_the_grid_of_scores_and_over_folds():
     assert np.isfinite(folded.refit().params[0]["w"]).all()
 
 
+@pytest.mark.slow
 def test_small_data_take_a_small_default_batch():
     x = np.arange(12.0)[:, None]
     found = hpjax.tune({"learning_rate": 0.01, "epochs": 2}, (x, x[:, 0] * 2.0), search=[{}])
@@ -191,6 +197,7 @@ def test_a_changed_data_set_does_not_resume(tmp_path):
         hpjax.resume(tmp_path / "run").refit()
 
 
+@pytest.mark.slow
 def test_manual_grid_regression_patience_and_float64():
     found = hpjax.tune(
         {
@@ -212,6 +219,7 @@ def test_manual_grid_regression_patience_and_float64():
         network.predict_proba(found.task.x)
 
 
+@pytest.mark.slow
 def test_epochs_may_be_searched():
     space = SPACE | {"epochs": hpjax.IntUniform(1, 4), "learning_rate": 0.01}
     found = hpjax.tune(space, "iris", search=[{"epochs": e} for e in (1, 4, 2)])
@@ -236,6 +244,7 @@ def test_explain_says_the_plan():
         assert word in text
 
 
+@pytest.mark.slow
 def test_xor_is_learned_and_arrays_are_taken():
     found = hpjax.tune(
         {
@@ -374,6 +383,7 @@ def test_the_command_line_refuses_in_one_line_with_code_2(
     assert not list(tmp_path.rglob("ledger.jsonl"))
 
 
+@pytest.mark.slow
 def test_too_few_devices_print_a_warning_with_the_remedy():
     if devices.cores() < 2:
         pytest.skip("needs two cores: with one, one CPU device is enough")

@@ -455,6 +455,7 @@ def test_dead_inputs_give_no_nan(blobs, optimizer, mode):
     assert all(np.isfinite(g).all() and (g != 0).all() for g in found.gradient.values())
 
 
+@pytest.mark.slow
 def test_training_is_plain_training(blobs):
     """The differentiated run's weights are those of `train.advance`, whole epochs, same names of randomness."""
     values = {"optimizer": "adam", "learning_rate": 0.02, "dropout": 0.3, "input_noise": 0.1}
@@ -548,6 +549,7 @@ def test_live_rate_follows_its_hypergradient(blobs, optimizer):
 
 
 # --- populations ------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_population_is_a_loop_and_a_diverging_member_leaves_the_others(blobs):
     values = {"optimizer": "sgd", "momentum": 0.9}
     rates = [0.01, 0.03, 0.1]
@@ -674,6 +676,7 @@ def test_auto_takes_the_cheapest_that_fits(blobs):
     assert "forward" in cost.table(cost.candidates(spec, 20, 1, 8, 57))
 
 
+@pytest.mark.slow
 def test_sums_over_many_rows_are_right_whatever_runs_beside():
     """Trap: jaxlib 0.10.2 on CPU loses rows past 32,768 of a batched sum; 64 copies of 1,000 examples are more."""
     rng = np.random.default_rng(0)

@@ -22,6 +22,7 @@ def start(blobs, rate=0.01, **more):
     return hypergrad.configure(blobs, **(NET | {"learning_rate": rate} | more))
 
 
+@pytest.mark.slow
 def test_a_schedule_is_learned_saved_read_and_replayed(blobs, tmp_path):
     spec, config = start(blobs)
     config |= {"learning_rate": np.full((2, 2), 0.01)}  # of weights and of biases, per layer
@@ -59,6 +60,7 @@ def test_a_schedule_is_learned_saved_read_and_replayed(blobs, tmp_path):
             hypergrad.Learned.load(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_what_a_loss_and_a_network_of_ones_own_learned_is_saved_and_read(blobs, tmp_path):
     def squares(outputs, y):
         return ((outputs - y) ** 2).sum(-1)

@@ -57,6 +57,7 @@ SPACE = {
 }
 
 
+@pytest.mark.slow
 def test_a_population_trains_as_a_loop_with_optax_does():
     """The oracle knows nothing of hpjax but the order of minibatches and the keys: init and apply, momentum and l2 by optax and jax.grad."""
     values = dict(
@@ -332,6 +333,7 @@ def test_a_model_refuses_what_apply_does_not_take():
         Model(plain(1).init, lambda params, x, tau: x, {"tau": Number(2.0, 0.0, 1.0)})
 
 
+@pytest.mark.slow
 def test_a_run_refuses_another_function(tmp_path):
     hpjax.tune(
         SPACE, "iris", model=build, trials=4, batch=2, epochs=1, out=tmp_path / "run", **quiet

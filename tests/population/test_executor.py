@@ -45,6 +45,7 @@ def setting(widths=WIDTHS, **options):
     return trained, order, regime
 
 
+@pytest.mark.slow
 def test_the_second_program_compiles_while_the_first_trains(monkeypatch):
     """The first block is held back until the second program is ready: without a background it would wait for ever."""
     trained, order, _ = setting()

@@ -226,6 +226,7 @@ def test_members_of_a_planned_population_equal_the_member_alone(count, valid):
         np.testing.assert_allclose(results.loss[trial, 0], one.scores.loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra", [{}, {"patience": 1.0}, {"dropout": 0.2}, {"normalization": "batch"}], ids=str
 )
@@ -264,6 +265,7 @@ def test_a_later_rung_goes_on_and_rates_and_rounds_compile_nothing(blobs):
     assert np.isfinite(later.curves[..., 1:, 2][:, :, :2]).all()
 
 
+@pytest.mark.slow
 def test_a_living_network_stays_in_its_program_though_a_cheaper_one_is_added(blobs):
     """Broke `compare`: 3-3 lived in the program of 20-3, then 3-20 came and its program was cheaper for 3-3."""
     folds = uneven_folds(blobs)
@@ -355,6 +357,7 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [None, 100])
 def test_the_probe_of_an_accelerator_finds_the_knee(blobs, monkeypatch, limit):
     """Driven on CPU devices, with invented times: throughput grows until 256 networks, and memory may end before."""

@@ -135,6 +135,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["gradient", "gradient_renewed"])
 def test_a_study_resumes_to_the_same_ledger_and_is_charged_for_gradients(blobs, tmp_path, search):
     options = dict(search=search, stop={"epochs": 200})
@@ -158,6 +159,7 @@ def test_a_study_resumes_to_the_same_ledger_and_is_charged_for_gradients(blobs, 
     assert renewed == (search == "gradient_renewed")
 
 
+@pytest.mark.slow
 def test_a_comparison_trains_gradients_beside_others(blobs):
     found = hpjax.compare(["random", "gradient"], QUICK, blobs, seeds=2, stop={"epochs": 60})
     alone = hpjax.tune(QUICK, blobs, search="gradient", seed=1, stop={"epochs": 60})
@@ -268,6 +270,7 @@ def test_renewed_orders_have_fresh_randomness(blobs):
     assert fresh.trials["loss"][0] == plain.trials["loss"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fits", [4, 0])
 def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(
     blobs, monkeypatch, capsys, fits

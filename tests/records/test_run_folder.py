@@ -168,6 +168,7 @@ def test_a_field_of_another_kind_is_named_with_its_file(copy, change, message):
         hpjax.open_run(copy)
 
 
+@pytest.mark.slow
 def test_settings_are_fingerprinted_as_they_are_read_again(tmp_path):
     """Whole seconds, NumPy's numbers, tuples and infinities come back from JSON in another form."""
     space = SPACE | {"clip_norm": hpjax.Choice([1.0, float("inf")])}
@@ -259,6 +260,7 @@ def test_curves_that_are_missing_are_mentioned_and_left_out(copy, run):
     assert "4 of 4 reports" in said[0]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_read_on_any_number_of_devices_and_another_goes_on(copy, tmp_path):
     whole = (copy / "ledger.jsonl").read_bytes()
     code = "import jax; jax.config.update('jax_num_cpu_devices', 1)\nimport sys, hpjax\nprint(hpjax.resume(sys.argv[1]).best)"
@@ -445,6 +447,7 @@ def test_a_full_disk_while_the_figure_is_drawn_is_one_line(copy, monkeypatch, ca
     assert "Traceback" not in said.out + said.err
 
 
+@pytest.mark.slow
 def test_standard_output_that_is_full_or_closed_is_no_traceback():
     for words in (
         f"{sys.executable} -m hpjax tasks > /dev/full",

@@ -213,6 +213,7 @@ SPACE = {
 }
 
 
+@pytest.mark.slow
 def test_a_schedule_found_by_pbt_is_followed_again_to_the_same_loss():
     """After exploiting, the rate in effect is the recorded one: fresh training along the lineage gives the recorded loss."""
     found = hpjax.tune(SPACE, "iris", scheduler=pbt(8, 6, 2, resample=0.5), trials=8, seed=1)

@@ -90,6 +90,7 @@ def test_points_lie_in_the_cube_and_follow_from_the_key(name):
         assert not np.array_equal(first, play(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULED)
 @pytest.mark.parametrize("name", FOUND)
 def test_every_search_goes_with_every_scheduler_and_resumes(tmp_path, name, scheduler):

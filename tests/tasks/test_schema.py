@@ -140,6 +140,7 @@ def by_scikit_learn(frame, schema, train):
     return np.column_stack([*parts, *marks, *blocks])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(20, 120))
 def test_inputs_are_those_of_scikit_learns_transformers(seed, rows):
@@ -224,6 +225,7 @@ def test_weights_count_among_quantiles():
     np.testing.assert_allclose(quantiles(x, np.full(600, 0.3)), quantiles(x), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_scaling_is_searched_and_kept(tmp_path):
     frame, y = messy()
     space = SPACE | {"scaling": hpjax.Choice(["standard", "quantile"])}
@@ -243,6 +245,7 @@ def test_scaling_is_searched_and_kept(tmp_path):
     assert found.ensemble().predict(frame).shape == (len(frame),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [("scaling", ["standard", "quantile"]), ("class_weight", ["none", "balanced"])],
@@ -258,6 +261,7 @@ def test_a_gradient_study_trains_each_shape_on_arrays_of_its_own(name, values):
     np.testing.assert_allclose(found.trials["loss"], again.trials["loss"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_text_where_a_network_has_numbers_is_refused():
     frame, y = messy()
     numbers = [name for name in frame if frame[name].dtype.kind == "f"]
@@ -275,6 +279,7 @@ def test_text_where_a_network_has_numbers_is_refused():
                 network.predict(some)
 
 
+@pytest.mark.slow
 def test_unseen_categories_are_zeros_and_tables_may_come_in_any_order():
     task = messy_task()
     network = hpjax.fit(task, {"hidden": (8,)}, epochs=3)
@@ -330,6 +335,7 @@ def test_shuffled_targets_score_at_chance():
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_study_of_a_table_is_resumed_read_and_confirmed(tmp_path):
     frame, y = messy()
     frame.assign(health=y).to_csv(tmp_path / "people.csv", index=False)
@@ -360,6 +366,7 @@ def test_numbers_alone_are_as_before():
         np.testing.assert_array_equal(task.x, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 500])
 def test_many_columns_and_one_member_classes(columns):
     rng = np.random.default_rng(0)

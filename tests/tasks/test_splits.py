@@ -198,6 +198,7 @@ def test_groups_that_cannot_be_are_refused(groups, message):
         splits(Task.of(frame[["age"]], y, test=0, groups=groups), 3)
 
 
+@pytest.mark.slow
 def test_a_study_by_a_splitter_goes_on_with_it(tmp_path):
     frame, y = patients()
     task = Task.of(frame, y, "patients", columns={"patient": "group"})
@@ -261,6 +262,7 @@ def test_a_file_is_validated_on(tmp_path, kind):
     assert task.truth(valid).tolist() == frame["target"][90:].tolist()
 
 
+@pytest.mark.slow
 def test_a_study_on_two_files_is_resumed_by_their_names(tmp_path):
     files(tmp_path)
     options = dict(

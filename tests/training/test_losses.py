@@ -22,6 +22,7 @@ def outliers(rows=600, seed=0):
     return x, np.where(wild, y + 20, y)
 
 
+@pytest.mark.slow
 def test_robust_losses_follow_the_many():
     x, y = outliers()
     config = {"hidden": (16,), "learning_rate": 0.01}
@@ -44,6 +45,7 @@ def test_a_quantile_is_predicted(level):
     assert np.mean(y < network.predict(x)) == pytest.approx(level, abs=0.02)
 
 
+@pytest.mark.slow
 def test_focal_loss_without_focus_is_cross_entropy():
     for task in ("iris", "breast_cancer"):
         trained = [
@@ -80,6 +82,7 @@ def test_class_weights_are_scikit_learns(classes, weighted):
     np.testing.assert_allclose(found, each * wanted[y[:700]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_balanced_classes_are_found_alike():
     x, y = rare()
     recall = {}
@@ -92,6 +95,7 @@ def test_balanced_classes_are_found_alike():
     assert recall["balanced"] > recall["none"] + 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_is_searched_resumed_and_made_an_ensemble_of(tmp_path, loss):
     task = "diabetes" if LOSSES[loss].of != "classes" else "iris"
@@ -143,6 +147,7 @@ def test_what_cannot_be_is_refused(task, space, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_different_losses_are_compared_by_a_metric():
     space = {"learning_rate": RATE, "loss": hpjax.Choice(["mse", "mae", "huber"])}
     found = hpjax.tune(space, "diabetes", trials=6, epochs=3, objective="rmse", **quiet)

@@ -145,6 +145,7 @@ ON_PREDICTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", NAMES)
 def test_a_network_scores_what_scikit_learn_says_of_its_predictions(task):
     """The end of training's metrics, of device and host, on the validation part, from one network's predictions."""
@@ -167,6 +168,7 @@ def test_a_network_scores_what_scikit_learn_says_of_its_predictions(task):
         assert trained.table[name].iloc[0] == pytest.approx(wanted, rel=1e-4), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["roc_auc", "average_precision", "log_loss"])
 def test_any_metric_is_the_objective_and_runs_go_on(tmp_path, objective):
     options = dict(trials=6, objective=objective, search="tpe", say=quiet)
@@ -181,6 +183,7 @@ def test_any_metric_is_the_objective_and_runs_go_on(tmp_path, objective):
     assert more.trials[objective].tolist()[:6] == pytest.approx(trials[objective].tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", NAMES)
 def test_the_test_part_is_measured_by_what_was_asked_for(task):
     """By scikit-learn's functions, of the network's predictions."""

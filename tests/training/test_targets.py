@@ -59,6 +59,7 @@ def test_powers_are_those_of_the_training_part():
         np.testing.assert_allclose(seen, known.transform(y[:, None]), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_predictions_and_metrics_are_in_the_targets_units(tmp_path, transform):
     x, y = skewed()
@@ -85,6 +86,7 @@ def test_predictions_and_metrics_are_in_the_targets_units(tmp_path, transform):
         assert (predicted > 0).all()
 
 
+@pytest.mark.slow
 def test_the_logarithm_is_learned_more_easily():
     x, y = skewed(800)
     found = {}
@@ -98,6 +100,7 @@ def test_the_logarithm_is_learned_more_easily():
     assert found["yeo_johnson"] < found["none"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["log", "yeo_johnson"])
 @pytest.mark.parametrize("objective", ["loss", "mae"])
 def test_studies_and_ensembles_of_transformed_targets(tmp_path, transform, objective):
@@ -119,6 +122,7 @@ def test_studies_and_ensembles_of_transformed_targets(tmp_path, transform, objec
     assert np.isfinite(gradient.trials["loss"]).all()
 
 
+@pytest.mark.slow
 def test_transforms_are_searched_by_a_metric():
     x, y = skewed()
     space = CONFIG | {"target_transform": hpjax.Choice(list(TRANSFORMS))}

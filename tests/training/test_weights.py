@@ -29,6 +29,7 @@ def both(kind, seed=0):
     return one, other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 @pytest.mark.parametrize("gradients", ["explicit", "autodiff"])
 def test_a_weight_is_as_many_examples(kind, gradients):
@@ -51,6 +52,7 @@ def test_a_weight_is_as_many_examples(kind, gradients):
     np.testing.assert_allclose(weighted.table[columns], repeated.table[columns], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_hypergradients_are_of_weighted_training():
     one, other = both("classes")
     found = []
@@ -66,6 +68,7 @@ def test_hypergradients_are_of_weighted_training():
     np.testing.assert_allclose(*gradients, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_weights_reach_every_door(tmp_path):
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(rng.normal(size=(90, 3)), columns=["a", "b", "c"])

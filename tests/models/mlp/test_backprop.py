@@ -257,6 +257,7 @@ def test_mazurs_example():
         )
 
 
+@pytest.mark.slow
 def test_intermediates_are_those_of_autodiff():
     with jax.enable_x64(True):
         params, stats, config, batch, spec = problem(

@@ -45,6 +45,7 @@ def test_shapes_are_counted_as_they_are():
             assert spec.size.weights == sum(leaf.size for leaf in leaves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDINGS)
 def test_a_wave_is_learned_and_its_network_is_kept(tmp_path, name):
     frame, y = table()
@@ -106,6 +107,7 @@ def test_vectors_of_categories_are_their_rows():
     assert np.isfinite(network.predict_proba(lost)).all()
 
 
+@pytest.mark.slow
 def test_vectors_of_categories_are_searched_saved_and_padded(tmp_path):
     frame, y = table()
     space = {
