@@ -33,9 +33,9 @@ def row(name: str, folder: Path, criterion: dict) -> str:
     command = f"python -m experiments.{name}"
     command += f" --only {made['only']}" if made["only"] else ""
     command += f" --preset {made['preset']}" if made["preset"] != "small" else ""
-    for name, value in made["changed"].items():
+    for flag, value in made["changed"].items():
         values = value if isinstance(value, list) else [value]
-        command += f" --{name.replace('_', '-')} {' '.join(map(str, values))}"
+        command += f" --{flag.replace('_', '-')} {' '.join(map(str, values))}"
     return (
         f"| {criterion['name']} | [{figure.stem}]({name}/{figure.name}) | `{command}` | {criterion['threshold']} | {criterion['value']:.4g} | "
         f"{'holds' if criterion['pass'] else 'missed'} | {made['seconds']:g} ({made['preset']}) | {made['environment']['commit'][:7]} |"

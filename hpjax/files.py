@@ -133,15 +133,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
-    """Writes a table of text and numbers."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-    except OSError as fault:
-        raise RunError(f"cannot write {path}: {reason(fault)}") from None
+    """Writes a table of text and numbers, whole or not at all."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_bytes(path, file.getvalue().encode())
 
 
 def read_bytes(path: Path) -> bytes:

@@ -39,7 +39,7 @@ MAY = {
     "methods": {"schedulers", "search"},
     "study": {"records", "schedulers.base", "search.base", "settings"},
     "population": {"catalogue", "configurations", "devices", "hypergrad", "models", "records", "schedulers.base", "space", "training"},
-    "hypergrad": {"catalogue", "configurations", "devices", "models", "space", "tasks", "training"},
+    "hypergrad": {"catalogue", "configurations", "devices", "files", "models", "space", "tasks", "training"},
     "configurations": {"catalogue", "models", "space", "training.hyperparameters", "training.losses"},
     "catalogue": {"models", "training.hyperparameters", "training.losses"},
     "models": {"devices", "training.losses", "training.optimizers"},

@@ -20,7 +20,6 @@ from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
 
-COMPARED = ("hpjax", "jax", "jaxlib", "numpy")  # versions
 RUNS = 2  # of which a worker keeps programs and data, the latest
 
 _refused: set[str] = set()  # studies that this worker must not train for
@@ -111,7 +110,7 @@ def here() -> dict[str, Any]:
     """What decides on the last digits that this process computes."""
     known = records.environment()
     return {
-        **{name: known["versions"][name] for name in COMPARED},
+        **{name: known["versions"][name] for name in records.DECIDING},
         "machine": known["machine"],
         "XLA_FLAGS": known["xla_flags"],
         "device": jax.devices()[0].device_kind,

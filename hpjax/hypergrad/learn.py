@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpjax.catalogue import read_shape
+from hpjax.files import write_bytes
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
@@ -91,7 +92,11 @@ class Learned:
         return value[np.arange(self.steps) * self.segments[name] // self.steps]
 
     def save(self, path: str | Path) -> None:
-        """Writes JSON that `Learned.load` reads; functions of your own are left out, but for the name of a loss."""
+        """Writes JSON that `Learned.load` reads, whole or not at all; functions of your own are left out, but for the name of a loss.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         entries = fields | {
             "spec": self.spec.written(),
@@ -100,7 +105,7 @@ class Learned:
             "history": self.history._asdict(),
             "mode": self.mode._asdict(),
         }
-        Path(path).write_text(json.dumps(entries, default=_plain) + "\n")
+        write_bytes(Path(path), (json.dumps(entries, default=_plain) + "\n").encode())
 
     @classmethod
     def load(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
+DECIDING = ("hpjax", "jax", "jaxlib", "numpy")  # whose versions decide on last digits
 
 
 def environment() -> dict:
@@ -67,7 +68,7 @@ def differences(before: Any, now: dict) -> list[str]:
     if not isinstance(before, dict):
         return []
     found = []
-    for name in ("jaxlib", "numpy"):
+    for name in DECIDING:
         was, here = (one.get("versions") for one in (before, now))
         was = was.get(name) if isinstance(was, dict) else None
         if isinstance(was, str) and here and was != here[name]:
