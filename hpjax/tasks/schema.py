@@ -345,10 +345,10 @@ def _number(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.n
 
 def _date(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:
     """Days since 1970, the weekday from 0 (Monday) and the day of the year."""
-    unclear = [word for word in cells.values if SLASHED.match(str(word))]
-    if unclear:
+    unclear = next((word for word in cells.values if SLASHED.match(str(word))), None)
+    if unclear is not None:
         raise TaskError(
-            f"{where}: column {name!r:.80}: {unclear[0]!r:.40} has the day or the month first; write YYYY-MM-DD, or parse it: pandas.to_datetime(..., format='%m/%d/%Y')"
+            f"{where}: column {name!r:.80}: {unclear!r:.40} has the day or the month first; write YYYY-MM-DD, or parse it: pandas.to_datetime(..., format='%m/%d/%Y')"
         )
     days = _days(cells.values)
     if asked and len(days) and np.isnan(days).all():

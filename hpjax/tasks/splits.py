@@ -34,7 +34,7 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
     if task.groups is not None:
         return _holdout_of_groups(task, rows, share, seed)
     if task.classes:
-        refuse_rare(task, rows)
+        _refuse_rare(task, rows)
     try:
         stratify = task.y[rows] if task.classes else None
         train, valid = train_test_split(rows, test_size=share, random_state=seed, stratify=stratify)
@@ -45,7 +45,7 @@ def holdout(task: Task, rows: np.ndarray, share: float, seed: int) -> Split:
     return Split(np.sort(train), np.sort(valid))
 
 
-def refuse_rare(task: Task, rows: np.ndarray) -> None:
+def _refuse_rare(task: Task, rows: np.ndarray) -> None:
     """Refuses a class with one example, which cannot be on both sides of a split."""
     counts = _counts(task, task.y[rows])
     if (counts == 1).any():
