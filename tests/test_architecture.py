@@ -54,7 +54,7 @@ MAY = {
     "files": set(),
     "records": {"archives", "files", "settings"},
     "plots": set(),
-    "cluster": {"devices", "population", "records", "schedulers.base"},
+    "cluster": {"devices", "files", "population", "records", "schedulers.base"},
     "workload": {"catalogue", "cluster", "configurations", "devices", "evaluation", "models", "population", "records", "space", "study", "tasks", "training"},
     "training": {"models", "tasks"},
     "training.hyperparameters": {"models.base", "training.learning_rate_schedules", "training.losses", "training.optimizers", "training.targets"},

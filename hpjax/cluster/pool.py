@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hpjax.files import reason
 from hpjax.records import RunError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Pool:
                     self._identity()
                     if not left:
                         raise ValueError(
-                            f"a worker at {self.address} does not answer ({' '.join(str(fault).split())[:120]}); end it, and try again"
+                            f"a worker at {self.address} does not answer ({reason(fault)[:120]}); end it, and try again"
                         ) from None
                     time.sleep(1)
 
@@ -253,7 +254,7 @@ class Pool:
             ) from fault
         except KilledWorker as fault:
             raise RunError(
-                f"worker after worker died of a block ({' '.join(str(fault).split())[:200]}); the ledger is whole up to here, see the workers' memory and `hpjax resume` the run"
+                f"worker after worker died of a block ({reason(fault)[:200]}); the ledger is whole up to here, see the workers' memory and `hpjax resume` the run"
             ) from fault
 
     def _refuse_without_device(self) -> None:
@@ -318,7 +319,7 @@ def _connected(where: Any, stack: contextlib.ExitStack) -> tuple[Client, bool]:
             return stack.enter_context(Client(where, timeout=30, set_as_default=False)), False
         except (OSError, ValueError) as fault:
             raise ValueError(
-                f"no scheduler answers at {where!r:.80} ({' '.join(str(fault).split())[:120]}); see its address, such as tcp://127.0.0.1:8786"
+                f"no scheduler answers at {where!r:.80} ({reason(fault)[:120]}); see its address, such as tcp://127.0.0.1:8786"
             ) from None
     if isinstance(where, int) and not isinstance(where, bool) and 1 <= where <= 4096:
         # a worker that dies comes again, however slowly
