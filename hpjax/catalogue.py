@@ -133,6 +133,15 @@ def check(name: str, value: Any, family: Family = MLP) -> Any:
     return numbers(name, entry, root == name, [value], np.array([0]), entry.default)[0].tolist()
 
 
+def are_within(name: str, values: Sequence, family: Family = MLP) -> bool:
+    """Whether values are plain numbers of a continuous hyperparameter, all of them within its bounds: many at once."""
+    entry = tables(family)[1].get(base(name, family))
+    if entry is None or not {*map(type, values)} <= {int, float}:
+        return False
+    column = np.array(values, np.float64)
+    return bool(((column >= entry.low) & (column <= entry.high)).all())
+
+
 def numbers(
     name: str,
     entry: Traced,

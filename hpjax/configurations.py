@@ -54,18 +54,14 @@ def split(
     features = tuple(name for name in (*SWITCHED, *family.switched) if name in roots)
     static_names = [name for name in names if structural(name, family)]
     traced = {name: columns[name] for name in names if not structural(name, family)}
-    keys = list(zip(*(_hashable(columns[name]) for name in static_names))) or [()] * count
-    rows_of: dict[str, list[int]] = {}  # repr tells 1 from 1.0 and from True
-    for row, key in enumerate(keys):
-        rows_of.setdefault(repr(key), []).append(row)
-    groups: dict[Spec, list[int]] = {}
-    for rows in rows_of.values():
-        values = [(n, v) for n, v in zip(static_names, keys[rows[0]]) if v is not None]
-        given = {n: check(n, value, family) for n, value in values}
-        groups.setdefault(_spec(given, target, features, family), []).extend(rows)
+    groups: dict[Spec, list[np.ndarray]] = {}
+    for rows in _alike([columns[name] for name in static_names], count):
+        values = ((n, _hashable(columns[n][rows[0]])) for n in static_names)
+        given = {n: check(n, value, family) for n, value in values if value is not None}
+        groups.setdefault(_spec(given, target, features, family), []).append(rows)
     return [
         Group(spec, rows, _config(traced, rows, spec, target, family, layered))
-        for spec, rows in ((spec, np.sort(rows)) for spec, rows in groups.items())
+        for spec, rows in ((spec, np.sort(np.concatenate(g))) for spec, g in groups.items())
     ]
 
 
@@ -86,6 +82,16 @@ def one(target: Target, *, family: Family = MLP, **values: Any) -> tuple[Any, Co
     return group.spec, {name: leaf[0] for name, leaf in group.config.items()}
 
 
+def combined(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """The combinations of values in columns [n] as whole numbers [n] from 0, in the order of the first column, then of the next."""
+    codes = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        values, own = np.unique(column, return_inverse=True)
+        if len(values) > 1:
+            codes = np.unique(codes * len(values) + own, return_inverse=True)[1]
+    return codes
+
+
 def plain(value: Any) -> Any:
     """A decoded value as Python's own; None where it is inactive."""
     value = value.item() if isinstance(value, np.generic) else value
@@ -98,10 +104,32 @@ def _layered(column: Sequence | np.ndarray) -> bool:
     return not plain_numbers and any(isinstance(value, (tuple, list)) for value in column)
 
 
-def _hashable(column: Sequence | np.ndarray) -> list:
-    values = column.tolist() if isinstance(column, np.ndarray) else column
-    values = [tuple(v) if isinstance(v, list) else v for v in values]
-    return [None if isinstance(v, float) and v != v else v for v in values]
+def _hashable(value: Any) -> Any:
+    """A structural value as Python's own; None where it is inactive."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return tuple(value) if isinstance(value, list) else plain(value)
+
+
+def _alike(columns: Sequence[Sequence | np.ndarray], count: int) -> list[np.ndarray]:
+    """The rows of each combination of values, in order of first appearance."""
+    codes = combined([np.zeros(count, int), *(_codes(column) for column in columns)])
+    _, first, sizes = np.unique(codes, return_index=True, return_counts=True)
+    rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
+    return [rows[at] for at in np.argsort(first)]
+
+
+def _codes(column: Sequence | np.ndarray) -> np.ndarray:
+    """Whole numbers [n], the same where values are written alike: 1 is neither 1.0 nor True."""
+    if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype != object:
+        return np.unique(column, return_inverse=True)[1]
+    column = list(column)  # holds what an array would make anew for each look
+    # most values are one of a few objects: each object is written once
+    objects = np.fromiter(map(id, column), np.int64, len(column))
+    _, first, which = np.unique(objects, return_index=True, return_inverse=True)
+    words = [repr(_hashable(column[at])) for at in first]
+    number = {word: n for n, word in enumerate(dict.fromkeys(words))}
+    return np.array([number[word] for word in words])[which]
 
 
 def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family) -> Spec:

@@ -35,6 +35,9 @@ def uncollected() -> Iterator[None]:
 
 
 # --- JSON with NaN and infinity as null, arrays as lists --------------------------------------------------------------
+PLAIN = {int, str, bool}
+
+
 def encode(record: Any) -> str:
     """One line of canonical JSON; a number that is not finite becomes null."""
     return json.dumps(plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -55,7 +58,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return list(value) if {*map(type, value)} <= PLAIN else [plain(v) for v in value]
     return value
 
 

@@ -221,13 +221,9 @@ class Result(Outcome):
         trials = self.ranking[:candidates].tolist()
         if not trials:
             raise ValueError(self.why_none)
-        library = (
-            {}
-            if self.trained is None or self.trained.library is None
-            else self.trained.library.trials
-        )
-        missing = [trial for trial in trials if trial not in library]
-        library = {trial: library[trial] for trial in trials if trial in library}
+        kept = {} if self.trained is None else self.trained.library or {}
+        missing = [trial for trial in trials if trial not in kept]
+        library = {trial: kept[trial] for trial in trials if trial in kept}
         if missing and self.settings.scheduler.get("renew"):
             raise ValueError(
                 "networks that were begun afresh every round cannot be trained again; call ensemble() where the study ran, with fewer candidates"
@@ -243,7 +239,8 @@ class Result(Outcome):
                 progress=progress,
             )
             there = [at for at in range(len(missing)) if at in again.population.home]
-            library |= {missing[at]: f for at, f in again.population.finished(there).items()}
+            for finished in again.population.finished(there):
+                library |= {missing[at]: one for at, one in finished.each().items()}
         if not library:
             raise ValueError("no network of the candidates fits in memory; give other candidates")
         validation = evaluation.validation

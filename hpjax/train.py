@@ -150,11 +150,12 @@ def train_along(
         whole = nothing(count * len(seeds), workload.regime)
         for step in range(max(map(len, schedules))):
             going_on = [i for i, segments in enumerate(schedules) if step < len(segments)]
-            rows = np.array([s * count + i for s in range(len(seeds)) for i in going_on])
+            rows = np.add.outer(np.arange(len(seeds)) * count, going_on).ravel()
             trial = rows // count * STRIDE + rows % count
-            until, unit = zip(*(schedules[row % count][step] for row in rows))
+            unit = np.tile([schedules[i][step][1] for i in going_on], (len(seeds), 1))
+            until = np.tile([schedules[i][step][0] for i in going_on], len(seeds))
             source = trial if step else np.full(len(rows), -1)
-            order = Order(trial, np.array(unit), source, np.array(until), np.zeros_like(trial))
+            order = Order(trial, unit, source, until, np.zeros_like(trial))
             later(whole, rows, population.carry_out(order))
     if evaluation.validation.folds == 0:  # what was scored is a row of the training part
         for column in (whole.loss, whole.error, whole.own, whole.curves[..., 2:]):
@@ -183,6 +184,6 @@ def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
             raise ValueError(
                 f"{name} is a range, but configurations hold values; to search it use hpjax.tune"
             )
-        different = list({repr(value): value for value in values}.values())
+        different = list(dict(zip(map(repr, values), values)).values())
         entries[name] = different[0] if len(different) == 1 else Choice(tuple(different))
     return entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}

@@ -40,12 +40,15 @@ class Trained:
     ):
         self.seeds, self.count = list(seeds), len(unit)
         self.workload, self.population, self.results = workload, population, results
-        self._groups = configurations.of_points(
-            workload.space, unit, workload.target, workload.family
-        )
+        self.unit = unit
 
     def __repr__(self) -> str:
         return f"<Trained: {self.count} configurations, {len(self.seeds)} seeds, {self.results.loss.size} networks>"
+
+    @functools.cached_property
+    def _groups(self) -> list[configurations.Group]:
+        work = self.workload
+        return configurations.of_points(work.space, self.unit, work.target, work.family)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Ensembles: greedy selection as in the paper, honest scores, networks that predict as each of them does, saved and read."""
 
+import jax
 import numpy as np
 import pandas
 import pytest
@@ -160,7 +161,7 @@ def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):
 def test_the_weights_are_those_of_the_best_epoch_where_patience_is_on():
     space = SPACE | {"patience": 2, "learning_rate": hpjax.LogUniform(0.1, 1.0)}
     found = hpjax.tune(space, "iris", trials=6, epochs=30, **quiet)
-    library = found.trained.library.trials
+    library = found.trained.library
     ((_, valid),) = splits(found.task, 1, 0)
     for trial in found.ranking:
         only = hpjax.ensemble.ensemble_of(
@@ -237,14 +238,16 @@ def test_an_objective_by_name_selects_by_it():
 def test_where_memory_ends_the_best_are_kept():
     found = hpjax.tune(SPACE, "iris", trials=9, epochs=3, **quiet)
     every = found.trained.library
-    small = Library(most=sum(f.bytes for f in every.trials.values()) // 2)
-    for trial, finished in every.trials.items():
-        small.add(trial, finished)
-    assert small.held == sum(f.bytes for f in small.trials.values()) <= small.most
-    worst = max(f.loss for f in small.trials.values())
-    dropped = set(every.trials) - set(small.trials)
+    small = Library(most=every.held // 2)
+    for finished in reversed(every.parts):  # some drop others, some are dropped
+        small.add(finished)
+    assert small.held == sum(part.bytes for part in small.parts) <= small.most
+    worst = max(one.loss for one in small.values())
+    dropped = set(every) - set(small)
     assert dropped
-    assert all(every.trials[trial].loss >= worst for trial in dropped)
+    assert all(every[trial].loss >= worst for trial in dropped)
+    for trial, one in small.items():
+        jax.tree.map(np.testing.assert_array_equal, one, every[trial])
     found.trained.library = small
     assert found.ensemble(size=4).shares.sum() == pytest.approx(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -90,12 +90,8 @@ class RemoteStore:
             if self.home.pop(trial, None) is not None:
                 del self.age[trial], self._places[trial]
 
-    def networks(self, trial: int) -> Any:
-        """A live trial's states, leaves of [G ...]."""
-        return self._fetched([trial])[0]
-
-    def _fetched(self, trials: list[int]) -> list[Any]:
-        """States of live trials, leaves of [G ...] each: one task for each block that holds some of them."""
+    def states(self, trials: Sequence[int]) -> Any:
+        """Copies of the states of live trials of one program, leaves of [n G ...]: one task for each block that holds some of them."""
         from hpjax.cluster import worker
 
         wanted: dict[Any, tuple[Future, list[tuple[int, int]], list[tuple[int, int]]]] = {}
@@ -110,24 +106,24 @@ class RemoteStore:
                 self.pool.submit(worker.picked, held, places, priority=1)
                 for held, places, _ in wanted.values()
             ]
-        one: dict[tuple[int, int], Any] = {}
         trees = [self.pool.result(task, held) for task, (held, _, _) in zip(tasks, wanted.values())]
-        for tree, (_, _, owners) in zip(trees, wanted.values()):
-            for at, owner in enumerate(owners):
-                one[owner] = jax.tree.map(lambda leaf, at=at: leaf[at], tree)
-        stacked = lambda row: jax.tree.map(
-            lambda *leaves: np.stack(leaves), *(one[row, group] for group in range(self.groups))
-        )
-        return [stacked(row) for row in range(len(trials))]
+        parts = [jax.tree.leaves(tree) for tree in trees]
+        states = [
+            np.empty((len(trials), self.groups, *leaf.shape[1:]), leaf.dtype) for leaf in parts[0]
+        ]
+        for leaves, (_, _, owners) in zip(parts, wanted.values()):
+            rows, groups = np.array(owners).T
+            for state, leaf in zip(states, leaves):
+                state[rows, groups] = leaf
+        return jax.tree.unflatten(jax.tree.structure(trees[0]), states)
 
     # --- as arrays ---
     def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:
         """(program, trials [n], ages [n], leaves [n G ...]) of everything that lives."""
         for number in sorted(set(self.home.values())):
             trials = sorted(trial for trial, home in self.home.items() if home == number)
-            states = [jax.tree.leaves(state) for state in self._fetched(trials)]
             ages = np.array([self.age[trial] for trial in trials])
-            yield number, np.array(trials), ages, [np.stack(leaves) for leaves in zip(*states)]
+            yield number, np.array(trials), ages, jax.tree.leaves(self.states(trials))
 
     def load(
         self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]

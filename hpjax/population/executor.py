@@ -7,7 +7,7 @@ while the first trains. A block's results are asked for in the order of blocks, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -62,7 +62,7 @@ class Store(Protocol):
 
     def release(self, trials: Iterable[int]) -> None: ...
 
-    def networks(self, trial: int) -> Any: ...
+    def states(self, trials: Sequence[int]) -> Any: ...
 
     def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]: ...
 

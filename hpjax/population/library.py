@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,36 +24,107 @@ class Finished(NamedTuple):
     stats: Any
     loss: float  # of validation, the mean over its networks
 
+
+class FinishedTrials(NamedTuple):
+    """The networks of trials of one program."""
+
+    trials: np.ndarray  # [n] numbers
+    spec: Spec
+    config: Config  # leaves [n], or [n L]
+    params: Any  # leaves [n G ...]
+    stats: Any
+    loss: np.ndarray  # [n]
+
     @property
     def bytes(self) -> int:
-        """Of its arrays."""
+        """Of the arrays of networks."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves((self.params, self.stats)))
 
+    def only(self, rows: np.ndarray) -> FinishedTrials:
+        """Those of a mask [n]; all of them without a copy."""
+        if rows.all():
+            return self
+        own = lambda tree: jax.tree.map(lambda leaf: leaf[rows], tree)
+        return FinishedTrials(
+            self.trials[rows],
+            self.spec,
+            own(self.config),
+            own(self.params),
+            own(self.stats),
+            self.loss[rows],
+        )
 
-class Library:
+    def one(self, at: int) -> Finished:
+        """The networks of the trial at a place, from 0."""
+        own = lambda tree: jax.tree.map(lambda leaf: leaf[at], tree)
+        return Finished(
+            self.spec, own(self.config), own(self.params), own(self.stats), float(self.loss[at])
+        )
+
+    def each(self) -> dict[int, Finished]:
+        """By number of trial."""
+        return {trial: self.one(at) for at, trial in enumerate(self.trials.tolist())}
+
+
+class Library(Mapping[int, Finished]):
     """Finished trials that went to the end, by number; where memory ends, the best of them."""
 
     def __init__(self, most: int = MOST):
         self.most, self.held = most, 0
-        self.trials: dict[int, Finished] = {}
+        self.parts: list[FinishedTrials] = []
 
-    def add(self, trial: int, finished: Finished) -> None:
-        """Keeps a trial, and drops the worst where there are too many."""
-        if not np.isfinite(finished.loss):
+    def __getitem__(self, trial: int) -> Finished:
+        for part in self.parts:
+            at = np.flatnonzero(part.trials == trial)
+            if len(at):
+                return part.one(int(at[0]))
+        raise KeyError(trial)
+
+    def __iter__(self) -> Iterator[int]:
+        return (trial for part in self.parts for trial in part.trials.tolist())
+
+    def __len__(self) -> int:
+        return sum(len(part.trials) for part in self.parts)
+
+    def add(self, finished: FinishedTrials) -> None:
+        """Keeps trials whose loss is a number, and drops the worst of all where there are too many."""
+        self._append(finished.only(np.isfinite(finished.loss)))
+        if self.held > self.most:
+            self._shrink()
+
+    def _append(self, part: FinishedTrials) -> None:
+        if not len(part.trials):
             return
-        self.trials[trial] = finished
-        self.held += finished.bytes
-        while self.held > self.most:
-            worst = max(self.trials, key=lambda trial: self.trials[trial].loss)
-            self.held -= self.trials.pop(worst).bytes
+        self.parts.append(part)
+        self.held += part.bytes
+
+    def _shrink(self) -> None:
+        """Drops the worst, one after another, until the others fit."""
+        parts = self.parts
+        loss = np.concatenate([part.loss for part in parts])
+        size = np.concatenate(
+            [np.full(len(part.loss), part.bytes // len(part.loss)) for part in parts]
+        )
+        best_first = np.argsort(loss, kind="stable")
+        kept = np.zeros(len(loss), bool)
+        kept[best_first] = np.cumsum(size[best_first]) <= self.most
+        self.parts, self.held = [], 0
+        for part, rows in zip(parts, np.split(kept, np.cumsum([len(p.loss) for p in parts])[:-1])):
+            self._append(part.only(rows))
 
 
 def best(state: TrainState, patience: Any) -> TrainState:
-    """States [G ...] with the weights that count: with patience those of the best epoch."""
-    if not state.best or not patience > 0:
+    """States with the weights that count: with patience those of the best epoch.
+
+    Args:
+        state: leaves [... G ...].
+        patience: [...] of each trial, or a scalar.
+    """
+    if not state.best or not np.any(np.asarray(patience) > 0):
         return state
-    there = np.isfinite(state.best.scores.loss)
-    pick = lambda a, b: np.where(there.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+    there = np.isfinite(state.best.scores.loss)  # [... G]
+    there = there & (np.asarray(patience) > 0)[..., None]
+    pick = lambda a, b: np.where(there.reshape(*there.shape, *[1] * (a.ndim - there.ndim)), a, b)
     return state._replace(
         params=jax.tree.map(pick, state.best.params, state.params),
         stats=jax.tree.map(pick, state.best.stats, state.stats),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax import configurations
 from hpjax.population.plan import Program
 from hpjax.schedulers.base import Order
 
@@ -117,13 +118,13 @@ def _chunks(
     """
     rows = job.rows
     fresh = order.source[rows] < 0
-    kinds = np.stack([fresh, job.begin, order.epochs[rows], order.seed[rows], job.cohort], 1)
+    kinds = (fresh, job.begin, order.epochs[rows], order.seed[rows], job.cohort)
     table = []
     for group in range(groups):
         waiting = np.flatnonzero(left[:, group])
-        _, kind = np.unique(kinds[waiting], axis=0, return_inverse=True)
+        kind = configurations.combined([column[waiting] for column in kinds])
         for which in range(kind.max(initial=-1) + 1):
-            alike = waiting[kind.ravel() == which]
+            alike = waiting[kind == which]
             for start in range(0, len(alike), width):
                 part = alike[start : start + width]
                 chunk = np.pad(part, (0, width - len(part)), constant_values=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from hpjax.devices import devices, exhausted, warn
 from hpjax.models import Spec
 from hpjax.population import checkpoints, plan, trial_gradients
 from hpjax.population.executor import BlockResult, Executor, LocalExecutor, Result
-from hpjax.population.library import Finished, Library, best
+from hpjax.population.library import FinishedTrials, Library, best
 from hpjax.population.pack import Block, Job, pack
 from hpjax.population.plan import Load, Program
 from hpjax.population.regime import Regime
@@ -142,7 +142,7 @@ class Population:
 
     def networks(self, trial: int) -> loop.TrainState:
         """A live trial's states, leaves of [G, ...]."""
-        return self.store.networks(trial)
+        return jax.tree.map(lambda leaf: leaf[0], self.store.states([trial]))
 
     # --- orders ---
     def carry_out(self, order: Order) -> Results:
@@ -169,27 +169,26 @@ class Population:
         elif self.library is not None:
             fidelity = self.regime.target.fidelity
             whole = [trial for trial in dropped if self.store.age.get(trial, 0) >= fidelity]
-            for trial, finished in self.finished(whole).items():
-                self.library.add(trial, finished)
+            for finished in self.finished(whole):
+                self.library.add(finished)
         self.store.release(dropped)
 
-    def finished(self, trials: Sequence[int]) -> dict[int, Finished]:
-        """The networks of live trials, as they predict."""
-        found: dict[int, Finished] = {}
+    def finished(self, trials: Sequence[int]) -> Iterator[FinishedTrials]:
+        """The networks of live trials, as they predict; program by program."""
         if not len(trials):
-            return found
-        own = lambda tree: jax.tree.map(np.array, tree)  # the store's memory is used again
+            return
         for group in self._groups(np.stack([self._point[trial] for trial in trials])):
-            for at, row in enumerate(group.rows.tolist()):
-                trial = trials[row]
-                program = self.programs[self.home[trial]].spec
-                one = {name: leaf[at : at + 1] for name, leaf in group.config.items()}
-                config = {n: leaf[0] for n, leaf in program.member(group.spec, one).items()}
-                state = best(self.networks(trial), config.get("patience", 0.0))
-                params, stats = own(state.params), own(state.stats)
-                loss = self._loss.get(trial, np.nan)  # not known of networks from before a resume
-                found[trial] = Finished(program, config, params, stats, loss)
-        return found
+            owners = np.asarray(trials)[group.rows]
+            homes = np.array([self.home[trial] for trial in owners.tolist()])
+            for home in np.unique(homes).tolist():
+                rows = homes == home
+                program, live = self.programs[home].spec, owners[rows].tolist()
+                own = {name: leaf[rows] for name, leaf in group.config.items()}
+                config = program.member(group.spec, own)
+                state = best(self.store.states(live), config.get("patience", 0.0))
+                # not known of networks from before a resume
+                loss = np.array([self._loss.get(trial, np.nan) for trial in live])
+                yield FinishedTrials(owners[rows], program, config, state.params, state.stats, loss)
 
     def fetch(self) -> None:
         """Brings live networks that are elsewhere into this process, whose devices train from now on."""
@@ -198,7 +197,7 @@ class Population:
         here = self.local.store(self.regime.groups)
         for number, trials, ages, leaves in self.store.saved():
             here.load(number, trials, ages, leaves)
-            here.structures[number] = jax.tree.structure(self.store.networks(int(trials[0])))
+            here.structures[number] = jax.tree.structure(self.store.states(trials[:1].tolist()))
         self.store, self.executor = here, self.local
 
     # --- checkpoints ---

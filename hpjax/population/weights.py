@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -117,12 +117,12 @@ class WeightStore:
         for number, dropped in gone.items():
             self.pools[number].drop(dropped)
 
-    def networks(self, trial: int) -> Any:
-        """A live trial's states, leaves of [G ...]."""
-        number = self.home[trial]
+    def states(self, trials: Sequence[int]) -> Any:
+        """Copies of the states of live trials of one program, leaves of [n G ...]."""
+        number = self.home[trials[0]]
         pool = self.pools[number]
-        leaves = [leaf[pool.slot[trial]] for leaf in pool.leaves]
-        return jax.tree.unflatten(self.structures[number], leaves)
+        slots = [pool.slot[trial] for trial in trials]
+        return jax.tree.unflatten(self.structures[number], [leaf[slots] for leaf in pool.leaves])
 
     # --- as arrays ---
     def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:

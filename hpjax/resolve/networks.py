@@ -204,7 +204,7 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
             raise ValueError(
                 f"{name} changes the shape of a network, so that it takes choices or whole numbers, not {entry}"
             )
-        for value in values:
+        for value in () if catalogue.are_within(name, values, family) else values:
             if value is None and isinstance(entry, Choice):  # the default
                 _refuse_none(name, family)
                 continue

@@ -115,7 +115,7 @@ def test_sources_are_read_before_any_is_overwritten():
     # 1 goes on from 2 and 2 from 1, while 3 goes on from itself
     got = trained(store, order([1, 2, 3], [2, 1, 3], 2), 100.0)
     assert sorted(got) == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
-    assert store.networks(3)["w"].tolist() == [103.0, 103.0]
+    assert store.states([3])["w"].tolist() == [[103.0, 103.0]]
     assert store.age == {1: 2, 2: 2, 3: 2}
 
 
@@ -132,4 +132,4 @@ def test_what_is_saved_is_loaded_and_what_is_released_is_gone():
     assert list(store.home) == [6]
     assert len(store.pools[0].leaves[0]) == 0
     with pytest.raises(KeyError):
-        store.networks(4)
+        store.states([4])
