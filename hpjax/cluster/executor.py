@@ -5,6 +5,7 @@ nothing but what it is given.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -21,7 +22,8 @@ from hpjax.records import RunError
 if TYPE_CHECKING:
     from hpjax.cluster.pool import Pool
 
-AHEAD = 2  # blocks of a worker that are under way or wait for it
+WAITING = 0.25  # seconds of training that wait for a worker, in so many blocks
+LEAST, MOST = 2, 16
 LARGE = "1 TiB"  # of a task's arguments that Dask warns of: data goes to workers by one
 
 
@@ -50,11 +52,13 @@ class ClusterExecutor:
         self._prepared: set[int] = set()
         self._preparing: set[Any] = set()
         self._under_way: dict[int, Answer] = {}
+        self._pending: list[Answer] = []
+        self._ahead = LEAST
 
     @property
     def ahead(self) -> int:
         """Blocks that are submitted before the first of them is waited for."""
-        return AHEAD * max(1, self.pool.count())
+        return self._ahead * max(1, self.pool.count())
 
     def store(self, groups: int) -> RemoteStore:
         """In the workers' memory."""
@@ -91,14 +95,45 @@ class ClusterExecutor:
             begun.add_done_callback(self._preparing.discard)  # not again where its worker dies
 
     def submit(self, block: Block, sources: Sources | None) -> Answer:
-        """Hands a block to the cluster."""
-        number = next(self._numbers)
-        answer = self._under_way[number] = Answer(self, number, block, sources)
+        """Takes a block; the cluster is given it, with all that came meanwhile, when an answer is waited for."""
+        answer = Answer(self, next(self._numbers), block, sources or Sources([], None))
+        self._pending.append(answer)
         return answer
 
-    def done(self, number: int) -> None:
-        """A block's answer is there."""
-        del self._under_way[number]
+    def _hand_out(self) -> None:
+        """Gives the blocks that came meanwhile to the cluster: one message for many costs little more than for one."""
+        from hpjax.cluster import worker
+
+        given, self._pending = self._pending, []
+        if not given:
+            return
+        with self.pool.reached():
+            trained = self.pool.map(
+                worker.train,
+                [self.run] * len(given),
+                [self.regime] * len(given),
+                [answer.block for answer in given],
+                [answer.sources.held for answer in given],
+                [answer.sources.at for answer in given],
+                resources=self.pool.resources,
+                priority=-given[0].number,
+            )
+            answered = self.pool.map(worker.answered, trained, priority=1)
+        for answer, *futures in zip(given, trained, answered):
+            answer.trained, answer.answered = futures
+            self._under_way[answer.number] = answer
+
+    def collect(self, wanted: Answer) -> None:
+        """Waits for an answer, and takes all that are there by then."""
+        self._hand_out()
+        self.pool.wait([wanted.answered], [wanted.trained])
+        there = [a for a in self._under_way.values() if a is wanted or a.answered.done()]
+        got = self.pool.results([a.answered for a in there], [a.trained for a in there])
+        for answer, value in zip(there, got):
+            answer.value = value
+            del self._under_way[answer.number]
+            if isinstance(value, BlockResult):
+                self._ahead = math.ceil(min(max(WAITING / value.seconds, LEAST), MOST))
 
     def forget(self, number: int) -> None:
         """Workers see by a block's program that it has another width now."""
@@ -107,7 +142,7 @@ class ClusterExecutor:
     def cancel(self) -> None:
         """Takes back blocks that are under way or wait."""
         waiting = [answer.trained for answer in self._under_way.values()]
-        self._under_way = {}
+        self._under_way, self._pending = {}, []
         if waiting and self.client.status == "running":
             self.client.cancel(waiting, force=True)
 
@@ -119,28 +154,26 @@ class Answer:
         executor: whose block it is.
         number: of the block in its run.
         block: to train.
-        sources: where the states are that it goes on from.
+        sources: states that some of its networks go on from.
+
+    Attributes:
+        trained: the task that trains it, once it was handed out.
+        answered: the task that answers without weights.
+        value: what it answered; None before.
     """
 
     def __init__(
-        self, executor: ClusterExecutor, number: int, block: Block, sources: Sources | None
+        self,
+        executor: ClusterExecutor,
+        number: int,
+        block: Block,
+        sources: Sources,
     ):
-        from hpjax.cluster import worker
-
-        self.executor, self.number, self.pool = executor, number, executor.pool
-        held, at = sources or ([], None)
-        with self.pool.reached():
-            self.trained = self.pool.submit(
-                worker.train,
-                executor.run,
-                executor.regime,
-                block,
-                held,
-                at,
-                resources=self.pool.resources,
-                priority=-number,
-            )
-            self._answer = self.pool.submit(worker.answered, self.trained, priority=1)
+        self.executor, self.number = executor, number
+        self.block, self.sources = block, sources
+        self.trained: Any = None
+        self.answered: Any = None
+        self.value: BlockResult | str | None = None
 
     def result(self) -> BlockResult:
         """Waits for it, through the deaths and stalls of workers.
@@ -150,16 +183,17 @@ class Answer:
             RunError: the scheduler is gone, no worker comes, or worker after worker died of it.
         """
         try:
-            answer = self.pool.result(self._answer, self.trained)
+            if self.value is None:
+                self.executor.collect(self)
         except RunError:
             raise
         except Exception as fault:
             raise RunError(
                 f"a worker failed on a block: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}; the ledger is whole up to here"
             ) from fault
-        self.executor.done(self.number)
-        if isinstance(answer, str):
-            raise jax.errors.JaxRuntimeError(answer)
-        seconds = self.pool.seconds
-        seconds[str(answer.worker)] = seconds.get(str(answer.worker), 0.0) + answer.seconds
-        return answer._replace(weights=self.trained)
+        assert self.value is not None
+        if isinstance(self.value, str):
+            raise jax.errors.JaxRuntimeError(self.value)
+        seconds, name = self.executor.pool.seconds, str(self.value.worker)
+        seconds[name] = seconds.get(name, 0.0) + self.value.seconds
+        return self.value._replace(weights=self.trained)

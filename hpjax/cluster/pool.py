@@ -8,7 +8,7 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,7 @@ SETTINGS = (
     "jax_numpy_dtype_promotion",
     "jax_threefry_partitionable",
 )
+TASKS = {"pure": False, "retries": 2}
 TRIES = 5  # to make the workers ready
 LOOK = 5.0  # seconds of waiting after which it is looked whether the worker lives
 SILENT = 60.0  # seconds without a sign of life after which a worker is taken to be lost
@@ -145,49 +146,95 @@ class Pool:
 
     def submit(self, function: Callable[..., Any], *given: Any, **options: Any) -> Future:
         """A task of this study."""
-        key = f"{self.name}-{next(self._tasks)}"
-        return self.client.submit(function, *given, key=key, pure=False, retries=2, **options)
+        return self.client.submit(function, *given, key=self._key(), **TASKS, **options)
 
-    def result(self, future: Future, *before: Future, patience: float | None = None) -> Any:
-        """Waits for a task, and for those `before` it, through the deaths and stalls of workers.
+    def map(self, function: Callable[..., Any], *columns: Sequence, **options: Any) -> list[Future]:
+        """Tasks of this study, in one message."""
+        keys = [self._key() for _ in columns[0]]
+        return self.client.map(function, *columns, key=keys, **TASKS, **options)
+
+    def _key(self) -> str:
+        return f"{self.name}-{next(self._tasks):09d}"
+
+    def result(self, future: Future, patience: float | None = None) -> Any:
+        """As `results`, of one task."""
+        return self.results([future], patience=patience)[0]
+
+    def results(
+        self,
+        futures: Sequence[Future],
+        before: Sequence[Future] = (),
+        patience: float | None = None,
+    ) -> list[Any]:
+        """What tasks return, in one message; as `wait` before that.
+
+        Raises:
+            Exception: a task's own.
+        """
+        most = self.patience if patience is None else patience
+        with self.reached():
+            self.wait(futures, before, patience)
+            began = time.monotonic()
+            while True:
+                try:
+                    return self._gathered(futures, ANSWER if math.isinf(most) else most)
+                except TimeoutError:  # of the way from the worker to here
+                    if any(future.status == "error" for future in futures):
+                        raise
+                self._look(futures, before, time.monotonic() - began, most)
+
+    def wait(
+        self,
+        futures: Sequence[Future],
+        before: Sequence[Future] = (),
+        patience: float | None = None,
+    ) -> None:
+        """Waits for the end of tasks, through the deaths and stalls of workers.
 
         Args:
-            future: of the task.
-            before: tasks that it waits for.
+            futures: of the tasks.
+            before: tasks that they wait for.
             patience: in the place of `Cluster.patience`.
 
         Raises:
-            RunError: the scheduler is gone, no worker comes, or worker after worker died of it.
-            Exception: the task's own.
+            RunError: the scheduler is gone, no worker comes, or worker after worker died of a block.
         """
-        keys, waiting, ended = {future.key, *(f.key for f in before)}, time.monotonic(), Event()
-        future.add_done_callback(lambda future: ended.set())
         with self.reached():
-            while True:
-                most = self.patience if patience is None else patience
-                if ended.wait(min(LOOK, most)) or self.client.status != "running":
-                    try:
-                        return future.result(timeout=ANSWER if math.isinf(most) else most)
-                    except TimeoutError:  # of the way from the worker to here
-                        if future.status == "error":
-                            raise
-                waited = time.monotonic() - waiting
-                silent = self._silent()
-                if not silent and waited > most:
-                    raise RunError(
-                        f"no worker at {self.address} for {waited:.0f} s; the ledger is whole up to here, start workers and `hpjax resume` the run"
-                    )
-                lost = [address for address, seconds in silent.items() if seconds > SILENT]
-                late = [] if lost or waited <= most else self._busy_with(keys, silent)
-                for address in (*lost, *late):
-                    self.say(
-                        f"hpjax: worker {address} gives no answer for {max(silent[address], waited):.0f} s; its blocks are trained elsewhere"
-                    )
-                    self._restart(address)
-                if late:
-                    self.patience *= 2  # blocks may just be long
-                if lost or late:
-                    waiting = time.monotonic()
+            for future in futures:
+                ended, began = Event(), time.monotonic()
+                future.add_done_callback(lambda _, ended=ended: ended.set())
+                while self.client.status == "running":
+                    most = self.patience if patience is None else patience
+                    if ended.wait(min(LOOK, most)):
+                        break
+                    if self._look(futures, before, time.monotonic() - began, most):
+                        began = time.monotonic()
+
+    def _look(
+        self, futures: Sequence[Future], before: Sequence[Future], waited: float, most: float
+    ) -> bool:
+        """Whether a worker was started anew, as it is silent, or has been busy with these tasks for longer than `most` seconds."""
+        silent = self._silent()
+        if not silent and waited > most:
+            raise RunError(
+                f"no worker at {self.address} for {waited:.0f} s; the ledger is whole up to here, start workers and `hpjax resume` the run"
+            )
+        lost = [address for address, seconds in silent.items() if seconds > SILENT]
+        keys = {future.key for future in (*futures, *before)}
+        late = [] if lost or waited <= most else self._busy_with(keys, silent)
+        for address in (*lost, *late):
+            self.say(
+                f"hpjax: worker {address} gives no answer for {max(silent[address], waited):.0f} s; its blocks are trained elsewhere"
+            )
+            self._restart(address)
+        if late:
+            self.patience *= 2  # blocks may just be long
+        return bool(lost or late)
+
+    def _gathered(self, futures: Sequence[Future], timeout: float) -> list[Any]:
+        """What ended tasks returned, by one request."""
+        asked = lambda: self.client.gather(list(futures), asynchronous=True)
+        return self.client.sync(asked, callback_timeout=timeout)
 
     def _busy_with(self, keys: set[Any], there: Iterable[str]) -> list[str]:
         """Workers that have some tasks; where none has, those that have any of this study, which these may wait for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from hpjax.population.executor import BlockResult
 from hpjax.population.pack import Block
+from hpjax.population.weights import WeightStore
 from hpjax.schedulers.base import Order
 
 if TYPE_CHECKING:
@@ -18,23 +20,20 @@ if TYPE_CHECKING:
     from hpjax.cluster.pool import Pool
 
 
-class Place(NamedTuple):
-    """Where the state of one network is."""
-
-    held: Future  # of a `worker.Trained`, or of a tree, with leaves [a b ...]
-    a: int
-    b: int
-
-
 class Sources(NamedTuple):
     """The states that a block's networks go on from, as `worker.train` takes them."""
 
     held: list[Future]
-    at: np.ndarray  # [c w 3]
+    at: (
+        np.ndarray | None
+    )  # [c w 3] (which of `held`, its a, its b), -1 for fresh networks; None where all are
 
 
 class RemoteStore:
     """The states of live trials, as futures: Dask moves them to the block that goes on from them, and trains them again if they are lost.
+
+    What it keeps of each network is where it is: the number of a future, and two places a and b in the tree with leaves [a b ...], or
+    the `worker.Trained`, that this holds.
 
     Attributes:
         home: live trial -> number of the program that trains it.
@@ -43,93 +42,91 @@ class RemoteStore:
 
     def __init__(self, pool: Pool, groups: int):
         self.pool, self.groups = pool, groups
-        self.home: dict[int, int] = {}
-        self.age: dict[int, int] = {}
-        self._places: dict[int, list[Place | None]] = {}  # trial -> its G networks
-        self._before: dict[int, list[Place | None]] = {}
+        self._places = WeightStore(groups)
+        self.home, self.age = self._places.home, self._places.age
+        self._held: dict[int, Future] = {}
+        self._numbers = itertools.count(1)  # 0 is of a network that was not trained yet
 
     def begin(self, order: Order) -> None:
         """Takes note of networks that others go on from: all sources are read before any is replaced."""
-        taken = order.source[(order.source >= 0) & (order.source != order.trial)]
-        self._before = {
-            trial: list(self._places[trial])
-            for trial in set(taken.tolist())
-            if trial in self._places
-        }
+        self._places.begin(order)
+        self._forget()
 
     def gather(self, block: Block) -> Sources | None:
         """Where the networks are that a block goes on from; None where all are fresh."""
-        if not (block.source >= 0).any():
+        found = self._places.gather(block)
+        if found is None:
             return None
-        held: list[Future] = []
-        number: dict[Any, int] = {}  # of a future's key in `held`
-        at = np.full((*block.source.shape, 3), -1)
-        for i, j in np.argwhere(block.source >= 0):
-            trial, group = int(block.source[i, j]), int(block.own_group[i])
-            own = trial == block.trial[i, j]
-            place = (self._places if own else self._before)[trial][group]
-            assert place is not None
-            if place.held.key not in number:
-                number[place.held.key] = len(held)
-                held.append(place.held)
-            at[i, j] = number[place.held.key], place.a, place.b
-        return Sources(held, at)
+        there = block.source >= 0
+        held, at = self._named(found[0][there])
+        whole = np.full((*there.shape, 3), -1)
+        whole[there] = at
+        return Sources(held, whole)
 
     def keep(self, block: Block, answer: BlockResult) -> None:
         """Takes note of the states that a block ended with."""
-        for i, j in np.argwhere(block.real):
-            trial = int(block.trial[i, j])
-            if trial not in self._places:
-                self._places[trial] = [None] * self.groups
-            self._places[trial][int(block.own_group[i])] = Place(answer.weights, int(i), int(j))
-            self.home[trial], self.age[trial] = block.number, int(block.until[i])
+        number = next(self._numbers)
+        self._held[number] = answer.weights
+        self._places.take(block, _places(number, *block.real.shape))
 
     def release(self, trials: Iterable[int]) -> None:
         """Drops networks."""
-        for trial in trials:
-            if self.home.pop(trial, None) is not None:
-                del self.age[trial], self._places[trial]
+        self._places.release(trials)
+        self._forget()
 
     def states(self, trials: Sequence[int]) -> Any:
         """Copies of the states of live trials of one program, leaves of [n G ...]: one task for each block that holds some of them."""
+        return self._fetched(self._places.leaves(trials)[0])
+
+    def _fetched(self, places: np.ndarray) -> Any:
+        """The states at places [n G 3], leaves of [n G ...]."""
         from hpjax.cluster import worker
 
-        wanted: dict[Any, tuple[Future, list[tuple[int, int]], list[tuple[int, int]]]] = {}
-        for row, trial in enumerate(trials):
-            for group, place in enumerate(self._places[trial]):
-                assert place is not None
-                _, places, owners = wanted.setdefault(place.held.key, (place.held, [], []))
-                places.append((place.a, place.b))
-                owners.append((row, group))
+        held, at = self._named(places.reshape(-1, 3))
+        by_task = np.argsort(at[:, 0], kind="stable")
+        ends = np.cumsum(np.bincount(at[:, 0]))[:-1]
         with self.pool.reached():
             tasks = [
-                self.pool.submit(worker.picked, held, places, priority=1)
-                for held, places, _ in wanted.values()
+                self.pool.submit(worker.picked, one, wanted[:, 1:], priority=1)
+                for one, wanted in zip(held, np.split(at[by_task], ends))
             ]
-        trees = [self.pool.result(task, held) for task, (held, _, _) in zip(tasks, wanted.values())]
-        parts = [jax.tree.leaves(tree) for tree in trees]
-        states = [
-            np.empty((len(trials), self.groups, *leaf.shape[1:]), leaf.dtype) for leaf in parts[0]
-        ]
-        for leaves, (_, _, owners) in zip(parts, wanted.values()):
-            rows, groups = np.array(owners).T
-            for state, leaf in zip(states, leaves):
-                state[rows, groups] = leaf
-        return jax.tree.unflatten(jax.tree.structure(trees[0]), states)
+        trees = self.pool.results(tasks, held)
+        back = np.argsort(by_task, kind="stable")
+        together = lambda *leaves: np.concatenate(leaves)[back].reshape(
+            *places.shape[:2], *leaves[0].shape[1:]
+        )
+        return jax.tree.map(together, *trees)
+
+    def _named(self, places: np.ndarray) -> tuple[list[Future], np.ndarray]:
+        """The futures that places [... 3] are in, and the places with numbers of this list."""
+        numbers, which = np.unique(places[..., 0], return_inverse=True)
+        which = which.reshape(places.shape[:-1])
+        at = np.concatenate([which[..., None], places[..., 1:]], -1)
+        return [self._held[number] for number in numbers.tolist()], at
+
+    def _forget(self) -> None:
+        """Drops the futures in which no live network is."""
+        live = (
+            pool.leaves[0][list(pool.slot.values()), :, 0] for pool in self._places.pools.values()
+        )
+        used = set(np.unique(np.concatenate([np.ravel(part) for part in live] or [[]])).tolist())
+        self._held = {number: held for number, held in self._held.items() if number in used}
 
     # --- as arrays ---
     def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:
         """(program, trials [n], ages [n], leaves [n G ...]) of everything that lives."""
-        for number in sorted(set(self.home.values())):
-            trials = sorted(trial for trial, home in self.home.items() if home == number)
-            ages = np.array([self.age[trial] for trial in trials])
-            yield number, np.array(trials), ages, jax.tree.leaves(self.states(trials))
+        for number, trials, ages, (places,) in self._places.saved():
+            yield number, trials, ages, jax.tree.leaves(self._fetched(places))
 
     def load(
         self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
     ) -> None:
         """Takes what `saved` gave."""
-        held = self.pool.submit(list, leaves)
-        for row, (trial, age) in enumerate(zip(trials.tolist(), ages.tolist())):
-            self._places[trial] = [Place(held, row, group) for group in range(self.groups)]
-            self.home[trial], self.age[trial] = number, age
+        task = next(self._numbers)
+        self._held[task] = self.pool.submit(list, leaves)
+        self._places.load(number, trials, ages, [_places(task, len(trials), self.groups)])
+
+
+def _places(number: int, *shape: int) -> np.ndarray:
+    """The places [a b 3] of all networks that a future holds."""
+    return np.stack([np.full(shape, number), *np.indices(shape)], -1)

@@ -220,9 +220,9 @@ def answered(trained: Trained) -> BlockResult | str:
     return trained.answer
 
 
-def picked(held: Any, places: Sequence[tuple[int, int]]) -> Any:
-    """States at some places (a, b), leaves of [n ...]."""
-    a, b = np.array(places).T
+def picked(held: Any, places: np.ndarray) -> Any:
+    """States at some places (a, b) [n 2], leaves of [n ...]."""
+    a, b = places.T
     return jax.tree.map(lambda leaf: leaf[a, b], _state(held))
 
 

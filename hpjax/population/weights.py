@@ -90,8 +90,12 @@ class WeightStore:
         return leaves
 
     def keep(self, block: Block, answer: Any) -> None:
-        """Takes the states [c w ...] that a block ended with: those of a `BlockResult`."""
-        leaves, self.structures[block.number] = jax.tree.flatten(answer.state)
+        """Takes the states that a block ended with: those of a `BlockResult`."""
+        self.take(block, answer.state)
+
+    def take(self, block: Block, state: Any) -> None:
+        """Takes trees, leaves [c w ...], for the networks of a block."""
+        leaves, self.structures[block.number] = jax.tree.flatten(state)
         if block.number not in self.pools:
             self.pools[block.number] = Pool(_each(leaves), self.groups)
         pool, real = self.pools[block.number], block.real
@@ -119,10 +123,13 @@ class WeightStore:
 
     def states(self, trials: Sequence[int]) -> Any:
         """Copies of the states of live trials of one program, leaves of [n G ...]."""
-        number = self.home[trials[0]]
-        pool = self.pools[number]
+        return jax.tree.unflatten(self.structures[self.home[trials[0]]], self.leaves(trials))
+
+    def leaves(self, trials: Sequence[int]) -> list[np.ndarray]:
+        """As `states`, without the tree."""
+        pool = self.pools[self.home[trials[0]]]
         slots = [pool.slot[trial] for trial in trials]
-        return jax.tree.unflatten(self.structures[number], [leaf[slots] for leaf in pool.leaves])
+        return [leaf[slots] for leaf in pool.leaves]
 
     # --- as arrays ---
     def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:

@@ -43,7 +43,7 @@ def cluster():
             n_workers=2,
             threads_per_worker=2,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             resources={"device": 1},
             memory_limit=0,
         ) as started,
