@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from hpjax import study
-from hpjax.defaults import EXPECTED_TRIALS, TRIALS
+from hpjax.defaults import CANDIDATES, EXPECTED_TRIALS, TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Library, Population
 from hpjax.records import CHECKPOINT, Ledger, RunError
@@ -147,7 +147,9 @@ class Assembly:
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
-        trained = self.workload.population(cache, library=Library())
+        far = self.workload.pool is not None
+        library = Library(count=CANDIDATES if far else None)
+        trained = self.workload.population(cache, library=library)
         saved = [time.monotonic()]
 
         def carry_out(order: Order):

@@ -38,6 +38,7 @@ METHOD_NAMES = ("random", "bayes", "tpe", "genetic", "hyperband", "bohb")  # com
 TRIALS = 64  # of a study that names no limit
 EXPECTED_TRIALS = 1000  # that a study without a limit of trials is planned for
 LEVELS = 5  # of a grid, per range
+CANDIDATES = 256  # trials that an ensemble is chosen from
 ANY_BATCH = 2**20  # trials asked for at once where search and plan do not care
 
 

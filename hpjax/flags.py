@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES
+from hpjax.defaults import BUDGET, CANDIDATES, LEVELS, METHOD_NAMES
 from hpjax.schedulers.halving import ETA
 
 
@@ -114,7 +114,7 @@ class Ensemble:
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
     size: int = 32  # the most members, counted as often as they are taken
-    candidates: int = 256  # trials that are chosen from, the best
+    candidates: int = CANDIDATES  # trials that are chosen from, the best
     cache: bool = True  # keep compiled programs between runs
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import configurations, records
+from hpjax.defaults import CANDIDATES
 from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
 from hpjax.fit import fit, follow
@@ -197,7 +198,7 @@ class Result(Outcome):
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed, model=family)
 
     def ensemble(
-        self, size: int = 32, candidates: int = 256, progress: bool | None = None
+        self, size: int = 32, candidates: int = CANDIDATES, progress: bool | None = None
     ) -> Ensemble:
         """Networks of the best trials that predict together, chosen greedily, with replacement, by their validation predictions.
 

@@ -25,7 +25,7 @@ MAY = {
     "defaults": set(),
     "report": {"analysis", "compare", "hypergrad", "outcome", "plots", "records", "result", "search", "space"},
     "minimize": {"assemble", "cluster", "defaults", "devices", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
-    "result": {"configurations", "ensemble", "evaluation", "fit", "models", "network", "outcome", "records", "resolve", "settings", "space", "tasks", "train", "training"},
+    "result": {"configurations", "defaults", "ensemble", "evaluation", "fit", "models", "network", "outcome", "records", "resolve", "settings", "space", "tasks", "train", "training"},
     "ensemble": {"archives", "evaluation", "files", "models", "network", "population", "tasks", "training"},
     "fit": {"devices", "evaluation", "hypergrad", "models", "network", "resolve", "settings", "space", "tasks", "train", "training"},
     "trained": {"configurations", "network", "population", "training", "workload"},

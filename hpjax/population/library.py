@@ -67,10 +67,15 @@ class FinishedTrials(NamedTuple):
 
 
 class Library(Mapping[int, Finished]):
-    """Finished trials that went to the end, by number; where memory ends, the best of them."""
+    """Finished trials that went to the end, by number; where these become too many, the best of them.
 
-    def __init__(self, most: int = MOST):
-        self.most, self.held = most, 0
+    Args:
+        most: bytes.
+        count: trials, of those that have to be brought from elsewhere.
+    """
+
+    def __init__(self, most: int = MOST, count: int | None = None):
+        self.most, self.count, self.held = most, count, 0
         self.parts: list[FinishedTrials] = []
 
     def __getitem__(self, trial: int) -> Finished:
@@ -86,10 +91,19 @@ class Library(Mapping[int, Finished]):
     def __len__(self) -> int:
         return sum(len(part.trials) for part in self.parts)
 
+    def wanted(self, loss: np.ndarray) -> np.ndarray:
+        """Which trials [n] of these losses are worth bringing here."""
+        known = [part.loss for part in self.parts]
+        best_first = np.argsort(np.concatenate([*known, loss]), kind="stable")[: self.count]
+        new = best_first - sum(map(len, known))
+        there = np.zeros(len(loss), bool)
+        there[new[new >= 0]] = True
+        return there & np.isfinite(loss)
+
     def add(self, finished: FinishedTrials) -> None:
         """Keeps trials whose loss is a number, and drops the worst of all where there are too many."""
         self._append(finished.only(np.isfinite(finished.loss)))
-        if self.held > self.most:
+        if self.held > self.most or len(self) > (self.count or np.inf):
             self._shrink()
 
     def _append(self, part: FinishedTrials) -> None:
@@ -107,7 +121,7 @@ class Library(Mapping[int, Finished]):
         )
         best_first = np.argsort(loss, kind="stable")
         kept = np.zeros(len(loss), bool)
-        kept[best_first] = np.cumsum(size[best_first]) <= self.most
+        kept[best_first[: self.count]] = np.cumsum(size[best_first[: self.count]]) <= self.most
         self.parts, self.held = [], 0
         for part, rows in zip(parts, np.split(kept, np.cumsum([len(p.loss) for p in parts])[:-1])):
             self._append(part.only(rows))

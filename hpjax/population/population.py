@@ -169,7 +169,8 @@ class Population:
         elif self.library is not None:
             fidelity = self.regime.target.fidelity
             whole = [trial for trial in dropped if self.store.age.get(trial, 0) >= fidelity]
-            for finished in self.finished(whole):
+            wanted = self.library.wanted(np.array([self._loss[trial] for trial in whole]))
+            for finished in self.finished(np.array(whole, int)[wanted].tolist()):
                 self.library.add(finished)
         self.store.release(dropped)
 
