@@ -44,7 +44,7 @@ class Asleep:
 async def live(address: str, count: int, seconds: float) -> None:
     """Starts workers, and waits for their end."""
     worker.train = Asleep(seconds)  # type: ignore[assignment]
-    worker.prepare = lambda *given: None
+    worker.prepare = lambda *given: None  # type: ignore[assignment]
     workers: list[Worker] = []
     for first in range(0, count, AT_ONCE):
         begun = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import pickle
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
 
 RUNS = 2  # of which a worker keeps programs and data, the latest
+MALLOC = {-1: 2**28, -3: 2**25}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h: bytes
 
 _refused: set[str] = set()  # studies that this worker must not train for
 _settings: dict[str, dict[str, Any]] = {}  # of JAX, by study
@@ -69,6 +72,7 @@ class Devices(WorkerPlugin):
             ValueError: it is unlike; it is given no blocks then. Dask hands this to the client, or to the log of a worker that joins
                 while a study runs.
         """
+        keep_memory()
         number = os.environ.get(CORE) or (str(worker.name) if self.pinned else "")
         if number.isdigit() and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
@@ -104,6 +108,16 @@ async def _set_devices(worker: Worker, count: int) -> None:
     """Tells the scheduler alone, so that a block which is on its way begins, and is handed back."""
     resources = {DEVICE: count}
     await worker.scheduler.set_resources(resources=resources, worker=worker.contact_address)
+
+
+def keep_memory() -> None:
+    """Lets this process keep freed memory, as others do: Dask has its workers give back all above 64 KiB, which each step of training
+    then asks for again; training took 1.4 times as long.
+    """
+    with contextlib.suppress(AttributeError):  # a system whose C library is not glibc
+        change = ctypes.CDLL(None).mallopt
+        for setting, size in MALLOC.items():
+            change(setting, size)
 
 
 def here() -> dict[str, Any]:

@@ -128,6 +128,35 @@ def test_workers_that_are_killed_change_nothing(tmp_path, cluster, client, name,
     assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
 
 
+def test_a_worker_keeps_freed_memory():
+    """Dask's setting gives it back to the system: each array of a megabyte is 256 new pages then."""
+    program = """
+import resource, sys
+import numpy as np
+from hpjax.cluster.worker import keep_memory
+
+if sys.argv[1:] == ["keep"]:
+    keep_memory()
+for _ in range(200):
+    np.ones(2**17)
+    if _ == 99:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    setting = {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    given, kept = (
+        int(
+            subprocess.check_output(
+                [sys.executable, "-c", program, *words], env=os.environ | setting
+            )
+        )
+        for words in ([], ["keep"])
+    )
+    if given < 10_000:
+        pytest.skip("this system's C library does not give memory back")
+    assert kept < given / 100
+
+
 def test_a_worker_that_stalls_is_started_anew(tmp_path, cluster, client, monkeypatch):
     monkeypatch.setattr("hpjax.cluster.pool.SILENT", 15.0)
     said = []
