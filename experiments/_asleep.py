@@ -18,6 +18,11 @@ from hpjax.cluster import worker
 from hpjax.cluster.pool import DEVICE
 
 AT_ONCE = 50  # workers that are started together
+QUIET = {  # what a process does for itself, which is one process for all here
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "1 hour",
+    "distributed.admin.tick.interval": "1 hour",
+}
 
 
 class Asleep:
@@ -64,5 +69,5 @@ async def live(address: str, count: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    with dask.config.set({"distributed.worker.profile.enabled": False}):
+    with dask.config.set(QUIET):
         asyncio.run(live(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -7,10 +7,11 @@ Parts: `processes` trains 256 networks of the reference sweep on all devices of 
 (strong scaling), and 128 networks for every worker (weak scaling), in turn; all on this machine, so that more workers than cores share
 these. `trials` runs 100,000 random trials of 2-4-1 networks, ledger included, in one process and on two workers. `blocks` hands out
 blocks of four reference networks to workers that sleep instead of training, in processes of their own beside the client's and the
-scheduler's, and reads the processor time that these two take for a block.
+scheduler's, and reads the processor time that these two take.
 
-The model: a client or a scheduler that takes c seconds for a block hands out 1 / c blocks a second, so that blocks of s seconds keep
-s / c devices busy; the slower of the two decides.
+The model: a study on n workers takes of the client or of the scheduler f(n) seconds to begin, a share i(n) of a processor for signs of
+life, and c seconds for a block. One that hands out all it can gives (1 - i) / c blocks a second, so that blocks of s seconds keep
+s (1 - i) / c devices busy; the slower of the two decides.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ import numpy as np
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments.contenders.sweep import Sweep, digits
 
+IDLE = 5.0  # seconds that signs of life are watched for
 SECONDS = (0.1, 1.0, 10.0)  # of a block, for which the largest useful cluster is told
 NETWORKS = 4  # of a block of the reference network
 QUIET = {"say": lambda text: None}
@@ -51,8 +53,8 @@ class Parameters:
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(8, 1, (1, 2), 1, 1000, (2,), 0.01, 12),
-    "small": Parameters(256, 5, (1, 2, 4), 5, 100_000, (2, 16, 64, 256, 1000), 0.25, 4000),
-    "paper": Parameters(256, 20, (1, 2, 4), 9, 100_000, (2, 16, 64, 256, 1000), 0.25, 20_000),
+    "small": Parameters(256, 5, (1, 2, 4), 5, 100_000, (2, 16, 64, 256, 1000), 0.05, 1200),
+    "paper": Parameters(256, 20, (1, 2, 4), 9, 100_000, (2, 16, 64, 256, 1000), 0.05, 12_000),
 }
 
 
@@ -185,12 +187,14 @@ def host(rows: list[dict[str, Any]]) -> dict[int, float]:
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
 def blocks(parameters: Parameters) -> list[dict[str, Any]]:
-    """Processor time of client, scheduler and all workers for a block, by workers."""
+    """What client and scheduler take of a processor, by workers: to begin, while nothing is done, and for a block."""
     return [handed(count, parameters) for count in parameters.asleep]
 
 
 def handed(workers: int, parameters: Parameters) -> dict[str, Any]:
-    """A study of one order, whose blocks go to workers that sleep; after a small one that trains the block that they answer with."""
+    """Studies of one order, whose blocks go to workers that sleep: a small one, which trains the block that they answer with, a quarter
+    of the blocks, and all of them.
+    """
     import psutil
     from distributed import Client
 
@@ -213,22 +217,38 @@ def handed(workers: int, parameters: Parameters) -> dict[str, Any]:
         processes = [psutil.Process(), *(psutil.Process(one.pid) for one in begun)]
         computed = lambda: np.array([sum(one.cpu_times()[:2]) for one in processes])
         space = {"hidden": (128, 128, 128), "learning_rate": hpjax.LogUniform(1e-4, 1e-2)}
-        common = {"epochs": 1, **QUIET}
+
+        def taken(work: Callable[[], object]) -> np.ndarray:
+            """Seconds, and those of a processor for client, scheduler, and all workers."""
+            before, started = computed(), time.perf_counter()
+            work()
+            return np.array([time.perf_counter() - started, *(computed() - before)])
+
+        def study(count: int) -> np.ndarray:
+            trials = NETWORKS * count
+            return taken(
+                lambda: hpjax.tune(
+                    space, "digits", trials=trials, epochs=1, executor=client, **QUIET
+                )
+            )
+
         with Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=900)
-            hpjax.tune(space, "digits", trials=NETWORKS, executor=client, **common)
-            before, started = computed(), time.perf_counter()
-            hpjax.tune(
-                space, "digits", trials=NETWORKS * parameters.blocks, executor=client, **common
-            )
-            seconds, after = time.perf_counter() - started, computed()
+            study(1)
+            nothing = taken(lambda: time.sleep(IDLE))
+            part, whole = study(parameters.blocks // 4), study(parameters.blocks)
     finally:
         for one in reversed(begun):
             one.terminate()
             one.wait()
-    names = ("client", "scheduler", "workers_together")
-    each = dict(zip(names, ((after - before) / parameters.blocks).tolist()))
-    return {"workers": workers, "blocks": parameters.blocks, "seconds": seconds, **each}
+    idle = nothing[1:] / nothing[0]
+    more = whole - part
+    each = (more[1:] - idle * more[0]) / (parameters.blocks - parameters.blocks // 4)
+    begin = part[1:] - idle * part[0] - each * (parameters.blocks // 4)
+    row: dict[str, Any] = {"workers": workers, "blocks": parameters.blocks, "seconds": whole[0]}
+    for at, name in enumerate(("client", "scheduler", "workers_together")):
+        row[name] = {"begin": begin[at], "idle": idle[at], "block": each[at]}
+    return row
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -282,9 +302,11 @@ def _blocks(rows: list[dict[str, Any]], axes: list[Any]) -> list[tuple]:
     lines = []
     workers = [row["workers"] for row in rows]
     for name, color, marker in (("client", "#228833", "o"), ("scheduler", "#AA3377", "s")):
-        each = [1e3 * row[name] for row in rows]
+        each = [1e3 * row[name]["block"] for row in rows]
         cost.plot(workers, each, color=color, marker=marker, label=name)
         lines += [(f"{name}: milliseconds a block", w, ms) for w, ms in zip(workers, each)]
+        lines += [(f"{name}: share of a processor", r["workers"], r[name]["idle"]) for r in rows]
+        lines += [(f"{name}: seconds to begin", r["workers"], r[name]["begin"]) for r in rows]
     cost.set(
         xscale="log",
         xlabel="workers",
@@ -292,19 +314,20 @@ def _blocks(rows: list[dict[str, Any]], axes: list[Any]) -> list[tuple]:
         ylim=(0, None),
     )
     cost.legend()
-    slowest = max(max(row["client"], row["scheduler"]) for row in rows)
+    rate = min(handed_out(row) for row in rows)
     lengths = np.geomspace(0.01, 100, 50)
-    fed.plot(lengths, lengths / slowest, color="0.2")
+    fed.plot(lengths, lengths * rate, color="0.2")
+    lines.append(("blocks a second, at least", "", rate))
     for seconds in SECONDS:
-        lines.append((f"devices that blocks of {seconds:g} s keep busy", "", seconds / slowest))
-        fed.plot(seconds, seconds / slowest, color="0.2", marker="o")
-    fed.set(
-        xscale="log",
-        yscale="log",
-        xlabel="seconds of a block",
-        ylabel="devices kept busy\n(seconds / slower of the two)",
-    )
+        lines.append((f"devices that blocks of {seconds:g} s keep busy", "", seconds * rate))
+        fed.plot(seconds, seconds * rate, color="0.2", marker="o")
+    fed.set(xscale="log", yscale="log", xlabel="seconds of a block", ylabel="devices kept busy")
     return lines
+
+
+def handed_out(row: dict[str, Any]) -> float:
+    """Blocks a second of the slower of client and scheduler, by the model."""
+    return min((1 - row[name]["idle"]) / row[name]["block"] for name in ("client", "scheduler"))
 
 
 PANELS = {"processes": _processes, "blocks": _blocks}
@@ -326,7 +349,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
         found.append(Criterion(title, each[2] / each[0], 2, False, part="trials"))
     if "blocks" in numbers:
         for name in ("client", "scheduler"):
-            most = max(1e3 * row[name] for row in numbers["blocks"])
+            most = max(1e3 * row[name]["block"] for row in numbers["blocks"])
             title = f"milliseconds of processor time that a block costs the {name}, at most"
             found.append(Criterion(title, most, 3, False, figure="scaling", part="blocks"))
     return found

@@ -124,9 +124,11 @@ class ClusterExecutor:
             self._under_way[answer.number] = answer
 
     def collect(self, wanted: Answer) -> None:
-        """Waits for an answer, and takes all that are there by then."""
+        """Waits for an answer, and as long as enough blocks wait for the workers, for later ones too; takes all that are there by then."""
         self._hand_out()
-        self.pool.wait([wanted.answered], [wanted.trained])
+        under_way, enough = [*self._under_way.values()], LEAST * max(1, self.pool.count())
+        last = under_way[max(0, len(under_way) - enough - 1)]
+        self.pool.wait([wanted.answered, last.answered], [wanted.trained, last.trained])
         there = [a for a in self._under_way.values() if a is wanted or a.answered.done()]
         got = self.pool.results([a.answered for a in there], [a.trained for a in there])
         for answer, value in zip(there, got):
