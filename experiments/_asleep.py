@@ -6,6 +6,7 @@ python -m experiments._asleep ADDRESS COUNT SECONDS
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
 import time
@@ -49,6 +50,7 @@ class Asleep:
 async def live(address: str, count: int, seconds: float) -> None:
     """Starts workers, and waits for their end."""
     worker.train = Asleep(seconds)  # type: ignore[assignment]
+    worker.here = functools.cache(worker.here)  # as each process does once
     worker.prepare = lambda *given: None  # type: ignore[assignment]
     workers: list[Worker] = []
     for first in range(0, count, AT_ONCE):

@@ -44,7 +44,7 @@ class Parameters:
     networks: int  # of the strong scaling; half as many for each worker of the weak one
     epochs: int
     workers: tuple[int, ...]  # processes
-    repeats: int
+    repeats: int  # in pairs
     trials: int  # of 2-4-1 networks
     asleep: tuple[int, ...]  # workers that sleep
     seconds: float  # that they do, for a block
@@ -53,7 +53,7 @@ class Parameters:
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(8, 1, (1, 2), 1, 1000, (2,), 0.01, 12),
-    "small": Parameters(256, 5, (1, 2, 4), 5, 100_000, (2, 16, 64, 256, 1000), 0.05, 1200),
+    "small": Parameters(256, 5, (1, 2, 4), 4, 100_000, (2, 16, 64, 256, 1000), 0.05, 1200),
     "paper": Parameters(256, 20, (1, 2, 4), 9, 100_000, (2, 16, 64, 256, 1000), 0.05, 12_000),
 }
 
@@ -109,27 +109,26 @@ def pinned(dask_worker: Any) -> None:
 
 
 def processes(parameters: Parameters) -> list[dict[str, Any]]:
-    """Seconds of a sweep on this process (0 workers) and on workers, in turn, after one that compiles."""
+    """Seconds of a sweep on workers, and in turn on this process alone; both compile before."""
     rows = []
-    with contextlib.ExitStack() as stack:
-        clients = {count: stack.enter_context(local(count)) for count in parameters.workers}
-        for kind in ("strong", "weak"):
-            for repeat in range(parameters.repeats + 1):
-                for count, executor in ((0, None), *clients.items()):
-                    each = parameters.networks // 2
-                    size = parameters.networks if kind == "strong" else each * max(1, count)
-                    seconds = trained(size, parameters.epochs, executor)
+    for count in parameters.workers:
+        sizes = {"strong": parameters.networks, "weak": parameters.networks // 2 * count}
+        with local(count) as client:
+            for kind, networks in sizes.items():
+                for repeat in range(parameters.repeats + 1):
+                    alone = trained(networks, parameters.epochs, None)
+                    seconds = trained(networks, parameters.epochs, client)
+                    row = {"kind": kind, "workers": count, "networks": networks}
                     if repeat:
-                        row = {"kind": kind, "workers": count, "networks": size}
-                        rows.append(row | {"seconds": seconds})
+                        rows.append(row | {"seconds": seconds, "alone": alone})
     return rows
 
 
-def rates(rows: list[dict[str, Any]], kind: str) -> dict[int, float]:
-    """Networks a second by workers, the median over repeats; 0 workers are this process's own devices."""
+def shares(rows: list[dict[str, Any]], kind: str) -> dict[int, float]:
+    """Throughput over that of this process alone, by workers: the median over pairs."""
     found: dict[int, list[float]] = {}
     for row in (row for row in rows if row["kind"] == kind):
-        found.setdefault(row["workers"], []).append(row["networks"] / row["seconds"])
+        found.setdefault(row["workers"], []).append(row["alone"] / row["seconds"])
     return {workers: float(np.median(each)) for workers, each in found.items()}
 
 
@@ -279,11 +278,14 @@ def _processes(rows: list[dict[str, Any]], axes: list[Any]) -> list[tuple]:
     """Throughput over that of one process."""
     (ax,), lines = axes, []
     for kind, color, marker in (("strong", "#4477AA", "o"), ("weak", "#EE6677", "s")):
-        found = rates(rows, kind)
-        workers = [count for count in found if count]
-        shares = [found[count] / found[0] for count in workers]
-        ax.plot(workers, shares, color=color, marker=marker, label=f"{kind} scaling")
-        lines += [(f"{kind} scaling: networks a second", w, rate) for w, rate in found.items()]
+        found = shares(rows, kind)
+        workers = list(found)
+        ax.plot(workers, list(found.values()), color=color, marker=marker, label=f"{kind} scaling")
+        lines += [(f"{kind} scaling: throughput over one process", w, v) for w, v in found.items()]
+        for row in (row for row in rows if row["kind"] == kind):
+            ax.plot(
+                row["workers"], row["alone"] / row["seconds"], ".", color=color, ms=3, alpha=0.5
+            )
     ax.axhline(1, color="0.5", ls="--", lw=0.8)
     ax.annotate("one process, all devices", (1, 1), (0, 3), textcoords="offset points", size=6.5)
     ax.set(
@@ -337,12 +339,10 @@ def criteria(numbers: Numbers) -> list[Criterion]:
     """Two workers beside two devices; the costs of a trial and of a block."""
     found = []
     if "processes" in numbers:
-        rate = rates(numbers["processes"], "strong")
-        if 2 in rate:
+        share = shares(numbers["processes"], "strong")
+        if 2 in share:
             title = "throughput of two workers over that of one process with two devices"
-            found.append(
-                Criterion(title, rate[2] / rate[0], 0.9, figure="scaling", part="processes")
-            )
+            found.append(Criterion(title, share[2], 0.9, figure="scaling", part="processes"))
     if "trials" in numbers:
         each = host(numbers["trials"])
         title = "host time of trials of tiny networks on two workers over that in one process"

@@ -137,6 +137,13 @@ class Assembly:
         lines[-1] += f"; rounds of at most {self.batch} trials"
         return "\n".join(lines)
 
+    def _library(self) -> Library:
+        """Of networks that are elsewhere only those that an ensemble takes are brought here, where their losses say which these are."""
+        judged_by_loss = self.evaluation.settings.objective == "loss"
+        again = not self.settings.scheduler.get("renew")  # others can be trained again
+        bounded = self.workload.pool is not None and judged_by_loss and again
+        return Library(count=CANDIDATES if bounded else None)
+
     def run(
         self,
         ledger: Ledger,
@@ -147,9 +154,7 @@ class Assembly:
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
-        far = self.workload.pool is not None
-        library = Library(count=CANDIDATES if far else None)
-        trained = self.workload.population(cache, library=library)
+        trained = self.workload.population(cache, library=self._library())
         saved = [time.monotonic()]
 
         def carry_out(order: Order):

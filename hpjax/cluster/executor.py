@@ -8,7 +8,6 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-import dask
 import jax
 import numpy as np
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 WAITING = 0.25  # seconds of training that wait for a worker, in so many blocks
 LEAST, MOST = 2, 16
-LARGE = "1 TiB"  # of a task's arguments that Dask warns of: data goes to workers by one
 
 
 _runs = itertools.count()  # of this process
@@ -45,9 +43,8 @@ class ClusterExecutor:
 
         self.pool, self.client = pool, pool.client
         self.run = f"{pool.name}-{next(_runs)}"
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": LARGE}):
-            # a task, so that a worker that comes later, or the last that had it, makes it again
-            self.regime = pool.submit(worker.unpickled, cloudpickle.dumps(regime), priority=2)
+        # a task, so that a worker that comes later, or the last that had it, makes it again
+        self.regime = pool.submit(worker.unpickled, cloudpickle.dumps(regime), priority=2)
         self._numbers = itertools.count()
         self._prepared: set[int] = set()
         self._preparing: set[Any] = set()
@@ -127,8 +124,8 @@ class ClusterExecutor:
         """Waits for an answer, and as long as enough blocks wait for the workers, for later ones too; takes all that are there by then."""
         self._hand_out()
         under_way, enough = [*self._under_way.values()], LEAST * max(1, self.pool.count())
-        last = under_way[max(0, len(under_way) - enough - 1)]
-        self.pool.wait([wanted.answered, last.answered], [wanted.trained, last.trained])
+        for answer in (wanted, *under_way[: len(under_way) - enough]):
+            self.pool.wait(answer.answered, answer.trained)
         there = [a for a in self._under_way.values() if a is wanted or a.answered.done()]
         got = self.pool.results([a.answered for a in there], [a.trained for a in there])
         for answer, value in zip(there, got):

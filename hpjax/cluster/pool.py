@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import itertools
 import math
@@ -30,6 +32,8 @@ SETTINGS = (
     "jax_threefry_partitionable",
 )
 TASKS = {"pure": False, "retries": 2}
+ENDED = ("finished", "error", "cancelled")  # of a task
+AGAIN = 0.1  # seconds after which a task that was lost is looked at again
 TRIES = 5  # to make the workers ready
 LOOK = 5.0  # seconds of waiting after which it is looked whether the worker lives
 SILENT = 60.0  # seconds without a sign of life after which a worker is taken to be lost
@@ -98,12 +102,13 @@ class Pool:
                 raise ValueError(
                     f"the scheduler at {self.address} cannot load this hpjax ({fault}); install the same version where it runs"
                 ) from None
+            self._silent()
             for left in reversed(range(TRIES)):
                 try:
-                    self.client.register_plugin(ready, name=self.name)
+                    self._soon(lambda: self.client.register_plugin(ready, name=self.name))
                     return
-                except OSError as fault:  # a worker died meanwhile
-                    self._identity()
+                except OSError as fault:  # a worker died meanwhile, or is cut off
+                    self._look([], 0.0, math.inf)
                     if not left:
                         raise ValueError(
                             f"a worker at {self.address} does not answer ({reason(fault)[:120]}); end it, and try again"
@@ -124,7 +129,15 @@ class Pool:
                 self.client.unregister_worker_plugin,
             ):
                 with contextlib.suppress(OSError, ValueError):
-                    leave(self.name)
+                    self._soon(lambda leave=leave: leave(self.name))
+
+    def _soon(self, ask: Callable[[], Any]) -> None:
+        """Asks something of all workers that one which is cut off does not answer.
+
+        Raises:
+            OSError: it takes too long.
+        """
+        self.client.sync(ask, callback_timeout=ANSWER)
 
     def executor(self, regime: Regime) -> ClusterExecutor:
         """Trains blocks of a population on these workers."""
@@ -146,12 +159,14 @@ class Pool:
 
     def submit(self, function: Callable[..., Any], *given: Any, **options: Any) -> Future:
         """A task of this study."""
-        return self.client.submit(function, *given, key=self._key(), **TASKS, **options)
+        with _unwarned():
+            return self.client.submit(function, *given, key=self._key(), **TASKS, **options)
 
     def map(self, function: Callable[..., Any], *columns: Sequence, **options: Any) -> list[Future]:
         """Tasks of this study, in one message."""
         keys = [self._key() for _ in columns[0]]
-        return self.client.map(function, *columns, key=keys, **TASKS, **options)
+        with _unwarned():
+            return self.client.map(function, *columns, key=keys, **TASKS, **options)
 
     def _key(self) -> str:
         return f"{self.name}-{next(self._tasks):09d}"
@@ -163,56 +178,59 @@ class Pool:
     def results(
         self,
         futures: Sequence[Future],
-        before: Sequence[Future] = (),
+        before: Sequence[Future] | None = None,
         patience: float | None = None,
     ) -> list[Any]:
-        """What tasks return, in one message; as `wait` before that.
-
-        Raises:
-            Exception: a task's own.
-        """
-        most = self.patience if patience is None else patience
-        with self.reached():
-            self.wait(futures, before, patience)
-            began = time.monotonic()
-            while True:
-                try:
-                    return self._gathered(futures, ANSWER if math.isinf(most) else most)
-                except TimeoutError:  # of the way from the worker to here
-                    if any(future.status == "error" for future in futures):
-                        raise
-                self._look(futures, before, time.monotonic() - began, most)
-
-    def wait(
-        self,
-        futures: Sequence[Future],
-        before: Sequence[Future] = (),
-        patience: float | None = None,
-    ) -> None:
-        """Waits for the end of tasks, through the deaths and stalls of workers.
+        """What tasks return, in one message; waits for them before.
 
         Args:
             futures: of the tasks.
-            before: tasks that they wait for.
+            before: the task that each of them waits for.
             patience: in the place of `Cluster.patience`.
 
         Raises:
-            RunError: the scheduler is gone, no worker comes, or worker after worker died of a block.
+            RunError: the scheduler is gone, no worker comes, or worker after worker died of a task.
+            Exception: a task's own.
         """
+        for future, own in zip(futures, before or futures):
+            self.wait(future, own, patience)
         with self.reached():
-            for future in futures:
-                ended, began = Event(), time.monotonic()
-                future.add_done_callback(lambda _, ended=ended: ended.set())
-                while self.client.status == "running":
-                    most = self.patience if patience is None else patience
-                    if ended.wait(min(LOOK, most)):
-                        break
-                    if self._look(futures, before, time.monotonic() - began, most):
-                        began = time.monotonic()
+            if self.client.status != "running":
+                raise OSError("closed")
+            whole, began = self._asked(futures), time.monotonic()
+            while not concurrent.futures.wait([whole], LOOK).done:
+                most = self.patience if patience is None else patience
+                if self._look([*futures, *(before or ())], time.monotonic() - began, most):
+                    began = time.monotonic()
+            return whole.result()
 
-    def _look(
-        self, futures: Sequence[Future], before: Sequence[Future], waited: float, most: float
-    ) -> bool:
+    def wait(self, future: Future, before: Future, patience: float | None = None) -> None:
+        """Waits for the end of a task, and of the one `before` it, through the deaths and stalls of workers; as `results`."""
+        ended, began = Event(), time.monotonic()
+        looked = began
+        future.add_done_callback(lambda _: ended.set())
+        with self.reached():
+            while self.client.status == "running" and future.status not in ENDED:
+                most = self.patience if patience is None else patience
+                if ended.is_set():  # it was lost with its worker, and is computed again
+                    time.sleep(AGAIN)
+                elif ended.wait(min(LOOK, most)):
+                    continue
+                if time.monotonic() - looked >= min(LOOK, most):
+                    looked = time.monotonic()
+                    if self._look([future, before], looked - began, most):
+                        began = looked
+
+    def _asked(self, futures: Sequence[Future]) -> concurrent.futures.Future:
+        """What ended tasks returned, on its way here."""
+
+        async def gathered() -> list[Any]:
+            return await self.client.gather(list(futures), asynchronous=True)  # type: ignore[not-async]
+
+        loop = self.client.loop.asyncio_loop  # type: ignore[missing-attribute]
+        return asyncio.run_coroutine_threadsafe(gathered(), loop)
+
+    def _look(self, futures: Sequence[Future], waited: float, most: float) -> bool:
         """Whether a worker was started anew, as it is silent, or has been busy with these tasks for longer than `most` seconds."""
         silent = self._silent()
         if not silent and waited > most:
@@ -220,7 +238,7 @@ class Pool:
                 f"no worker at {self.address} for {waited:.0f} s; the ledger is whole up to here, start workers and `hpjax resume` the run"
             )
         lost = [address for address, seconds in silent.items() if seconds > SILENT]
-        keys = {future.key for future in (*futures, *before)}
+        keys = {future.key for future in futures}
         late = [] if lost or waited <= most else self._busy_with(keys, silent)
         for address in (*lost, *late):
             self.say(
@@ -230,11 +248,6 @@ class Pool:
         if late:
             self.patience *= 2  # blocks may just be long
         return bool(lost or late)
-
-    def _gathered(self, futures: Sequence[Future], timeout: float) -> list[Any]:
-        """What ended tasks returned, by one request."""
-        asked = lambda: self.client.gather(list(futures), asynchronous=True)
-        return self.client.sync(asked, callback_timeout=timeout)
 
     def _busy_with(self, keys: set[Any], there: Iterable[str]) -> list[str]:
         """Workers that have some tasks; where none has, those that have any of this study, which these may wait for."""
@@ -317,6 +330,13 @@ class Pool:
             raise ValueError(
                 f"worker {without[0]} of the cluster at {self.address} is not for one device; start workers by `hpjax cluster --join {self.address}`, or with --resources device=1"
             )
+
+
+def _unwarned() -> contextlib.AbstractContextManager:
+    """Without Dask's advice on large arguments: data goes to workers as one of a task, and many blocks in one message."""
+    import dask
+
+    return dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})
 
 
 def settings() -> dict[str, Any]:

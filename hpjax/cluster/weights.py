@@ -45,6 +45,7 @@ class RemoteStore:
         self._places = WeightStore(groups)
         self.home, self.age = self._places.home, self._places.age
         self._held: dict[int, Future] = {}
+        self._enough = 64  # futures, before some are looked for that nobody needs
         self._numbers = itertools.count(1)  # 0 is of a network that was not trained yet
 
     def begin(self, order: Order) -> None:
@@ -68,6 +69,8 @@ class RemoteStore:
         number = next(self._numbers)
         self._held[number] = answer.weights
         self._places.take(block, _places(number, *block.real.shape))
+        if len(self._held) > self._enough:
+            self._forget()
 
     def release(self, trials: Iterable[int]) -> None:
         """Drops networks."""
@@ -92,10 +95,13 @@ class RemoteStore:
             ]
         trees = self.pool.results(tasks, held)
         back = np.argsort(by_task, kind="stable")
-        together = lambda *leaves: np.concatenate(leaves)[back].reshape(
-            *places.shape[:2], *leaves[0].shape[1:]
-        )
-        return jax.tree.map(together, *trees)
+        states = [
+            np.concatenate(parts)[back].reshape(*places.shape[:2], *parts[0].shape[1:])
+            for parts in zip(*map(jax.tree.leaves, trees))
+        ]
+        # what `load` gave is a list
+        structure = next((tree for tree in trees if not isinstance(tree, list)), trees[0])
+        return jax.tree.unflatten(jax.tree.structure(structure), states)
 
     def _named(self, places: np.ndarray) -> tuple[list[Future], np.ndarray]:
         """The futures that places [... 3] are in, and the places with numbers of this list."""
@@ -105,12 +111,13 @@ class RemoteStore:
         return [self._held[number] for number in numbers.tolist()], at
 
     def _forget(self) -> None:
-        """Drops the futures in which no live network is."""
-        live = (
-            pool.leaves[0][list(pool.slot.values()), :, 0] for pool in self._places.pools.values()
-        )
-        used = set(np.unique(np.concatenate([np.ravel(part) for part in live] or [[]])).tolist())
+        """Drops the futures in which no live network is, and none that others go on from."""
+        pools = self._places.pools.values()
+        parts = [pool.leaves[0][list(pool.slot.values()), :, 0].ravel() for pool in pools]
+        parts += [leaves[0][:, 0] for leaves in self._places.sources.values()]
+        used = set(np.unique(np.concatenate(parts)).tolist()) if parts else set()
         self._held = {number: held for number, held in self._held.items() if number in used}
+        self._enough = 2 * len(self._held) + 64
 
     # --- as arrays ---
     def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:

@@ -23,6 +23,7 @@ from hpjax.schedulers.base import Order
 from hpjax.space import Space
 from hpjax.training import loop
 
+AT_ONCE = 2**26  # bytes of weights of finished networks that are copied together
 PROBE = 64  # narrowest chunk that is tried on an accelerator
 
 
@@ -169,7 +170,7 @@ class Population:
         elif self.library is not None:
             fidelity = self.regime.target.fidelity
             whole = [trial for trial in dropped if self.store.age.get(trial, 0) >= fidelity]
-            wanted = self.library.wanted(np.array([self._loss[trial] for trial in whole]))
+            wanted = self.library.wanted(self._losses(whole))
             for finished in self.finished(np.array(whole, int)[wanted].tolist()):
                 self.library.add(finished)
         self.store.release(dropped)
@@ -182,14 +183,21 @@ class Population:
             owners = np.asarray(trials)[group.rows]
             homes = np.array([self.home[trial] for trial in owners.tolist()])
             for home in np.unique(homes).tolist():
-                rows = homes == home
-                program, live = self.programs[home].spec, owners[rows].tolist()
-                own = {name: leaf[rows] for name, leaf in group.config.items()}
-                config = program.member(group.spec, own)
-                state = best(self.store.states(live), config.get("patience", 0.0))
-                # not known of networks from before a resume
-                loss = np.array([self._loss.get(trial, np.nan) for trial in live])
-                yield FinishedTrials(owners[rows], program, config, state.params, state.stats, loss)
+                program, whole = self.programs[home].spec, np.flatnonzero(homes == home)
+                many = max(1, AT_ONCE // (4 * (program.weights + 1) * self.regime.groups))
+                for rows in np.split(whole, range(many, len(whole), many)):
+                    own = {name: leaf[rows] for name, leaf in group.config.items()}
+                    config = program.member(group.spec, own)
+                    live = owners[rows].tolist()
+                    state = best(self.store.states(live), config.get("patience", 0.0))
+                    loss = self._losses(live)
+                    yield FinishedTrials(
+                        owners[rows], program, config, state.params, state.stats, loss
+                    )
+
+    def _losses(self, trials: Sequence[int]) -> np.ndarray:
+        """Validation losses [n], NaN where they are not known: of networks from before a resume."""
+        return np.array([self._loss.get(trial, np.nan) for trial in trials])
 
     def fetch(self) -> None:
         """Brings live networks that are elsewhere into this process, whose devices train from now on."""

@@ -53,6 +53,7 @@ class WeightStore:
     Attributes:
         home: live trial -> number of the program that trains it.
         age: live trial -> epoch that it was last trained until.
+        sources: trial that others go on from in the latest order -> its leaves [G ...] before it.
     """
 
     def __init__(self, groups: int):
@@ -61,15 +62,15 @@ class WeightStore:
         self.structures: dict[int, Any] = {}  # program -> tree of a state
         self.home: dict[int, int] = {}
         self.age: dict[int, int] = {}
-        self._snapshot: dict[int, list[np.ndarray]] = {}
+        self.sources: dict[int, list[np.ndarray]] = {}
 
     def begin(self, order: Order) -> None:
         """Copies networks that others go on from: all sources are read before any is overwritten."""
         taken = order.source[(order.source >= 0) & (order.source != order.trial)]
-        self._snapshot = {}
+        self.sources = {}
         for trial in set(taken.tolist()) & set(self.home):
             pool = self.pools[self.home[trial]]
-            self._snapshot[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
+            self.sources[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
 
     def gather(self, block: Block) -> list[np.ndarray] | None:
         """The leaves [c w ...] of the states that a block begins with, spare and fresh places 0; None where all are fresh."""
@@ -85,7 +86,7 @@ class WeightStore:
             for leaf, kept in zip(leaves, pool.leaves):
                 leaf[own] = kept[slots, group[own]]
         for i, j in np.argwhere((block.source >= 0) & ~own):
-            for leaf, kept in zip(leaves, self._snapshot[int(block.source[i, j])]):
+            for leaf, kept in zip(leaves, self.sources[int(block.source[i, j])]):
                 leaf[i, j] = kept[block.own_group[i]]
         return leaves
 

@@ -69,8 +69,11 @@ class Harm:
         harmed: the processes that got it.
     """
 
-    def __init__(self, cluster, what, seed, reports):
+    def __init__(self, cluster, what, seed, reports, client=None):
         self.cluster, self.what, self.chance = cluster, what, random.Random(seed)
+        self.client = (
+            client  # that keeps the other workers busy, so that the next blocks are this one's
+        )
         self.at, self.seen, self.harmed = reports, 0, []
 
     def __call__(self, *report):
@@ -79,9 +82,21 @@ class Harm:
             time.sleep(self.chance.uniform(0, 0.3))  # into the next blocks
             there = set(self.cluster.scheduler.workers)
             nannies = self.cluster.workers.values()
-            pids = [nanny.pid for nanny in nannies if nanny.worker_address in there]
-            self.harmed.append(self.chance.choice(pids))
+            pids = {n.pid: n.worker_address for n in nannies if n.worker_address in there}
+            self.harmed.append(self.chance.choice(list(pids)))
+            if self.client is not None:
+                self.sleeping = occupied(self.client, pids[self.harmed[-1]])
             os.kill(self.harmed[-1], self.what)
+
+
+def occupied(client, but):
+    """Keeps all workers busy for some seconds, but for one."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return [
+        client.submit(time.sleep, 6, pure=False, workers=[one], resources={"device": 1})
+        for one in workers
+        if one != but
+    ]
 
 
 METHODS = {
@@ -166,7 +181,7 @@ def test_a_worker_that_stalls_is_started_anew(tmp_path, cluster, client, monkeyp
         "iris",
         out=tmp_path / "there",
         executor=client,
-        watch=Harm(cluster, signal.SIGSTOP, 0, (1,)),
+        watch=Harm(cluster, signal.SIGSTOP, 0, (1,), client),
         **METHODS["halving"],
         say=said.append,
     )
@@ -364,12 +379,9 @@ def test_a_worker_that_comes_later_is_given_blocks_or_none(tmp_path, cluster, cl
             command = worker_command(cluster.scheduler_address, "late")
             given = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
             late.append(subprocess.Popen(command, env=given))
-            before = client.scheduler_info(n_workers=-1)["workers"]
             client.wait_for_workers(3, timeout=60)
-            busy.extend(
-                client.submit(time.sleep, 10, pure=False, workers=[one], resources={"device": 1})
-                for one in before
-            )
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            busy.extend(occupied(client, *(a for a, w in workers.items() if w["name"] == "late")))
 
     try:
         hpjax.tune(
@@ -420,3 +432,127 @@ def test_hpjax_cluster_starts_workers_again_and_ends_with_its_scheduler():
         with contextlib.suppress(ProcessLookupError):
             os.killpg(helper.pid, signal.SIGKILL)
         helper.communicate()
+
+
+def test_a_study_that_is_killed_goes_on(tmp_path, cluster, client):
+    """`kill -9` of the process that searches, after three reports; the cluster outlives it."""
+    program = """
+import sys, hpjax
+
+if __name__ == "__main__":
+    space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1), "hidden": hpjax.Choice([(4,), (8,)])}
+    address, folder = sys.argv[1:]
+    options = {"search": "hyperband", "epochs": 9, "progress": False}
+    hpjax.tune(space, "iris", executor=address or None, out=folder, **options)
+"""
+    script = tmp_path / "search.py"
+    script.write_text(program)
+    command = [sys.executable, str(script)]
+    subprocess.run([*command, "", str(tmp_path / "here")], check=True, capture_output=True)
+    there = tmp_path / "there"
+    searching = subprocess.Popen(
+        [*command, cluster.scheduler_address, str(there)], stderr=subprocess.DEVNULL
+    )
+    reports = lambda: (there / "ledger.jsonl").is_file() and ledger(there).count(b'"report"')
+    deadline = time.monotonic() + 120
+    while reports() < 3 and searching.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    searching.kill()
+    assert searching.wait() == -signal.SIGKILL
+    assert len(ledger(there)) < len(ledger(tmp_path / "here"))
+    hpjax.resume(there, executor=client, **quiet)
+    assert ledger(there) == ledger(tmp_path / "here")
+
+
+def test_without_workers_for_long_the_run_ends_cleanly(tmp_path):
+    options = METHODS["halving"]
+    hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
+    with (
+        distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            resources={"device": 1},
+        ) as own,
+        distributed.Client(own, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(1, timeout=60)
+        given = hpjax.Cluster(client, patience=4.0)
+        with pytest.raises(RunError, match=r"no worker at tcp://.* for \d+ s; the ledger is whole"):
+            hpjax.tune(
+                SPACE,
+                "iris",
+                out=tmp_path / "there",
+                executor=given,
+                watch=lambda *report: own.scale(0),
+                **options,
+                **quiet,
+            )
+    hpjax.resume(tmp_path / "there", **quiet)
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+
+
+def test_a_block_that_kills_worker_after_worker_ends_the_run_cleanly(tmp_path, client, monkeypatch):
+    class Deadly(distributed.WorkerPlugin):
+        """Every worker dies of its first block, and so does the one that takes its place."""
+
+        def setup(self, worker):
+            from hpjax.population.executor import LocalExecutor
+
+            LocalExecutor._run = lambda *given: os._exit(1)
+
+    monkeypatch.setattr("hpjax.cluster.deaths.DEATHS", 2)  # the scheduler is in this process
+    client.register_plugin(Deadly(), name="deadly")
+    try:
+        with pytest.raises(RunError, match="worker after worker died of a block"):
+            hpjax.tune(
+                SPACE, "iris", trials=2, epochs=1, out=tmp_path / "run", executor=client, **quiet
+            )
+    finally:
+        client.unregister_worker_plugin("deadly")
+        client.restart()
+    assert hpjax.resume(tmp_path / "run", **quiet).trials["status"].tolist() == ["OK", "OK"]
+
+
+def test_a_machine_that_is_cut_off_and_comes_back(tmp_path, cluster, client, monkeypatch):
+    """A worker and its nanny stop for as long as the study goes on; it was struck off by then, and ends."""
+    monkeypatch.setattr("hpjax.cluster.pool.SILENT", 8.0)
+    monkeypatch.setattr("hpjax.cluster.pool.ANSWER", 8.0)
+    options = {"trials": 48, "epochs": 4, "batch": 8, "validation": 2}
+    hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
+    command = worker_command(cluster.scheduler_address, "cut")
+    machine = subprocess.Popen(command, start_new_session=True)
+    said: list[str] = []
+    sleeping: list[distributed.Future] = []
+    try:
+        client.wait_for_workers(3, timeout=60)
+
+        def cut(progress, population):
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            for address in (a for a, w in workers.items() if w["name"] == "cut" and not sleeping):
+                sleeping.extend(occupied(client, address))
+                os.killpg(machine.pid, signal.SIGSTOP)
+
+        hpjax.tune(
+            SPACE,
+            "iris",
+            out=tmp_path / "there",
+            executor=client,
+            watch=cut,
+            say=said.append,
+            **options,
+        )
+        os.killpg(machine.pid, signal.SIGCONT)
+        assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+        assert any("its blocks are trained elsewhere" in text for text in said)
+        deadline = time.monotonic() + 60
+        names = ["cut"]
+        while "cut" in names and time.monotonic() < deadline:
+            names = [w["name"] for w in client.scheduler_info(n_workers=-1)["workers"].values()]
+            time.sleep(0.2)
+        assert "cut" not in names
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(machine.pid, signal.SIGKILL)
+        machine.wait(30)
