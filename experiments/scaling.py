@@ -31,6 +31,7 @@ import numpy as np
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments.contenders.sweep import Sweep, digits
 
+FILES = 65_536  # that a process may have open; a worker needs some of the scheduler
 IDLE = 5.0  # seconds that signs of life are watched for
 SECONDS = (0.1, 1.0, 10.0)  # of a block, for which the largest useful cluster is told
 NETWORKS = 4  # of a block of the reference network
@@ -187,6 +188,10 @@ def host(rows: list[dict[str, Any]]) -> dict[int, float]:
 # --- blocks -----------------------------------------------------------------------------------------------------------
 def blocks(parameters: Parameters) -> list[dict[str, Any]]:
     """What client and scheduler take of a processor, by workers: to begin, while nothing is done, and for a block."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, FILES)), hard))
     return [handed(count, parameters) for count in parameters.asleep]
 
 
