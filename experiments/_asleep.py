@@ -63,6 +63,7 @@ async def live(address: str, count: int, seconds: float) -> None:
                 resources={DEVICE: 1},
                 memory_limit=0,
                 dashboard=False,
+                connection_limit=8,  # all of them share the files that a process may have open
             )
             for number in range(first, min(first + AT_ONCE, count))
         ]
