@@ -3,9 +3,9 @@
     python -m experiments.scaling
     python -m experiments.scaling --only blocks
 
-Parts: `processes` trains 256 networks of the reference sweep on all devices of one process and on worker processes with a core each
-(strong scaling), and 128 networks for every worker (weak scaling), in turn; all on this machine, so that more workers than cores share
-these. `trials` runs 100,000 random trials of 2-4-1 networks, ledger included, in one process and on two workers. `blocks` hands out
+Parts: `reference` trains 256 networks of the reference sweep on all devices of one process and on two worker processes with a core each, in
+turn; `processes` the same for fewer epochs on one, two and four workers (strong scaling), and 128 networks for every worker (weak
+scaling); all on this machine, so that more workers than cores share these. `trials` runs 100,000 random trials of 2-4-1 networks, ledger included, in one process and on two workers. `blocks` hands out
 blocks of four reference networks to workers that sleep instead of training, in processes of their own beside the client's and the
 scheduler's, and reads the processor time that these two take.
 
@@ -43,7 +43,8 @@ class Parameters:
     """What can be chosen."""
 
     networks: int  # of the strong scaling; half as many for each worker of the weak one
-    epochs: int
+    epochs: int  # of the scaling
+    reference_epochs: int
     workers: tuple[int, ...]  # processes
     repeats: int  # in pairs
     trials: int  # of 2-4-1 networks
@@ -53,9 +54,9 @@ class Parameters:
 
 
 PRESETS: dict[Preset, Parameters] = {
-    "smoke": Parameters(8, 1, (1, 2), 1, 1000, (2,), 0.01, 12),
-    "small": Parameters(256, 5, (1, 2, 4), 4, 100_000, (2, 16, 64, 256, 1000), 0.05, 1200),
-    "paper": Parameters(256, 20, (1, 2, 4), 9, 100_000, (2, 16, 64, 256, 1000), 0.05, 12_000),
+    "smoke": Parameters(8, 1, 1, (1, 2), 1, 1000, (2,), 0.01, 12),
+    "small": Parameters(256, 5, 20, (1, 2, 4), 4, 100_000, (2, 16, 64, 256), 0.05, 1200),
+    "paper": Parameters(256, 20, 20, (1, 2, 4), 9, 100_000, (2, 16, 64, 256, 1000), 0.05, 12_000),
 }
 
 
@@ -110,18 +111,31 @@ def pinned(dask_worker: Any) -> None:
 
 
 def processes(parameters: Parameters) -> list[dict[str, Any]]:
-    """Seconds of a sweep on workers, and in turn on this process alone; both compile before."""
+    """Seconds of short sweeps by workers."""
     rows = []
     for count in parameters.workers:
         sizes = {"strong": parameters.networks, "weak": parameters.networks // 2 * count}
-        with local(count) as client:
-            for kind, networks in sizes.items():
-                for repeat in range(parameters.repeats + 1):
-                    alone = trained(networks, parameters.epochs, None)
-                    seconds = trained(networks, parameters.epochs, client)
-                    row = {"kind": kind, "workers": count, "networks": networks}
-                    if repeat:
-                        rows.append(row | {"seconds": seconds, "alone": alone})
+        rows += paired(count, sizes, parameters.epochs, parameters.repeats)
+    return rows
+
+
+def reference(parameters: Parameters) -> list[dict[str, Any]]:
+    """Seconds of the reference sweep, as long as it is, on two workers."""
+    sizes = {"reference": parameters.networks}
+    return paired(2, sizes, parameters.reference_epochs, parameters.repeats)
+
+
+def paired(count: int, sizes: dict[str, int], epochs: int, repeats: int) -> list[dict[str, Any]]:
+    """Seconds of sweeps on workers, and in turn on this process alone; both compile before."""
+    rows = []
+    with local(count) as client:
+        for kind, networks in sizes.items():
+            for repeat in range(repeats + 1):
+                alone = trained(networks, epochs, None)
+                seconds = trained(networks, epochs, client)
+                row = {"kind": kind, "workers": count, "networks": networks}
+                if repeat:
+                    rows.append(row | {"seconds": seconds, "alone": alone})
     return rows
 
 
@@ -272,6 +286,9 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
             own, left = left[: panels[name]], left[panels[name] :]
             lines += PANELS[name](numbers[name], own)
         sheet.figure(made, "scaling")
+    if "reference" in numbers:
+        for workers, share in shares(numbers["reference"], "reference").items():
+            lines.append(("reference sweep: throughput over one process", workers, share))
     if "trials" in numbers:
         rows = numbers["trials"]
         for workers, seconds in host(rows).items():
@@ -343,11 +360,12 @@ PANELS = {"processes": _processes, "blocks": _blocks}
 def criteria(numbers: Numbers) -> list[Criterion]:
     """Two workers beside two devices; the costs of a trial and of a block."""
     found = []
-    if "processes" in numbers:
-        share = shares(numbers["processes"], "strong")
-        if 2 in share:
-            title = "throughput of two workers over that of one process with two devices"
-            found.append(Criterion(title, share[2], 0.9, figure="scaling", part="processes"))
+    if "reference" in numbers:
+        share = shares(numbers["reference"], "reference")[2]
+        title = (
+            "reference sweep: throughput of two workers over that of one process with two devices"
+        )
+        found.append(Criterion(title, share, 0.9, part="reference"))
     if "trials" in numbers:
         each = host(numbers["trials"])
         title = "host time of trials of tiny networks on two workers over that in one process"
@@ -363,7 +381,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
 EXPERIMENT = Experiment(
     "scaling",
     PRESETS,
-    {"processes": processes, "trials": trials, "blocks": blocks},
+    {"reference": reference, "processes": processes, "trials": trials, "blocks": blocks},
     draw,
     criteria,
 )
