@@ -5,8 +5,8 @@
 
 Parts: `reference` trains 256 networks of the reference sweep on all devices of one process and on two worker processes with a core each, in
 turn; `processes` the same for fewer epochs on one, two and four workers (strong scaling), and 128 networks for every worker (weak
-scaling); all on this machine, so that more workers than cores share these. `trials` runs 100,000 random trials of 2-4-1 networks, ledger included, in one process and on two workers. `blocks` hands out
-blocks of four reference networks to workers that sleep instead of training, in processes of their own beside the client's and the
+scaling); all on this machine, so that more workers than cores share these. `trials` runs 100,000 random trials of 2-4-1 networks, ledger
+included, in one process and on two workers. `blocks` hands out blocks of four reference networks to workers that sleep instead of training, in processes of their own beside the client's and the
 scheduler's, and reads the processor time that these two take.
 
 The model: a study on n workers takes of the client or of the scheduler f(n) seconds to begin, a share i(n) of a processor for signs of
@@ -163,20 +163,12 @@ def trials(parameters: Parameters) -> list[dict[str, Any]]:
 def studied(count: int, executor: Any) -> dict[str, float]:
     """A study of 2-4-1 networks on XOR: seconds, those of the processor, and those in which devices of this process were busy."""
     import hpjax
+    from experiments.contenders.overhead import SPACE
 
-    space = {
-        "hidden": (4,),
-        "activation": "sigmoid",
-        "optimizer": "sgd",
-        "batch_size": 0,
-        "epochs": 50,
-        "learning_rate": hpjax.LogUniform(0.1, 1.0),
-        "momentum": hpjax.Uniform(0.0, 0.9),
-    }
     with tempfile.TemporaryDirectory() as folder:
         started, processor = time.perf_counter(), time.process_time()
         result = hpjax.tune(
-            space,
+            SPACE,
             "xor",
             trials=count,
             validation={"score_every": 50},

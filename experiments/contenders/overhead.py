@@ -7,19 +7,20 @@ import time
 
 import hpjax
 
+SPACE = {
+    "hidden": (4,),
+    "activation": "sigmoid",
+    "optimizer": "sgd",
+    "batch_size": 0,
+    "epochs": 50,
+    "learning_rate": hpjax.LogUniform(0.1, 1.0),
+    "momentum": hpjax.Uniform(0.0, 0.9),
+}
+
 if __name__ == "__main__":
     trials, folder = int(sys.argv[1]), sys.argv[2]
-    space = {
-        "hidden": (4,),
-        "activation": "sigmoid",
-        "optimizer": "sgd",
-        "batch_size": 0,
-        "epochs": 50,
-        "learning_rate": hpjax.LogUniform(0.1, 1.0),
-        "momentum": hpjax.Uniform(0.0, 0.9),
-    }
     started = time.perf_counter()
-    result = hpjax.tune(space, "xor", trials=trials, validation={"score_every": 50}, out=folder)
+    result = hpjax.tune(SPACE, "xor", trials=trials, validation={"score_every": 50}, out=folder)
     seconds = time.perf_counter() - started
     trained = result.trained
     host = seconds - trained.compile_seconds - trained.run_seconds

@@ -33,20 +33,24 @@ SPACE = {
 }
 
 
+def local_cluster(workers):
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=2,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        resources={"device": 1},
+        memory_limit=0,
+    )
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers that come back when they are killed, however slow the machine is."""
     lasting = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     with (
         lasting,
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=2,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            resources={"device": 1},
-            memory_limit=0,
-        ) as started,
+        local_cluster(2) as started,
     ):
         yield started
 
@@ -468,13 +472,7 @@ def test_without_workers_for_long_the_run_ends_cleanly(tmp_path):
     options = METHODS["halving"]
     hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
     with (
-        distributed.LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            resources={"device": 1},
-        ) as own,
+        local_cluster(1) as own,
         distributed.Client(own, set_as_default=False) as client,
     ):
         client.wait_for_workers(1, timeout=60)
