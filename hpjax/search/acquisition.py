@@ -34,7 +34,7 @@ class Model(NamedTuple):
 def believe(model: Model, dims: tuple[Dim, ...], point: np.ndarray) -> Model:
     """The model as if a point had the objective that it predicts."""
     features, _ = process.encode(point[None], dims)
-    mean, *_ = process.posterior(model.process, features)
+    mean, _ = process.posterior(model.process, features)
     features = np.concatenate([model.process.features, features])
     value = np.append(model.value, mean)
     return model._replace(
@@ -74,7 +74,7 @@ def peak(
 def _height(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
     """Log EI [m] at points."""
     features, _ = process.encode(unit, dims)
-    mean, deviation, _, _ = process.posterior(model.process, features)
+    mean, deviation = process.posterior(model.process, features)
     return log_ei(mean, deviation, model.best)[0]
 
 
@@ -116,7 +116,9 @@ def _climb(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> tuple[np.nd
         points = unit.copy()
         points[free] = moved
         features, _ = process.encode(points, dims)
-        mean, deviation, by_mean, by_deviation = process.posterior(model.process, features, True)
+        mean, deviation, by_mean, by_deviation = process.posterior_gradients(
+            model.process, features
+        )
         height, mean_slope, deviation_slope = log_ei(mean, deviation, model.best)
         slope = mean_slope[:, None] * by_mean + deviation_slope[:, None] * by_deviation
         return -height.sum(), -slope[:, columns][free]

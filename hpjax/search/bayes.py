@@ -144,7 +144,7 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
     features, owner = process.encode(seen[kept], dims)
     value = process.standardised(objective[kept])
     model = Model(process.condition(features, value, np.array(theta)), value, owner)
-    mean, deviation, _, _ = process.posterior(model.process, process.encode(places, dims)[0])
+    mean, deviation = process.posterior(model.process, process.encode(places, dims)[0])
     height = log_ei(mean, deviation, model.best)[0]
     return Step(seen[kept], value, mean, deviation, height, points)
 

@@ -30,6 +30,31 @@ class State(NamedTuple):
     note: dict
 
 
+class Kinds(NamedTuple):
+    """Which dimensions are of which kind."""
+
+    dims: tuple[Dim, ...]
+    continuous: list[int]
+    integer: list[int]
+    categorical: list[int]
+
+    @classmethod
+    def of(cls, dims: tuple[Dim, ...]) -> Kinds:
+        """Those of a space."""
+        kinds = ("continuous", "integer", "categorical")
+        return cls(dims, *([i for i, dim in enumerate(dims) if dim.kind == kind] for kind in kinds))
+
+    @property
+    def plain(self) -> bool:
+        """Whether CMA-ES itself can search them; it wants two continuous dimensions at least."""
+        return len(self.continuous) == len(self.dims) > 1
+
+    @property
+    def numbers(self) -> list[int]:
+        """Those that are no choices."""
+        return [*self.continuous, *self.integer]
+
+
 def cmaes(
     dims: tuple[Dim, ...],
     mean: float | np.ndarray = 0.5,
@@ -60,52 +85,12 @@ def cmaes(
         raise ValueError("cmaes needs at least one dimension; the space has only constants")
     if sigma <= 0:
         raise ValueError(f"sigma must be above 0, got {sigma}")
-    kinds = {
-        kind: [i for i, dim in enumerate(dims) if dim.kind == kind]
-        for kind in ("continuous", "integer", "categorical")
-    }
-    mixed = len(kinds["continuous"]) < len(dims)
-    numbers = [*kinds["continuous"], *kinds["integer"]]
+    kinds = Kinds.of(dims)
     begin = np.broadcast_to(np.asarray(mean, np.float64), (len(dims),)).copy()
-    size = population or 4 + math.floor(3 * math.log(len(dims)))
-    size = max(size, 2)
-
-    def made(count: int, begin: np.ndarray) -> Any:
-        import cmaes as library
-
-        if not mixed and len(dims) > 1:
-            bounds = np.tile([0.0, 1.0], (len(dims), 1))
-            return library.CMA(begin.copy(), sigma, bounds, population_size=count, seed=0)
-        spaces: dict[str, Any] = {}
-        if kinds["continuous"]:
-            spaces["x_space"] = [[0.0, 1.0]] * len(kinds["continuous"])
-        if kinds["integer"]:
-            levels = [center(np.arange(dims[i].levels), dims[i]) for i in kinds["integer"]]
-            spaces["z_space"] = [
-                list(values) if len(values) > 1 else [0.0, 1.0] for values in levels
-            ]
-        if kinds["categorical"]:
-            spaces["c_space"] = [max(2, dims[i].levels) for i in kinds["categorical"]]
-        if numbers:
-            spaces |= {"mean": begin[numbers], "sigma": sigma, "cov": np.eye(len(numbers))}
-        return library.CatCMAwM(**spaces, population_size=count, seed=0)
-
-    def draw(optimizer: Any, rng: np.random.RandomState) -> tuple[Any, np.ndarray]:
-        optimizer._rng = rng
-        solution = optimizer.ask()
-        if not mixed and len(dims) > 1:
-            return solution, solution
-        unit = np.empty(len(dims))
-        if kinds["continuous"]:
-            unit[kinds["continuous"]] = solution.x
-        for value, i in zip(solution.z if kinds["integer"] else (), kinds["integer"]):
-            unit[i] = value
-        for chosen, i in zip(solution.c if kinds["categorical"] else (), kinds["categorical"]):
-            unit[i] = center(min(int(np.argmax(chosen)), dims[i].levels - 1), dims[i])
-        return solution, np.clip(unit, 0, 1)
+    size = max(population or 4 + math.floor(3 * math.log(len(dims))), 2)
 
     def start(key: Key):
-        optimizer = made(size, begin)
+        optimizer = _optimizer(kinds, begin, sigma, size)
         name = type(optimizer).__name__
         return State(optimizer, 0, {}, {}, 0, None, key, {"method": name, "generation": size})
 
@@ -115,13 +100,13 @@ def cmaes(
         rng = np.random.RandomState(seed)
         optimizer = copy.deepcopy(state.optimizer)
         if not state.asked and state.given is not None:
-            optimizer = made(size, state.given[1])
+            optimizer = _optimizer(kinds, state.given[1], sigma, size)
         # more than the rest of a generation, where a bracket wants them, come from the same distribution
-        pairs = [draw(optimizer, rng) for _ in range(n)]
+        pairs = [_draw(optimizer, kinds, rng) for _ in range(n)]
         unit = np.array([point for _, point in pairs]).reshape(len(pairs), len(dims))
         drawn = state.drawn | {state.asked + i: solution for i, (solution, _) in enumerate(pairs)}
-        asked, told_of = state.asked + len(pairs), not state.asked or "restart" in state.note
-        note = state.note if told_of else {}
+        asked = state.asked + len(pairs)
+        note = state.note if not state.asked or "restart" in state.note else {}
         return unit, state._replace(optimizer=optimizer, drawn=drawn, asked=asked, note=note)
 
     def tell(state: State, observations: Observations):
@@ -152,15 +137,54 @@ def cmaes(
             optimizer.tell([(drawn[t], value) for t, value in zip(ranked, values)])
             for trial in group:
                 del back[trial], drawn[trial]
-            if restart and numbers and optimizer.should_stop():
+            if restart and kinds.numbers and optimizer.should_stop():
                 restarts += 1
                 anew = generator((*state.key, restarts)).random(len(dims))
-                optimizer = made(size * 2**restarts, anew)
+                optimizer = _optimizer(kinds, anew, sigma, size * 2**restarts)
                 note = {"restart": restarts, "generation": size * 2**restarts}
                 drawn, back = {}, {}  # what is still out is of the old distribution
         return State(optimizer, state.asked, drawn, back, restarts, given, state.key, note)
 
     return Searcher(init=start, ask=ask, tell=tell, batch=size, note=lambda state: state.note)
+
+
+def _optimizer(kinds: Kinds, mean: np.ndarray, sigma: float, population: int) -> Any:
+    """The library's optimizer: CMA-ES, or CatCMA with Margin where not all dimensions are continuous."""
+    import cmaes as library
+
+    dims = kinds.dims
+    if kinds.plain:
+        bounds = np.tile([0.0, 1.0], (len(dims), 1))
+        return library.CMA(mean.copy(), sigma, bounds, population_size=population, seed=0)
+    spaces: dict[str, Any] = {}
+    if kinds.continuous:
+        spaces["x_space"] = [[0.0, 1.0]] * len(kinds.continuous)
+    if kinds.integer:
+        levels = [center(np.arange(dims[i].levels), dims[i]) for i in kinds.integer]
+        spaces["z_space"] = [list(values) if len(values) > 1 else [0.0, 1.0] for values in levels]
+    if kinds.categorical:
+        spaces["c_space"] = [max(2, dims[i].levels) for i in kinds.categorical]
+    if kinds.numbers:
+        count = len(kinds.numbers)
+        spaces |= {"mean": mean[kinds.numbers], "sigma": sigma, "cov": np.eye(count)}
+    return library.CatCMAwM(**spaces, population_size=population, seed=0)
+
+
+def _draw(optimizer: Any, kinds: Kinds, rng: np.random.RandomState) -> tuple[Any, np.ndarray]:
+    """A solution as the library knows it, and the point [D] that it stands for."""
+    optimizer._rng = rng
+    solution = optimizer.ask()
+    if kinds.plain:
+        return solution, solution
+    dims = kinds.dims
+    unit = np.empty(len(dims))
+    if kinds.continuous:
+        unit[kinds.continuous] = solution.x
+    if kinds.integer:
+        unit[kinds.integer] = solution.z
+    for chosen, i in zip(solution.c if kinds.categorical else (), kinds.categorical):
+        unit[i] = center(min(int(np.argmax(chosen)), dims[i].levels - 1), dims[i])
+    return solution, np.clip(unit, 0, 1)
 
 
 def _values(ranked: list[tuple[int, float]]) -> list[float]:

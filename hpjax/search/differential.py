@@ -29,6 +29,27 @@ class Team(NamedTuple):
         """The best points [m D], ranked by epochs, then by objective."""
         return self.unit[np.lexsort((self.objective, -self.epochs))[:count]]
 
+    def copied(self) -> Team:
+        """One that may be written."""
+        return Team(self.unit.copy(), self.objective.copy(), self.epochs.copy(), self.turn)
+
+    def joined(self, unit: np.ndarray, objective: float, epochs: int) -> Team:
+        """The team and one more target."""
+        return Team(
+            np.concatenate([self.unit, unit[None]]),
+            np.append(self.objective, objective),
+            np.append(self.epochs, epochs),
+            self.turn,
+        )
+
+    def challenge(self, place: int, unit: np.ndarray, objective: float, epochs: int) -> None:
+        """Writes a challenger in the place of its target (where that is not there, the worst), if it is no worse."""
+        if not 0 <= place < len(self.objective):
+            place = int(np.lexsort((self.objective, -self.epochs))[-1])
+        no_worse = (epochs, -objective) >= (self.epochs[place], -self.objective[place])
+        if no_worse or np.array_equal(self.unit[place], unit):
+            self.unit[place], self.objective[place], self.epochs[place] = unit, objective, epochs
+
 
 class State(NamedTuple):
     """Teams, one for each fidelity or one for all, and which target each challenger in flight is for."""
@@ -78,22 +99,7 @@ def differential(
         below = [f for f in state.teams if f < fidelity and len(state.teams[f].objective)]
         lower = state.teams[max(below)] if below else None
         coming = sum(f == fidelity for f, _ in state.rivals.values())
-        if lower is None:
-            vacant = min(n, max(0, population - len(team.objective) - coming))
-            first = rng.random((vacant, width))
-        else:  # an empty team takes the best from below; then enough to breed
-            ranked = lower.best(len(lower.objective))
-            known = {row.tobytes() for row in team.unit}
-            others = np.array([row for row in ranked if row.tobytes() not in known])
-            vacant = (
-                n
-                if not len(team.objective)
-                else min(n, max(0, FEWEST - len(team.objective) - coming))
-            )
-            first = others.reshape(-1, width)[:vacant]
-        # nobody to breed from
-        if not len(team.objective) or (lower is None and len(team.objective) < FEWEST):
-            first = np.concatenate([first, rng.random((n - len(first), width))])
+        first = newcomers(team, lower, coming, n, rng)
         count = n - len(first)
         target = np.arange(team.turn, team.turn + count) % max(1, len(team.objective))
         bred = challengers(team, lower, target, rng) if count else np.zeros((0, width))
@@ -104,6 +110,25 @@ def differential(
         rivals = state.rivals | {t: (fidelity, place) for t, place in zip(numbers, places)}
         teams = state.teams | {fidelity: team._replace(turn=team.turn + count)}
         return unit, State(teams, rivals, handed(state.history, unit), replaced)
+
+    def newcomers(
+        team: Team, lower: Team | None, coming: int, n: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Points [m D], m <= n, for the vacant places of a team, of which `coming` are under way: drawn, or the best from below."""
+        size = len(team.objective)
+        if lower is None:
+            vacant = min(n, max(0, population - size - coming))
+            first = rng.random((vacant, width))
+        else:  # an empty team takes the best from below; then enough to breed
+            known = {row.tobytes() for row in team.unit}
+            ranked = lower.best(len(lower.objective))
+            others = np.array([row for row in ranked if row.tobytes() not in known])
+            vacant = n if not size else min(n, max(0, FEWEST - size - coming))
+            first = others.reshape(-1, width)[:vacant]
+        # nobody to breed from
+        if not size or (lower is None and size < FEWEST):
+            first = np.concatenate([first, rng.random((n - len(first), width))])
+        return first
 
     def challengers(team: Team, lower: Team | None, target: np.ndarray, rng: np.random.Generator):
         count = len(target)
@@ -149,27 +174,14 @@ def differential(
             team = teams.get(which, nobody)
             if which not in opened:  # copied once a report, then written in place
                 opened.add(which)
-                team = Team(team.unit.copy(), team.objective.copy(), team.epochs.copy(), team.turn)
+                team = team.copied()
             if place < 0 and len(team.objective) < population:
                 # it joins under its number, to be judged again
                 if not finished and not per_fidelity:
                     rivals[trial] = (which, len(team.objective))
-                team = Team(
-                    np.concatenate([team.unit, unit[None]]),
-                    np.append(team.objective, objective),
-                    np.append(team.epochs, epochs),
-                    team.turn,
-                )
+                team = team.joined(unit, objective, epochs)
             else:
-                worst = np.lexsort((team.objective, -team.epochs))[-1]
-                place = place if 0 <= place < len(team.objective) else int(worst)
-                same = np.array_equal(team.unit[place], unit)
-                if (epochs, -objective) >= (team.epochs[place], -team.objective[place]) or same:
-                    team.unit[place], team.objective[place], team.epochs[place] = (
-                        unit,
-                        objective,
-                        epochs,
-                    )
+                team.challenge(place, unit, objective, epochs)
             teams[which] = team
         return State(teams, rivals, history, 0)
 

@@ -35,6 +35,17 @@ class Start(NamedTuple):
     steps: int  # accepted
 
 
+class Rule(NamedTuple):
+    """How a descent takes its steps; as `gradient` has them."""
+
+    name: str
+    rate: float
+    clip: float
+    trust: float
+    accept: bool
+    moving: np.ndarray  # [D] bool: the dimensions that move
+
+
 class State(NamedTuple):
     """All descents."""
 
@@ -102,10 +113,7 @@ def gradient(
         )
     draws = first(dims)
     width = len(dims)
-
-    def begun(unit: np.ndarray) -> Start:
-        zero = np.zeros(width)
-        return Start(unit, np.inf, zero, zero, zero, np.ones(width), zero, 0)
+    descent = Rule(rule, rate, clip, trust, accept, moving)
 
     def ask(state: State, key: Key, n: int, fidelity: int):
         ready, fresh, drawn = list(state.ready), state.fresh, state.drawn
@@ -115,10 +123,10 @@ def gradient(
             units, fresh = draws.ask(fresh, (*key, drawn), begin, fidelity)
             for unit in units:
                 ready.append((len(descents), unit))
-                descents.append(begun(unit))
+                descents.append(_begun(unit))
             drawn += len(units)
         # the best go on where not all can
-        ready.sort(key=lambda one: (descents[one[0]].objective, one[0]))
+        ready.sort(key=lambda pair: (descents[pair[0]].objective, pair[0]))
         now, later = ready[:n], ready[n:]
         numbers = range(state.asked, state.asked + len(now))
         unit = np.array([point for _, point in now]).reshape(len(now), width)
@@ -145,54 +153,23 @@ def gradient(
             observations.objective,
             observations.grad,
         ):
-            at, _ = out.pop(trial, (None, None))
-            if at is None:  # given to look at first: a start of its own
-                at = len(descents)
-                descents.append(begun(np.array(unit)))
-            start, point, what = followed(descents[at], np.array(unit), float(objective), slope)
+            number, _ = out.pop(trial, (None, None))
+            if number is None:  # given to look at first: a start of its own
+                number = len(descents)
+                descents.append(_begun(np.array(unit)))
+            start, point, event = _followed(
+                descents[number], np.array(unit), float(objective), slope, descent
+            )
+            if event:
+                note[event] = note.get(event, 0) + 1
             if point is None:
-                note[what] = note.get(what, 0) + 1
                 point = generator((*state.key, drawn)).random(width)
-                start, drawn = begun(point), drawn + 1
-            elif what:
-                note[what] = note.get(what, 0) + 1
-            descents[at] = start
-            ready.append((at, point))
+                start, drawn = _begun(point), drawn + 1
+            descents[number] = start
+            ready.append((number, point))
         return state._replace(
             starts=tuple(descents), ready=tuple(ready), out=out, note=note, drawn=drawn
         )
-
-    def followed(start: Start, unit: np.ndarray, objective: float, slope: np.ndarray):
-        """A descent after one more evaluation: itself, its next point (None: draw another), and what befell it."""
-        slope = np.where(moving, slope, 0.0)
-        good = np.isfinite(objective) and np.isfinite(slope).all()
-        if not good and not np.isfinite(start.objective):
-            return start, None, "rescued"
-        if good and (objective <= start.objective or not accept):
-            norm = float(np.linalg.norm(slope))
-            slope = slope * min(1.0, clip / norm) if norm > 0 else slope
-            mean = BETA1 * start.mean + (1 - BETA1) * slope
-            square = BETA2 * start.square + (1 - BETA2) * slope**2
-            steps, sign = start.steps + 1, np.sign(slope)
-            if rule == "adam":
-                size = np.minimum(1.0, GROW * start.size)
-                fixed = np.sqrt(square / (1 - BETA2**steps)) + EPS
-                move = -rate * size * mean / (1 - BETA1**steps) / fixed
-            else:
-                flipped = sign * start.sign < 0
-                size = np.where(flipped, SHRINK * start.size, start.size)
-                move = -rate * size * sign
-            move = np.clip(move, -trust, trust)
-            start = Start(unit, objective, mean, square, sign, size, move, steps)
-            what = ""
-        else:  # back, with half the step
-            start = start._replace(size=SHRINK * start.size, move=SHRINK * start.move)
-            what = "" if good else "rescued"
-        point = np.clip(start.unit + start.move, 0, 1)
-        still = np.abs(point - start.unit)[moving].max() < LEAST * rate * 0.1
-        if start.size[moving].max() < LEAST or still:
-            return start, None, "restarted"
-        return start, point, what
 
     return Searcher(
         init=lambda key: State((), (), {}, 0, 0, draws.init(key), {}, tuple(key)),
@@ -202,3 +179,48 @@ def gradient(
         batch=starts,
         note=lambda state: dict(state.note),
     )
+
+
+def _begun(unit: np.ndarray) -> Start:
+    """A descent that has not been evaluated yet."""
+    zero = np.zeros(len(unit))
+    return Start(unit, np.inf, zero, zero, zero, np.ones(len(unit)), zero, 0)
+
+
+def _followed(
+    start: Start, unit: np.ndarray, objective: float, slope: np.ndarray, rule: Rule
+) -> tuple[Start, np.ndarray | None, str]:
+    """A descent after one more evaluation: itself, its next point (None: draw another), and what happened to it."""
+    slope = np.where(rule.moving, slope, 0.0)
+    good = bool(np.isfinite(objective) and np.isfinite(slope).all())
+    if not good and not np.isfinite(start.objective):
+        return start, None, "rescued"
+    if good and (objective <= start.objective or not rule.accept):
+        start = _stepped(start, unit, objective, slope, rule)
+    else:  # back, with half the step
+        start = start._replace(size=SHRINK * start.size, move=SHRINK * start.move)
+    point = np.clip(start.unit + start.move, 0, 1)
+    still = np.abs(point - start.unit)[rule.moving].max() < LEAST * rule.rate * 0.1
+    if start.size[rule.moving].max() < LEAST or still:
+        return start, None, "restarted"
+    return start, point, "" if good else "rescued"
+
+
+def _stepped(
+    start: Start, unit: np.ndarray, objective: float, slope: np.ndarray, rule: Rule
+) -> Start:
+    """A descent whose last step was accepted, with the next one, by Adam or by signs."""
+    norm = float(np.linalg.norm(slope))
+    slope = slope * min(1.0, rule.clip / norm) if norm > 0 else slope
+    mean = BETA1 * start.mean + (1 - BETA1) * slope
+    square = BETA2 * start.square + (1 - BETA2) * slope**2
+    steps, sign = start.steps + 1, np.sign(slope)
+    if rule.name == "adam":
+        size = np.minimum(1.0, GROW * start.size)
+        root = np.sqrt(square / (1 - BETA2**steps)) + EPS
+        move = -rule.rate * size * mean / (1 - BETA1**steps) / root
+    else:
+        size = np.where(sign * start.sign < 0, SHRINK * start.size, start.size)
+        move = -rule.rate * size * sign
+    move = np.clip(move, -rule.trust, rule.trust)
+    return Start(unit, objective, mean, square, sign, size, move, steps)

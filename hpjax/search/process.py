@@ -148,30 +148,42 @@ def _regressor(theta: np.ndarray, jitter: float) -> Any:
     return GaussianProcessRegressor(kernel, alpha=jitter, optimizer=None, copy_X_train=False)
 
 
-def posterior(
-    process: Process, x: np.ndarray, slopes: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Mean and deviation of the noise-free function at features [m F], and where asked their gradients [m F]."""
-    from scipy.linalg import solve_triangular
-    from scipy.spatial.distance import cdist
+def posterior(process: Process, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation [m] of the noise-free function at features [m F]."""
+    return _posterior(process, x)[:2]
 
+
+def posterior_gradients(
+    process: Process, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and deviation [m] of the noise-free function at features [m F], and their gradients [m F]."""
+    from scipy.linalg import solve_triangular
+
+    mean, deviation, distance, half = _posterior(process, x)
     lengths = process.lengths
-    distance = np.sqrt(5) * np.asarray(cdist(x / lengths, process.features / lengths))  # [m n]
-    decay = process.scale * np.exp(-distance)
-    k = decay * (1 + distance + distance**2 / 3)
-    mean = k @ process.alpha
-    half = np.asarray(solve_triangular(process.lower, k.T, lower=True, check_finite=False))  # [n m]
-    deviation = np.sqrt(np.maximum(process.scale - (half * half).sum(0), 1e-14))
-    if not slopes:
-        return mean, deviation, None, None
     # d k / d x_f = -5/3 decay (1 + distance) (x_f - X_f) / length_f^2
-    inner = decay * (1 + distance) * (-5 / 3)
+    inner = process.scale * np.exp(-distance) * (1 + distance) * (-5 / 3)
     weight = np.asarray(
         solve_triangular(process.lower, half, lower=True, trans="T", check_finite=False)
     ).T
     by_mean, by_half = inner * process.alpha, inner * weight
     steepness = lambda w: (x * w.sum(1, keepdims=True) - w @ process.features) / lengths**2
     return mean, deviation, steepness(by_mean), -steepness(by_half) / deviation[:, None]
+
+
+def _posterior(
+    process: Process, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and deviation [m] at features [m F], their scaled distances [m n] from those seen, and the half-solved kernel [n m]."""
+    from scipy.linalg import solve_triangular
+    from scipy.spatial.distance import cdist
+
+    lengths = process.lengths
+    distance = np.sqrt(5) * np.asarray(cdist(x / lengths, process.features / lengths))
+    k = process.scale * np.exp(-distance) * (1 + distance + distance**2 / 3)
+    half = np.asarray(solve_triangular(process.lower, k.T, lower=True, check_finite=False))
+    deviation = np.sqrt(np.maximum(process.scale - (half * half).sum(0), 1e-14))
+    return k @ process.alpha, deviation, distance, half
 
 
 def standardised(objective: np.ndarray) -> np.ndarray:

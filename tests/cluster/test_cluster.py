@@ -517,7 +517,7 @@ def test_a_machine_that_is_cut_off_and_comes_back(tmp_path, cluster, client, mon
     """A worker and its nanny stop for as long as the study goes on; it was struck off by then, and ends."""
     monkeypatch.setattr("hpjax.cluster.pool.SILENT", 8.0)
     monkeypatch.setattr("hpjax.cluster.pool.ANSWER", 8.0)
-    options = {"trials": 48, "epochs": 4, "batch": 8, "validation": 2}
+    options = {"trials": 96, "epochs": 4, "batch": 8, "validation": 2}
     hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
     command = worker_command(cluster.scheduler_address, "cut")
     machine = subprocess.Popen(command, start_new_session=True)
@@ -529,6 +529,8 @@ def test_a_machine_that_is_cut_off_and_comes_back(tmp_path, cluster, client, mon
         def cut(progress, population):
             workers = client.scheduler_info(n_workers=-1)["workers"]
             for address in (a for a, w in workers.items() if w["name"] == "cut" and not sleeping):
+                while any(client.processing([address]).values()):  # while it compiles, it is given no block
+                    time.sleep(0.1)
                 sleeping.extend(occupied(client, address))
                 os.killpg(machine.pid, signal.SIGSTOP)
 

@@ -289,7 +289,7 @@ def test_posterior_equals_scikit_learn_and_its_slopes_finite_differences():
     oracle = GaussianProcessRegressor(kernel, alpha=np.exp(theta[-1]) + made.jitter, optimizer=None)
     oracle.fit(x, value)
     points = np.random.default_rng(1).random((7, 3))
-    mean, deviation, by_mean, by_deviation = process.posterior(made, points, slopes=True)
+    mean, deviation, by_mean, by_deviation = process.posterior_gradients(made, points)
     expected, spread = oracle.predict(points, return_std=True)
     np.testing.assert_allclose(mean, expected, atol=1e-8)
     np.testing.assert_allclose(deviation, spread, atol=1e-6)
@@ -353,7 +353,7 @@ def test_duplicates_and_flat_losses_do_not_break_the_process():
     for value in (np.repeat(np.arange(5.0), 6), np.zeros(30)):
         value = process.standardised(value)
         theta = process.fit(x, value, [process.default(2)], steps=30)
-        mean, deviation, _, _ = process.posterior(process.condition(x, value, theta), x)
+        mean, deviation = process.posterior(process.condition(x, value, theta), x)
         assert np.isfinite(mean).all()
         assert np.isfinite(deviation).all()
 
