@@ -31,10 +31,12 @@ class Asleep:
 
     def __init__(self, seconds: float):
         self.seconds, self.train = seconds, worker.train
-        self.known: dict[Any, worker.Trained] = {}
+        self.known: dict[Any, worker.TrainedBlock] = {}
         self.first = threading.Lock()
 
-    def __call__(self, run: str, regime: Any, block: Any, held: Any, at: Any) -> worker.Trained:
+    def __call__(
+        self, run: str, regime: Any, block: Any, held: Any, at: Any
+    ) -> worker.TrainedBlock:
         began = time.perf_counter()
         with self.first:
             if block.program not in self.known:

@@ -21,7 +21,7 @@ class Trained(NamedTuple):
     stats: Any
     # [R scores 4] epoch, training loss, validation loss and error; NaN after a stop
     curve: np.ndarray
-    kept: np.ndarray  # [R] epoch whose weights these are
+    weights_epoch: np.ndarray  # [R] epoch whose weights these are
 
 
 def trained(
@@ -67,7 +67,7 @@ def trained(
                 state.params,
                 state.stats,
                 found.results.curves[row],
-                found.results.kept[row],
+                found.results.weights_epoch[row],
             )
         )
     return result

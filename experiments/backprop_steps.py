@@ -143,7 +143,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
             params = jax.tree.map(lambda p, g: p - RATE * g, params, grads)
         entry |= {"shown": shown, "frames": frames, "apart": far}
         target = Target(2, 2, "mse")
-        spec, config = configurations.one(
+        spec, config = configurations.single_network(
             target,
             hidden=(2,),
             activation="sigmoid",

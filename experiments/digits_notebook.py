@@ -113,7 +113,7 @@ def searched(part: str, space: dict[str, Any], **options: Any) -> dict[str, Any]
     seconds = time.perf_counter() - started
     network = result.refit()
     truth, predicted = task.truth(task.test), network.predict(task.x[task.test])
-    trials, tested = result.trials, metrics.table(truth, predicted, True)
+    trials, tested = result.trials, metrics.prediction_metrics(truth, predicted, True)
     test = ", ".join(f"{name} {value:.4f}" for name, value in tested.items())
     print(
         f"{part}: {3 * len(trials)} trainings in {seconds:.1f} s; best {result.best['config']}; test {test}"

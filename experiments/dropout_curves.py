@@ -98,7 +98,7 @@ def averaged(one: Trained, x: Any, truth: np.ndarray, draws: int) -> dict:
         "scaled": (outputs(one, np.asarray(x)).argmax(-1) != truth).mean(-1).tolist(),
         "masks": [],
     }
-    for network in range(len(one.kept)):
+    for network in range(len(one.weights_epoch)):
         params = jax.tree.map(lambda leaf, n=network: jnp.asarray(leaf[n]), one.params)
         rows = []
         for repeat in range(draws):

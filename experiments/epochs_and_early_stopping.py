@@ -86,12 +86,12 @@ def run(parameters: Parameters) -> dict[str, Any]:
     told = [stops(one.curve[:, :, 2], p) for p, one in zip(PATIENCES, found)]
     ended = [np.nanmax(one.curve[:, :, 0], 1) for one in found]
     entry["differ"] = sum(
-        int((end != e).sum() + (kept != one.kept).sum())
+        int((end != e).sum() + (kept != one.weights_epoch).sum())
         for one, end, (e, kept) in zip(found, ended, told)
     )
     entry["patience"] = {
         str(patience): {
-            "kept": one.kept.tolist(),
+            "kept": one.weights_epoch.tolist(),
             "stopped": end.tolist(),
             "loss": losses(one, x, y).round(5).tolist(),
             "error": (outputs(one, x).argmax(-1) != y.argmax(-1)).mean(-1).round(5).tolist(),

@@ -81,11 +81,11 @@ def paths(
     import jax
     import jax.numpy as jnp
 
-    from hpjax.configurations import one
+    from hpjax.configurations import single_network
     from hpjax.models.base import Target, cast
     from hpjax.training import optimizers
 
-    spec, config = one(
+    spec, config = single_network(
         Target(2, 1, "mse"), hidden=(), bias=False, dtype="float64", learning_rate=1.0, **values
     )
     with jax.enable_x64(True):

@@ -72,7 +72,7 @@ def trained(copies: bool, moves: bool, seed: int, steps: int) -> tuple[np.ndarra
         search.manual(dims, begun),
         scheduler,
         dims,
-        study.Fulfil(carry_out),
+        study.Callbacks(carry_out),
         Ledger(),
         hpjax.Stop(trials=2),
         seed=seed,

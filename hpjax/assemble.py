@@ -30,7 +30,7 @@ ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a c
 SAVED = 20.0  # seconds between checkpoints, at least
 
 
-class Part(NamedTuple):
+class ResolvedStudy(NamedTuple):
     """One study, resolved but for its networks: what a comparison holds many of."""
 
     settings: Settings
@@ -41,7 +41,9 @@ class Part(NamedTuple):
     known: int | None = None  # how many it proposes, where it is known
 
 
-def part(settings: Settings, space: Space, search: Any, scheduler: Scheduler) -> Part:
+def resolved_study(
+    settings: Settings, space: Space, search: Any, scheduler: Scheduler
+) -> ResolvedStudy:
     """A study's search and limits.
 
     Args:
@@ -53,9 +55,9 @@ def part(settings: Settings, space: Space, search: Any, scheduler: Scheduler) ->
         refuse_unlike_losses(space, settings.networks.objective)
     make, known, points = as_search(search, space, settings.levels)
     searcher = make(space.dims)
-    if searcher.wants_grad and scheduler.settings["name"] != "full":
+    if searcher.wants_grad and scheduler.name != "full":
         raise ValueError(
-            f"this search takes gradients through whole trainings; use scheduler=hpjax.full(...), not {scheduler.settings['name']}"
+            f"this search takes gradients through whole trainings; use scheduler=hpjax.full(...), not {scheduler.name}"
         )
     start = settings.start
     if start:
@@ -67,7 +69,7 @@ def part(settings: Settings, space: Space, search: Any, scheduler: Scheduler) ->
     trials = stop.trials if known is None else min(known, stop.trials or known)
     if all(limit is None for limit in (trials, stop.epochs, stop.seconds, stop.rounds)):
         trials = scheduler.trials or TRIALS
-    return Part(
+    return ResolvedStudy(
         settings,
         make(space.dims),
         scheduler,
@@ -102,8 +104,8 @@ class Assembly:
     ):
         self.settings, self.space, self.task, self.evaluation = settings, space, task, evaluation
         self.scheduler, self.say = scheduler, say
-        self.part = part(settings, space, search, scheduler)
-        points = sample(space, settings.seed) if self.part.points is None else self.part.points
+        self.study = resolved_study(settings, space, search, scheduler)
+        points = sample(space, settings.seed) if self.study.points is None else self.study.points
         self.workload = Workload(
             space,
             task,
@@ -111,15 +113,15 @@ class Assembly:
             evaluation,
             fidelity=scheduler.fidelity,
             seeds=[settings.seed],
-            trials=self.part.stop.trials or EXPECTED_TRIALS,
+            trials=self.study.stop.trials or EXPECTED_TRIALS,
             epochs=scheduler.mean_epochs,
-            grad=self.part.searcher.wants_grad,
+            grad=self.study.searcher.wants_grad,
             say=say,
         )
         per_trial = self.workload.predicted() / max(1, self.workload.load.trials)
         self.batch = (
             settings.batch
-            or self.part.searcher.batch
+            or self.study.searcher.batch
             or max(self.workload.widest, int(ROUND / max(per_trial, 1e-9)))
         )
 
@@ -131,7 +133,7 @@ class Assembly:
             f"{validation.folds} fold(s) x {validation.repeats} repeat(s)",
             f"space     {len(self.space.dims)} dimensions, {len(self.workload.shapes)} shapes seen",
             f"trials    {load.trials} ({load.trials * load.groups} networks), {load.epochs:g} epochs each on average",
-            *table(self.scheduler),
+            *rungs_in_words(self.scheduler),
             *self.workload.describe(),
         ]
         lines[-1] += f"; rounds of at most {self.batch} trials"
@@ -182,15 +184,15 @@ class Assembly:
             self.settings = self.settings.extended(trials)
             ledger.put_settings(self.settings)
 
-        fulfil = study.Fulfil(carry_out, trained.recall, trained.release, save, extended)
+        callbacks = study.Callbacks(carry_out, trained.recall, trained.release, save, extended)
         try:
             study.run(
-                self.part.searcher,
+                self.study.searcher,
                 self.scheduler,
                 self.space.dims,
-                fulfil,
+                callbacks,
                 ledger,
-                self.part.stop,
+                self.study.stop,
                 seed=self.settings.seed,
                 batch=self.batch,
                 trial_limit=trial_limit,
@@ -222,7 +224,7 @@ def plan_record(settings: Settings, batch: int, scheduler: Scheduler, training: 
     }
 
 
-def table(scheduler: Scheduler) -> list[str]:
+def rungs_in_words(scheduler: Scheduler) -> list[str]:
     """A scheduler's brackets, a line each: how many networks train until which epoch."""
     lines = []
     for number, rungs in enumerate(scheduler.brackets):

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpjax.models import MLP, Model, Spec
 from hpjax.models.base import Family, Static, Traced, checked
-from hpjax.models.own import own
+from hpjax.models.user import user_family
 from hpjax.training.hyperparameters import STATIC, TRACED
 from hpjax.training.losses import Loss, own_loss, own_name
 
@@ -42,10 +42,12 @@ def family_of(model: Any, values: Mapping[str, list], inputs: int, outputs: int)
     if isinstance(model, Family):
         return model
     if isinstance(model, Model):
-        return own(functools.partial(_same, model), values, (*STATIC, *TRACED), inputs, outputs)
+        return user_family(
+            functools.partial(_same, model), values, (*STATIC, *TRACED), inputs, outputs
+        )
     if not callable(model) or isinstance(model, type):
         raise ValueError(f"model must be a function that returns a hpjax.Model, got {model!r:.80}")
-    return own(model, values, (*STATIC, *TRACED), inputs, outputs)
+    return user_family(model, values, (*STATIC, *TRACED), inputs, outputs)
 
 
 def trained_on(family: Family, loss: Loss) -> Family:

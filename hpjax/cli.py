@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from hpjax.defaults import SHOWN
 from hpjax.flags import (
     Cluster,
     Command,
@@ -277,11 +278,11 @@ def _executor(options: Workers) -> Any:
     return hpjax.Cluster(where, options.unlike)
 
 
-def end(result: Any, console: Console, top: int = 10) -> int:
+def end(result: Any, console: Console, top: int = SHOWN) -> int:
     """The end of a study: top trials, test metrics, and where the files are."""
     from hpjax import report as figures
 
-    console.print(table(result, top))
+    console.print(trials_table(result, top))
     if result.best["trial"] is None:
         console.print(result.why_none)
         return 1
@@ -305,7 +306,7 @@ def end(result: Any, console: Console, top: int = 10) -> int:
     return 0
 
 
-def table(result: Any, top: int) -> Table:
+def trials_table(result: Any, top: int) -> Table:
     """The best trials as a table."""
     trials = result.trials
     minimized = result.settings.minimised
@@ -352,7 +353,7 @@ def show(options: Show, console: Console) -> int:
     if (options.run / "compare.json").exists():
         return compared(hpjax.open_comparison(options.run), console)
     result = hpjax.open_run(options.run)
-    console.print(table(result, options.top))
+    console.print(trials_table(result, options.top))
     console.print(
         f"ended: {result.stopped}; seed {result.settings.seed}, space {result.settings.space_hash}"
     )

@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from hpjax import records
-from hpjax.assemble import Part, part
+from hpjax.assemble import ResolvedStudy, resolved_study
 from hpjax.compared_studies import Entry, Watch, play_together, workload_of
 from hpjax.comparison import Comparison
-from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES
+from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES, SEEDS
 from hpjax.devices import warn
+from hpjax.given_again import UserObjects, refuse_missing
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     as_evaluation,
     as_scheduler,
     as_seeds,
+    as_settings,
     as_stop,
     check,
     fidelity_of,
     first_rung,
     varying,
-    written_search,
 )
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
 from hpjax.search import grid
 from hpjax.settings import (
-    SCHEMA,
     ComparisonSettings,
-    Method,
+    MethodSettings,
     Networks,
     Settings,
     Stop,
     fields,
     read_comparison,
+    refuse_old_schema,
     settled,
     unchanged,
 )
-from hpjax.space import Choice, Space, spelled
+from hpjax.space import Choice, Space
 from hpjax.tasks import Task
 from hpjax.workload import trained_by
-
-if TYPE_CHECKING:
-    pass
-
-
-METHOD = ("search", "scheduler", "trials", "batch", "start", "levels")  # what a method may say
 
 
 def compare(
@@ -58,7 +54,7 @@ def compare(
     space: Space | Mapping | str | Path | None = None,
     task: Task | str | Path | tuple = "digits",
     *,
-    seeds: int | Sequence[int] = 10,
+    seeds: int | Sequence[int] = SEEDS,
     epochs: int | None = None,
     stop: Stop | Mapping | None = None,
     validation: Any = 1,
@@ -137,7 +133,7 @@ def compare(
     limits = as_stop({"epochs": BUDGET * fidelity} if stop is None else stop)
     rules = Rules(space, evaluation.settings, limits, fidelity, levels)
     entries = [
-        Entry(name, seed, _part(name, method, seed, rules))
+        Entry(name, seed, _study(name, method, seed, rules))
         for name, method in named.items()
         for seed in numbers
     ]
@@ -147,28 +143,14 @@ def compare(
     folder = Path(out) if out is not None else None
     if folder is not None:
         _begin(folder, _asked(rules, numbers, entries), resume)
-    ledgers: list[Ledger] = []
-    try:
-        for entry in entries:
-            ledgers.append(_ledger(folder, entry, resume))
+    with _ledgers(folder, entries, resume) as ledgers:
+        if folder is not None:
+            records.note_environment(folder, say)
         workload = workload_of(entries, numbers, space, resolved_task, evaluation, say)
         with trained_by(workload, executor):
             trained = play_together(workload, entries, ledgers, progress, watch)
-    finally:
-        for ledger in ledgers:
-            ledger.close()
     results = [
-        Result(
-            ledger.records,
-            ledger.all_curves(),
-            space,
-            lambda: resolved_task,
-            entry.part.settings,
-            evaluation,
-            ledger.folder,
-            trained,
-            ledger.times,
-        )
+        Result.of_ledger(ledger, space, resolved_task, entry.study.settings, evaluation, trained)
         for entry, ledger in zip(entries, ledgers)
     ]
     return Comparison(list(named), numbers, results, folder, trained)
@@ -176,7 +158,7 @@ def compare(
 
 def _refuse_fidelities(entries: Sequence[Entry]) -> None:
     """Refuses methods that end at different epochs."""
-    reached = {entry.name: entry.part.scheduler.fidelity for entry in entries}
+    reached = {entry.name: entry.study.scheduler.fidelity for entry in entries}
     if len(set(reached.values())) > 1:
         raise ValueError(
             "the methods differ in full fidelity, which learning-rate schedules run over: "
@@ -208,10 +190,7 @@ def resume_comparison(
         RunError: no comparison there, or a method whose search is no name; use compare(..., resume=True) for those.
     """
     settings = read_comparison(Path(out) / "compare.json")
-    if settings.schema != SCHEMA:
-        raise RunError(
-            f"{out} has schema {settings.schema}, which this version can show but not go on with; use the version of hpjax that made it"
-        )
+    refuse_old_schema(settings, Path(out))
     methods = {}
     for name in settings.methods:
         method = settings.studies.get(name)
@@ -222,18 +201,13 @@ def resume_comparison(
         methods[name] = msgspec.structs.asdict(method) | {
             "scheduler": from_settings(method.scheduler)
         }
-    networks = settings.networks
-    own: dict[str, Any] = {"model": model, "loss": loss, "metrics": metrics}
-    judged = networks.validation
-    for name, known in networks.objects().items():
-        if known is not None and (own | {"validation": validation})[name] is None:
-            raise RunError(f"{out} was made with {name} {known}; give that again: {name}=...")
-    own["metrics"] = networks.by_name or None if metrics is None else metrics
+    networks, judged = settings.networks, settings.networks.validation
+    refuse_missing(networks, UserObjects(model, loss, metrics, validation), Path(out))
     folds = validation if judged.splitter else judged.file or judged.folds
     source = networks.task if task is None else task
     if source is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    kept = ("data", "target", "kind", "columns", "objective", "gradients")
+    alike = ("data", "target", "kind", "columns", "objective", "gradients")
     return compare(
         methods,
         settings.space,
@@ -247,8 +221,10 @@ def resume_comparison(
         watch=watch,
         say=say,
         validation=judged.by(folds),
-        **own,
-        **{name: getattr(networks, name) for name in kept},
+        model=model,
+        loss=loss,
+        metrics=networks.by_name or None if metrics is None else metrics,
+        **{name: getattr(networks, name) for name in alike},
     )
 
 
@@ -289,7 +265,7 @@ class Rules(NamedTuple):
     levels: int | dict[str, int]  # of a grid without its own
 
 
-def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
+def _study(name: str, method: Any, seed: int, rules: Rules) -> ResolvedStudy:
     """One study's search, scheduler and limits."""
     space, levels = rules.space, rules.levels
     if not re.fullmatch(r"[\w+()-][\w.+() -]{0,99}", name):
@@ -297,39 +273,36 @@ def _part(name: str, method: Any, seed: int, rules: Rules) -> Part:
             f"method {name!r:.120} cannot name a folder; use letters, digits, . + - and (), at most 100, not beginning with a dot or a space"
         )
     options = dict(method) if isinstance(method, Mapping) else {"search": method}
+    known = MethodSettings.__struct_fields__
     for key in options:
-        if key not in METHOD:
+        if key not in known:
             raise ValueError(
-                f"method {name!r:.80} has no {key!r:.80}; it may have {', '.join(METHOD)}"
+                f"method {name!r:.80} has no {key!r:.80}; it may have {', '.join(known)}"
             )
     search, trials = options.get("search", "random"), options.get("trials")
     check(trials=trials, batch=options.get("batch"))
     check(**{key: options[key] for key in ("start", "levels") if key in options})
     stop = as_stop(rules.stop, trials)
-    made = lambda rung: as_scheduler(
-        search, options.get("scheduler"), default=rules.fidelity, trials=rung
+    resolved_scheduler = lambda rung: as_scheduler(
+        search, options.get("scheduler"), rules.fidelity, trials=rung
     )
     if search == "grid" and "levels" not in options and stop.epochs:
-        levels = _levels(space, stop.epochs // made(trials).fidelity)
+        levels = _levels(space, stop.epochs // resolved_scheduler(trials).fidelity)
     levels = options.get("levels", levels)
-    scheduler = made(first_rung(search, space, levels, trials))
-    settings = settled(
-        Settings(
-            space=space.to_dict(),
-            space_hash=space.hash(),
-            networks=rules.networks,
-            search=written_search(search),
-            start=spelled(list(options.get("start", ()))),
-            scheduler=scheduler.settings,
-            fidelity=scheduler.fidelity,
-            seed=seed,
-            levels=levels,
-            batch=options.get("batch"),
-            stop=stop,
-            comparison=True,
-        )
+    scheduler = resolved_scheduler(first_rung(search, space, levels, trials))
+    settings = as_settings(
+        space,
+        rules.networks,
+        search,
+        scheduler,
+        start=options.get("start", ()),
+        seed=seed,
+        levels=levels,
+        batch=options.get("batch"),
+        stop=stop,
+        comparison=True,
     )
-    return part(settings, space, search, scheduler)
+    return resolved_study(settings, space, search, scheduler)
 
 
 def _levels(space: Space, most: int) -> dict[str, int]:
@@ -351,20 +324,34 @@ def _levels(space: Space, most: int) -> dict[str, int]:
     return levels
 
 
+@contextlib.contextmanager
+def _ledgers(
+    folder: Path | None, entries: Sequence[Entry], resume: bool
+) -> Generator[list[Ledger], None, None]:
+    """A ledger for each study, open until all have come to their ends."""
+    with contextlib.ExitStack() as stack:
+        ledgers = []
+        for entry in entries:
+            ledgers.append(_ledger(folder, entry, resume))
+            stack.callback(ledgers[-1].close)
+        yield ledgers
+
+
 def _ledger(folder: Path | None, entry: Entry, resume: bool) -> Ledger:
+    """Of one study; refuses to go on with one of other settings."""
     if folder is None:
         return Ledger()
     where = folder / entry.folder
     begun = resume and (where / "run.json").exists()
-    ledger = Ledger(where, resume=begun, settings=entry.part.settings)
+    ledger = Ledger(where, resume=begun, settings=entry.study.settings)
     if ledger.plan is not None:
-        unchanged(entry.part.settings, ledger.plan, where / "run.json")
+        unchanged(entry.study.settings, ledger.plan, where / "run.json")
     return ledger
 
 
-def _method(settings: Settings) -> Method:
+def _method(settings: Settings) -> MethodSettings:
     """What a method is, from one of its studies."""
-    return Method(
+    return MethodSettings(
         search=settings.search,
         scheduler=settings.scheduler,
         batch=settings.batch,
@@ -384,7 +371,7 @@ def _asked(rules: Rules, seeds: list[int], entries: Sequence[Entry]) -> Comparis
             seeds=seeds,
             stop=rules.stop,
             methods=list(dict.fromkeys(entry.name for entry in entries)),
-            studies={entry.name: _method(entry.part.settings) for entry in reversed(entries)},
+            studies={entry.name: _method(entry.study.settings) for entry in reversed(entries)},
         )
     )
 

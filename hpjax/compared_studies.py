@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from hpjax import study
-from hpjax.assemble import Part, plan_record, sample
+from hpjax.assemble import ResolvedStudy, plan_record, sample
 from hpjax.defaults import ANY_BATCH, EXPECTED_TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Population
 from hpjax.records import Ledger
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
-from hpjax.study import Progress
+from hpjax.study import Progress, Report
 from hpjax.tasks import Task
 from hpjax.watching import watching
 from hpjax.workload import SAMPLES, STRIDE, Workload, report_of
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
     name: str
     seed: int
-    part: Part
+    study: ResolvedStudy
 
     @property
     def folder(self) -> str:
@@ -45,21 +45,21 @@ def workload_of(
     say: Callable[[str], None],
 ) -> Workload:
     """What the studies of a comparison share."""
-    parts = [entry.part for entry in entries]
-    costs = [_cost(one) for one in parts]
-    known = [one.points[: SAMPLES // 4] for one in parts if one.points is not None]
+    studies = [entry.study for entry in entries]
+    costs = [_cost(resolved) for resolved in studies]
+    known = [one.points[: SAMPLES // 4] for one in studies if one.points is not None]
     points = np.concatenate([sample(space, seeds[0]), *known])
     return Workload(
         space,
         task,
         points,
         evaluation,
-        fidelity=parts[0].scheduler.fidelity,
+        fidelity=studies[0].scheduler.fidelity,
         seeds=seeds,
         trials=max(trials for trials, _ in costs),
         epochs=float(np.mean([epochs for _, epochs in costs])),
         studies=len(entries),
-        grad=any(one.searcher.wants_grad for one in parts),
+        grad=any(one.searcher.wants_grad for one in studies),
         say=say,
     )
 
@@ -78,28 +78,10 @@ def play_together(
     training = workload.settle(trained, recorded)
     bar = watching(progress, workload, studies=len(entries))
     shown = bar.around(watch)
-    plays = {}
-    for number, (entry, ledger) in enumerate(zip(entries, ledgers)):
-        one = entry.part
-        batch = one.settings.batch or one.searcher.batch or ANY_BATCH
-        ledger.put(plan_record(one.settings, batch, one.scheduler, training))
-        fulfil = study.Fulfil(
-            recall=lambda order, number=number: trained.recall(
-                study.merged({number: order}, STRIDE)
-            ),
-            release=lambda trials, number=number: trained.release(trials + number * STRIDE),
-        )
-        plays[number] = study.play(
-            one.searcher,
-            one.scheduler,
-            workload.space.dims,
-            fulfil,
-            ledger,
-            one.stop,
-            seed=entry.seed,
-            batch=batch,
-            watch=lambda progress, entry=entry: shown(entry.name, entry.seed, progress, trained),
-        )
+    plays = {
+        number: _play(number, entry, ledger, workload, trained, training, shown)
+        for number, (entry, ledger) in enumerate(zip(entries, ledgers))
+    }
 
     def carry_out(orders: Mapping[int, Order]):
         reports = {}
@@ -117,9 +99,38 @@ def play_together(
     return trained
 
 
-def _cost(part: Part) -> tuple[int, float]:
+def _play(
+    number: int,
+    entry: Entry,
+    ledger: Ledger,
+    workload: Workload,
+    trained: Population,
+    training: dict,
+    shown: Watch,
+) -> Generator[Order, Report, None]:
+    """One of the studies, step by step; its trials are numbered behind those of the studies before it."""
+    resolved = entry.study
+    batch = resolved.settings.batch or resolved.searcher.batch or ANY_BATCH
+    ledger.put(plan_record(resolved.settings, batch, resolved.scheduler, training))
+    return study.play(
+        resolved.searcher,
+        resolved.scheduler,
+        workload.space.dims,
+        study.Callbacks(
+            recall=lambda order: trained.recall(study.merged({number: order}, STRIDE)),
+            release=lambda trials: trained.release(trials + number * STRIDE),
+        ),
+        ledger,
+        resolved.stop,
+        seed=entry.seed,
+        batch=batch,
+        watch=lambda progress: shown(entry.name, entry.seed, progress, trained),
+    )
+
+
+def _cost(resolved: ResolvedStudy) -> tuple[int, float]:
     """Trials that a study is expected to have, and epochs of each."""
-    mean = part.scheduler.mean_epochs
-    if part.stop.epochs is not None:
-        return max(1, int(part.stop.epochs / mean)), mean
-    return part.stop.trials or EXPECTED_TRIALS, mean
+    mean = resolved.scheduler.mean_epochs
+    if resolved.stop.epochs is not None:
+        return max(1, int(resolved.stop.epochs / mean)), mean
+    return resolved.stop.trials or EXPECTED_TRIALS, mean

@@ -70,11 +70,11 @@ def of_points(space: Space, unit: np.ndarray, target: Target, family: Family = M
     return split(space.decode(unit), target, family, space.layered)
 
 
-def one(target: Target, *, family: Family = MLP, **values: Any) -> tuple[Any, Config]:
+def single_network(target: Target, *, family: Family = MLP, **values: Any) -> tuple[Any, Config]:
     """One network's `Spec` and `Config` (scalar leaves, or one per layer) from named values.
 
     Example:
-        >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), learning_rate=0.5)
+        >>> spec, config = single_network(Target(2, 1, "bce"), hidden=(4,), learning_rate=0.5)
         >>> spec.sizes, float(config["learning_rate"])
         ((2, 4, 1), 0.5)
     """
@@ -135,7 +135,7 @@ def _codes(column: Sequence | np.ndarray) -> np.ndarray:
 def _spec(given: dict, target: Target, features: tuple[str, ...], family: Family) -> Spec:
     """The Spec of structural values that were checked."""
     loss = given.get("loss") or target.loss
-    classes = target.loss != "mse"
+    classes = target.classes
     if LOSSES[loss].of == ("numbers" if classes else "classes"):
         wanted, there = ("numbers", "classes") if classes else ("classes", "numbers")
         raise ValueError(

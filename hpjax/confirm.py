@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import devices
+from hpjax.defaults import CONFIRMED, FRESH_SEEDS
 from hpjax.evaluation import BUILT_IN
 from hpjax.reopen import open_run
 from hpjax.resolve import check
 from hpjax.result import Result
 from hpjax.train import train_along
+from hpjax.trained import Trained
 from hpjax.workload import report_of
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ class Confirmation:
 
 def confirm(
     result: Result | str | Path,
-    top: int = 5,
-    repeats: int = 5,
+    top: int = CONFIRMED,
+    repeats: int = FRESH_SEEDS,
     level: float = 0.05,
     executor: Any = None,
     progress: bool | None = None,
@@ -73,8 +75,6 @@ def confirm(
     Raises:
         ValueError: fewer than two repeats, or no trial that reached full fidelity.
     """
-    import pandas
-
     check(top=top, repeats=repeats, say=say)
     say = say or devices.warn
     result = result if isinstance(result, Result) else open_run(result, say=say)
@@ -96,40 +96,45 @@ def confirm(
         progress=progress,
         say=say,
     )
+    table, optimism = _table(result, trials, trained, repeats, level)
+    trial = int(table.index[0])
+    chosen = {
+        "trial": trial,
+        "config": result.config(trial),
+        "objective": float(table["objective"].iloc[0]),
+        "tied": [int(other) for other in table.index[table["tied"]] if other != trial],
+    }
+    test = result.test(result.refit(trial, seed=seeds[0])) if len(result.task.test) else {}
+    return Confirmation(table, chosen, test, optimism)
+
+
+def _table(
+    result: Result, trials: np.ndarray, trained: Trained, repeats: int, level: float
+) -> tuple[pandas.DataFrame, float]:
+    """What the trials [n] became on fresh seeds, the best first, and by how much the study's best had been flattered."""
+    import pandas
+
     report = report_of(trained.results, result.evaluation)
     by_seed = lambda column: column.reshape(repeats, -1)
     values = by_seed(np.where(np.isfinite(report.objective), report.objective, np.inf))
     names = (*BUILT_IN, *(name for name, _ in result.evaluation.metrics))
     metrics = {n: by_seed((report.columns | report.metrics)[n]).mean(0) for n in names}
-    seconds = trained.results.seconds.reshape(repeats, -1).sum(0)
-    mean = values.mean(0)
+    mean, searched = values.mean(0), result.table["objective"][trials]
     order = np.argsort(mean, kind="stable")
-    best = int(order[0])
-    tied = _tied(values, best, level)
-    table = pandas.DataFrame(
-        {
-            "searched": result.table["objective"][trials[order]],
-            "objective": mean[order],
-            "deviation": np.std(values[:, order], axis=0, ddof=1)
-            if np.isfinite(values).all()
-            else np.nan,
-            **{name: column[order] for name, column in metrics.items()},
-            "tied": tied[order],
-            "parameters": result.trials.loc[trials[order], "parameters"].to_numpy(),
-            "epochs": result.table["epochs"][trials[order]],
-            "seconds": seconds[order],
-        },
-        index=pandas.Index(trials[order], name="trial"),
-    )
-    trial = int(trials[best])
-    chosen = {
-        "trial": trial,
-        "config": result.config(trial),
-        "objective": float(mean[best]),
-        "tied": [int(trials[i]) for i in order if tied[i] and i != best],
+    finite = np.isfinite(values).all()
+    columns = {
+        "searched": searched,
+        "objective": mean,
+        "deviation": np.std(values, axis=0, ddof=1) if finite else np.full(len(trials), np.nan),
+        **metrics,
+        "tied": _tied(values, int(order[0]), level),
+        "parameters": result.trials.loc[trials, "parameters"].to_numpy(),
+        "epochs": result.table["epochs"][trials],
+        "seconds": by_seed(trained.results.seconds).sum(0),
     }
-    test = result.test(result.refit(trial, seed=seeds[0])) if len(result.task.test) else {}
-    return Confirmation(table, chosen, test, float(mean[0] - result.table["objective"][trials[0]]))
+    index = pandas.Index(trials[order], name="trial")
+    table = pandas.DataFrame({n: column[order] for n, column in columns.items()}, index=index)
+    return table, float(mean[0] - searched[0])
 
 
 def _finished(result: Result, top: int, say: Callable[[str], None]) -> np.ndarray:

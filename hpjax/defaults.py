@@ -34,13 +34,25 @@ def table_space(examples: int) -> dict:
 
 METHOD_NAMES = ("random", "bayes", "tpe", "genetic", "hyperband", "bohb")  # compared when none are
 
+# Data.
+TEST_SHARE = 0.2  # of all examples, held out for the test
+TEST_SEED = 42  # of the draw of these
+VALIDATION_SHARE = 0.2  # of the development part, validated on where there is one fold
 
+# Limits.
+EPOCHS = 20  # of a network that lives to the end
+HYPERBAND_EPOCHS = 81  # the same, under hyperband
+FIRST_RUNG = 81  # networks of halving's first rung where trials are not named
 TRIALS = 64  # of a study that names no limit
 EXPECTED_TRIALS = 1000  # that a study without a limit of trials is planned for
 LEVELS = 5  # of a grid, per range
-CANDIDATES = 256  # trials that an ensemble is chosen from
 ANY_BATCH = 2**20  # trials asked for at once where search and plan do not care
 
-
-FIRST_RUNG = 81  # networks of halving's first rung where trials are not named
-BUDGET = 30  # networks at full fidelity that every study may cost where nothing is said
+# What comes after a study, and many of them.
+SEEDS = 10  # studies of each method of a comparison
+BUDGET = 30  # networks at full fidelity that every study of a comparison may cost
+CONFIRMED = 5  # trials that are trained again
+FRESH_SEEDS = 5  # of each of them
+CANDIDATES = 256  # trials that an ensemble is chosen from
+MEMBERS = 32  # the most of an ensemble
+SHOWN = 10  # rows of a table of trials

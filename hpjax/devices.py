@@ -69,9 +69,9 @@ def in_cache(touched: int) -> int:
     return max(1, cache_size() // touched)
 
 
-def mesh_of(found: list) -> Mesh:
+def mesh_of(local_devices: list) -> Mesh:
     """Devices side by side."""
-    return Mesh(np.array(found), ("device",), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(local_devices), ("device",), axis_types=(AxisType.Auto,))
 
 
 def side_by_side(function: Callable, mesh: Mesh, shared: int, parted: int) -> Callable:
@@ -90,11 +90,11 @@ def side_by_side(function: Callable, mesh: Mesh, shared: int, parted: int) -> Ca
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=part, check_vma=False)
 
 
-def memory(found: list) -> int:
+def memory(local_devices: list) -> int:
     """Bytes that an accelerator has; 0 for CPU devices, where a core's cache counts instead."""
-    if found[0].platform == "cpu":
+    if local_devices[0].platform == "cpu":
         return 0
-    stats = found[0].memory_stats() or {}
+    stats = local_devices[0].memory_stats() or {}
     return int(stats.get("bytes_limit", 8 * 2**30))
 
 

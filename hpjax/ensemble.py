@@ -83,9 +83,9 @@ class Score:
         self._loss, self._classes, self._config = losses.loss_of(spec), spec.classes, config
         self._transform, self._standards = spec.target_transform, standards
         self._evaluation = evaluation
-        self.many = jax.jit(jax.vmap(self.one, (0, None, None, None)))
+        self.many = jax.jit(jax.vmap(self.objective, (0, None, None, None)))
 
-    def one(self, p: Any, y: Any, weight: Any, units: Any) -> Any:
+    def objective(self, p: Any, y: Any, weight: Any, units: Any) -> Any:
         """[] of predictions [V C] of weighted examples."""
         logits = self._loss.logits
         outputs = _as_logits(p) if logits else p
@@ -407,7 +407,7 @@ def _judged(
     truth = truth_on(task, rows)
     predicted = []
     for fold, (_, valid) in enumerate(splits):
-        given = task.given(valid)
+        given = task.examples(valid)
         rows_of = task.signature.columns(given)
         one = (stacked([network(trial, fold, repeat)], np.ones(1)) for trial, repeat in names)
         predicted.append(np.stack([each.outputs(rows_of) for each in one]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -23,26 +23,38 @@ from sklearn.utils.validation import (
     validate_data,  # type: ignore[attr-defined]
 )
 
-from hpjax.defaults import table_space
+from hpjax.defaults import VALIDATION_SHARE, table_space
 from hpjax.ensemble import Ensemble
 from hpjax.network import Network
 from hpjax.resolve import as_space
-from hpjax.schedulers import Scheduler, halving
+from hpjax.schedulers import Scheduler, halving, hyperband
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
 from hpjax.tasks.columns import frame_names, refuse_gaps
 from hpjax.training.scorers import Scorer
 from hpjax.tune import tune
 
-# what a budget means: trials, epochs of a network that lives to the end, and the method; of Hyperband with a model, one round of its
-# brackets (27 + 12 + 6 + 4 trials; 81 + 34 + 15 + 8 + 5)
-BUDGETS: dict[str, dict[str, Any]] = {
-    "fast": {"search": "random", "trials": 16, "epochs": 15},
-    "good": {"search": "bohb", "trials": 49, "epochs": 27},
-    "best": {"search": "bohb", "trials": 143, "epochs": 81},
+FAST_RUNGS = (
+    (1, 16),
+    (5, 6),
+    (15, 3),
+)  # of "fast", where nothing else is said: until epoch, networks
+
+
+class Budget(NamedTuple):
+    """What a search may cost: the method, trials, and epochs of a network that lives to the end."""
+
+    search: str
+    trials: int
+    epochs: int
+
+
+# of Hyperband with a model, one round of its brackets: 27 + 12 + 6 + 4 trials, and 81 + 34 + 15 + 8 + 5
+BUDGETS = {
+    "fast": Budget("random", FAST_RUNGS[0][1], FAST_RUNGS[-1][0]),
+    "good": Budget("bohb", hyperband(27).trials, 27),
+    "best": Budget("bohb", hyperband(81).trials, 81),
 }
-# of "fast", where nothing else is said: until epoch, networks
-FAST_RUNGS = ((1, 16), (5, 6), (15, 3))
 LARGE = 5_000  # examples from which one fold is enough where `cv` is None
 
 
@@ -146,11 +158,11 @@ class _SearchInside(BaseEstimator):
             return {
                 "search": [{}],
                 "scheduler": self.scheduler,
-                "epochs": self.epochs or BUDGETS[self.budget]["epochs"],
+                "epochs": self.epochs or BUDGETS[self.budget].epochs,
             }
         parameters = ("search", "scheduler", "trials", "epochs")
         given = {n: getattr(self, n) for n in parameters if getattr(self, n) is not None}
-        budget = dict(BUDGETS[self.budget])
+        budget = BUDGETS[self.budget]._asdict()
         own_epochs = "epochs" in {*space.ranges, *space.constants}
         if self.budget == "fast" and not given and not own_epochs:
             return {"search": "random", "scheduler": halving(FAST_RUNGS)}
@@ -216,7 +228,7 @@ class _SearchInside(BaseEstimator):
         alone = np.flatnonzero(np.bincount(task.y)[task.y] == 1)
         others = np.setdiff1d(np.arange(len(task.y)), alone)
         train, valid = train_test_split(
-            others, test_size=0.2, random_state=seed % 2**32, stratify=task.y[others]
+            others, test_size=VALIDATION_SHARE, random_state=seed % 2**32, stratify=task.y[others]
         )
         return [(np.concatenate([train, alone]), valid)]
 

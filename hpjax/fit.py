@@ -101,6 +101,6 @@ def follow(
     evaluation = Evaluation(Networks(task=None, validation=validation), family)
     one = devices.devices()[:1]
     trained = train_along(
-        space, task, evaluation, [segments], seeds=[seed], fidelity=horizon, found=one
+        space, task, evaluation, [segments], seeds=[seed], fidelity=horizon, local_devices=one
     )
     return trained.network()

@@ -8,8 +8,17 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hpjax.defaults import BUDGET, CANDIDATES, LEVELS, METHOD_NAMES
-from hpjax.schedulers.halving import ETA
+from hpjax.defaults import (
+    BUDGET,
+    CANDIDATES,
+    CONFIRMED,
+    FRESH_SEEDS,
+    LEVELS,
+    MEMBERS,
+    METHOD_NAMES,
+    SEEDS,
+    SHOWN,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Tune(Data, Workers):
     scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = None
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
-    eta: int = ETA  # halving and hyperband keep one in eta
+    eta: int | None = None  # halving and hyperband keep one in eta; 3 where absent
     levels: int = LEVELS  # of a grid, per range
     seed: int = 0  # names all randomness
     seconds: float | None = None  # stop after (recorded as not deterministic)
@@ -80,7 +89,7 @@ class Compare(Data, Workers):
     task: Annotated[str, tyro.conf.Positional] = "digits"
     methods: str = ",".join(METHOD_NAMES)  # names, with commas between
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    seeds: int = 10  # studies of each method
+    seeds: int = SEEDS  # studies of each method
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     budget: int = BUDGET  # networks at full fidelity that every study may cost
     batch: int | None = None  # points a round of those that learn; each search's own where absent
@@ -93,7 +102,7 @@ class Show:
     """Print the table of a run or a comparison, and draw its figures."""
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
-    top: int = 10  # rows, at least 1
+    top: int = SHOWN  # rows, at least 1
     # every figure: slices, importance, contours, Pareto front, rungs, lineage, process
     all: bool = False
 
@@ -103,8 +112,8 @@ class Confirm(Workers):
     """Train the best trials of a run again on fresh seeds, choose again, and test once."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
-    top: int = 5  # trials
-    repeats: int = 5  # fresh seeds
+    top: int = CONFIRMED  # trials
+    repeats: int = FRESH_SEEDS  # fresh seeds
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -113,7 +122,7 @@ class Ensemble:
     """Choose networks of a run that predict together, train them again, test them once, and save them as RUN/ensemble.npz."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
-    size: int = 32  # the most members, counted as often as they are taken
+    size: int = MEMBERS  # the most members, counted as often as they are taken
     candidates: int = CANDIDATES  # trials that are chosen from, the best
     cache: bool = True  # keep compiled programs between runs
 

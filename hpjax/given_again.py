@@ -59,20 +59,13 @@ def evaluation_again(
         RunError: an object that is missing, or is not the one that is named.
     """
     _refuse_needless(networks, objects, out)
-    missing = [
-        name
-        for name, recorded in networks.objects().items()
-        if recorded is not None and getattr(objects, name) is None
-    ]
-    if missing and needed:
-        recorded = networks.objects()[missing[0]]
-        raise RunError(
-            f"{out} was made with {missing[0]} {_named(recorded)}; give that again: {missing[0]}=..."
-        )
+    if needed:
+        refuse_missing(networks, objects, out)
+    missing = _missing(networks, objects)
     family = None if "model" in missing else _family(networks, space, objects, sizes, out)
     _refuse_other(networks, objects, out)
     truth = functools.cache(lambda: truth_of(task()))
-    metrics = _own_metrics(networks, objects, sizes, truth, out)
+    metrics = _user_metrics(networks, objects, sizes, truth, out)
     try:
         metrics = sorted([*metrics, *_named_metrics(networks, truth)], key=lambda metric: metric[0])
     except (RunError, TaskError):  # a table of the run can be shown without its data
@@ -80,6 +73,23 @@ def evaluation_again(
             raise
         missing.append("task")
     return Evaluation(networks, family, tuple(metrics), tuple(missing))
+
+
+def refuse_missing(networks: Networks, objects: UserObjects, out: Path) -> None:
+    """Refuses to go on without an object that the settings of a run or a comparison name.
+
+    Raises:
+        RunError: names it.
+    """
+    for name in _missing(networks, objects):
+        recorded = _named(networks.objects()[name])
+        raise RunError(f"{out} was made with {name} {recorded}; give that again: {name}=...")
+
+
+def _missing(networks: Networks, objects: UserObjects) -> list[str]:
+    """What is named and not given again."""
+    recorded = networks.objects()
+    return [n for n, known in recorded.items() if known is not None and getattr(objects, n) is None]
 
 
 def _refuse_needless(networks: Networks, objects: UserObjects, out: Path) -> None:
@@ -117,7 +127,7 @@ def _family(
     return family
 
 
-def _own_metrics(
+def _user_metrics(
     networks: Networks,
     objects: UserObjects,
     sizes: Callable[[], Task | Target],
@@ -131,9 +141,9 @@ def _own_metrics(
     scorers = not isinstance(objects.metrics, Mapping) or any(map(is_scorer, listed))
     metrics = as_metrics(objects.metrics, truth() if scorers else Truth((), sizes().outputs))
     directions = {name: metric.greater_is_better for name, metric in metrics}
-    if directions != networks.own_metrics:
+    if directions != networks.user_metrics:
         raise RunError(
-            f"{out} was made with metrics {_named(networks.own_metrics)}, not {_named(directions)}"
+            f"{out} was made with metrics {_named(networks.user_metrics)}, not {_named(directions)}"
         )
     return metrics
 

@@ -10,29 +10,29 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hpjax.schedulers import Scheduler, full, hyperband, pbt
+from hpjax.schedulers import Scheduler, by_name, full, hyperband
 from hpjax.search import Searcher, differential, gradient, random, tpe
 
 
-class Method(NamedTuple):
-    """Where to look, and how long networks live that may live `epochs` at most."""
+class NamedMethod(NamedTuple):
+    """Where to look, and how long networks live."""
 
     search: Callable[..., Searcher]
-    scheduler: Callable[[int], Scheduler]  # epochs -> Scheduler
+    scheduler: Callable[[int, int], Scheduler]  # (epochs that a network may live, eta) -> Scheduler
 
 
 METHODS = {
-    "hyperband": Method(random, hyperband),
-    "bohb": Method(tpe, hyperband),
-    "dehb": Method(
+    "hyperband": NamedMethod(random, hyperband),
+    "bohb": NamedMethod(tpe, hyperband),
+    "dehb": NamedMethod(
         functools.partial(
             differential, strategy="rand1", scale=(0.5, 0.5), crossover=0.5, per_fidelity=True
         ),
         functools.partial(hyperband, promote="fresh"),
     ),
-    "gradient": Method(gradient, full),
-    "gradient_renewed": Method(
-        functools.partial(gradient, accept=False), functools.partial(full, renew=True)
+    "gradient": NamedMethod(gradient, lambda epochs, eta: full(epochs)),
+    "gradient_renewed": NamedMethod(
+        functools.partial(gradient, accept=False), lambda epochs, eta: full(epochs, renew=True)
     ),
-    "pbt": Method(random, lambda epochs: pbt(epochs=epochs, every=max(1, epochs // 10))),
+    "pbt": NamedMethod(random, lambda epochs, eta: by_name("pbt", epochs, eta)),
 }

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from hpjax import study
-from hpjax.assemble import part, plan_record
+from hpjax.assemble import plan_record, resolved_study
 from hpjax.cluster import pooled, spread
-from hpjax.defaults import ANY_BATCH, LEVELS
+from hpjax.defaults import ANY_BATCH, HYPERBAND_EPOCHS, LEVELS
 from hpjax.devices import warn
 from hpjax.outcome import Outcome
 from hpjax.records import Ledger
-from hpjax.resolve import as_scheduler, as_stop, check, takes, written_search
+from hpjax.resolve import as_scheduler, as_settings, as_stop, check, takes
 from hpjax.schedulers import Scheduler
 from hpjax.schedulers.base import Order
-from hpjax.settings import Settings, Stop, read_run, settled, unchanged
-from hpjax.space import Space, spelled
+from hpjax.settings import Settings, Stop, read_run, unchanged
+from hpjax.space import Space
 from hpjax.study import Progress, Report
 
 Function = Callable[..., Any]
@@ -85,38 +85,30 @@ def minimize(
             "nothing varies in the space; give ranges, such as Uniform(0, 1), or say by trials=... how often the function is called"
         )
     scheduled = scheduler is not None
-    scheduler = as_scheduler(search, scheduler, trials=trials, default=81)
-    fidelities = scheduled or scheduler.settings["name"] != "full"
-    given = "(configurations, epochs)" if fidelities else "(configurations)"
-    if not takes(objective, *((None,) * (1 + fidelities))):
-        raise ValueError(f"objective must be a function of {given}, got {objective!r:.80}")
-    settings = settled(
-        Settings(
-            space=space.to_dict(),
-            space_hash=space.hash(),
-            networks=None,
-            search=written_search(search),
-            start=spelled(list(start)),
-            scheduler=scheduler.settings,
-            fidelity=scheduler.fidelity,
-            seed=int(seed),
-            levels=levels,
-            batch=batch,
-            stop=as_stop(stop or {}, trials),
-            fidelities=fidelities,
-        )
+    scheduler = as_scheduler(search, scheduler, HYPERBAND_EPOCHS, trials=trials)
+    fidelities = scheduled or scheduler.name != "full"
+    _refuse_no_objective(objective, fidelities)
+    settings = as_settings(
+        space,
+        None,
+        search,
+        scheduler,
+        start=start,
+        seed=seed,
+        levels=levels,
+        batch=batch,
+        stop=as_stop(stop or {}, trials),
+        fidelities=fidelities,
     )
-    study_part = part(settings, space, search, scheduler)
-    width = batch or study_part.searcher.batch or ANY_BATCH
+    resolved = resolved_study(settings, space, search, scheduler)
+    width = batch or resolved.searcher.batch or ANY_BATCH
     ledger = Ledger(out, resume=resume, settings=settings)
     try:
+        before = _recorded_trials(ledger, settings) if resume else settings.stop.trials
         trial_limit = None
-        if resume and ledger.plan is not None and ledger.folder is not None:
-            unchanged(settings, ledger.plan, ledger.folder / "run.json")
-            before = read_run(ledger.folder / "run.json").stop.trials
-            if before != settings.stop.trials:
-                trial_limit, settings = _raised(before, trials), settings.extended(before)
-                study_part = part(settings, space, search, scheduler)
+        if before != settings.stop.trials:
+            trial_limit, settings = _raised(before, trials), settings.extended(before)
+            resolved = resolved_study(settings, space, search, scheduler)
 
         def extended(trials: int) -> None:
             nonlocal settings
@@ -128,12 +120,12 @@ def minimize(
             function = objective if pool is None else spread(objective, pool)
             carry_out = functools.partial(evaluate, function, space, fidelities, gradient)
             study.run(
-                study_part.searcher,
+                resolved.searcher,
                 scheduler,
                 space.dims,
-                study.Fulfil(carry_out, extended=extended),
+                study.Callbacks(carry_out, extended=extended),
                 ledger,
-                study_part.stop,
+                resolved.stop,
                 seed=seed,
                 batch=width,
                 trial_limit=trial_limit,
@@ -142,6 +134,22 @@ def minimize(
     finally:
         ledger.close()
     return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)
+
+
+def _refuse_no_objective(objective: Any, fidelities: bool) -> None:
+    """Refuses what is no function of configurations, or of these and of epochs."""
+    given = "(configurations, epochs)" if fidelities else "(configurations)"
+    if not takes(objective, *((None,) * (1 + fidelities))):
+        raise ValueError(f"objective must be a function of {given}, got {objective!r:.80}")
+
+
+def _recorded_trials(ledger: Ledger, settings: Settings) -> int | None:
+    """The limit of trials that a run was begun with, after making sure that the rest of its settings are these."""
+    if ledger.plan is None or ledger.folder is None:
+        return settings.stop.trials
+    path = ledger.folder / "run.json"
+    unchanged(settings, ledger.plan, path)
+    return read_run(path).stop.trials
 
 
 def _raised(before: int | None, trials: int | None) -> int:

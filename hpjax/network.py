@@ -20,7 +20,7 @@ from hpjax.catalogue import read_shape
 from hpjax.files import plain, write_arrays, write_bytes
 from hpjax.models import Spec
 from hpjax.models.base import cast
-from hpjax.models.mlp.shape import MLPSpec
+from hpjax.models.mlp import export
 from hpjax.tasks.signature import Signature
 from hpjax.training import losses, metrics
 from hpjax.training.batches import Standards
@@ -29,15 +29,6 @@ from hpjax.training.targets import undone
 FORMAT = 1  # of saved networks
 AT_ONCE = 2**22  # numbers of inputs that are held at a time
 LEAST = 64  # rows of a part
-# activations that Flax has as layers, the same as ours
-FLAX: dict[str, Callable] = {
-    "relu": jax.nn.relu,
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
-    "silu": jax.nn.silu,
-    "elu": jax.nn.elu,
-}
 
 
 @functools.partial(jax.jit, static_argnames="spec")
@@ -88,7 +79,9 @@ class Predictor:
 
     def score(self, x: Any, y: Any, weights: Any = None) -> float:
         """Accuracy, or R^2 for numbers, as scikit-learn's estimators score; of weighted examples [N]."""
-        found = metrics.table(np.asarray(y), self.predict(x), self.takes.classes, weights)
+        found = metrics.prediction_metrics(
+            np.asarray(y), self.predict(x), self.takes.classes, weights
+        )
         return found["accuracy"] if self.takes.classes else found["r2"]
 
 
@@ -222,14 +215,7 @@ class Network(Predictor):
         Raises:
             ValueError: a network that is no plain stack of linear layers.
         """
-        found = {}
-        for layer, (w, b) in enumerate(self._linear()):
-            found[f"{2 * layer}.weight"] = w.T.copy()
-            if b is not None:
-                found[f"{2 * layer}.bias"] = b.copy()
-            if "slope" in self.params[layer] and self.spec.activation[layer] == "prelu":
-                found[f"{2 * layer + 1}.weight"] = np.reshape(self.params[layer]["slope"], 1)
-        return found
+        return export.torch_state_dict(self.spec, self.params)
 
     def to_flax(self) -> tuple[Any, dict[str, Any]]:
         """The same network as a `flax.linen.Sequential` and its variables; inputs and outputs as for `to_torch_state_dict`.
@@ -237,19 +223,7 @@ class Network(Predictor):
         Raises:
             ValueError: a network that is no plain stack of linear layers, or an activation that Flax has not.
         """
-        from flax import linen
-
-        layers, params = [], {}
-        stack = list(self._linear())
-        for layer, (w, b) in enumerate(stack):
-            layers.append(linen.Dense(w.shape[1], use_bias=b is not None))
-            params[f"layers_{len(layers) - 1}"] = {"kernel": w} | ({} if b is None else {"bias": b})
-            if layer < len(stack) - 1:
-                name = self.spec.activation[layer]
-                if name not in FLAX:
-                    raise ValueError(f"activation {name} has no layer in Flax that is the same")
-                layers.append(FLAX[name])
-        return linen.Sequential(layers), {"params": params}
+        return export.flax_module(self.spec, self.params)
 
     def to_onnx(self, path: str | Path) -> None:
         """Writes the network as an ONNX model, of any family, by jax2onnx (`pip install 'hpjax[onnx]'`).
@@ -290,24 +264,6 @@ class Network(Predictor):
                 output_names=["y"],
             )
         write_bytes(Path(path), model.SerializeToString())
-
-    def _linear(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Weights [in out] and biases [out] of a plain stack of linear layers."""
-        spec = self.spec
-        plain_stack = isinstance(spec, MLPSpec) and not (
-            spec.residual
-            or spec.normalization != "none"
-            or spec.masked
-            or spec.embedding != "none"
-            or spec.blocks
-            or spec.parametrization != "standard"
-            or spec.output != "identity"
-        )
-        if not plain_stack:
-            raise ValueError(
-                "only multilayer perceptrons without normalisation, residual connections, embeddings, and scales or activations at their outputs can be carried elsewhere"
-            )
-        return [(np.asarray(p["w"]), np.asarray(p["b"]) if "b" in p else None) for p in self.params]
 
 
 def in_parts(predict: Callable[[Any], np.ndarray], x: Any, rows: int) -> np.ndarray:

@@ -30,19 +30,24 @@ class Outcome:
 
     def __init__(
         self,
-        kept: list[dict],
+        ledger_records: list[dict],
         space: Space,
         settings: Settings,
         folder: Path | None = None,
         times: list[dict] | None = None,
     ):
-        self.records, self.space, self.settings, self.folder = kept, space, settings, folder
+        self.records, self.space, self.settings, self.folder = (
+            ledger_records,
+            space,
+            settings,
+            folder,
+        )
         self.fidelity = settings.fidelity or from_settings(settings.scheduler).fidelity
         own = () if settings.networks is None else tuple(settings.networks.metrics)
-        self.table = records.summarise(kept, len(space.dims), self.fidelity, own)
+        self.table = records.summarise(ledger_records, len(space.dims), self.fidelity, own)
         self.times: list[dict] = (times or []) if folder is None else records.read_times(folder)
         self.fidelities = settings.fidelities  # a function may have none
-        ends = [record for record in kept if record["kind"] == "stop"]
+        ends = [record for record in ledger_records if record["kind"] == "stop"]
         self.stopped = ends[-1]["why"] if ends else "interrupted"
 
     def __repr__(self) -> str:

@@ -20,10 +20,10 @@ from hpjax.resolve import (
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler, from_settings
 from hpjax.settings import (
-    SCHEMA,
     Networks,
     Settings,
     read_run,
+    refuse_old_schema,
     unchanged,
 )
 from hpjax.space import Space
@@ -182,10 +182,7 @@ def _assembly(
 
 
 def _current(settings: Settings, out: Path) -> None:
-    if settings.schema != SCHEMA:
-        raise RunError(
-            f"{out} has schema {settings.schema}, which this version can show but not go on with; use the version of hpjax that made it"
-        )
+    refuse_old_schema(settings, out)
     if settings.comparison:
         raise RunError(
             f"{out} is part of a comparison; go on with that: hpjax.resume_comparison({str(out.parent.parent)!r:.80})"
@@ -220,7 +217,7 @@ def _task(networks: Networks, task: Task | tuple | None, objects: UserObjects) -
 def _room(ledger: Ledger, assembly: Assembly, trials: int) -> None:
     """Refuses to go on to so many trials where that means nothing."""
     asked = sum(len(record["unit"]) for record in ledger.records if record["kind"] == "ask")
-    known, limit = assembly.part.known, assembly.part.stop.trials
+    known, limit = assembly.study.known, assembly.study.stop.trials
     if known is not None and trials > known:
         raise RunError(
             f"the search has no more than {known} trials, so that it cannot go on to have {trials}"

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import configurations, records
-from hpjax.defaults import CANDIDATES
+from hpjax.defaults import CANDIDATES, MEMBERS
 from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
 from hpjax.fit import fit, follow
 from hpjax.models.base import Target
 from hpjax.network import Network
 from hpjax.outcome import Outcome
+from hpjax.population import Population
+from hpjax.records import Ledger
 from hpjax.resolve import check
 from hpjax.settings import Settings
 from hpjax.space import Space
@@ -51,12 +53,12 @@ class Result(Outcome):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The user's own metrics."""
+        """Other than loss and error."""
         return self._curve_columns[4:]
 
     def __init__(
         self,
-        kept: list[dict],
+        ledger_records: list[dict],
         curves: Sequence[np.ndarray | None],
         space: Space,
         task: Callable[[], Task],
@@ -66,12 +68,37 @@ class Result(Outcome):
         trained: Any = None,
         times: list[dict] | None = None,
     ):
-        super().__init__(kept, space, settings, folder, times)
+        super().__init__(ledger_records, space, settings, folder, times)
         self.evaluation = evaluation
         self._load_task = task
         self.trained = trained  # the Population, where this process trained it
         self._curves = curves
-        self.table |= {"seconds": records.seconds(kept, self.times, len(self.table["objective"]))}
+        self.table |= {
+            "seconds": records.seconds(ledger_records, self.times, len(self.table["objective"]))
+        }
+
+    @classmethod
+    def of_ledger(
+        cls,
+        ledger: Ledger,
+        space: Space,
+        task: Task,
+        settings: Settings,
+        evaluation: Evaluation,
+        trained: Population,
+    ) -> Result:
+        """What this process found."""
+        return cls(
+            ledger.records,
+            ledger.all_curves(),
+            space,
+            lambda: task,
+            settings,
+            evaluation,
+            ledger.folder,
+            trained,
+            ledger.times,
+        )
 
     @functools.cached_property
     def task(self) -> Task:
@@ -198,7 +225,7 @@ class Result(Outcome):
         return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed, model=family)
 
     def ensemble(
-        self, size: int = 32, candidates: int = CANDIDATES, progress: bool | None = None
+        self, size: int = MEMBERS, candidates: int = CANDIDATES, progress: bool | None = None
     ) -> Ensemble:
         """Networks of the best trials that predict together, chosen greedily, with replacement, by their validation predictions.
 
@@ -261,10 +288,10 @@ class Result(Outcome):
         if not len(rows):
             raise ValueError(f"{self.task.name} has no test set")
         network = network or self.refit()
-        task, x = self.task, self.task.given(rows)
+        task, x = self.task, self.task.examples(rows)
         predicted = network.predict(x)
         weights = None if task.weights is None else task.weights[rows]
-        table = metrics.table(task.truth(rows), predicted, task.classes, weights)
+        table = metrics.prediction_metrics(task.truth(rows), predicted, task.classes, weights)
         if not self.evaluation.metrics:
             return table
         p = network.predict_proba(x) if task.classes else predicted.reshape(len(rows), -1)

@@ -81,7 +81,7 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gradients: Literal["explicit", "autodiff"] = "explicit"
 
     @property
-    def own_metrics(self) -> dict[str, bool]:
+    def user_metrics(self) -> dict[str, bool]:
         """The metrics that are the user's functions."""
         return {name: up for name, up in self.metrics.items() if name not in self.by_name}
 
@@ -90,7 +90,7 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return {
             "model": self.model,
             "loss": self.loss,
-            "metrics": self.own_metrics or None,
+            "metrics": self.user_metrics or None,
             "validation": self.validation.splitter,
         }
 
@@ -131,15 +131,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"minus {name}" if self.networks.metrics.get(name) else name
 
 
-class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MethodSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a method of a comparison is, whatever its seed."""
 
     search: str | list[dict[str, Any]] | None
     scheduler: dict[str, Any]
+    trials: Count | None
     batch: Count | None
     start: list[dict[str, Any]]
     levels: Count | dict[str, Count]
-    trials: Count | None
 
 
 class ComparisonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -152,7 +152,7 @@ class ComparisonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     seeds: Annotated[list[Seed], msgspec.Meta(min_length=1)]
     stop: Stop
     methods: Annotated[list[Text], msgspec.Meta(min_length=1)]
-    studies: dict[str, Method] = {}
+    studies: dict[str, MethodSettings] = {}
 
 
 def fields(settings: msgspec.Struct) -> dict[str, Any]:
@@ -246,6 +246,18 @@ def _renewed(plain: dict[str, Any]) -> dict[str, Any]:
     if "methods" not in old:
         new["comparison"] = comparison
     return old | new
+
+
+def refuse_old_schema(settings: Settings | ComparisonSettings, out: Path) -> None:
+    """Refuses to go on with what an older version began.
+
+    Raises:
+        RunError: it did.
+    """
+    if settings.schema != SCHEMA:
+        raise RunError(
+            f"{out} has schema {settings.schema}, which this version can show but not go on with; use the version of hpjax that made it"
+        )
 
 
 # --- telling apart ----------------------------------------------------------------------------------------------------

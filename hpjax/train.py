@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpjax import catalogue, devices
+from hpjax.defaults import EPOCHS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Results, nothing
 from hpjax.resolve import as_evaluation, as_seeds, check
@@ -23,7 +24,7 @@ from hpjax.workload import STRIDE, Workload, trained_by
 def train(
     configs: Mapping | Sequence[Mapping],
     task: Task | str | Path | tuple = "digits",
-    epochs: int = 20,
+    epochs: int = EPOCHS,
     *,
     model: Any = None,
     seeds: int | Sequence[int] = 1,
@@ -66,7 +67,10 @@ def train(
     listed = [configs] if isinstance(configs, Mapping) else list(configs)
     if not listed or not all(isinstance(config, Mapping) for config in listed):
         raise ValueError(f"configs must be configurations (dicts), got {configs!r:.80}")
-    entries = _entries(listed)
+    names = sorted({name for config in listed for name in config})
+    columns_of = {name: [frozen(config.get(name)) for config in listed] for name in names}
+    entries = {name: _entry(name, values) for name, values in columns_of.items()}
+    entries = entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}
     space, resolved_task, evaluation = as_evaluation(
         entries,
         task,
@@ -89,7 +93,7 @@ def train(
         say(f"hpjax: {line}")
     unit = np.zeros((len(listed), len(space.names)))
     for at, name in enumerate(space.names):
-        unit[:, at] = space.ranges[name].encode([frozen(config.get(name)) for config in listed])
+        unit[:, at] = space.ranges[name].encode(columns_of[name])
     schedules = [[(epochs, point)] for point in unit]
     return train_along(
         space,
@@ -115,7 +119,7 @@ def train_along(
     executor: Any = None,
     progress: bool | None = False,
     say: Callable[[str], None] = devices.warn,
-    found: list | None = None,
+    local_devices: list | None = None,
 ) -> Trained:
     """Trains a network along each of n schedules of hyperparameters, for every seed, fold and repeat, as one population.
 
@@ -127,7 +131,7 @@ def train_along(
         seeds: S, which.
         fidelity: epochs that learning-rate schedules run over.
         executor, progress, say: as for `tune`.
-        found: devices; all of them where None.
+        local_devices: devices; all of them where None.
 
     Returns:
         A Trained, with the hyperparameters of the last stretches; its results are those of the last epochs.
@@ -143,7 +147,7 @@ def train_along(
         trials=count * len(seeds),
         epochs=fidelity,
         say=say,
-        found=found,
+        local_devices=local_devices,
     )
     with trained_by(workload, executor), watching(progress, workload):
         population = workload.population(cohorts=range(len(seeds)))
@@ -158,7 +162,7 @@ def train_along(
             order = Order(trial, unit, source, until, np.zeros_like(trial))
             later(whole, rows, population.carry_out(order))
     if evaluation.validation.folds == 0:  # what was scored is a row of the training part
-        for column in (whole.loss, whole.error, whole.own, whole.curves[..., 2:]):
+        for column in (whole.loss, whole.error, whole.metrics, whole.curves[..., 2:]):
             column[...] = np.nan
     last = np.array([segments[-1][1] for segments in schedules])
     return Trained(seeds, workload, population, whole, last)
@@ -175,15 +179,11 @@ def later(whole: Results, rows: np.ndarray, results: Results) -> None:
             getattr(whole, name)[rows] = column
 
 
-def _entries(configs: Sequence[Mapping]) -> dict[str, Any]:
-    """A space that holds these configurations: what differs is a choice; None holds a default."""
-    entries: dict[str, Any] = {}
-    for name in sorted({name for config in configs for name in config}):
-        values = [frozen(config.get(name)) for config in configs]
-        if any(isinstance(value, Range) for value in values):
-            raise ValueError(
-                f"{name} is a range, but configurations hold values; to search it use hpjax.tune"
-            )
-        different = list(dict(zip(map(repr, values), values)).values())
-        entries[name] = different[0] if len(different) == 1 else Choice(tuple(different))
-    return entries or {"learning_rate": catalogue.TRACED["learning_rate"].default}
+def _entry(name: str, values: list) -> Any:
+    """What a space says of values that differ from configuration to configuration, or do not; None holds a default."""
+    if any(isinstance(value, Range) for value in values):
+        raise ValueError(
+            f"{name} is a range, but configurations hold values; to search it use hpjax.tune"
+        )
+    different = list(dict(zip(map(repr, values), values)).values())
+    return different[0] if len(different) == 1 else Choice(tuple(different))

@@ -117,9 +117,9 @@ class Trained:
         columns = {
             "loss": self.results.loss.mean(1),
             "error": self.results.error.mean(1),
-            **{name: self.results.own[..., at].mean(1) for at, name in enumerate(self.metrics)},
+            **{name: self.results.metrics[..., at].mean(1) for at, name in enumerate(self.metrics)},
             "train": self.results.train.mean(1),
-            "epochs": self.results.kept.mean(1),
+            "epochs": self.results.weights_epoch.mean(1),
             "parameters": np.tile(weights, len(self.seeds)),
             "diverged": ~np.isfinite(self.results.train).all(1) & ~self.results.failed,
             "failed": self.results.failed,

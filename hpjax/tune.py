@@ -8,28 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from hpjax import devices, records
-from hpjax.assemble import Assembly, table
+from hpjax.assemble import Assembly, rungs_in_words
 from hpjax.defaults import LEVELS
 from hpjax.population import Population
-from hpjax.records import Ledger, RunError
+from hpjax.records import Ledger
 from hpjax.resolve import (
     as_evaluation,
     as_scheduler,
+    as_settings,
     as_stop,
     check,
+    fidelity_of,
     first_rung,
     varying,
-    written_search,
 )
 from hpjax.result import Result
 from hpjax.schedulers import Scheduler
-from hpjax.schedulers.halving import ETA
-from hpjax.settings import (
-    Settings,
-    Stop,
-    settled,
-)
-from hpjax.space import Space, spelled
+from hpjax.settings import Stop
+from hpjax.space import Space
 from hpjax.study import Progress
 from hpjax.tasks import Task
 from hpjax.watching import Watching, watching
@@ -46,7 +42,7 @@ def tune(
     start: Sequence[Mapping] = (),
     scheduler: Scheduler | str | None = None,
     epochs: int | None = None,
-    eta: int = ETA,
+    eta: int | None = None,
     trials: int | None = None,
     seed: int = 0,
     validation: Any = 1,
@@ -82,7 +78,7 @@ def tune(
         scheduler: a name ("full", "halving", "hyperband", "median", "pbt") or one that was made: `hpjax.halving(...)`; where
             None every network trains for all epochs, or as the named method says.
         epochs: of a network that lives to the end; those of the space where None (20 where it names none).
-        eta: a scheduler by name keeps one network in eta.
+        eta: halving and hyperband, by name, keep one network in eta; 3 where None.
         trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
         seed: names all randomness.
         validation: how a configuration is scored: a dict ({"folds": 5, "repeats": 2, "score_every": 10}), or its folds alone. These are a
@@ -132,7 +128,7 @@ def tune(
     check(watch=watch)
     assembly = _assembly(**words)
     if len(assembly.scheduler.brackets) > 1:
-        for line in table(assembly.scheduler):
+        for line in rungs_in_words(assembly.scheduler):
             assembly.say(f"hpjax: {line}")
     with trained_by(assembly.workload, executor), watching(progress, assembly.workload) as bar:
         return finish(assembly, Ledger(out, settings=assembly.settings), watch, bar)
@@ -167,7 +163,7 @@ def _assembly(
     start: Sequence[Mapping],
     scheduler: Any,
     epochs: int | None,
-    eta: int,
+    eta: int | None,
     trials: int | None,
     seed: int,
     stop: Any,
@@ -192,21 +188,18 @@ def _assembly(
     resolved_space, resolved_task, evaluation = as_evaluation(space, task, **judged)
     trials = varying(resolved_space, search, trials, evaluation.validation.repeats)
     rung = first_rung(search, resolved_space, levels, trials)
-    scheduler = as_scheduler(search, scheduler, resolved_space, epochs=epochs, trials=rung, eta=eta)
-    settings = settled(
-        Settings(
-            space=resolved_space.to_dict(),
-            space_hash=resolved_space.hash(),
-            networks=evaluation.settings,
-            search=written_search(search),
-            start=spelled(list(start)),
-            scheduler=scheduler.settings,
-            fidelity=scheduler.fidelity,
-            seed=int(seed),
-            levels=levels,
-            batch=batch,
-            stop=as_stop(stop or {}, trials),
-        )
+    fidelity = epochs or fidelity_of(resolved_space)
+    scheduler = as_scheduler(search, scheduler, fidelity, epochs=epochs, trials=rung, eta=eta)
+    settings = as_settings(
+        resolved_space,
+        evaluation.settings,
+        search,
+        scheduler,
+        start=start,
+        seed=seed,
+        levels=levels,
+        batch=batch,
+        stop=as_stop(stop or {}, trials),
     )
     assembly = Assembly(settings, resolved_space, resolved_task, evaluation, search, scheduler, say)
     for line in resolved_task.about(evaluation.validation.folds):
@@ -221,40 +214,13 @@ def finish(
     bar: Watching,
     trial_limit: int | None = None,
 ) -> Result:
+    """Runs a study to its end, and hands out what it found."""
     try:
         if ledger.folder is not None:
-            _note_environment(ledger.folder, assembly.say)
+            records.note_environment(ledger.folder, assembly.say)
         trained = assembly.run(ledger, bar.around(watch), trial_limit)
     finally:
         ledger.close()
-    return Result(
-        ledger.records,
-        ledger.all_curves(),
-        assembly.space,
-        lambda: assembly.task,
-        assembly.settings,
-        assembly.evaluation,
-        ledger.folder,
-        trained,
-        ledger.times,
+    return Result.of_ledger(
+        ledger, assembly.space, assembly.task, assembly.settings, assembly.evaluation, trained
     )
-
-
-def _note_environment(folder: Path, say: Callable[[str], None]) -> None:
-    """Adds this process to environment.json, and says in what it differs from the last one."""
-    path, before = folder / "environment.json", []
-    if path.exists():
-        try:
-            before = records.read_json(path)
-        except RunError:
-            before = None
-        if not isinstance(before, list):
-            path.replace(path.with_name("environment.json.unreadable"))
-            say("hpjax: environment.json cannot be read; it is kept as environment.json.unreadable")
-            before = []
-    now = records.environment()
-    if before:
-        changes = records.differences(before[-1], now)
-        if changes:
-            say(f"hpjax: not as when the run was last worked on: {'; '.join(changes)}")
-    records.write_json(path, [*before, now])

@@ -66,7 +66,7 @@ class Workload:
         epochs: how long each trains, on average.
         studies: how many train at once: blocks are as wide as all of them fill.
         grad: whether gradients will be asked for.
-        found: devices; all of them where None.
+        local_devices: devices; all of them where None.
         say: shown warnings.
 
     Raises:
@@ -87,7 +87,7 @@ class Workload:
         say: Callable[[str], None],
         studies: int = 1,
         grad: bool = False,
-        found: list | None = None,
+        local_devices: list | None = None,
     ):
         self.task, self.evaluation, self.seeds, self.say = task, evaluation, tuple(seeds), say
         self.family, self.points = evaluation.known_family(), points
@@ -111,7 +111,7 @@ class Workload:
         self.shapes, self.shares = self._shapes()
         if grad:
             self._refuse_gradients()
-        self.found = devices.devices(say) if found is None else found
+        self.local_devices = devices.devices(say) if local_devices is None else local_devices
         self.load = plan.Load(
             trials=trials,
             groups=self.regime.groups,
@@ -119,14 +119,14 @@ class Workload:
             train=max(len(train) for train, _ in self.examples.folds),
             valid=max(len(valid) for _, valid in self.examples.folds),
             score_every=evaluation.validation.score_every,
-            memory=devices.memory(self.found),
+            memory=devices.memory(self.local_devices),
         )
-        self.programs = plan.make(self.shapes, self.shares, self.load, len(self.found))
+        self.programs = plan.make(self.shapes, self.shares, self.load, len(self.local_devices))
         if studies > 1:
             self.load = self.load._replace(trials=trials * studies)
             share = 1 / len(self.programs)
             self.programs = tuple(
-                plan.program(program.spec, share, self.load, len(self.found))
+                plan.program(program.spec, share, self.load, len(self.local_devices))
                 for program in self.programs
             )
 
@@ -184,7 +184,7 @@ class Workload:
     def planned_for(self, trials: int) -> list[dict]:
         """The programs that a study of so many trials would have, as the ledger keeps them."""
         load = self.load._replace(trials=trials)
-        programs = plan.make(self.shapes, self.shares, load, len(self.found))
+        programs = plan.make(self.shapes, self.shares, load, len(self.local_devices))
         return plain([plan.written(program) for program in programs])
 
     @property
@@ -200,7 +200,7 @@ class Workload:
             program = (
                 self.programs[at]
                 if at is not None
-                else plan.program(spec.roomier(), share, self.load, len(self.found))
+                else plan.program(spec.roomier(), share, self.load, len(self.local_devices))
             )
             members = share * self.load.trials * self.load.groups
             full_chunks = plan.seconds(
@@ -229,7 +229,7 @@ class Workload:
             self.programs,
             self.load,
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE],
-            found=self.found,
+            local_devices=self.local_devices,
             executor=executor,
             cache=cache,
             library=library,
@@ -248,7 +248,7 @@ class Workload:
         Returns:
             What the ledger keeps of it.
         """
-        devices_here = len(self.found)
+        devices_here = len(self.local_devices)
         if recorded is None:
             if self.load.memory:
                 trained.probe(self.points)
@@ -276,7 +276,7 @@ class Workload:
         """Programs, padding, predicted time and memory, in words."""
         wasted = plan.waste(self.programs, self.shapes, self.shares)
         lines = [
-            f"programs  {len(self.programs)} on {len(self.found)} device(s), {100 * wasted:.0f} % of the arithmetic is padding"
+            f"programs  {len(self.programs)} on {len(self.local_devices)} device(s), {100 * wasted:.0f} % of the arithmetic is padding"
         ]
         memory = self.examples.x.nbytes + self.examples.y.nbytes
         for p in self.programs:
@@ -285,7 +285,7 @@ class Workload:
             )
             memory = max(
                 memory,
-                3 * p.width * plan.member_bytes(p.spec, p.spec.batch_size or self.load.train),
+                3 * p.width * plan.member_bytes(p.spec, p.spec.batch(self.load.train)),
             )
         lines.append(
             f"predicted {len(self.programs) * plan.COMPILE:.0f} s compiling, {self.predicted():.1f} s training, "
@@ -309,7 +309,7 @@ def trained_by(workload: Workload, executor: Any) -> Iterator[None]:
 
 def report_of(results: Results, evaluation: Evaluation) -> Report:
     """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
-    loss, error, own = results.loss.mean(1), results.error.mean(1), results.own.mean(1)
+    loss, error, others = results.loss.mean(1), results.error.mean(1), results.metrics.mean(1)
     epoch = results.curves[..., 0]
     broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., 1:3]).all(-1)
     first = np.where(broken, epoch, np.inf).min((1, 2))
@@ -322,17 +322,17 @@ def report_of(results: Results, evaluation: Evaluation) -> Report:
         "error": error,
         "train": results.train.mean(1),
         "reached": results.reached.max(1),
-        "kept": results.kept.mean(1),
+        "kept": results.weights_epoch.mean(1),
         "diverged": diverged,
     }
-    metrics = {name: own[:, at] for at, (name, _) in enumerate(evaluation.metrics)}
+    metrics = {name: others[:, at] for at, (name, _) in enumerate(evaluation.metrics)}
     if results.failed.any():
         columns["failed"] = results.failed
     if results.cost is not None:
         columns["cost"] = results.cost
     value = evaluation.objective({"loss": loss, "error": error} | metrics)
     if results.loss.shape[1] > 1:
-        each = {name: results.own[..., at] for at, (name, _) in enumerate(evaluation.metrics)}
+        each = {name: results.metrics[..., at] for at, (name, _) in enumerate(evaluation.metrics)}
         columns["replicates"] = evaluation.objective(
             {"loss": results.loss, "error": results.error} | each
         )

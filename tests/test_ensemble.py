@@ -127,7 +127,7 @@ def test_an_ensemble_is_the_mean_of_its_networks(tmp_path, task, validation, obj
         SPACE, task, trials=8, epochs=5, validation=validation, objective=objective, **quiet
     )
     ensemble = found.ensemble(size=6)
-    x = found.task.given(found.task.test)
+    x = found.task.examples(found.task.test)
     assert ensemble.shares.sum() == pytest.approx(1)
     one = lambda network: network.predict_proba(x) if found.task.classes else network.predict(x)
     mean = sum(share * one(network) for share, network in zip(ensemble.shares, ensemble.networks))
@@ -153,7 +153,7 @@ def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):
     here = found.ensemble(size=5)
     again = hpjax.open_run(tmp_path / "run", **quiet).ensemble(size=5)
     assert again.table.equals(here.table)
-    x = found.task.given(found.task.test)
+    x = found.task.examples(found.task.test)
     np.testing.assert_allclose(again.predict_proba(x), here.predict_proba(x), atol=2e-3)
 
 
@@ -167,7 +167,7 @@ def test_the_weights_are_those_of_the_best_epoch_where_patience_is_on():
         only = hpjax.ensemble.ensemble_of(
             found.task, splits(found.task, 1, 0), 1, {trial: library[trial]}, found.evaluation, 1, 0
         )
-        p = only.predict_proba(found.task.given(valid))
+        p = only.predict_proba(found.task.examples(valid))
         truth = found.task.y[valid]
         wanted = found.trials["loss"][trial]
         assert log_loss(truth, p, labels=[0, 1, 2]) == pytest.approx(wanted, rel=1e-3, abs=1e-4)
@@ -230,7 +230,7 @@ def test_an_objective_by_name_selects_by_it():
     )
     ensemble = found.ensemble()
     assert -1 <= ensemble.validation["ensemble"] < -0.9
-    x = found.task.given(found.task.test)
+    x = found.task.examples(found.task.test)
     assert roc_auc_score(found.task.truth(found.task.test), ensemble.predict_proba(x)[:, 1]) > 0.9
 
 
@@ -266,7 +266,7 @@ def test_a_table_with_text_gaps_and_weights():
     found = hpjax.tune(SPACE, task, trials=6, epochs=40, validation=2, **quiet)
     ensemble = found.ensemble()
     held = task.test
-    assert ensemble.score(task.given(held), task.truth(held)) > 0.75
+    assert ensemble.score(task.examples(held), task.truth(held)) > 0.75
     assert ensemble.predict(frame.iloc[::-1]).tolist() == ensemble.predict(frame).tolist()[::-1]
 
 

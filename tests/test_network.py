@@ -12,7 +12,7 @@ import pytest
 import hpjax
 from hpjax import Task
 from hpjax.models.mlp.activations import ACTIVATIONS
-from hpjax.network import FLAX
+from hpjax.models.mlp.export import FLAX
 
 quiet = dict(say=lambda text: None)
 
@@ -66,7 +66,7 @@ def test_a_saved_network_predicts_the_same(name, tmp_path):
     network = hpjax.train(config, task, 3, **own, **quiet).network()
     network.save(tmp_path / "n.npz")
     again = hpjax.load(tmp_path / "n.npz", **own)
-    x = task.given(np.arange(len(task.x)))
+    x = task.examples(np.arange(len(task.x)))
     np.testing.assert_array_equal(again.outputs(x), network.outputs(x))
     np.testing.assert_array_equal(again.predict(x), network.predict(x))
     assert again.predict(x).dtype == network.predict(x).dtype

@@ -29,7 +29,7 @@ def test_every_network_is_the_one_that_is_trained_alone():
     for number, config in enumerate(configs):
         alone = config | {"l2": config.get("l2", 0.0)}
         alone |= {"learning_rate": rate if number else (1e-3,) * 3}
-        spec, values = configurations.one(Target(4, 3, "cross_entropy", 3), **alone)
+        spec, values = configurations.single_network(Target(4, 3, "cross_entropy", 3), **alone)
         for seed in (4, 1):
             examples = batches.examples_of(task, tasks.splits(task, 2, seed))
             data = batches.prepare(examples, 2, (seed,), 3, spec)

@@ -45,7 +45,7 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
         return {
             "compile_seconds": population.compile_seconds,
             "chunk": population.programs[0].chunk,
-            "devices": len(population.found),
+            "devices": len(population.local_devices),
         }
 
     return run, about

@@ -33,7 +33,7 @@ class RemoteStore:
     """The states of live trials, as futures: Dask moves them to the block that goes on from them, and trains them again if they are lost.
 
     What it keeps of each network is where it is: the number of a future, and two places a and b in the tree with leaves [a b ...], or
-    the `worker.Trained`, that this holds.
+    the `worker.TrainedBlock`, that this holds.
 
     Attributes:
         home: live trial -> number of the program that trains it.

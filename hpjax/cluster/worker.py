@@ -30,7 +30,7 @@ _settings: dict[str, dict[str, Any]] = {}  # of JAX, by study
 _executors: dict[str, LocalExecutor] = {}
 
 
-class Trained(NamedTuple):
+class TrainedBlock(NamedTuple):
     """What training a block leaves on its worker.
 
     Attributes:
@@ -177,7 +177,7 @@ def prepare(
 
 def train(
     run: str, regime: Regime, block: Block, held: Sequence[Any], at: np.ndarray | None
-) -> Trained:
+) -> TrainedBlock:
     """Trains a block.
 
     Args:
@@ -197,11 +197,11 @@ def train(
     except jax.errors.JaxRuntimeError as fault:
         if not devices.exhausted(fault):
             raise
-        return Trained(None, str(fault))
+        return TrainedBlock(None, str(fault))
     bare = answer.state._replace(params=None, stats=None, opt=None)
     if bare.best:
         bare = bare._replace(best=bare.best._replace(params=None, stats=None))
-    return Trained(answer.state, answer._replace(state=bare, worker=str(get_worker().name)))
+    return TrainedBlock(answer.state, answer._replace(state=bare, worker=str(get_worker().name)))
 
 
 def gathered(held: Sequence[Any], at: np.ndarray) -> list[np.ndarray]:
@@ -229,7 +229,7 @@ def called(function: Callable[..., Any], *given: Any) -> Any:
         return fault
 
 
-def answered(trained: Trained) -> BlockResult | str:
+def answered(trained: TrainedBlock) -> BlockResult | str:
     """What the study needs to know of a block."""
     return trained.answer
 
@@ -246,9 +246,9 @@ def _state(held: Any) -> Any:
     Raises:
         MemoryError: it was trained again, where it did not fit in memory.
     """
-    if isinstance(held, Trained) and held.state is None:
+    if isinstance(held, TrainedBlock) and held.state is None:
         raise MemoryError(f"networks that were lost do not fit in memory again: {held.answer}")
-    return held.state if isinstance(held, Trained) else held
+    return held.state if isinstance(held, TrainedBlock) else held
 
 
 def _refresh(executor: LocalExecutor, number: int, program: Program) -> None:

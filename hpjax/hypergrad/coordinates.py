@@ -14,17 +14,13 @@ from hpjax.models import MLP, Spec
 from hpjax.models.base import Traced
 from hpjax.models.mlp.shape import MLPSpec
 from hpjax.space import LogUniform, Range, Uniform
-from hpjax.training.hyperparameters import SWITCHED
+from hpjax.training.hyperparameters import NEEDS, SWITCHED
 from hpjax.training.losses import loss_of
-from hpjax.training.optimizers import OPTIMIZERS
 
 Array = jax.Array
 # a scale: its name, or the range whose unit interval it is
 Kind: TypeAlias = str | Uniform | LogUniform
 Wrt: TypeAlias = str | Sequence[str] | Mapping[str, "Kind | None"]
-
-MOMENTUM = ("sgd", "nesterov", "damped")
-ADAM = ("adam", "adamw")
 
 
 class Scale(NamedTuple):
@@ -83,22 +79,20 @@ def _embeds(spec: Spec) -> bool:
     return isinstance(spec, MLPSpec) and spec.embedding != "none"
 
 
-_adam = lambda spec: spec.optimizer in ADAM
+def _needing(kind: str, name: str, but: tuple[str, ...] = ()) -> Rule:
+    """The rule of a number that acts under some optimizers or schedules; `but` of these it has no derivative under."""
+    choice, needed = NEEDS[name]
+    values = [value for value in needed if value not in but]
+    words = " or ".join(", ".join(values).rsplit(", ", 1))
+    return Rule(kind, f"{choice} {words}", lambda s: getattr(s, choice) in values, "update")
+
+
 RULES = {
     "learning_rate": Rule("log", "", _always, "update"),
-    "momentum": Rule(
-        "logit", "optimizer sgd, nesterov or damped", lambda s: s.optimizer in MOMENTUM, "update"
-    ),
-    "beta1": Rule("logit", "optimizer adam or adamw", _adam, "update"),
-    "beta2": Rule(
-        "logit",
-        "optimizer adam, adamw or rmsprop",
-        lambda s: _adam(s) or s.optimizer == "rmsprop",
-        "update",
-    ),
-    "eps": Rule(
-        "log", "an adaptive optimizer", lambda s: OPTIMIZERS[s.optimizer].adaptive, "update"
-    ),
+    "momentum": _needing("logit", "momentum"),
+    "beta1": _needing("logit", "beta1"),
+    "beta2": _needing("logit", "beta2"),
+    "eps": _needing("log", "eps"),
     "l1": Rule("log", "", _always, "loss"),
     "l2": Rule("log", "", _always, "loss"),
     "weight_decay": Rule("log", "", _always, "update"),
@@ -115,27 +109,11 @@ RULES = {
     "clip_norm": Rule("log", "", _always, "update"),
     "init_scale": Rule("log", "", _always, "init"),
     "frequency_scale": Rule("log", "an embedding of numbers", _embeds, "init"),
-    "decay_rate": Rule(
-        "log",
-        "schedule step, exponential or inverse_time",
-        lambda s: s.schedule in ("step", "exponential", "inverse_time"),
-        "update",
-    ),
-    "decay_time": Rule(
-        "log",
-        "schedule exponential or inverse_time",
-        lambda s: s.schedule in ("exponential", "inverse_time"),
-        "update",
-    ),
-    "warmup": Rule(
-        "logit", "schedule warmup_cosine", lambda s: s.schedule == "warmup_cosine", "update"
-    ),
-    "end_factor": Rule(
-        "logit", "schedule cosine or warmup_cosine", lambda s: "cosine" in s.schedule, "update"
-    ),
-    "hypergradient_rate": Rule(
-        "log", "schedule hypergradient", lambda s: s.schedule == "hypergradient", "update"
-    ),
+    "decay_rate": _needing("log", "decay_rate"),
+    "decay_time": _needing("log", "decay_time", but=("step",)),
+    "warmup": _needing("logit", "warmup"),
+    "end_factor": _needing("logit", "end_factor"),
+    "hypergradient_rate": _needing("log", "hypergradient_rate"),
     "data_weights": Rule("identity", "", _always, "loss"),
 }
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from hpjax import devices, tasks
 from hpjax.catalogue import family_of, trained_on
-from hpjax.configurations import one
+from hpjax.configurations import single_network
+from hpjax.defaults import EPOCHS
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad import cost
 from hpjax.hypergrad.coordinates import Kind, Wrt
@@ -205,7 +206,7 @@ def hypergradients(
 
 
 def configure(
-    task: Task, *, epochs: int = 20, model: Any = None, **values: Any
+    task: Task, *, epochs: int = EPOCHS, model: Any = None, **values: Any
 ) -> tuple[Spec, dict]:
     """The spec and config of a network on a task, from named values; the rest hold their defaults.
 
@@ -226,7 +227,7 @@ def configure(
     family = family_of(model, named, task.inputs, task.outputs)
     if loss is not None:
         family = trained_on(family, own_loss(loss, task.outputs, task.classes))
-    return one(Target.of(task, epochs), family=family, **values)
+    return single_network(Target.of(task, epochs), family=family, **values)
 
 
 def setup(
@@ -281,7 +282,7 @@ def setup(
     if split is None:
         split = tasks.splits(task, 1, keys[0])[0]
     examples = batches.examples_of(task, [split] * len(keys))
-    size = spec.batch_size or len(split.train)
+    size = spec.batch(len(split.train))
     epochs = -(-(steps + (objective == "next")) // -(-len(split.train) // size))
     needed = 4 * len(keys) * epochs * -(-len(split.train) // size) * size
     if needed > cost.SHARE * cost.free_memory():
@@ -377,7 +378,7 @@ def carry_out(
     count, found = len(group), devices.devices()
     wide = min(len(found), count)
     if width is None:
-        width = width_of(plan, plan.spec.batch_size or data.order.shape[-1], count)
+        width = width_of(plan, plan.spec.batch(data.order.shape[-1]), count)
     chunk = -(-width // wide)
     padding = -count % wide
     fill = lambda a: (

@@ -298,15 +298,13 @@ def learn(
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
     meta = Meta(ready.coordinates, scales, rule, rate, clip, trust, betas)
-    rows, path = [], []
-    for iteration in range(iterations):
-        ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
-        begun = time.perf_counter()
-        many = {n: np.repeat(v, seeds, 0) for n, v in meta.place.items()}
+
+    def slopes_of(iteration: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Objective [S], norm of the hypergradient [S], and it, clipped: the means over seeds."""
         loss, _, slopes, _ = carry_out(
             plan,
             chosen,
-            many,
+            {n: np.repeat(v, seeds, 0) for n, v in meta.coordinates.items()},
             fixed,
             ready.data,
             group,
@@ -316,11 +314,20 @@ def learn(
         mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)
         steep = np.concatenate([mean(g).reshape(starts, -1) for g in slopes.values()], 1)
         clipped = lambda g: np.where(np.isfinite(g), np.clip(g, -clip, clip), np.nan)
-        loss, slopes = mean(loss), {n: mean(clipped(g)) for n, g in slopes.items()}
+        means = {n: mean(clipped(g)) for n, g in slopes.items()}
+        return mean(loss), np.linalg.norm(steep, axis=1), means
+
+    rows, path = [], []
+    for iteration in range(iterations):
+        ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
+        begun = time.perf_counter()
+        loss, norm, slopes = slopes_of(iteration)
         meta.rate = _cosine(rate, end_factor, iteration / iterations)
-        path.append({n: v for n, v in on.values(meta.place, scales).items() if v[0].size <= FEW})
+        path.append(
+            {n: v for n, v in on.values(meta.coordinates, scales).items() if v[0].size <= FEW}
+        )
         moved = meta.step(loss, slopes)
-        rows.append((loss, np.linalg.norm(steep, axis=1), *moved, time.perf_counter() - begun))
+        rows.append((loss, norm, *moved, time.perf_counter() - begun))
         watch(iteration, loss)
         if not np.isfinite(loss).any() and iteration == 0:
             raise ValueError(
@@ -343,7 +350,7 @@ def _learned(
         dict(plan.segments),
         objective,
         {n: ready.config[n] for n in scales},
-        on.values(meta.place, scales),
+        on.values(meta.coordinates, scales),
         {n: np.array([at[n] for at in path]) for n in path[0]},
         history,
         mode,
@@ -389,14 +396,14 @@ class Meta:
     """The meta-optimizer: S starts, each with its own moments.
 
     Args:
-        place: name -> coordinates [S ...].
+        coordinates: name -> coordinates [S ...].
         scales: of the coordinates.
         rule, rate, clip, trust, betas: as for `learn`.
     """
 
     def __init__(
         self,
-        place: dict[str, np.ndarray],
+        coordinates: dict[str, np.ndarray],
         scales: Mapping[str, Kind],
         rule: str,
         rate: float,
@@ -405,54 +412,56 @@ class Meta:
         betas: tuple[float, float] = (0.9, 0.999),
     ):
         self.scales = scales
-        self.place = {n: v.copy() for n, v in place.items()}
-        self.good = {n: v.copy() for n, v in place.items()}
+        self.coordinates = {n: v.copy() for n, v in coordinates.items()}
+        self.good = {n: v.copy() for n, v in coordinates.items()}
         self.rule, self.rate, self.clip, self.trust, self.betas = rule, rate, clip, trust, betas
-        zeros = lambda: {n: np.zeros_like(v) for n, v in place.items()}
+        zeros = lambda: {n: np.zeros_like(v) for n, v in coordinates.items()}
         self.mean, self.square, self.last = zeros(), zeros(), zeros()
-        self.size = {n: np.ones_like(v) for n, v in place.items()}
-        self.steps = np.zeros(len(next(iter(place.values()))), np.int64)
+        self.size = {n: np.ones_like(v) for n, v in coordinates.items()}
+        self.steps = np.zeros(len(next(iter(coordinates.values()))), np.int64)
         self.short = np.ones(len(self.steps))  # part of a step that a rescued start still takes
 
     def step(self, loss: np.ndarray, slopes: dict[str, np.ndarray]):
         """Moves every start; returns the cosine of each one's gradient with its last, and whether it was rescued, [S] each."""
-        flat = np.concatenate([slopes[n].reshape(len(loss), -1) for n in self.place], 1)
-        before = np.concatenate([self.last[n].reshape(len(loss), -1) for n in self.place], 1)
+        flat = np.concatenate([slopes[n].reshape(len(loss), -1) for n in self.coordinates], 1)
+        before = np.concatenate([self.last[n].reshape(len(loss), -1) for n in self.coordinates], 1)
         lost = ~(np.isfinite(loss) & np.isfinite(flat).all(1))
         with np.errstate(invalid="ignore", divide="ignore"):
             sizes = np.linalg.norm(flat, axis=1) * np.linalg.norm(before, axis=1)
             cosine = (flat * before).sum(1) / sizes
-        beta1, beta2 = self.betas
         self.steps += ~lost
         self.short = np.where(lost, 0.5 * self.short, self.short)
-        for name, place in self.place.items():
-            each = (slice(None),) + (None,) * (place.ndim - 1)
+        for name, point in self.coordinates.items():
+            each = (slice(None),) + (None,) * (point.ndim - 1)
             slope = np.where(lost[each], 0.0, np.clip(slopes[name], -self.clip, self.clip))
             keep = lambda new, old, each=each: np.where(lost[each], old, new)
-            self.mean[name] = keep(beta1 * self.mean[name] + (1 - beta1) * slope, self.mean[name])
-            self.square[name] = keep(
-                beta2 * self.square[name] + (1 - beta2) * slope**2, self.square[name]
-            )
-            if self.rule == "adam":
-                steps = np.maximum(self.steps, 1)[each]
-                root = np.sqrt(self.square[name] / (1 - beta2**steps)) + EPS
-                move = -self.rate * self.mean[name] / (1 - beta1**steps) / root
-            else:
-                flipped = slope * self.last[name] < 0
-                self.size[name] = keep(
-                    np.where(flipped, 0.5, 1.0) * self.size[name], self.size[name]
-                )
-                move = -self.rate * self.size[name] * np.sign(slope)
-            self.good[name] = keep(place, self.good[name])
+            move = self._move(name, slope, each, keep)
+            self.good[name] = keep(point, self.good[name])
             back = self.good[name]
             if name == "learning_rate":
                 back = self._lowered(back)
             self.good[name] = np.where(lost[each], back, self.good[name])
-            moved = place + np.clip(self.short[each] * move, -self.trust, self.trust)
+            moved = point + np.clip(self.short[each] * move, -self.trust, self.trust)
             moved = np.clip(moved, *on.scale(self.scales[name]).ends)
-            self.place[name] = np.where(lost[each], back, moved)
+            self.coordinates[name] = np.where(lost[each], back, moved)
             self.last[name] = keep(slopes[name], self.last[name])
         return cosine, lost
+
+    def _move(
+        self, name: str, slope: np.ndarray, each: tuple, keep: Callable[..., np.ndarray]
+    ) -> np.ndarray:
+        """A hyperparameter's step [S ...] by the rule, its moments brought up to date; `keep` leaves lost starts as they were."""
+        beta1, beta2 = self.betas
+        self.mean[name] = keep(beta1 * self.mean[name] + (1 - beta1) * slope, self.mean[name])
+        square = beta2 * self.square[name] + (1 - beta2) * slope**2
+        self.square[name] = keep(square, self.square[name])
+        if self.rule == "adam":
+            steps = np.maximum(self.steps, 1)[each]
+            root = np.sqrt(self.square[name] / (1 - beta2**steps)) + EPS
+            return -self.rate * self.mean[name] / (1 - beta1**steps) / root
+        flipped = slope * self.last[name] < 0
+        self.size[name] = keep(np.where(flipped, 0.5, 1.0) * self.size[name], self.size[name])
+        return -self.rate * self.size[name] * np.sign(slope)
 
     def _lowered(self, rate: np.ndarray) -> np.ndarray:
         """Coordinates of learning rates e times lower."""

@@ -215,7 +215,7 @@ def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
         raise ValueError(
             "mode='implicit' needs training on the whole training part without noise; set batch_size=0"
         )
-    if "weight_decay" in plan.spec.features and plan.spec.optimizer not in coordinates.MOMENTUM:
+    if "weight_decay" in plan.spec.features and not coordinates.RULES["momentum"].acts(plan.spec):
         raise ValueError(
             f"mode='implicit' with weight_decay needs sgd, nesterov or damped; with {plan.spec.optimizer} use l2"
         )

@@ -119,7 +119,7 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
     value_and_grad = stepping.gradient(spec, plan.gradients)
     fixed = cast(fixed, spec)
     places = data.order.shape[-1]
-    size = spec.batch_size or places
+    size = spec.batch(places)
     per_epoch = places // size
     dtype = jnp.dtype(spec.dtype)
     count, key = data.count[group], data.key[group]
@@ -204,9 +204,9 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         if not plan.report:
             return {}
         values = h.at(-1)
-        _, wrong, own = scores(state, values, False)
+        _, wrong, others = scores(state, values, False)
         found = {"error": wrong, "train": scores(state, values, True)[0]}
-        return found | ({"own": jnp.stack(own)} if own else {})
+        return found | ({"metrics": jnp.stack(others)} if others else {})
 
     def rest(params: Any, stats: Any, h: Config):
         grads, _ = gradient(params, stats, h, jnp.zeros((), jnp.int32))
@@ -223,7 +223,7 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
             kept = lambda at: decay
 
         def pulled(path: tuple, g: Array, p: Array):
-            at = spec.functions.place(path, g)
+            at = spec.functions.locate(path, g)
             return g + kept(at) * p if at.weights else g
 
         return jax.tree_util.tree_map_with_path(pulled, grads, params)

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hpjax.defaults import EPOCHS
+
 Array = jax.Array
 Config = dict  # one network's numbers: dict[str, Array], scalar leaves or one per layer
 INF = float("inf")
@@ -87,11 +89,16 @@ class Target(NamedTuple):
     inputs: int
     outputs: int
     loss: str  # the task's own loss
-    fidelity: int = 20  # the study's full fidelity, epochs: the default horizon
+    fidelity: int = EPOCHS  # the study's full fidelity, epochs: the default horizon
     # how many of the inputs, the first ones, are numbers; all where None
     numeric: int | None = None
     # of the last ones: how many each column of categories has
     categories: tuple[int, ...] | None = None
+
+    @property
+    def classes(self) -> bool:
+        """Whether the task's targets are classes."""
+        return self.loss != "mse"
 
     @property
     def parts(self) -> Parts:
@@ -149,7 +156,7 @@ class Functions(NamedTuple):
     outputs:        (params, stats, config, x [B F], batch) -> (outputs [B C], stats); batch is None in prediction
     loss:           (params, stats, config, batch) -> (loss, (stats, data loss))
     value_and_grad: as `jax.value_and_grad(loss, has_aux=True)`, by hand; None where there is only autodiff
-    place:          (path of a leaf of params, leaf) -> Place
+    locate:         (path of a leaf of params, leaf) -> Place
     multiplier:     (config, path) -> what multiplies a leaf's learning rate, None for 1
     """
 
@@ -159,7 +166,7 @@ class Functions(NamedTuple):
     outputs: Callable[..., tuple[Array, Any]]
     loss: Callable[[Any, Any, Config, Batch], tuple[Array, tuple[Any, Array]]]
     value_and_grad: Callable[..., Any] | None
-    place: Callable[[tuple, Any], Place]
+    locate: Callable[[tuple, Any], Place]
     multiplier: Callable[[Config, tuple], Array | None]
 
 
@@ -195,6 +202,14 @@ class Spec:
     def size(self) -> Size:
         """What they cost."""
         raise NotImplementedError
+
+    def batch(self, examples: int) -> int:
+        """Examples of a minibatch, where there are so many to train on."""
+        return self.batch_size or examples
+
+    def steps(self, examples: int) -> int:
+        """Minibatches of an epoch; the last one may be filled up."""
+        return -(-examples // self.batch(examples))
 
     @property
     def label(self) -> str:
@@ -277,7 +292,7 @@ class Family(NamedTuple):
         read: what `Spec.written` made -> Spec.
         check: (name, its entry in `static`, value) -> the value in canonical form; refuses what cannot be.
         refuse: name -> values that a space gives it; refuses names that act on no network of the space.
-        own: whether a user's function builds its networks.
+        user_defined: whether a user's function builds its networks.
     """
 
     name: str
@@ -289,7 +304,7 @@ class Family(NamedTuple):
     read: Callable[[dict[str, Any]], Spec]
     check: Callable[[str, Static, Any], Any]
     refuse: Callable[[Mapping[str, list]], None]
-    own: bool = False
+    user_defined: bool = False
 
 
 def cast(config: Mapping[str, Any], spec: Spec) -> Config:

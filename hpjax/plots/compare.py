@@ -136,37 +136,10 @@ def critical_difference(
     for tick in range(low, high + 1):
         axes.vlines(tick, -0.15, 0, color="black", linewidth=0.8)
         axes.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=6)
-    for place, name in enumerate(names):
-        best = place < half
-        row = depth + (place if best else count - 1 - place)
-        edge = low if best else high
-        rank = mean_ranks[name]
-        axes.plot(
-            [rank, rank, edge],
-            [0, row, row],
-            color=look(name)["color"],
-            linewidth=0.8,
-            clip_on=False,
-        )
-        axes.plot(
-            [rank],
-            [0],
-            marker=look(name)["marker"],
-            color=look(name)["color"],
-            markersize=3.5,
-            clip_on=False,
-        )
-        label = f"{name} {rank:.2f}"
-        axes.annotate(
-            label,
-            (edge, row),
-            xytext=(3 if best else -3, 0),
-            textcoords="offset points",
-            ha="left" if best else "right",
-            va="center",
-            fontsize=6.5,
-            annotation_clip=False,
-        )
+    for number, name in enumerate(names):
+        best = number < half
+        row = depth + (number if best else count - 1 - number)
+        _method_line(axes, name, mean_ranks[name], row, low if best else high, best)
     for level, (first, last) in enumerate(groups):
         axes.hlines(
             0.45 + 0.35 * level,
@@ -185,6 +158,24 @@ def critical_difference(
         fontsize=6,
     )
     axes.set_axis_off()
+
+
+def _method_line(axes: Axes, name: str, rank: float, row: float, edge: float, best: bool) -> None:
+    """From a method's mean rank on the line down to its row, and there to its name at the edge."""
+    style = look(name)
+    line = {"color": style["color"], "clip_on": False}
+    axes.plot([rank, rank, edge], [0, row, row], linewidth=0.8, **line)
+    axes.plot([rank], [0], marker=style["marker"], markersize=3.5, **line)
+    axes.annotate(
+        f"{name} {rank:.2f}",
+        (edge, row),
+        xytext=(3 if best else -3, 0),
+        textcoords="offset points",
+        ha="left" if best else "right",
+        va="center",
+        fontsize=6.5,
+        annotation_clip=False,
+    )
 
 
 def profiles(axes: Axes, levels: np.ndarray, shares: Mapping[str, np.ndarray], xlabel: str) -> None:

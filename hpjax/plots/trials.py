@@ -129,15 +129,11 @@ def parallel_coordinates(
     loss = np.asarray(loss, float)
     kept = np.flatnonzero(np.isfinite(loss))
     log_loss = bool(len(kept)) and loss[kept].min() > 0
+    columns = [(Scale(label, log_loss), loss), *((s, table[s.name]) for s in scales)]
     heights, ends = [], []
-    for scale, values in [(Scale(label, log_loss), loss), *((s, table[s.name]) for s in scales)]:
-        numbers = np.asarray(values, float)[kept]
-        numbers = np.log10(numbers) if scale.log else numbers
-        finite = numbers[np.isfinite(numbers)]
-        low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
-        if scale.labels:
-            low, high = 0.0, max(1.0, len(scale.labels) - 1.0)
-        heights.append((numbers - low) / max(high - low, 1e-12))
+    for scale, values in columns:
+        height, low, high = _heights(scale, np.asarray(values, float)[kept])
+        heights.append(height)
         ends.append((scale, low, high))
     lines = np.stack(
         [
@@ -160,23 +156,38 @@ def parallel_coordinates(
     axes.add_collection(drawn)
     axes.set_xlim(-0.05, len(heights) - 0.95)
     axes.set_ylim(-0.12, 1.12)
-    for place, (scale, low, high) in enumerate(ends):
-        axes.axvline(place, color="black", linewidth=0.5)
-        texts = scale.labels or tuple(f"{10**v if scale.log else v:.3g}" for v in (low, high))
-        for height, text in zip(np.linspace(0, 1, len(texts)) if len(texts) > 1 else [0.5], texts):
-            axes.text(
-                place,
-                height,
-                text,
-                fontsize=5.5,
-                ha="center",
-                va="center",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
-            )
+    for at, (scale, low, high) in enumerate(ends):
+        _upright_axis(axes, at, scale, low, high)
     axes.set_xticks(range(len(ends)), [scale.name for scale, _, _ in ends], rotation=20, ha="right")
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     return drawn
+
+
+def _heights(scale: Scale, numbers: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Values [n] as heights between 0 and 1, and the values (their logarithms) that these stand for."""
+    numbers = np.log10(numbers) if scale.log else numbers
+    finite = numbers[np.isfinite(numbers)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    if scale.labels:
+        low, high = 0.0, max(1.0, len(scale.labels) - 1.0)
+    return (numbers - low) / max(high - low, 1e-12), low, high
+
+
+def _upright_axis(axes: Axes, at: int, scale: Scale, low: float, high: float) -> None:
+    """One hyperparameter's axis, with its ends or its choices."""
+    axes.axvline(at, color="black", linewidth=0.5)
+    texts = scale.labels or tuple(f"{10**v if scale.log else v:.3g}" for v in (low, high))
+    for height, text in zip(np.linspace(0, 1, len(texts)) if len(texts) > 1 else [0.5], texts):
+        axes.text(
+            at,
+            height,
+            text,
+            fontsize=5.5,
+            ha="center",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
+        )
 
 
 def contour(

@@ -123,13 +123,13 @@ class LocalExecutor:
 
     Args:
         regime: what all networks are trained on.
-        found: the devices.
+        local_devices: the devices.
         listen: told ("compile") and ("compiled", seconds=).
     """
 
-    def __init__(self, regime: Regime, found: list, listen: Callable[..., None]):
-        self.regime, self.found, self.listen = regime, found, listen
-        self.mesh = mesh_of(found)
+    def __init__(self, regime: Regime, local_devices: list, listen: Callable[..., None]):
+        self.regime, self.local_devices, self.listen = regime, local_devices, listen
+        self.mesh = mesh_of(local_devices)
         self.compiled: dict[int, Future[Compiled]] = {}
         self.programs: dict[int, Program] = {}  # that were prepared
         self.compile_seconds = self.run_seconds = 0.0
@@ -188,7 +188,7 @@ class LocalExecutor:
                 regime.gradients,
                 batches.uneven(regime.examples, spec),
                 regime.metrics,
-                kernel_of(program, self.found[0].platform),
+                kernel_of(program, self.local_devices[0].platform),
             )
             lead = (program.chunks * program.devices, program.chunk)
             scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}

@@ -54,7 +54,7 @@ class FinishedTrials(NamedTuple):
             self.loss[rows],
         )
 
-    def one(self, at: int) -> Finished:
+    def finished(self, at: int) -> Finished:
         """The networks of the trial at a place, from 0."""
         own = lambda tree: jax.tree.map(lambda leaf: leaf[at], tree)
         return Finished(
@@ -63,7 +63,7 @@ class FinishedTrials(NamedTuple):
 
     def each(self) -> dict[int, Finished]:
         """By number of trial."""
-        return {trial: self.one(at) for at, trial in enumerate(self.trials.tolist())}
+        return {trial: self.finished(at) for at, trial in enumerate(self.trials.tolist())}
 
 
 class Library(Mapping[int, Finished]):
@@ -82,7 +82,7 @@ class Library(Mapping[int, Finished]):
         for part in self.parts:
             at = np.flatnonzero(part.trials == trial)
             if len(at):
-                return part.one(int(at[0]))
+                return part.finished(int(at[0]))
         raise KeyError(trial)
 
     def __iter__(self) -> Iterator[int]:

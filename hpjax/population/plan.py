@@ -53,16 +53,16 @@ def written(program: Program) -> dict:
     }
 
 
-def read(entry: Mapping, made: int, devices: int, family: Family) -> Program:
+def read(entry: Mapping, planned_devices: int, devices: int, family: Family) -> Program:
     """A program that a ledger's plan keeps, for as many networks in a block on another number of devices.
 
     Args:
         entry: as `written` makes it.
-        made: devices that the plan was made for.
+        planned_devices: devices that the plan was made for.
         devices: there are here.
         family: of the models.
     """
-    chunks = -(-entry["chunks"] * made // devices)
+    chunks = -(-entry["chunks"] * planned_devices // devices)
     return Program(family.read(entry["spec"]), entry["chunk"], chunks, devices)
 
 
@@ -97,7 +97,7 @@ def member_bytes(spec: Spec, batch: int) -> int:
 
 def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) -> float:
     """Predicted training time of some networks in a program."""
-    batch = spec.batch_size or load.train
+    batch = spec.batch(load.train)
     steps = -(-load.train // batch) * load.epochs
     size = spec.size
     validation = 2 * size.products * load.valid
@@ -114,14 +114,14 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
 
 def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
     """Networks in lockstep: what a core's cache holds (and ROW_BYTES allows), no more than there are; a power of two."""
-    touched = member_bytes(spec, spec.batch_size or load.train)
+    touched = member_bytes(spec, spec.batch(load.train))
     # states in, states out, and what a step touches; then probed for the knee of throughput
     if load.memory:
         wide = min(load.memory // (4 * touched), math.ceil(members / devices))
         return 1 << (max(1, wide).bit_length() - 1)
     fits = in_cache(touched)
     needed = max(1, -(-int(members) // devices))
-    rows = max(load.valid, spec.batch_size or load.train, spec.size.longest)
+    rows = max(load.valid, spec.batch(load.train), spec.size.longest)
     sound = max(1, ROW_BYTES // (np.dtype(spec.dtype).itemsize * rows))
     wide = min(WIDEST_CHUNK, fits, sound, 1 << (needed - 1).bit_length())
     return 1 << (wide.bit_length() - 1)

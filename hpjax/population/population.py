@@ -33,10 +33,10 @@ class Results(NamedTuple):
     loss: np.ndarray  # [n G]
     error: np.ndarray  # [n G]
     train: np.ndarray  # [n G]
-    own: np.ndarray  # [n G M] the user's own metrics
+    metrics: np.ndarray  # [n G M] other than loss and error
     reached: np.ndarray  # [n G] epochs
     # [n G] epoch whose weights count: the best one where patience is on, else the last
-    kept: np.ndarray
+    weights_epoch: np.ndarray
     curves: np.ndarray  # [n G rows 4+M] of (epoch, train, loss, error) and own metrics
     failed: np.ndarray  # [n] bool
     seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
@@ -52,9 +52,9 @@ def nothing(count: int, regime: Regime) -> Results:
         loss=np.full(lead, np.nan),
         error=np.full(lead, np.nan),
         train=np.full(lead, np.nan),
-        own=np.full((*lead, len(regime.metrics)), np.nan),
+        metrics=np.full((*lead, len(regime.metrics)), np.nan),
         reached=np.zeros(lead, np.int64),
-        kept=np.zeros(lead, np.int64),
+        weights_epoch=np.zeros(lead, np.int64),
         curves=np.full((*lead, regime.rows, regime.columns), np.nan, np.float32),
         failed=np.zeros(count, bool),
         seconds=np.zeros(count),
@@ -70,7 +70,7 @@ class Population:
         programs: the plan; shapes that it did not foresee get programs of their own.
         load: as the plan was made with.
         cohort: trials [n] -> which of the seeds each belongs to [n]; a trial trains in the groups of its seed only.
-        found: devices of a local executor, all of them where None.
+        local_devices: devices of a local executor, all of them where None.
         executor: where blocks are trained; the devices of this process where None.
         cache: path of the checkpoint to revive networks from after a resume.
         say: shown warnings.
@@ -87,7 +87,7 @@ class Population:
         load: Load,
         *,
         cohort: Callable[[np.ndarray], np.ndarray] = np.zeros_like,
-        found: list | None = None,
+        local_devices: list | None = None,
         executor: Executor | None = None,
         cache: Path | None = None,
         library: Library | None = None,
@@ -96,8 +96,8 @@ class Population:
     ):
         self.space, self.regime, self.load, self.cohort = space, regime, load, cohort
         self.cache, self.say, self.listen, self.library = cache, say, listen, library
-        self.found = devices(say) if found is None else found
-        self.local = LocalExecutor(regime, self.found, listen)
+        self.local_devices = devices(say) if local_devices is None else local_devices
+        self.local = LocalExecutor(regime, self.local_devices, listen)
         self.executor: Executor = executor or self.local
         self.store = self.executor.store(regime.groups)
         self.adopt(programs)
@@ -119,7 +119,7 @@ class Population:
         """
         self.programs = [self.executor.fitted(program) for program in programs]
         self.planned = len(programs)
-        self.planned_devices = devices or len(self.found)
+        self.planned_devices = devices or len(self.local_devices)
 
     @property
     def home(self) -> dict[int, int]:
@@ -227,7 +227,7 @@ class Population:
 
     def _read(self, data: np.ndarray) -> int:
         """The number of a program that a checkpoint holds."""
-        return self._numbered(plan.unpacked(data, len(self.found), self.regime.family))
+        return self._numbered(plan.unpacked(data, len(self.local_devices), self.regime.family))
 
     # --- programs ---
     def _program_of(self, spec: Spec) -> int:
@@ -236,8 +236,8 @@ class Population:
         if at is not None:
             return at
         made = plan.unforeseen(self.planned, spec, self.load, self.planned_devices)
-        chunks = -(-made.chunks * self.planned_devices // len(self.found))
-        here = made._replace(chunks=chunks, devices=len(self.found))
+        chunks = -(-made.chunks * self.planned_devices // len(self.local_devices))
+        here = made._replace(chunks=chunks, devices=len(self.local_devices))
         return self._numbered(self.executor.fitted(here))
 
     def _numbered(self, added: Program) -> int:
@@ -374,21 +374,21 @@ class Population:
         trained = np.maximum(length, 1)
         np.add.at(results.seconds, rows, answer.seconds * trained / trained.sum())
         state = jax.tree.map(lambda leaf: leaf[real], answer.state)
-        scores, kept = state.scores, state.epoch
+        scores, weights_epoch = state.scores, state.epoch
         if state.best:  # early stopping reports the epoch whose weights it keeps
             patient = (job.config["patience"][member] > 0) & np.isfinite(state.best.scores.loss)
             scores = jax.tree.map(lambda a, b: np.where(patient, a, b), state.best.scores, scores)
-            kept = np.where(patient, state.best.epoch, kept)
+            weights_epoch = np.where(patient, state.best.epoch, weights_epoch)
         at = rows, groups
         results.loss[at], results.error[at], results.train[at] = (
             scores.loss,
             scores.error,
             scores.train,
         )
-        results.reached[at], results.kept[at] = state.epoch, kept
+        results.reached[at], results.weights_epoch[at] = state.epoch, weights_epoch
         results.curves[at] = answer.curve[real]
-        for number, values in enumerate(scores.own):
-            results.own[rows, groups, number] = values
+        for number, values in enumerate(scores.metrics):
+            results.metrics[rows, groups, number] = values
         self.networks_trained += len(rows)
 
     def _differentiate(self, order: Order) -> Results:

@@ -29,14 +29,14 @@ class TrialGradients(NamedTuple):
     loss: np.ndarray  # [m G] validation loss
     error: np.ndarray  # [m G]
     train: np.ndarray  # [m G] loss on the training part, after training
-    own: np.ndarray  # [m G M] a user's own metrics
+    metrics: np.ndarray  # [m G M] other than loss and error
     grad: np.ndarray  # [m G D] d loss / d unit
     time: float  # of one network, in plain trainings
 
 
 def _rules(family: Family) -> dict[str, Any]:
     """What of a family's hyperparameters can be differentiated: of networks of a user's own, all their numbers."""
-    return hypergrad.rules(family.traced if family.own else {})
+    return hypergrad.rules(family.traced if family.user_defined else {})
 
 
 def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
@@ -134,13 +134,19 @@ def carry_out(
                     f"hpjax: gradients of {len(rows)} networks, {spec.label}, do not fit in memory: FAILED"
                 )
                 continue
-            for column in ("loss", "error", "train", "own", "grad"):
+            for column in ("loss", "error", "train", "metrics", "grad"):
                 getattr(results, column)[rows] = getattr(found, column)
             results.cost[rows] = cost(found.time, order.epochs[rows])
             results.seconds[rows] = (time.perf_counter() - begun) / len(rows)
     epochs = np.broadcast_to(order.epochs[:, None], results.loss.shape)
-    results.reached[:], results.kept[:] = epochs, epochs
-    last = [epochs, results.train, results.loss, results.error, *np.moveaxis(results.own, -1, 0)]
+    results.reached[:], results.weights_epoch[:] = epochs, epochs
+    last = [
+        epochs,
+        results.train,
+        results.loss,
+        results.error,
+        *np.moveaxis(results.metrics, -1, 0),
+    ]
     results.curves[:, :, -1] = np.stack(last, -1)
 
 
@@ -170,7 +176,7 @@ def of_shape(
     spec, config, metrics = part.spec, part.config, regime.metrics
     names = roots(space, spec, regime.target.fidelity, regime.family)
     places = data.order.shape[-1]
-    steps = regime.target.fidelity * (places // (spec.batch_size or places))
+    steps = regime.target.fidelity * spec.steps(places)
     uneven = batches.uneven(regime.examples, spec)
     plan = Plan(
         spec,
@@ -183,7 +189,7 @@ def of_shape(
     )
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in regime.examples.folds)
-    batch = spec.batch_size or full
+    batch = spec.batch(full)
     mode = hypergrad.resolve(plan, "auto" if names else "plain", count, batch, full, memory=MEMORY)
     rows, many = len(part.unit), len(part.groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
@@ -214,7 +220,7 @@ def of_shape(
         loss=by_group(loss),
         error=by_group(info["error"]),
         train=by_group(info["train"]),
-        own=by_group(info["own"]) if metrics else np.zeros((rows, many, 0)),
+        metrics=by_group(info["metrics"]) if metrics else np.zeros((rows, many, 0)),
         grad=_chained(space, part, {n: by_group(g) for n, g in gradient.items()}, regime.family),
         time=price.time,
     )

@@ -12,7 +12,7 @@ from hpjax.population.pack import Block
 from hpjax.schedulers.base import Order
 
 
-class Pool:
+class StatePool:
     """The live networks of one program: leaves of [capacity, G, ...]."""
 
     def __init__(self, like: list[jax.ShapeDtypeStruct], groups: int):
@@ -58,7 +58,7 @@ class WeightStore:
 
     def __init__(self, groups: int):
         self.groups = groups
-        self.pools: dict[int, Pool] = {}
+        self.pools: dict[int, StatePool] = {}
         self.structures: dict[int, Any] = {}  # program -> tree of a state
         self.home: dict[int, int] = {}
         self.age: dict[int, int] = {}
@@ -98,7 +98,7 @@ class WeightStore:
         """Takes trees, leaves [c w ...], for the networks of a block."""
         leaves, self.structures[block.number] = jax.tree.flatten(state)
         if block.number not in self.pools:
-            self.pools[block.number] = Pool(_each(leaves), self.groups)
+            self.pools[block.number] = StatePool(_each(leaves), self.groups)
         pool, real = self.pools[block.number], block.real
         owners = block.trial[real].tolist()
         group = np.broadcast_to(block.own_group[:, None], real.shape)[real]
@@ -146,7 +146,7 @@ class WeightStore:
         self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
     ) -> None:
         """Takes what `saved` gave."""
-        self.pools[number] = pool = Pool(_each(leaves), self.groups)
+        self.pools[number] = pool = StatePool(_each(leaves), self.groups)
         slots = pool.reserve(trials.tolist())
         for kept, leaf in zip(pool.leaves, leaves):
             kept[slots] = leaf

@@ -14,7 +14,7 @@ from hpjax.files import (
 from hpjax.records.curves import columns as curve_columns
 from hpjax.records.curves import load as load_curves
 from hpjax.records.ledger import CHECKPOINT, Ledger, read_ledger, read_times, refuse_occupied
-from hpjax.records.provenance import DECIDING, commit, differences, environment
+from hpjax.records.provenance import DECIDING, commit, differences, environment, note_environment
 from hpjax.records.run import open_folder
 from hpjax.records.tables import incumbent, lineage, reports, seconds, summarise
 
@@ -31,6 +31,7 @@ __all__ = [
     "incumbent",
     "lineage",
     "load_curves",
+    "note_environment",
     "numbers",
     "open_folder",
     "plain",

@@ -6,8 +6,11 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from hpjax.files import RunError, read_json, write_json
 
 PACKAGES = ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
 DECIDING = ("hpjax", "jax", "jaxlib", "numpy")  # whose versions decide on last digits
@@ -77,3 +80,23 @@ def differences(before: Any, now: dict) -> list[str]:
         if name in before and name in now and before[name] != now[name]:
             found.append(f"{name}: was {before[name]!s:.60}, here {now[name]}")
     return found
+
+
+def note_environment(folder: Path, say: Callable[[str], None]) -> None:
+    """Adds this process to a folder's environment.json, and says in what it differs from the last one."""
+    path, before = folder / "environment.json", []
+    if path.exists():
+        try:
+            before = read_json(path)
+        except RunError:
+            before = None
+        if not isinstance(before, list):
+            path.replace(path.with_name("environment.json.unreadable"))
+            say("hpjax: environment.json cannot be read; it is kept as environment.json.unreadable")
+            before = []
+    now = environment()
+    if before:
+        changes = differences(before[-1], now)
+        if changes:
+            say(f"hpjax: not as when the run was last worked on: {'; '.join(changes)}")
+    write_json(path, [*before, now])

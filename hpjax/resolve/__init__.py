@@ -18,8 +18,8 @@ from hpjax.resolve.searches import (
     first_rung,
     takes,
     varying,
-    written_search,
 )
+from hpjax.resolve.studies import as_settings
 
 __all__ = [
     "as_evaluation",
@@ -28,6 +28,7 @@ __all__ = [
     "as_scheduler",
     "as_search",
     "as_seeds",
+    "as_settings",
     "as_space",
     "as_stop",
     "as_task",
@@ -39,5 +40,4 @@ __all__ = [
     "takes",
     "truth_of",
     "varying",
-    "written_search",
 ]

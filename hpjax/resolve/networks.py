@@ -18,7 +18,8 @@ from hpjax.resolve.numbers import MOST, _count, check
 from hpjax.settings import Networks, Validation
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
-from hpjax.training.losses import LOSSES, own_loss, own_name
+from hpjax.training.hyperparameters import NEEDS, STATIC
+from hpjax.training.losses import own_loss, own_name
 from hpjax.training.metrics import Metrics
 from hpjax.training.scorers import ON_DEVICE, Truth, as_metrics, by_name, is_name
 
@@ -52,7 +53,7 @@ def as_family(
         )
     if "loss" in entries:
         raise ValueError("the space has a loss, and loss is given; leave one out")
-    return catalogue.trained_on(family, own_loss(loss, task.outputs, task.loss != "mse"))
+    return catalogue.trained_on(family, own_loss(loss, task.outputs, task.classes))
 
 
 def as_validation(
@@ -187,14 +188,14 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
         ValueError: an unknown name (with the nearest known one) or a value out of bounds.
     """
     if space is None:
-        space = {"learning_rate": SPACE["learning_rate"]} if family.own else SPACE
+        space = {"learning_rate": SPACE["learning_rate"]} if family.user_defined else SPACE
     if not isinstance(space, (Space, Mapping, str, Path)):
         raise ValueError(
             f"space must be a dict of ranges, a Space, or the path of a TOML file, got {type(space).__name__}"
         )
     structural = functools.partial(catalogue.structural, family=family)
     known = isinstance(space, Space) and any(dim.structural for dim in space.dims)
-    if not known or family.own:
+    if not known or family.user_defined:
         entries = space.ranges | space.constants if isinstance(space, Space) else space
         space = Space.load(entries, structural)
     entries = space.ranges | space.constants
@@ -216,26 +217,24 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
     given = lambda entry: [value for value in _values(entry) if value is not None]
     values = {name: given(entry) for name, entry in entries.items()}
     family.refuse(values)
-    _refuse_idle_numbers(values)
+    _refuse_idle_numbers(values, family)
     return space
 
 
-NUMBERS = {name: loss.name for loss in LOSSES.values() for name in loss.numbers}  # of losses
-
-
-def _refuse_idle_numbers(values: Mapping[str, list]) -> None:
-    """Refuses numbers of a loss that no network of a space is trained on."""
-    for name in values.keys() & NUMBERS.keys():
-        if NUMBERS[name] not in values.get("loss", []):
+def _refuse_idle_numbers(values: Mapping[str, list], family: Family) -> None:
+    """Refuses numbers of an optimizer, a schedule or a loss that no network of a space has."""
+    for name in values:
+        choice, needed = NEEDS.get(catalogue.base(name, family), ("", ()))
+        if choice and not set(needed) & set(values.get(choice, [STATIC[choice].default])):
             raise ValueError(
-                f"{name} acts on no network of the space; give loss={NUMBERS[name]}, or drop it"
+                f"{name} acts on no network of the space; give {choice}={' or '.join(needed)}, or drop it"
             )
 
 
 def refuse_unlike_losses(space: Space, objective: str) -> None:
     """Refuses a search for the least loss where what the loss is differs from trial to trial."""
     for name in space.ranges:
-        unlike = name in ("loss", "target_transform") or name in NUMBERS
+        unlike = name in ("loss", "target_transform") or NEEDS.get(name, ("",))[0] == "loss"
         if objective == "loss" and unlike:
             raise ValueError(
                 f"objective='loss' would compare different losses, as {name} varies; give objective='error', or a metric such as 'rmse' or 'log_loss'"
@@ -245,7 +244,7 @@ def refuse_unlike_losses(space: Space, objective: str) -> None:
 def _refuse_none(name: str, family: Family) -> None:
     """Refuses None for a structural hyperparameter of a user's own that holds something else where it is left out."""
     static = family.static.get(name)
-    if family.own and static is not None and static.default is not None:
+    if family.user_defined and static is not None and static.default is not None:
         raise ValueError(
             f"None means the default of {name}, which {family.name} has not or has other than None; write another value for it, such as 'none'"
         )

@@ -12,9 +12,7 @@ import numpy as np
 from hpjax import catalogue, schedulers
 from hpjax.defaults import FIRST_RUNG
 from hpjax.methods import METHODS
-from hpjax.resolve.networks import fidelity_of
-from hpjax.schedulers import Scheduler
-from hpjax.schedulers.halving import ETA
+from hpjax.schedulers import ETA, Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
 from hpjax.space import Space, spelled, unspelled
 
@@ -72,7 +70,7 @@ def as_search(search: Any, space: Space, levels: int | Mapping[str, int]) -> Res
             )
         return ResolvedSearch(SEARCHES[search], None, None)
     if takes(search, ()):
-        return ResolvedSearch(functools.partial(_made, search), None, None)
+        return ResolvedSearch(functools.partial(_checked, search), None, None)
     raise ValueError(
         f"search must be a name, a list of configurations or a factory of dims, got {search!r:.80}"
     )
@@ -92,7 +90,7 @@ def takes(function: Any, *arguments: Any) -> bool:
     return True
 
 
-def _made(factory: Callable[..., Any], dims: Any) -> Searcher:
+def _checked(factory: Callable[..., Any], dims: Any) -> Searcher:
     """What a user's factory makes, if it is a search."""
     searcher = factory(dims)
     if not isinstance(searcher, Searcher):
@@ -112,26 +110,25 @@ def first_rung(
 def as_scheduler(
     search: Any,
     scheduler: Scheduler | str | None,
-    space: Space | None = None,
+    fidelity: int,
     *,
     epochs: int | None = None,
     trials: int | None = None,
-    eta: int = ETA,
-    default: int = 20,
+    eta: int | None = None,
 ) -> Scheduler:
     """The scheduler that is given, by name or made; else the one that belongs to a named method; else `full`.
 
     Args:
         search: names of methods bring their scheduler.
         scheduler: one that was made, or a name: "full", "halving", "hyperband", "median", "pbt".
-        space: tells the epochs, where they are not given.
-        epochs: of a network that lives to the end.
+        fidelity: epochs of a network that lives to the end, where `epochs` does not say.
+        epochs: the same, as the user gave them.
         trials: of halving's first rung.
-        eta: halving and hyperband keep one in eta.
-        default: epochs where neither is given.
+        eta: halving and hyperband keep one in eta; 3 where None.
 
     Raises:
-        ValueError: an unknown name, a method with another scheduler than its own, or epochs beside a scheduler that knows its own.
+        ValueError: an unknown name, a method with another scheduler than its own, epochs beside a scheduler that knows its own,
+            or eta where nothing is divided by it.
     """
     method = METHODS.get(search) if isinstance(search, str) else None
     if isinstance(scheduler, Scheduler):
@@ -139,34 +136,41 @@ def as_scheduler(
             raise ValueError(
                 f"epochs={epochs}, but the scheduler ends at epoch {scheduler.fidelity}; leave epochs out"
             )
-        resolved_scheduler = scheduler
+        _refuse_idle_eta(eta, scheduler, made=True)
+        if method is not None:
+            _refuse_other_scheduler(search, scheduler.name, method.scheduler(1, ETA).name)
+        return scheduler
+    until = epochs or fidelity
+    usual = None if method is None else method.scheduler(until, eta or ETA)
+    if usual is not None and scheduler in (None, usual.name):
+        resolved_scheduler = usual
     else:
-        until = epochs or (default if space is None else fidelity_of(space))
-        if scheduler is None:
-            return schedulers.full(until) if method is None else method.scheduler(until)
-        tenth = max(1, until // 10)
-        makers: dict[str, Callable[[], Scheduler]] = {
-            "full": lambda: schedulers.full(until),
-            "halving": lambda: schedulers.halving(
-                schedulers.ladder(trials or FIRST_RUNG, until, eta)
-            ),
-            "hyperband": lambda: schedulers.hyperband(until, eta),
-            "median": lambda: schedulers.median(until, tenth),
-            "pbt": lambda: schedulers.pbt(epochs=until, every=tenth),
-        }
-        if not isinstance(scheduler, str) or scheduler not in makers:
-            raise ValueError(
-                f"scheduler={scheduler!r:.80} is none of {', '.join(makers)}; or make one: hpjax.halving(...)"
-            )
-        resolved_scheduler = makers[scheduler]()
-    if method is not None:
-        usual = method.scheduler(resolved_scheduler.fidelity)
-        if resolved_scheduler.settings["name"] != usual.settings["name"]:
-            raise ValueError(
-                f"{search} is a search with {usual.settings['name']}; leave scheduler={resolved_scheduler.settings['name']} out, "
-                f"or give that one's arguments: scheduler=hpjax.{usual.settings['name']}(...)"
-            )
+        name = "full" if scheduler is None else scheduler
+        resolved_scheduler = schedulers.by_name(name, until, eta or ETA, trials or FIRST_RUNG)
+        if usual is not None:
+            _refuse_other_scheduler(search, resolved_scheduler.name, usual.name)
+    _refuse_idle_eta(eta, resolved_scheduler, made=False)
     return resolved_scheduler
+
+
+def _refuse_other_scheduler(search: str, name: str, usual: str) -> None:
+    """Refuses a named method with another scheduler than its own."""
+    if name != usual:
+        raise ValueError(
+            f"{search} is a search with {usual}; leave scheduler={name} out, or give that one's arguments: scheduler=hpjax.{usual}(...)"
+        )
+
+
+def _refuse_idle_eta(eta: int | None, scheduler: Scheduler, made: bool) -> None:
+    """Refuses an eta that divides nothing."""
+    if eta is not None and made:
+        raise ValueError(
+            f"eta={eta}, but the scheduler was made with its own; leave eta out, or make it with that"
+        )
+    if eta is not None and scheduler.name not in ("halving", "hyperband"):
+        raise ValueError(
+            f"eta={eta} acts on halving and hyperband, and this study has {scheduler.name}; leave eta out, or give scheduler='halving'"
+        )
 
 
 def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int | None:

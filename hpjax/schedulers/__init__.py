@@ -1,15 +1,45 @@
 """How long each network lives: one scheduler a file, all of them ask/tell machines over trial numbers."""
 
+from hpjax.defaults import FIRST_RUNG
 from hpjax.schedulers.base import Order, Scheduler
 from hpjax.schedulers.full import full
-from hpjax.schedulers.halving import halving, ladder
+from hpjax.schedulers.halving import ETA, halving, ladder
 from hpjax.schedulers.hyperband import brackets, hyperband
 from hpjax.schedulers.median import median
 from hpjax.schedulers.pbt import pbt
 from hpjax.schedulers.replay import replay
 
 # made again from Scheduler.settings
-SCHEDULERS = {made.__name__: made for made in (full, halving, hyperband, median, pbt, replay)}
+SCHEDULERS = {
+    factory.__name__: factory for factory in (full, halving, hyperband, median, pbt, replay)
+}
+
+
+def by_name(name: str, epochs: int, eta: int = ETA, networks: int = FIRST_RUNG) -> Scheduler:
+    """A scheduler that is known by no more than its name.
+
+    Args:
+        name: "full", "halving", "hyperband", "median" or "pbt"; the last two decide ten times in a network's life.
+        epochs: of a network that lives to the end.
+        eta: halving and hyperband keep one network in eta.
+        networks: of halving's first rung.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    interval = max(1, epochs // 10)
+    factories = {
+        "full": lambda: full(epochs),
+        "halving": lambda: halving(ladder(networks, epochs, eta)),
+        "hyperband": lambda: hyperband(epochs, eta),
+        "median": lambda: median(epochs, interval),
+        "pbt": lambda: pbt(epochs=epochs, every=interval),
+    }
+    if name not in factories:
+        raise ValueError(
+            f"scheduler={name!r:.80} is none of {', '.join(factories)}; or make one: hpjax.halving(...)"
+        )
+    return factories[name]()
 
 
 def from_settings(settings: dict) -> Scheduler:
@@ -30,10 +60,12 @@ def from_settings(settings: dict) -> Scheduler:
 
 
 __all__ = [
+    "ETA",
     "SCHEDULERS",
     "Order",
     "Scheduler",
     "brackets",
+    "by_name",
     "from_settings",
     "full",
     "halving",

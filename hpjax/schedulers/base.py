@@ -50,6 +50,11 @@ class Scheduler(NamedTuple):
     fresh: bool = False  # every rung takes new trials, trained from the start
 
     @property
+    def name(self) -> str:
+        """Of the algorithm."""
+        return self.settings["name"]
+
+    @property
     def trials(self) -> int:
         """Trials that all brackets take between them; 0 for any number."""
         entering = [rungs if self.fresh else rungs[:1] for rungs in self.brackets]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.defaults import EPOCHS
 from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, joined, order
 from hpjax.search.base import Key
 
@@ -18,7 +19,7 @@ class Waiting(NamedTuple):
     orders: int  # given so far
 
 
-def full(epochs: int = 20, renew: bool = False) -> Scheduler:
+def full(epochs: int = EPOCHS, renew: bool = False) -> Scheduler:
     """Trains every trial for `epochs`.
 
     Args:

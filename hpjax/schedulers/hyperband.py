@@ -6,6 +6,7 @@ Optimization, JMLR 18, algorithm 1. Breeding afresh at every rung: Awad, Mallik 
 
 from __future__ import annotations
 
+from hpjax.defaults import HYPERBAND_EPOCHS
 from hpjax.schedulers.base import Rungs, Scheduler, check_whole
 from hpjax.schedulers.halving import ETA, climb
 
@@ -32,7 +33,7 @@ def brackets(epochs: int, eta: int = ETA) -> tuple[Rungs, ...]:
     )
 
 
-def hyperband(epochs: int = 81, eta: int = ETA, promote: str = "live") -> Scheduler:
+def hyperband(epochs: int = HYPERBAND_EPOCHS, eta: int = ETA, promote: str = "live") -> Scheduler:
     """All brackets, one after another, and again until the study ends.
 
     Args:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.defaults import EPOCHS
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, check_whole, joined, order
 from hpjax.search.base import Key, single
 
@@ -26,7 +27,7 @@ class Field(NamedTuple):
     averages: tuple[np.ndarray, ...]  # per step: running averages of all trials that reached it
 
 
-def median(epochs: int = 20, every: int = 2, grace: int = 0) -> Scheduler:
+def median(epochs: int = EPOCHS, every: int = 2, grace: int = 0) -> Scheduler:
     """Trains trials in steps, and stops those whose best objective is above the median running average.
 
     Args:

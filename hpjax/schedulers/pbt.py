@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.defaults import EPOCHS
 from hpjax.schedulers.base import Order, Scheduler, check_whole, joined
 from hpjax.search.base import Dim, Key, active, center, generator, level, single
 
@@ -54,7 +55,7 @@ def explore(
 
 def pbt(
     population: int = 16,
-    epochs: int = 20,
+    epochs: int = EPOCHS,
     every: int = 2,
     quantile: float = 0.25,
     resample: float = 0.25,

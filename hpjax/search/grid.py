@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.defaults import LEVELS
 from hpjax.search.base import Dim, Key, Searcher, active, center
 
 BATCH = 65536  # combinations looked at together
@@ -51,7 +52,9 @@ def point(index: np.ndarray, axes: list[np.ndarray]) -> tuple[np.ndarray, np.nda
     return unit, chosen
 
 
-def grid(dims: tuple[Dim, ...], levels: int = 5, axes: list[np.ndarray] | None = None) -> Searcher:
+def grid(
+    dims: tuple[Dim, ...], levels: int = LEVELS, axes: list[np.ndarray] | None = None
+) -> Searcher:
     """Every combination once; those that differ only in inactive dimensions count as one.
 
     Args:

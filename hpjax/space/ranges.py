@@ -229,8 +229,13 @@ def leaves_of(value: Any) -> list:
     )
 
 
+PLAIN = (float, int, str, bool, type(None))
+
+
 def frozen(value: Any) -> Any:
     """Lists as tuples and NumPy scalars as Python's, all the way down."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple, np.ndarray)):

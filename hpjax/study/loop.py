@@ -1,4 +1,4 @@
-"""The loop: propose, dispatch, record, stop. It is handed `fulfil`; it never trains.
+"""The loop: propose, dispatch, record, stop. It is handed `callbacks`; it never trains.
 
 `play` is one study as a generator of orders, `run` carries them out one by one.
 """
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax.defaults import ANY_BATCH
 from hpjax.records import Ledger, RunError, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Observations, Searcher
@@ -20,7 +21,7 @@ from hpjax.study import checks
 from hpjax.study.checks import Trials
 from hpjax.study.failures import failure_as_infinity
 from hpjax.study.reports import Report, read_objectives, recorded
-from hpjax.study.state import SCHEDULE, SEARCH, Fulfil, Progress, Setting, State
+from hpjax.study.state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together
 
 # fields of a report's record that say which order it answers
@@ -31,12 +32,12 @@ def play(
     search: Searcher,
     scheduler: Scheduler,
     dims: tuple[Dim, ...],
-    fulfil: Fulfil,
+    callbacks: Callbacks,
     ledger: Ledger,
     stop: Stop,
     *,
     seed: int = 0,
-    batch: int = 2**20,
+    batch: int = ANY_BATCH,
     trial_limit: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
@@ -47,7 +48,7 @@ def play(
         search: proposes points in the unit cube.
         scheduler: says how long each lives.
         dims: of the space.
-        fulfil: takes note of recorded orders, and of networks that are no longer needed.
+        callbacks: takes note of recorded orders, and of networks that are no longer needed.
         ledger: records; one that holds records is replayed first, and must come out the same.
         stop: limits.
         seed: names the randomness of asks.
@@ -61,16 +62,16 @@ def play(
         ValueError: a search or a scheduler that hands over what cannot be.
     """
     begun = time.monotonic()
-    setting = Setting(search, scheduler, dims, ledger, stop, seed, batch)
+    parts = StudyParts(search, scheduler, dims, ledger, stop, seed, batch)
     with contextlib.ExitStack() as replay:
         if ledger.replaying:
             replay.enter_context(uncollected())
-        yield from _steps(setting, fulfil, trial_limit, watch, say, begun, replay.close)
+        yield from _steps(parts, callbacks, trial_limit, watch, say, begun, replay.close)
 
 
 def _steps(
-    setting: Setting,
-    fulfil: Fulfil,
+    parts: StudyParts,
+    callbacks: Callbacks,
     trial_limit: int | None,
     watch: Callable[[Progress], None],
     say: Callable[[str], None],
@@ -78,7 +79,7 @@ def _steps(
     replayed: Callable[[], None],
 ) -> Generator[Order, Report, None]:
     """The steps of `play`; `replayed` is called when nothing recorded is left to go through."""
-    search, scheduler, dims, ledger, stop, seed, _ = setting
+    search, scheduler, dims, ledger, stop, seed, _ = parts
     state = State(
         search.init((seed, SEARCH)), scheduler.init(dims), Trials(len(dims)), _limit(ledger, stop)
     )
@@ -86,54 +87,63 @@ def _steps(
         extended = ledger.recorded("more")
         if extended is not None:
             state.limit, state.closed, state.why = extended["trials"], False, "done"
-        order = _next(setting, state)
+        order = _next(parts, state)
         if order is None:
             if trial_limit is None or state.why != "done" or trial_limit <= state.limit:
                 break
-            _extend(setting, state, trial_limit, say)
-            fulfil.extended(trial_limit)
+            _extend(parts, state, trial_limit, say)
+            callbacks.extended(trial_limit)
             continue
         known = ledger.recorded("report")
         if known is not None:  # it was checked when it was recorded
             order = _arrays(order)
-            report = _recorded(setting, state, known, order)
-            fulfil.recall(order)
+            report = _recorded(parts, state, known, order)
+            callbacks.recall(order)
         else:
             replayed()
             order = checks.order(order, state.trials, dims, scheduler.fidelity)
             sent = time.monotonic()
             report = yield order
-            each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
-            elapsed = time.monotonic() - sent
-            ledger.time(report=state.reports, seconds=elapsed, trials=len(order.trial), **each)
-        done = _absorb(setting, state, order, report, known)
-        fulfil.release(done)
+            _time(ledger, state, order, report, time.monotonic() - sent)
+        callbacks.release(_absorb(parts, state, order, report, known))
         seconds = time.monotonic() - begun
         if not ledger.replaying:
-            fulfil.save()
-            limit = None if np.isinf(state.limit) else int(state.limit)
-            watch(
-                Progress(
-                    state.trials.count,
-                    state.finished,
-                    state.spent,
-                    state.incumbent,
-                    state.best,
-                    seconds,
-                    int(np.max(order.epochs)),
-                    limit,
-                )
-            )
+            callbacks.save()
+            watch(_progress(state, order, seconds))
         if trial_limit is None and ledger.recorded("stop") is not None:
             return
-        if _stopped(setting, state, seconds):
+        if _stopped(parts, state, seconds):
             break
     if ledger.recorded("stop") is None:
-        limit = None if np.isinf(state.limit) else int(state.limit)
         deterministic = state.why != "seconds"
         ledger.put(
-            {"kind": "stop", "why": state.why, "deterministic": deterministic, "trials": limit}
+            {
+                "kind": "stop",
+                "why": state.why,
+                "deterministic": deterministic,
+                "trials": state.trial_limit,
+            }
         )
+
+
+def _time(ledger: Ledger, state: State, order: Order, report: Report, seconds: float) -> None:
+    """Notes how long an order took."""
+    each = {} if report.seconds is None else {"each": np.round(report.seconds, 6)}
+    ledger.time(report=state.reports, seconds=seconds, trials=len(order.trial), **each)
+
+
+def _progress(state: State, order: Order, seconds: float) -> Progress:
+    """What a watcher is shown, after an order."""
+    return Progress(
+        asked=state.trials.count,
+        finished=state.finished,
+        epochs=state.spent,
+        incumbent=state.incumbent,
+        best=state.best,
+        seconds=seconds,
+        until=int(np.max(order.epochs)),
+        total=state.trial_limit,
+    )
 
 
 def _limit(ledger: Ledger, stop: Stop) -> float:
@@ -164,62 +174,62 @@ class Room(NamedTuple):
     epochs_left: bool
 
 
-def _room(setting: Setting, state: State) -> Room:
+def _room(parts: StudyParts, state: State) -> Room:
     """What the scheduler, the batch and the limits leave room for."""
-    room, fidelity = setting.scheduler.room(state.scheduling)
-    natural, epochs_left = min(room, setting.batch), True
-    if setting.stop.epochs is not None:
+    room, fidelity = parts.scheduler.room(state.scheduling)
+    natural, epochs_left = min(room, parts.batch), True
+    if parts.stop.epochs is not None:
         # trials that wait may all live to the end
-        each = max(setting.scheduler.fidelity, state.charge) if room >= UNBOUNDED else fidelity
+        each = max(parts.scheduler.fidelity, state.charge) if room >= UNBOUNDED else fidelity
         waiting = state.trials.count - state.started
-        rest = setting.stop.epochs - state.spent - waiting * each
+        rest = parts.stop.epochs - state.spent - waiting * each
         natural, epochs_left = min(natural, -(-rest // each)), rest > 0
     now = int(min(natural, state.limit - state.trials.count))
     return Room(now, natural, fidelity, epochs_left)
 
 
-def _propose(setting: Setting, state: State, wanted: int, fidelity: int) -> int:
+def _propose(parts: StudyParts, state: State, wanted: int, fidelity: int) -> int:
     """Asks the search for trials, records them and hands them to the scheduler; returns how many came."""
-    search, ledger, first = setting.search, setting.ledger, state.trials.count
+    search, ledger, first = parts.search, parts.ledger, state.trials.count
     known = ledger.upcoming("ask")
     if known is not None and "note" in known:
         state.searching = search.hint(state.searching, known["note"])
     unit, state.searching = search.ask(
-        state.searching, (setting.seed, SEARCH, first), wanted, fidelity
+        state.searching, (parts.seed, SEARCH, first), wanted, fidelity
     )
     unit = (
-        checks.points(unit, wanted, setting.dims) if known is None else np.asarray(unit, np.float64)
+        checks.points(unit, wanted, parts.dims) if known is None else np.asarray(unit, np.float64)
     )
     if not len(unit):
         return 0
     note = search.note(state.searching)
     record = {"kind": "ask", "first": first, "unit": unit, "fidelity": fidelity}
     ledger.put(record | ({"note": note} if note else {}))
-    state.scheduling = setting.scheduler.admit(state.scheduling, state.trials.add(unit), unit)
+    state.scheduling = parts.scheduler.admit(state.scheduling, state.trials.add(unit), unit)
     return len(unit)
 
 
-def _next(setting: Setting, state: State) -> Order | None:
+def _next(parts: StudyParts, state: State) -> Order | None:
     """The next order; None where the study is at its end."""
     while True:
-        room = _room(setting, state)
+        room = _room(parts, state)
         came = 0
         if room.now > 0:
             state.cut = state.cut or room.now < room.natural
-            came = _propose(setting, state, room.now, room.fidelity)
-        order, state.scheduling = setting.scheduler.ask(
-            state.scheduling, (setting.seed, SCHEDULE, state.reports)
+            came = _propose(parts, state, room.now, room.fidelity)
+        order, state.scheduling = parts.scheduler.ask(
+            state.scheduling, (parts.seed, SCHEDULE, state.reports)
         )
         if order is not None:
             if not isinstance(order, Order):
                 raise ValueError(f"the scheduler must give an Order or None, got {order!r:.80}")
             state.cut, state.closed = state.cut or (state.closed and state.short), False
-            return order._replace(grad=setting.search.wants_grad)
+            return order._replace(grad=parts.search.wants_grad)
         if came:  # the scheduler waits for more
             continue
         if not state.closed:
             state.short = room.now <= 0 < room.natural
-            state.scheduling, state.closed = setting.scheduler.close(state.scheduling), True
+            state.scheduling, state.closed = parts.scheduler.close(state.scheduling), True
             continue
         if not room.epochs_left:
             state.why = "epochs"
@@ -228,7 +238,7 @@ def _next(setting: Setting, state: State) -> Order | None:
         return None
 
 
-def _extend(setting: Setting, state: State, trial_limit: int, say: Callable[[str], None]) -> None:
+def _extend(parts: StudyParts, state: State, trial_limit: int, say: Callable[[str], None]) -> None:
     """Raises the limit of trials of a study that reached it."""
     before = int(state.limit)
     record = {"kind": "more", "before": before, "trials": trial_limit} if state.cut else None
@@ -236,7 +246,7 @@ def _extend(setting: Setting, state: State, trial_limit: int, say: Callable[[str
         say(
             f"hpjax: the last round was cut at {before} trials, so that this ledger differs from that of a study asked for {trial_limit} at once"
         )
-    setting.ledger.reopened(record)
+    parts.ledger.reopened(record)
     if record is None:
         state.limit, state.closed = trial_limit, False
 
@@ -254,10 +264,10 @@ def _arrays(order: Order) -> Order:
     )
 
 
-def _recorded(setting: Setting, state: State, known: dict, order: Order) -> Report:
+def _recorded(parts: StudyParts, state: State, known: dict, order: Order) -> Report:
     """The recorded report of an order, after making sure that it is the recorded order."""
     moved = not (state.trials.unit[order.trial] == order.unit).all()
-    setting.ledger.same(
+    parts.ledger.same(
         {name: known[name] for name in ORDERED if name in known}, _ordered(order, moved), past=1
     )
     columns = {name: np.array(known[name]) for name in ("reached", "cost") if name in known}
@@ -281,24 +291,15 @@ def _ordered(order: Order, moved: bool) -> dict:
 
 
 def _absorb(
-    setting: Setting, state: State, order: Order, report: Report, known: dict | None
+    parts: StudyParts, state: State, order: Order, report: Report, known: dict | None
 ) -> np.ndarray:
     """Records a report and tells it to the scheduler and the search; returns the trials that are finished."""
-    scheduler, ledger, trials = setting.scheduler, setting.ledger, state.trials
+    ledger, trials = parts.ledger, state.trials
     objectives = failure_as_infinity(report.objective)
-    state.scheduling, done = scheduler.tell(state.scheduling, order, objectives)
+    state.scheduling, done = parts.scheduler.tell(state.scheduling, order, objectives)
     if known is None:
         done = checks.finished(done, order, trials)
-        moved = not (trials.unit[order.trial] == order.unit).all()
-        record = _ordered(order, moved) | report.columns
-        record |= {"objective": recorded(objectives), "finished": np.sort(done)}
-        if report.metrics:
-            record["metrics"] = report.metrics
-        if report.grad is not None:
-            record["grad"] = report.grad
-        if report.curves is not None:
-            record["curves"] = ledger.put_curves(report.curves)
-        ledger.put(record)
+        _record(ledger, trials, order, report, objectives, done)
     else:
         done = np.asarray(done, np.int64)
         again = {"kind": "report", "finished": np.sort(done).tolist()}
@@ -312,7 +313,40 @@ def _absorb(
         trials.finished[order.trial],
         report.grad,
     )
-    state.searching = setting.search.tell(state.searching, observations)
+    state.searching = parts.search.tell(state.searching, observations)
+    _account(state, order, report)
+    state.finished += len(done)
+    state.reports += 1
+    full = order.epochs >= parts.scheduler.fidelity  # lower rungs cannot gain
+    gained = _gain(state, order.trial[full], objectives[full])
+    state.waited = 0 if gained else state.waited + bool(full.any())
+    return done
+
+
+def _record(
+    ledger: Ledger,
+    trials: Trials,
+    order: Order,
+    report: Report,
+    objectives: np.ndarray,
+    done: np.ndarray,
+) -> None:
+    """Writes a report [n O] and the trials that it finished."""
+    moved = not (trials.unit[order.trial] == order.unit).all()
+    record = _ordered(order, moved) | report.columns
+    record |= {"objective": recorded(objectives), "finished": np.sort(done)}
+    if report.metrics:
+        record["metrics"] = report.metrics
+    if report.grad is not None:
+        record["grad"] = report.grad
+    if report.curves is not None:
+        record["curves"] = ledger.put_curves(report.curves)
+    ledger.put(record)
+
+
+def _account(state: State, order: Order, report: Report) -> None:
+    """Adds up what an order cost, and notes where it left its trials."""
+    trials = state.trials
     reached = np.asarray(report.columns.get("reached", order.epochs)).astype(np.int64)
     behind = np.where(order.source >= 0, trials.age[np.maximum(order.source, 0)], 0)
     charged = np.asarray(report.columns.get("cost", np.maximum(reached - behind, 0)))
@@ -322,12 +356,6 @@ def _absorb(
     trials.age[order.trial], trials.unit[order.trial] = reached, order.unit
     trials.reported[order.trial] = True
     state.started = max(state.started, int(order.trial.max()) + 1)
-    state.finished += len(done)
-    state.reports += 1
-    full = order.epochs >= scheduler.fidelity  # lower rungs cannot gain
-    gained = _gain(state, order.trial[full], objectives[full])
-    state.waited = 0 if gained else state.waited + bool(full.any())
-    return done
 
 
 def _gain(state: State, trial: np.ndarray, objectives: np.ndarray) -> bool:
@@ -345,14 +373,14 @@ def _gain(state: State, trial: np.ndarray, objectives: np.ndarray) -> bool:
     return bool((lowest < before).any())
 
 
-def _stopped(setting: Setting, state: State, seconds: float) -> bool:
+def _stopped(parts: StudyParts, state: State, seconds: float) -> bool:
     """Whether a limit other than that of trials ends the study; `why` says which."""
-    stop = setting.stop
+    stop = parts.stop
     if stop.epochs is not None and state.spent >= stop.epochs:
         state.why = "epochs"
     elif stop.rounds is not None and state.waited >= stop.rounds:
         state.why = "rounds"
-    elif stop.seconds is not None and seconds >= stop.seconds and not setting.ledger.replaying:
+    elif stop.seconds is not None and seconds >= stop.seconds and not parts.ledger.replaying:
         state.why = "seconds"
     else:
         return False
@@ -363,11 +391,11 @@ def run(
     search: Searcher,
     scheduler: Scheduler,
     dims: tuple[Dim, ...],
-    fulfil: Fulfil,
+    callbacks: Callbacks,
     ledger: Ledger,
     stop: Stop,
     **options: Any,
 ) -> None:
     """Drives a search and a scheduler to the end of a study; arguments as for `play`."""
-    study = play(search, scheduler, dims, fulfil, ledger, stop, **options)
-    together({0: study}, lambda orders: {0: fulfil.carry_out(orders[0])})
+    study = play(search, scheduler, dims, callbacks, ledger, stop, **options)
+    together({0: study}, lambda orders: {0: callbacks.carry_out(orders[0])})

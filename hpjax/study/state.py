@@ -35,7 +35,7 @@ def _nobody(order: Order) -> Report:
     raise NotImplementedError("orders of this study are carried out by `together`")
 
 
-class Fulfil(NamedTuple):
+class Callbacks(NamedTuple):
     """The population, as the loop sees it."""
 
     carry_out: Callable[[Order], Report] = _nobody
@@ -46,7 +46,7 @@ class Fulfil(NamedTuple):
     extended: Callable[[int], None] = lambda trials: None  # the study goes on to have so many
 
 
-class Setting(NamedTuple):
+class StudyParts(NamedTuple):
     """What a study is made of; arguments of `play`."""
 
     search: Searcher
@@ -82,6 +82,11 @@ class State:
     short: bool = False
     cut: bool = False  # the limit of trials made an ask or a bracket smaller
     why: str = "done"
+
+    @property
+    def trial_limit(self) -> int | None:
+        """The limit of trials; None where there is none."""
+        return None if np.isinf(self.limit) else int(self.limit)
 
     @property
     def incumbent(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hpjax.defaults import TEST_SEED, TEST_SHARE
 from hpjax.tasks.columns import (
     TaskError,
     as_features,
@@ -24,10 +25,10 @@ from hpjax.tasks.schema import (
     Column,
     Table,
     all_numbers,
-    given,
+    column_kinds,
+    frame_of,
     layout,
     read_table,
-    said,
 )
 from hpjax.tasks.signature import Signature
 from hpjax.tasks.splits import Split, folds_by, folds_of, holdout, is_splitter
@@ -183,9 +184,9 @@ class Task:
         """The targets of some rows as they were given."""
         return np.array(self.values)[self.y[rows]] if self.classes else self.y[rows]
 
-    def given(self, rows: np.ndarray) -> Any:
+    def examples(self, rows: np.ndarray) -> Any:
         """The examples of some rows as a network takes them: an array, or a table where there is a schema."""
-        return given(self.x[rows], self.schema) if self.schema else self.x[rows]
+        return frame_of(self.x[rows], self.schema) if self.schema else self.x[rows]
 
     def with_test(self, test: np.ndarray) -> Task:
         """The same task with these rows held out.
@@ -313,8 +314,8 @@ class Task:
         x: Any,
         y: Any,
         name: str = "data",
-        test: float = 0.2,
-        seed: int = 42,
+        test: float = TEST_SHARE,
+        seed: int = TEST_SEED,
         kind: str | None = None,
         columns: Mapping[str, str] | None = None,
         weights: Any = None,
@@ -353,48 +354,62 @@ class Task:
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
             )
-        for what, one, other in (
-            ("weights", weights, table.weights),
-            ("groups", groups, table.groups),
-        ):
-            if one is not None and other is not None:
-                raise TaskError(f"{name}: {what} are given, and a column of {what}; leave one out")
-        weights = table.weights if weights is None else weights
         options = {
-            "weights": None if weights is None else as_weights(weights, name),
-            "groups": table.groups if groups is None else as_groups(groups, name),
+            **_beside(table, weights, groups, name),
             "features": names or tuple(dict.fromkeys(c.source for c in table.schema)),
             "schema": table.schema,
             **options,
             "notes": (*options.get("notes", ()), *table.notes),
         }
-        labels: tuple[str, ...] = ()
         if kind is None:
             kind, options["doubt"] = guessed(y)
+        values: tuple = ()
         if kind == "classes":
-            if y.ndim != 1:
-                raise TaskError(
-                    f"{name}: classes need one column of labels, got {y.shape}; give them as [N]"
-                )
-            refuse_gaps(y, name)
-            values, y = np.unique(
-                y.astype(str) if y.dtype.kind in "OUS" else y, return_inverse=True
-            )
-            labels = tuple(str(value) for value in values)
-            options["values"] = tuple(values.tolist())
+            y, values = _classes(y, name)
         else:
-            try:
-                y = y.astype(np.float64)
-            except (TypeError, ValueError):
-                raise TaskError(
-                    f"{name}: targets must be numbers for kind='numbers', got text"
-                ) from None
-        task = cls(name, x, y, labels, **options)
+            y = _numbers(y, name)
+        labels = tuple(str(value) for value in values)
+        task = cls(name, x, y, labels, values, **options)
         if test and not len(task.test):
             return dataclasses.replace(
                 task, test=holdout(task, np.arange(len(x)), test, seed).valid
             )
         return task
+
+
+def _classes(y: np.ndarray, name: str) -> tuple[np.ndarray, tuple]:
+    """Labels [N] as class numbers [N], and the classes as they were given."""
+    if y.ndim != 1:
+        raise TaskError(
+            f"{name}: classes need one column of labels, got {y.shape}; give them as [N]"
+        )
+    refuse_gaps(y, name)
+    labels = y.astype(str) if y.dtype.kind in "OUS" else y
+    values, codes = np.unique(labels, return_inverse=True)
+    return codes, tuple(values.tolist())
+
+
+def _numbers(y: np.ndarray, name: str) -> np.ndarray:
+    """Targets as float64."""
+    try:
+        return y.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TaskError(f"{name}: targets must be numbers for kind='numbers', got text") from None
+
+
+def _beside(table: Table, weights: Any, groups: Any, name: str) -> dict[str, np.ndarray | None]:
+    """Weights and groups, given beside a table or in a column of it."""
+    for what, beside, column in (
+        ("weights", weights, table.weights),
+        ("groups", groups, table.groups),
+    ):
+        if beside is not None and column is not None:
+            raise TaskError(f"{name}: {what} are given, and a column of {what}; leave one out")
+    weights = table.weights if weights is None else weights
+    return {
+        "weights": None if weights is None else as_weights(weights, name),
+        "groups": table.groups if groups is None else as_groups(groups, name),
+    }
 
 
 def features_of(x: Any, name: str, columns: Mapping[str, str] | None) -> Table:
@@ -409,7 +424,7 @@ def features_of(x: Any, name: str, columns: Mapping[str, str] | None) -> Table:
         if array.dtype.kind in "fiub" and (array.ndim != 2 or np.isfinite(array).all()):
             return Table(as_features(array, name))
     frame = as_frame(x, (), name)
-    wanted = said(columns, [str(column) for column in frame.columns], name)
+    wanted = column_kinds(columns, [str(column) for column in frame.columns], name)
     if all_numbers(frame, wanted):
         return Table(as_features(frame, name))
     return read_table(frame, wanted, name)

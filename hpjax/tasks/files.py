@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hpjax.archives import FAULTS, read_arrays, read_whole
+from hpjax.defaults import TEST_SEED, TEST_SHARE
 from hpjax.tasks import arff, csv_files, tables
 from hpjax.tasks.base import Task, TaskError
 
@@ -20,8 +21,8 @@ MOST_RANK = 8  # dimensions of an IDX array; NumPy stops at 64, and pictures at 
 def read(
     path: str | Path,
     target: str | None = None,
-    test: float = 0.2,
-    seed: int = 42,
+    test: float = TEST_SHARE,
+    seed: int = TEST_SEED,
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Task:

@@ -71,7 +71,7 @@ def _features(task: Task, below: Task) -> np.ndarray:
     if task.schema:
         import pandas
 
-        frame = below.given(np.arange(len(below.x)))
+        frame = below.examples(np.arange(len(below.x)))
         assert isinstance(frame, pandas.DataFrame)
         return read_again(frame, task.schema, task.name)
     if task.features:

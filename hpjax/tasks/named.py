@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hpjax.defaults import TEST_SEED, TEST_SHARE
 from hpjax.tasks.base import Split, Task, TaskError
 from hpjax.tasks.files import read
-
-TEST, SEED = 0.2, 42  # the course's split
 
 
 def _bundled(loader: str, kind: str) -> Callable[[], Task]:
@@ -21,7 +20,7 @@ def _bundled(loader: str, kind: str) -> Callable[[], Task]:
 
         data = getattr(datasets, loader)()
         name = loader.removeprefix("load_")
-        task = Task.of(data.data, data.target, name, test=TEST, seed=SEED, kind=kind)
+        task = Task.of(data.data, data.target, name, test=TEST_SHARE, seed=TEST_SEED, kind=kind)
         if kind == "classes" and hasattr(data, "target_names"):
             return task.with_labels(tuple(str(label) for label in data.target_names))
         return task
@@ -46,7 +45,12 @@ def two_moons(count: int = 1000, noise: float = 0.2, seed: int = 0) -> Task:
     x = np.stack([np.cos(angle), np.sin(angle)], 1)
     x[y == 1] = np.array([1.0, 0.5]) - x[y == 1]
     return Task.of(
-        x + noise * rng.normal(size=x.shape), y, "two_moons", test=TEST, seed=SEED, kind="classes"
+        x + noise * rng.normal(size=x.shape),
+        y,
+        "two_moons",
+        test=TEST_SHARE,
+        seed=TEST_SEED,
+        kind="classes",
     )
 
 
@@ -57,7 +61,7 @@ def spirals(count: int = 1200, arms: int = 3, noise: float = 0.1, seed: int = 0)
     radius = np.sqrt(rng.uniform(0.02, 1, count))
     angle = 4 * radius + 2 * np.pi * y / arms + noise * rng.normal(size=count)
     x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
-    return Task.of(x, y, "spirals", test=TEST, seed=SEED, kind="classes")
+    return Task.of(x, y, "spirals", test=TEST_SHARE, seed=TEST_SEED, kind="classes")
 
 
 def noisy_sine(count: int = 400, noise: float = 0.15, seed: int = 0) -> Task:
@@ -65,7 +69,7 @@ def noisy_sine(count: int = 400, noise: float = 0.15, seed: int = 0) -> Task:
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, (count, 1))
     y = np.sin(2 * np.pi * x[:, 0]) + noise * rng.normal(size=count)
-    return Task.of(x, y, "noisy_sine", test=TEST, seed=SEED, kind="numbers")
+    return Task.of(x, y, "noisy_sine", test=TEST_SHARE, seed=TEST_SEED, kind="numbers")
 
 
 def _stored(name: str, file: str, about: str, kind: str) -> Callable[[Path | None], Task]:
@@ -80,7 +84,7 @@ def _stored(name: str, file: str, about: str, kind: str) -> Callable[[Path | Non
             raise TaskError(
                 f"{name} needs {path} ({about}), which is missing; put it there, or name another folder"
             )
-        return read(path, kind=kind, test=TEST, seed=SEED).renamed(name)
+        return read(path, kind=kind, test=TEST_SHARE, seed=TEST_SEED).renamed(name)
 
     return make
 

@@ -78,7 +78,9 @@ class Table(NamedTuple):
     groups: np.ndarray | None = None
 
 
-def said(columns: Mapping[str, str] | None, names: Sequence[str], where: str) -> dict[str, str]:
+def column_kinds(
+    columns: Mapping[str, str] | None, names: Sequence[str], where: str
+) -> dict[str, str]:
     """What a user says of columns: name -> "number", "category", "date", "weight", "group" or "drop".
 
     Raises:
@@ -114,7 +116,7 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
 
     Args:
         frame: features only.
-        columns: what the user says of them, as `said` gives it.
+        columns: what the user says of them, as `column_kinds` gives it.
         where: the table's name, for messages.
 
     Raises:
@@ -193,7 +195,7 @@ def _refuse_text(cells: Cells, column: Column, where: str) -> None:
         )
 
 
-def given(x: np.ndarray, schema: Sequence[Column]) -> pandas.DataFrame:
+def frame_of(x: np.ndarray, schema: Sequence[Column]) -> pandas.DataFrame:
     """Rows [n F] as a table that `read_again` reads as the same."""
     import pandas
 
@@ -426,7 +428,7 @@ class Layout(NamedTuple):
         codes: [Fc] columns of codes.
         first: [Fc] of every column of codes, the first of its values among all V.
         column: [V] which column of codes a value is of.
-        own: [V] the place among one-hot inputs that is a value's own.
+        position: [V] of each value among the one-hot inputs.
         pooled: [V] that of its column's rare values.
         hot: number of one-hot inputs.
     """
@@ -436,14 +438,14 @@ class Layout(NamedTuple):
     codes: np.ndarray
     first: np.ndarray
     column: np.ndarray
-    own: np.ndarray
+    position: np.ndarray
     pooled: np.ndarray
     hot: int
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """How many one-hot inputs each column of codes has, [Fc]."""
-        ends = np.append(self.first, len(self.own))
+        ends = np.append(self.first, len(self.position))
         return tuple(int(many + (many > 2)) for many in np.diff(ends))
 
     @property
@@ -457,23 +459,23 @@ def layout(schema: Sequence[Column]) -> Layout:
     plain = [at for at, column in enumerate(schema) if not column.categorical]
     gaps = [place for place, at in enumerate(plain) if schema[at].gaps]
     codes = [at for at, column in enumerate(schema) if column.categorical]
-    first, owner, own, pooled, hot = [], [], [], [], 0
+    first, owner, position, pooled, hot = [], [], [], [], 0
     for number, at in enumerate(codes):
         many = len(schema[at].values)
-        first.append(len(own))
+        first.append(len(position))
         owner += [number] * many
-        own += range(hot, hot + many)
+        position += range(hot, hot + many)
         pooled += [hot + many if many > 2 else -1] * many
         hot += many + (many > 2)
-    whole = lambda values: np.array(values, np.int32)
+    integers = lambda values: np.array(values, np.int32)
     return Layout(
-        whole(plain),
-        whole(gaps),
-        whole(codes),
-        whole(first),
-        whole(owner),
-        whole(own),
-        whole(pooled),
+        integers(plain),
+        integers(gaps),
+        integers(codes),
+        integers(first),
+        integers(owner),
+        integers(position),
+        integers(pooled),
         hot,
     )
 
@@ -481,6 +483,6 @@ def layout(schema: Sequence[Column]) -> Layout:
 def apart(x: np.ndarray, where: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Rows [N F] as numbers [N Fn] and as codes among all values [N Fc] int32; V stands for none."""
     codes = x[:, where.codes]
-    return x[:, where.numbers], np.where(codes < 0, len(where.own), codes + where.first).astype(
-        np.int32
-    )
+    return x[:, where.numbers], np.where(
+        codes < 0, len(where.position), codes + where.first
+    ).astype(np.int32)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hpjax.defaults import VALIDATION_SHARE
 from hpjax.tasks.columns import TaskError
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ def all_of(task: Task) -> Split:
 
 
 def splits(
-    task: Task, folds: int = 1, seed: int = 0, share: float = 0.2, stratified: bool | None = None
+    task: Task,
+    folds: int = 1,
+    seed: int = 0,
+    share: float = VALIDATION_SHARE,
+    stratified: bool | None = None,
 ) -> tuple[Split, ...]:
     """The folds of a study, from the development part.
 
@@ -196,7 +201,7 @@ def folds_by(task: Task, splitter: Any) -> tuple[Split, ...]:
         TaskError: a splitter that refuses the data, makes no folds or others the second time, or folds that `folds_of` refuses.
     """
     rows, name = task.development, splitter_name(splitter)
-    examples, truth = task.given(rows), task.truth(rows)
+    examples, truth = task.examples(rows), task.truth(rows)
     groups = task.groups[rows] if task.groups is not None and wants_groups(splitter) else None
 
     def made() -> list[Split]:

@@ -187,76 +187,92 @@ def prepare(
     Raises:
         ValueError: a batch larger than the smallest training part.
     """
-    dtype = np.dtype(spec.dtype)
-    longest = max(len(train) for train, _ in examples.folds)
     _refuse_batches(examples, repeats, epochs, spec)
-    places = -(-longest // spec.batch_size) * spec.batch_size if spec.batch_size else longest
-    wide = max(len(valid) for _, valid in examples.folds)
-    order, count, train, valid, valid_weight, key, found = [], [], [], [], [], [], []
-    per_seed = len(examples.folds) // len(seeds)
-    for number, (train_rows, valid_rows) in enumerate(examples.folds):
-        seed, fold = seeds[number // per_seed], number % per_seed
-        found.append(standards(examples, train_rows, spec))
-        for repeat in range(repeats):
-            order.append(orders(seed, repeat, fold, train_rows, places, epochs, spec))
-            count.append(len(train_rows))
-            train.append(np.pad(train_rows, (0, places - len(train_rows)), mode="edge"))
-            valid.append(np.pad(valid_rows, (0, wide - len(valid_rows)), mode="edge"))
-            weights = _weights_of(examples, valid_rows)
-            valid_weight.append(np.pad(weights / weights.mean(), (0, wide - len(valid_rows))))
-            key.append(np.random.SeedSequence([seed, repeat, fold, KEY]).generate_state(2))
+    of_folds = [standards(examples, train, spec) for train, _ in examples.folds]
     every = lambda column: np.repeat(np.stack(column), repeats, 0)
-    shift, scale, y_shift, y_scale = (every(column) for column in zip(*(m[:4] for m in found)))
-    x, middle, spread = _levelled(examples.x, examples.standardize)
-    y, y_middle, y_spread = _levelled(examples.y, examples.standardize and not examples.classes)
-    arrays: dict[str, Any] = dict(
-        x=x,
-        y=y,
-        shift=(shift - middle) / spread,
-        scale=scale * spread,
-        y_shift=(y_shift - y_middle) / y_spread,
-        y_scale=y_scale * y_spread,
-        units=np.stack([1 / np.where(y_scale > 0, y_scale, 1), y_shift], 1),
-        valid_weight=np.stack(valid_weight),
-    )
+    rows, valid_weight = _rows_of_groups(examples, repeats, seeds, epochs, spec)
+    numbers = _standardised(examples, of_folds, repeats) | {"valid_weight": valid_weight}
     if spec.scaling == "quantile":
-        arrays |= dict(
-            ranked=np.stack([ranked(examples.x, part.quantiles) for part in found]),
-            shift=np.zeros_like(shift),
-            scale=np.ones_like(scale),
+        numbers |= dict(
+            ranked=np.stack([ranked(examples.x, np.asarray(part.quantiles)) for part in of_folds]),
+            shift=np.zeros_like(numbers["shift"]),
+            scale=np.ones_like(numbers["scale"]),
         )
     if spec.target_transform != "none":
-        arrays |= _targets_of(examples, found, repeats, spec)
-    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
-    arrays |= dict(
-        fold=np.repeat(np.arange(len(examples.folds), dtype=np.int32), repeats),
-        order=np.stack(order),
-        count=np.array(count, np.int32),
-        train=np.stack(train).astype(np.int32),
-        valid=np.stack(valid).astype(np.int32),
-        key=np.stack(key).astype(np.uint32),
-    )
-    arrays |= _importance_of(examples, repeats, spec)
+        numbers |= _targets_of(examples, of_folds, repeats, spec)
+    numbers |= _importance_of(examples, repeats, spec)
+    arrays: dict[str, Any] = {n: array.astype(spec.dtype) for n, array in numbers.items()} | rows
     where = examples.layout
     if where is not None:
         marks, hot = where.gaps, np.arange(where.hot, dtype=np.int32)
-        arrays["coded"] = Coded(examples.codes, every([m.places for m in found]), marks, hot)
+        arrays["coded"] = Coded(examples.codes, every([m.places for m in of_folds]), marks, hot)
     return Data(**arrays)
 
 
+def _rows_of_groups(
+    examples: Examples, repeats: int, seeds: Sequence[int], epochs: int, spec: Spec
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Which rows each group trains and validates on, in which order, under which key; and what each row counts in validation [G V]."""
+    longest = max(len(train) for train, _ in examples.folds)
+    wide = max(len(valid) for _, valid in examples.folds)
+    places = spec.steps(longest) * spec.batch(longest)
+    filled = lambda rows, many: np.pad(rows, (0, many - len(rows)), mode="edge")
+    fold, order, count, train, valid, key, valid_weight = [], [], [], [], [], [], []
+    per_seed = len(examples.folds) // len(seeds)
+    for number, (train_rows, valid_rows) in enumerate(examples.folds):
+        seed, own = seeds[number // per_seed], number % per_seed
+        weights = _weights_of(examples, valid_rows)
+        for repeat in range(repeats):
+            fold.append(number)
+            order.append(orders(seed, repeat, own, train_rows, places, epochs, spec))
+            count.append(len(train_rows))
+            train.append(filled(train_rows, places))
+            valid.append(filled(valid_rows, wide))
+            key.append(np.random.SeedSequence([seed, repeat, own, KEY]).generate_state(2))
+            valid_weight.append(np.pad(weights / weights.mean(), (0, wide - len(valid_rows))))
+    rows = {
+        "fold": np.array(fold, np.int32),
+        "order": np.stack(order),
+        "count": np.array(count, np.int32),
+        "train": np.stack(train).astype(np.int32),
+        "valid": np.stack(valid).astype(np.int32),
+        "key": np.stack(key).astype(np.uint32),
+    }
+    return rows, np.stack(valid_weight)
+
+
+def _standardised(
+    examples: Examples, of_folds: Sequence[Standards], repeats: int
+) -> dict[str, np.ndarray]:
+    """Features and targets on one level for all folds, and how each group's own standards are reached from there."""
+    columns = zip(*(part[:4] for part in of_folds))
+    shift, scale, y_shift, y_scale = (np.repeat(np.stack(c), repeats, 0) for c in columns)
+    x, middle, spread = _levelled(examples.x, examples.standardize)
+    y, y_middle, y_spread = _levelled(examples.y, examples.standardize and not examples.classes)
+    return {
+        "x": x,
+        "y": y,
+        "shift": (shift - middle) / spread,
+        "scale": scale * spread,
+        "y_shift": (y_shift - y_middle) / y_spread,
+        "y_scale": y_scale * y_spread,
+        "units": np.stack([1 / np.where(y_scale > 0, y_scale, 1), y_shift], 1),
+    }
+
+
 def _targets_of(
-    examples: Examples, found: Sequence[Standards], repeats: int, spec: Spec
+    examples: Examples, of_folds: Sequence[Standards], repeats: int, spec: Spec
 ) -> dict[str, np.ndarray]:
     """Transformed targets of every fold, standardised already; how they are undone, and what 1 and 0 of the targets themselves are."""
     targets, about, raw = [], [], []
-    for part, (rows, _) in zip(found, examples.folds):
+    for part, (rows, _) in zip(of_folds, examples.folds):
         y = transformed(spec.target_transform, examples.y, part.about)
         deviation = examples.y[rows].std(0)
         targets.append((y - part.y_shift) * part.y_scale)
         about.append(np.asarray(part.about))
         raw.append(np.stack([np.where(deviation > 0, deviation, 1), examples.y[rows].mean(0)]))
     every = lambda column: np.repeat(np.stack(column), repeats, 0)
-    ones = np.ones((len(found) * repeats, examples.y.shape[1]))
+    ones = np.ones((len(of_folds) * repeats, examples.y.shape[1]))
     return {
         "targets": np.stack(targets),
         "about": every(about),
@@ -275,7 +291,7 @@ def _importance_of(examples: Examples, repeats: int, spec: Spec) -> dict[str, np
         arrays = {"weights": examples.weights, "level": level}
     if spec.class_weight == "balanced":
         arrays["balance"] = every([balanced(examples, rows) for rows in parts])
-    return {name: array.astype(spec.dtype) for name, array in arrays.items()}
+    return arrays
 
 
 def _refuse_batches(examples: Examples, repeats: int, epochs: int, spec: Spec) -> None:
@@ -376,9 +392,7 @@ def _levelled(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray, np.
 
 def uneven(examples: Examples, spec: Spec) -> bool:
     """Whether some fold has fewer steps than another, so that a step may have no weight."""
-    steps = {
-        -(-len(train) // spec.batch_size) if spec.batch_size else 1 for train, _ in examples.folds
-    }
+    steps = {spec.steps(len(train)) for train, _ in examples.folds}
     return len(steps) > 1
 
 

@@ -25,9 +25,9 @@ def places(codes: np.ndarray, where: Layout) -> np.ndarray:
 
     A value's own, that of rare ones, or none where the training part has it not.
     """
-    counts = np.bincount(codes.ravel(), minlength=len(where.own) + 1)[:-1]
+    counts = np.bincount(codes.ravel(), minlength=len(where.position) + 1)[:-1]
     rare = (counts < RARE) & (where.pooled >= 0)
-    found = np.where(rare, where.pooled, where.own)
+    found = np.where(rare, where.pooled, where.position)
     return np.append(np.where(counts > 0, found, where.hot), where.hot).astype(np.int32)
 
 

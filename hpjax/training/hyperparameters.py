@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from hpjax.defaults import EPOCHS
 from hpjax.models.base import INF, Static, Traced
 from hpjax.training.learning_rate_schedules import SCHEDULES
 from hpjax.training.losses import LOSSES
@@ -45,18 +49,20 @@ TRACED: dict[str, Traced] = {
     "input_noise": Traced(0.0, 0.0, INF, None, "standard deviation of noise on the inputs"),
     "label_smoothing": Traced(0.0, 0.0, 1.0, None, "probability spread over all classes"),
     "huber_delta": Traced(
-        1.0, 1e-6, INF, None, "of loss huber: where it turns straight, in deviations of the target"
+        1.0, 1e-6, INF, None, "where it turns straight, in deviations of the target"
     ),
-    "quantile_level": Traced(
-        0.5, 1e-6, 1 - 1e-6, None, "of loss quantile: which quantile is predicted"
-    ),
-    "focal_gamma": Traced(2.0, 0.0, INF, None, "of loss focal: how little easy examples count"),
+    "quantile_level": Traced(0.5, 1e-6, 1 - 1e-6, None, "which quantile is predicted"),
+    "focal_gamma": Traced(2.0, 0.0, INF, None, "how little easy examples count"),
     "clip_norm": Traced(INF, 0.0, INF, None, "largest global norm of a gradient"),
-    "decay_rate": Traced(0.1, 0.0, INF, None, "of step, exponential, inverse_time"),
+    "decay_rate": Traced(
+        0.1, 0.0, INF, None, "what the learning rate is multiplied by in decay_time"
+    ),
     "decay_time": Traced(
         1.0, 1e-6, INF, None, "fraction of the horizon in which decay_rate applies once"
     ),
-    "warmup": Traced(0.1, 0.0, 1.0, None, "fraction of the horizon, of warmup_cosine"),
+    "warmup": Traced(
+        0.1, 0.0, 1.0, None, "fraction of the horizon in which the learning rate rises"
+    ),
     "hypergradient_rate": Traced(
         1e-7,
         0.0,
@@ -70,7 +76,7 @@ TRACED: dict[str, Traced] = {
     "horizon": Traced(
         0.0, 0.0, INF, None, "epochs the schedule runs over; 0 is the study's full fidelity"
     ),
-    "epochs": Traced(20.0, 1.0, INF, None, "caps the epochs of training"),
+    "epochs": Traced(float(EPOCHS), 1.0, INF, None, "caps the epochs of training"),
     "patience": Traced(
         0.0,
         0.0,
@@ -80,6 +86,15 @@ TRACED: dict[str, Traced] = {
     ),
 }
 
+
+def _needs(choice: str, table: Mapping[str, Any]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Number -> the choice that it needs, and the values of that under which it acts."""
+    names = dict.fromkeys(number for row in table.values() for number in row.numbers)
+    return {n: (choice, tuple(v for v, row in table.items() if n in row.numbers)) for n in names}
+
+
+# Numbers that act under some optimizers, schedules or losses only.
+NEEDS = _needs("optimizer", OPTIMIZERS) | _needs("schedule", SCHEDULES) | _needs("loss", LOSSES)
 
 # Traced hyperparameters whose code is in a program only when they are named: off, they cost nothing.
 SWITCHED = ("momentum", "l1", "l2", "weight_decay", "input_noise", "label_smoothing", "clip_norm", "patience", "epochs")  # fmt: skip

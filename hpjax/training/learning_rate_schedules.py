@@ -1,12 +1,13 @@
 """What multiplies the learning rate over the horizon.
 
 Each is a function of the Config, of t, the fraction of the horizon that is behind, and of n = epochs / (horizon * decay_time). One more
-is one more function in `SCHEDULES`.
+is one more function, and its row in `SCHEDULES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -46,14 +47,27 @@ def warmup_cosine(config: Config, t: Array, n: Array) -> Array:
     return jnp.where(t < rise, t / rise, cosine(config, jnp.clip(fall, 0, 1), n))
 
 
-SCHEDULES: dict[str, Callable[[Config, Array, Array], Array]] = {
-    "constant": constant,
-    "step": step,
-    "exponential": exponential,
-    "inverse_time": inverse_time,
-    "cosine": cosine,
-    "warmup_cosine": warmup_cosine,
-    "hypergradient": constant,  # the optimizer moves the learning rate by itself
+class Schedule(NamedTuple):
+    """A schedule's row in the table.
+
+    Attributes:
+        factor: (config, t, n) -> what multiplies the learning rate [].
+        numbers: the continuous hyperparameters that act on it.
+    """
+
+    factor: Callable[[Config, Array, Array], Array]
+    numbers: tuple[str, ...] = ()
+
+
+SCHEDULES = {
+    "constant": Schedule(constant),
+    "step": Schedule(step, ("decay_rate", "decay_time")),
+    "exponential": Schedule(exponential, ("decay_rate", "decay_time")),
+    "inverse_time": Schedule(inverse_time, ("decay_rate", "decay_time")),
+    "cosine": Schedule(cosine, ("end_factor",)),
+    "warmup_cosine": Schedule(warmup_cosine, ("warmup", "end_factor")),
+    # the optimizer moves the learning rate by itself
+    "hypergradient": Schedule(constant, ("hypergradient_rate",)),
 }
 
 
@@ -67,4 +81,4 @@ def schedule(spec: Spec, config: Config, epoch: Array) -> Array:
     """
     t = jnp.clip(epoch / config["horizon"], 0, 1)
     n = epoch / (config["horizon"] * config["decay_time"])
-    return SCHEDULES[spec.schedule](config, t, n)
+    return SCHEDULES[spec.schedule].factor(config, t, n)

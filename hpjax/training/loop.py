@@ -27,11 +27,11 @@ class Scores(NamedTuple):
     train: Array  # [] mean data loss over the last epoch's minibatches
     loss: Array  # [] validation loss
     error: Array  # [] validation error: wrong classes, or 1 - R^2
-    own: tuple[Array, ...] = ()  # [] each, of a user's own metrics
+    metrics: tuple[Array, ...] = ()  # [] each, other than loss and error
 
     def values(self) -> list[Array]:
         """All of them, in the order of a curve's columns."""
-        return [self.train, self.loss, self.error, *self.own]
+        return [self.train, self.loss, self.error, *self.metrics]
 
 
 class Best(NamedTuple):
@@ -115,10 +115,10 @@ def trainer(
         return state._replace(**after._asdict()), data
 
     def evaluate(state: TrainState, config: Config, x: Array, y: Array, weight: Array, units: Any):
-        loss, wrong, own = scores(
+        loss, wrong, others = scores(
             spec, state.params, state.stats, config, x, y, weight, metrics, units
         )
-        return state.scores._replace(loss=loss, error=wrong, own=own)
+        return state.scores._replace(loss=loss, error=wrong, metrics=others)
 
     def score(state: TrainState, config: Config, data: Data, group: Array):
         x, y = inputs(spec, data, group, data.valid[group])
@@ -145,7 +145,7 @@ def trainer(
         validation = (x_valid, y_valid, valid_weight, units_of(data, group))
         count, key = data.count[group], data.key[group]
         places = data.order.shape[-1]
-        size = spec.batch_size or places
+        size = spec.batch(places)
         steps = places // size
         if spec.batch_size == 0:
             whole = inputs(spec, data, group, data.order[group, 0])

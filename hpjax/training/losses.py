@@ -270,11 +270,11 @@ def targets(y: Array, config: Config, spec: Spec) -> Array:
     return y * (1 - amount) + amount / smooths(spec.outputs)
 
 
-def penalty(params: Any, config: Config, spec: Spec, place: Callable[..., Place]) -> Array:
+def penalty(params: Any, config: Config, spec: Spec, locate: Callable[..., Place]) -> Array:
     """l1 sum |W| + l2/2 sum W^2 over the weight matrices."""
     total = jnp.zeros((), jnp.dtype(spec.dtype))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        at = place(path, leaf)
+        at = locate(path, leaf)
         if not at.weights:
             continue
         if "l1" in spec.features:
@@ -296,13 +296,13 @@ def noisy(x: Array, key: Array, config: Config, spec: Spec) -> Array:
 
 
 def training_loss(
-    outputs: Callable[..., tuple[Array, Any]], place: Callable[..., Place], spec: Spec
+    outputs: Callable[..., tuple[Array, Any]], locate: Callable[..., Place], spec: Spec
 ) -> Callable[[Any, Any, Config, Batch], tuple[Array, tuple[Any, Array]]]:
     """The loss of a training step, from what a network computes.
 
     Args:
         outputs: (params, stats, config, x, batch) -> (outputs [B C], stats).
-        place: (path, leaf) -> Place.
+        locate: (path, leaf) -> Place.
         spec: the shape.
 
     Returns:
@@ -315,6 +315,6 @@ def training_loss(
         found, stats = outputs(params, stats, config, x, batch)
         each = loss_of(spec).each(found, targets(batch.y, config, spec), config)
         data = (each * batch.share()).sum()
-        return data + penalty(params, config, spec, place), (stats, data)
+        return data + penalty(params, config, spec, locate), (stats, data)
 
     return loss

@@ -90,7 +90,7 @@ def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.
     )
 
 
-def table(
+def prediction_metrics(
     truth: np.ndarray, predicted: np.ndarray, classes: bool, weights: np.ndarray | None = None
 ) -> dict[str, float]:
     """Test metrics as scikit-learn computes them.

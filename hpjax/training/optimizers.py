@@ -21,9 +21,9 @@ BELOW_ONE = 1 - 2**-24  # the largest decay that float32 tells from 1
 
 # the continuous hyperparameters of the optimizers
 OPTIMIZER_NUMBERS: dict[str, Traced] = {
-    "momentum": Traced(0.0, 0.0, 1.0, "weights", "of sgd (heavy ball), nesterov, damped"),
-    "beta1": Traced(0.9, 0.0, BELOW_ONE, None, "decay of adam's first moment"),
-    "beta2": Traced(0.999, 0.0, BELOW_ONE, None, "decay of the second moment (adam, rmsprop)"),
+    "momentum": Traced(0.0, 0.0, 1.0, "weights", "share of the last step that is added"),
+    "beta1": Traced(0.9, 0.0, BELOW_ONE, None, "decay of the first moment"),
+    "beta2": Traced(0.999, 0.0, BELOW_ONE, None, "decay of the second moment"),
     "eps": Traced(1e-8, 1e-30, INF, None, "added to the root of the second moment"),
 }
 
@@ -50,14 +50,14 @@ class Live(NamedTuple):
     direction: optax.Params  # of the last step, before the learning rate
 
 
-def along(grads: Any, direction: Any, like: Array, place: Callable[..., Place]) -> Array:
+def along(grads: Any, direction: Any, like: Array, locate: Callable[..., Place]) -> Array:
     """-d loss / d learning rate of the step before: this step's gradient along the last direction: [], [L+1] or [L+1 2].
 
     w_t = w_(t-1) - rate u_(t-1), so d loss(w_t) / d rate = -g_t . u_(t-1) (Baydin et al. 2018, equation 5).
     """
     products: dict[Place, list[Array]] = {}
     for (path, g), u in zip(jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(direction)):
-        products.setdefault(place(path, g), []).append(jnp.vdot(g, u))
+        products.setdefault(locate(path, g), []).append(jnp.vdot(g, u))
     layers = range(1 + max(at.layer for at in products))
     zero = jnp.zeros((), like.dtype)
     total = lambda weights: jnp.stack(
@@ -131,7 +131,7 @@ def adagrad(eps: Array) -> optax.GradientTransformation:
 
 
 def momentum(
-    beta: Array, place: Callable[..., Place], nesterov: bool = False, damped: bool = False
+    beta: Array, locate: Callable[..., Place], nesterov: bool = False, damped: bool = False
 ) -> optax.GradientTransformation:
     """v = beta v + g (Polyak 1964), g + beta v of it (Nesterov 1983), or damped: v = beta v + (1 - beta) g.
 
@@ -139,11 +139,11 @@ def momentum(
     """
 
     def faster(path: tuple, v: Array, g: Array):
-        here = in_layer(beta, place(path, g))
+        here = in_layer(beta, locate(path, g))
         return here * v + ((1 - here) * g if damped else g)
 
     def ahead(path: tuple, v: Array, g: Array):
-        return g + in_layer(beta, place(path, g)) * v
+        return g + in_layer(beta, locate(path, g)) * v
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         del params, extra
@@ -167,44 +167,51 @@ class Optimizer(NamedTuple):
     """An update rule's row in the table.
 
     Attributes:
-        direction: (spec, config, place) -> its direction before the learning rate, as optax would have it.
+        numbers: the continuous hyperparameters that act on it.
+        direction: (spec, config, locate) -> its direction before the learning rate, as optax would have it.
         moments: spec -> arrays like the weights that it carries from step to step.
         traffic: arrays like the weights that a step reads and writes, for the plan.
         adaptive: whether it divides by the size of past gradients (what mup asks).
     """
 
+    numbers: tuple[str, ...]
     direction: Callable[[Spec, Config, Callable[..., Place]], optax.GradientTransformation]
     moments: Callable[[Spec], int]
     traffic: int = 5
     adaptive: bool = False
 
 
-def _sgd(spec: Spec, config: Config, place: Callable[..., Place]) -> optax.GradientTransformation:
-    return momentum(config["momentum"], place) if "momentum" in spec.features else optax.identity()
+def _sgd(spec: Spec, config: Config, locate: Callable[..., Place]) -> optax.GradientTransformation:
+    return momentum(config["momentum"], locate) if "momentum" in spec.features else optax.identity()
 
 
 _adam = Optimizer(
-    lambda spec, config, place: adam(config["beta1"], config["beta2"], config["eps"]),
+    ("beta1", "beta2", "eps"),
+    lambda spec, config, locate: adam(config["beta1"], config["beta2"], config["eps"]),
     lambda spec: 2,
     traffic=7,
     adaptive=True,
 )
 OPTIMIZERS = {
-    "sgd": Optimizer(_sgd, lambda spec: int("momentum" in spec.features)),
+    "sgd": Optimizer(("momentum",), _sgd, lambda spec: int("momentum" in spec.features)),
     "nesterov": Optimizer(
-        lambda spec, config, place: momentum(config["momentum"], place, nesterov=True),
+        ("momentum",),
+        lambda spec, config, locate: momentum(config["momentum"], locate, nesterov=True),
         lambda spec: 1,
     ),
     "damped": Optimizer(
-        lambda spec, config, place: momentum(config["momentum"], place, damped=True), lambda spec: 1
+        ("momentum",),
+        lambda spec, config, locate: momentum(config["momentum"], locate, damped=True),
+        lambda spec: 1,
     ),
     "rmsprop": Optimizer(
-        lambda spec, config, place: rmsprop(config["beta2"], config["eps"]),
+        ("beta2", "eps"),
+        lambda spec, config, locate: rmsprop(config["beta2"], config["eps"]),
         lambda spec: 1,
         adaptive=True,
     ),
     "adagrad": Optimizer(
-        lambda spec, config, place: adagrad(config["eps"]), lambda spec: 1, adaptive=True
+        ("eps",), lambda spec, config, locate: adagrad(config["eps"]), lambda spec: 1, adaptive=True
     ),
     "adam": _adam,
     "adamw": _adam,
@@ -223,17 +230,17 @@ def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransfo
         An optax transformation whose updates are to be added to params.
 
     Example:
-        >>> from hpjax.configurations import one
+        >>> from hpjax.configurations import single_network
         >>> from hpjax.models.base import Target
-        >>> spec, config = one(Target(2, 1, "bce"), hidden=(), optimizer="sgd", learning_rate=0.5)
+        >>> spec, config = single_network(Target(2, 1, "bce"), hidden=(), optimizer="sgd", learning_rate=0.5)
         >>> rule = optimizer(spec, jax.tree.map(jnp.float32, config), jnp.float32(0))
         >>> params = ({"w": jnp.ones((2, 1))},)
         >>> updates, state = rule.update(params, rule.init(params), params)
         >>> updates[0]["w"].tolist()
         [[-0.5], [-0.5]]
     """
-    place, multiplier = spec.functions.place, spec.functions.multiplier
-    rule = OPTIMIZERS[spec.optimizer].direction(spec, config, place)
+    locate, multiplier = spec.functions.locate, spec.functions.multiplier
+    rule = OPTIMIZERS[spec.optimizer].direction(spec, config, locate)
     factor = schedule(spec, config, epoch)
     live = spec.schedule == "hypergradient"
 
@@ -244,7 +251,7 @@ def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransfo
         return Live(state, jnp.zeros_like(config["learning_rate"]), optax.tree.zeros_like(params))
 
     def scaled(path: tuple, move: Array, weights: Any):
-        if "weight_decay" in spec.features and place(path, move).weights:
+        if "weight_decay" in spec.features and locate(path, move).weights:
             move = move + config["weight_decay"] * weights
         times = multiplier(config, path)
         return move if times is None else times * move
@@ -259,11 +266,11 @@ def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransfo
         directions = jax.tree_util.tree_map_with_path(scaled, moves, params)
         rates = factor * config["learning_rate"]
         if live:
-            slope = along(updates, before.direction, rates, place)
+            slope = along(updates, before.direction, rates, locate)
             shift = before.shift + config["hypergradient_rate"] * slope
             state = Live(state, shift, directions)
             rates = jnp.maximum(rates + shift, 0)
-        downhill = lambda path, value: -in_layer(rates, place(path, value)) * value
+        downhill = lambda path, value: -in_layer(rates, locate(path, value)) * value
         return jax.tree_util.tree_map_with_path(downhill, directions), state
 
     return optax.GradientTransformation(init, update)

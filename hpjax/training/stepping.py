@@ -73,7 +73,7 @@ def scores(
     x: Array,
     y: Array,
     weight: Array,
-    own: metrics.Metrics,
+    others: metrics.Metrics,
     units: Units,
 ) -> tuple[Array, Array, tuple[Array, ...]]:
     """Loss, error and further metrics of a network on weighted examples; `units` are those of the targets.
@@ -87,8 +87,8 @@ def scores(
     predictions = loss.predictions(outputs)
     if spec.target_transform == "none":
         wrong = metrics.error(outputs, y, weight, spec.classes, boundary)
-        return mean, wrong, tuple(m(predictions, y, weight, units.scale) for _, m in own)
+        return mean, wrong, tuple(m(predictions, y, weight, units.scale) for _, m in others)
     assert units.raw is not None  # a transform is undone into these
     p, truth = (in_units(spec.target_transform, v, units) for v in (predictions, y))
-    values = tuple(metric(p, truth, weight, units.raw) for _, metric in own)
+    values = tuple(metric(p, truth, weight, units.raw) for _, metric in others)
     return mean, metrics.error(p, truth, weight, spec.classes), values

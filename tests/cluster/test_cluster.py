@@ -529,7 +529,8 @@ def test_a_machine_that_is_cut_off_and_comes_back(tmp_path, cluster, client, mon
         def cut(progress, population):
             workers = client.scheduler_info(n_workers=-1)["workers"]
             for address in (a for a, w in workers.items() if w["name"] == "cut" and not sleeping):
-                while any(client.processing([address]).values()):  # while it compiles, it is given no block
+                # while it compiles, it is given no block
+                while any(client.processing([address]).values()):
                     time.sleep(0.1)
                 sleeping.extend(occupied(client, address))
                 os.killpg(machine.pid, signal.SIGSTOP)

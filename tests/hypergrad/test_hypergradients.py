@@ -587,7 +587,7 @@ REFUSED = [
     ({}, {"wrt": {"learning_rate": "sqrt"}}, "is none of log, logit, identity"),
     ({}, {"wrt": "momentum"}, "needs optimizer sgd, nesterov or damped"),
     ({"optimizer": "sgd"}, {"wrt": "beta1"}, "needs optimizer adam"),
-    ({"optimizer": "sgd"}, {"wrt": "eps"}, "needs an adaptive optimizer"),
+    ({"optimizer": "sgd"}, {"wrt": "eps"}, "needs optimizer rmsprop, adagrad, adam or adamw"),
     ({"dropout": 0.2}, {"wrt": "dropout"}, "mode='evolution' has an estimate"),
     ({}, {"wrt": "l2"}, "l2=0 has no log"),
     ({}, {"wrt": "warmup"}, "needs schedule warmup_cosine"),

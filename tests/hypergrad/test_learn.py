@@ -158,10 +158,10 @@ def test_meta_steps_are_adams_and_stay_in_their_trust_region():
             updates, state = rule.update(given, state)
             theirs = optax.apply_updates(theirs, updates)
     for name, value in theirs.items():
-        np.testing.assert_allclose(meta.place[name], value, rtol=1e-4)
+        np.testing.assert_allclose(meta.coordinates[name], value, rtol=1e-4)
     short = Meta(place, scales, "adam", 5.0, 10.0, 0.3)
     short.step(np.ones(2), slopes[0])
-    assert max(np.abs(short.place[n] - place[n]).max() for n in place) <= 0.3 + 1e-12
+    assert max(np.abs(short.coordinates[n] - place[n]).max() for n in place) <= 0.3 + 1e-12
 
 
 def test_refusals(blobs):
@@ -225,7 +225,7 @@ def test_a_rescued_start_goes_e_times_lower_on_every_scale():
         place = encode({"learning_rate": np.array([0.5, 0.5, 0.011])}, scales)
         meta = Meta(place, scales, "adam", 0.1, 10.0, 0.3)
         meta.step(np.array([1.0, np.inf, np.nan]), {"learning_rate": np.ones(3)})
-        ends = values(meta.place, scales)["learning_rate"]
+        ends = values(meta.coordinates, scales)["learning_rate"]
         assert ends[0] != 0.5
         assert ends[1] == pytest.approx(0.5 / np.e)
         low = 0.01 if isinstance(kind, hpjax.LogUniform) else 0.0

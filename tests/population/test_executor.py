@@ -27,7 +27,7 @@ def setting(widths=WIDTHS, **options):
     target = Target(4, 3, "cross_entropy", 3)
     examples = batches.examples_of(task, tasks.splits(task, 1, 0))
     programs = tuple(
-        plan.Program(configurations.one(target, hidden=w, dtype="float64")[0], 1, 1, 2)
+        plan.Program(configurations.single_network(target, hidden=w, dtype="float64")[0], 1, 1, 2)
         for w in widths
     )
     load = plan.Load(6, 1, 3, 96, 24, 1)

@@ -13,7 +13,7 @@ from hpjax.population.plan import Program, halved
 from hpjax.population.weights import WeightStore
 from hpjax.schedulers.base import Order
 
-SPEC, _ = configurations.one(Target(4, 3, "cross_entropy"), hidden=(5,))
+SPEC, _ = configurations.single_network(Target(4, 3, "cross_entropy"), hidden=(5,))
 
 
 @st.composite

@@ -38,7 +38,7 @@ def jitted(spec, uneven):
 def alone(task, folds, values, epochs, group=0, repeats=1, stops=None):
     """One network by training/loop.py only: no population, no vmap, its exact shape."""
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
-    spec, config = configurations.one(target, **values)
+    spec, config = configurations.single_network(target, **values)
     examples = batches.examples_of(task, folds)
     data = batches.prepare(examples, repeats, (0,), EPOCHS, spec)
     with jax.enable_x64(spec.dtype == "float64"):
@@ -65,7 +65,7 @@ def population(task, folds, space, programs, devices=None, repeats=1):
     )
     found = jax.devices()[: devices or 2]
     regime = Regime(target, batches.examples_of(task, folds), repeats=repeats)
-    return Population(space, regime, programs, load, found=found)
+    return Population(space, regime, programs, load, local_devices=found)
 
 
 def order(trials, units, epochs, sources=None):
@@ -117,7 +117,7 @@ def assert_member_alone(
         name: {"choice": sorted({c[name] for c in CONFIGS}, key=str)} for name in CONFIGS[0]
     } | common
     target = Target(task.inputs, task.outputs, task.loss, EPOCHS)
-    specs = [configurations.one(target, **config, **common)[0] for config in CONFIGS]
+    specs = [configurations.single_network(target, **config, **common)[0] for config in CONFIGS]
     trained = population(task, folds, space, (program_for(specs, chunk, chunks, devices),), devices)
     units = trained.space.encode({name: [c[name] for c in CONFIGS] for name in CONFIGS[0]})
     results = trained.carry_out(order(range(len(CONFIGS)), units, epochs))
@@ -198,7 +198,7 @@ def test_above_32769_rows():
         "dtype": "float64",
     }
     target = Target(3, 1, "bce", EPOCHS)
-    spec, _ = configurations.one(target, **values)
+    spec, _ = configurations.single_network(target, **values)
     trained = population(task, folds, values, (plan.Program(spec, 2, 1, 2),))
     results = trained.carry_out(order([0, 1, 2], np.zeros((3, 0)), 3))
     for group in range(2):
@@ -214,7 +214,7 @@ def test_members_of_a_planned_population_equal_the_member_alone(count, valid):
     task = Task.of(rng.normal(size=(8 + valid, 5)) + y[:, None], y, "rows", test=0.0)
     folds = (Split(np.arange(8), np.arange(8, 8 + valid)),)
     values = {"hidden": (2,), "batch_size": 0, "optimizer": "sgd"}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     load = plan.Load(count, 1, EPOCHS, 8, valid, 1)
     programs = plan.make([spec], [1.0], load, 2)
     trained = population(task, folds, values | {"learning_rate": {"uniform": [0.1, 1.0]}}, programs)
@@ -246,7 +246,7 @@ def test_advance_of_a_sum_is_the_sum_of_advances(blobs, extra):
 def test_a_later_rung_goes_on_and_rates_and_rounds_compile_nothing(blobs):
     folds = uneven_folds(blobs)
     values = {"hidden": (9,), "batch_size": 16}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     space = values | {"learning_rate": {"log_uniform": [1e-3, 1.0]}}
     trained = population(blobs, folds, space, (plan.Program(spec, 2, 1, 2),))
     units = np.linspace(0, 1, 6)[:, None]
@@ -257,10 +257,11 @@ def test_a_later_rung_goes_on_and_rates_and_rounds_compile_nothing(blobs):
     trained.carry_out(order(range(6), units, 1))
     assert compiled
     first = len(compiled)
-    later = trained.carry_out(order([1, 4], units[[1, 4]], 3, sources=[1, 4]))
+    # in the same places of a block: on some processors vectors round otherwise from place to place
+    later = trained.carry_out(order([0, 1], units[:2], 3, sources=[0, 1]))
     trained.carry_out(order(range(6, 12), units * 0.9, 2))
     assert len(compiled) == first
-    straight = trained.carry_out(order([20, 21], units[[1, 4]], 3))
+    straight = trained.carry_out(order([20, 21], units[:2], 3))
     np.testing.assert_array_equal(later.loss, straight.loss)
     assert np.isfinite(later.curves[..., 1:, 2][:, :, :2]).all()
 
@@ -271,7 +272,9 @@ def test_a_living_network_stays_in_its_program_though_a_cheaper_one_is_added(blo
     folds = uneven_folds(blobs)
     values = {"depth": 2, "batch_size": 16, "dtype": "float64"}
     space = values | {name: {"choice": [3, 20]} for name in ("width_1", "width_2")}
-    wide, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values, width=20)
+    wide, _ = configurations.single_network(
+        Target(5, 3, "cross_entropy", EPOCHS), **values, width=20
+    )
     trained = population(blobs, folds, space, (plan.Program(wide, 2, 1, 2),))
     shapes = [(20, 3), (3, 3), (3, 20), (20, 20)]
     units = trained.space.encode(dict(zip(("width_1", "width_2"), zip(*shapes))))
@@ -286,7 +289,7 @@ def test_exploiting_copies_weights_and_uses_the_new_rate(blobs):
     """PBT's trap (ray#62173): after exploiting, the effective learning rate is the recorded one."""
     folds = uneven_folds(blobs)[:1]
     values = {"hidden": (6,), "batch_size": 0, "optimizer": "sgd"}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     space = values | {"learning_rate": {"uniform": [0.0, 1.0]}}
     trained = population(blobs, folds, space, (plan.Program(spec, 2, 1, 2),))
     trained.carry_out(order([0, 1], np.array([[0.5], [0.1]]), 1))
@@ -305,7 +308,7 @@ def test_exploiting_copies_weights_and_uses_the_new_rate(blobs):
 def test_divergence_is_seen_and_touches_no_neighbour(blobs):
     folds = uneven_folds(blobs)[:1]
     values = {"hidden": (6,), "batch_size": 16, "optimizer": "sgd", "loss": "mse"}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     rates = {"learning_rate": {"choice": [0.01, 1e6, 0.02]}}
     trained = population(blobs, folds, values | rates, (plan.Program(spec, 4, 1, 2),))
     units = trained.space.encode({"learning_rate": [0.01, 1e6, 0.02]})
@@ -321,7 +324,7 @@ def test_divergence_is_seen_and_touches_no_neighbour(blobs):
 def test_out_of_memory_halves_the_block(blobs, monkeypatch):
     folds = uneven_folds(blobs)
     values = {"hidden": (6,), "batch_size": 16}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     said = []
     trained = population(
         blobs,
@@ -363,7 +366,7 @@ def test_the_probe_of_an_accelerator_finds_the_knee(blobs, monkeypatch, limit):
     """Driven on CPU devices, with invented times: throughput grows until 256 networks, and memory may end before."""
     folds = uneven_folds(blobs)
     values = {"hidden": (6,), "batch_size": 16}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     space = values | {"learning_rate": {"uniform": [0.0, 1.0]}}
     trained = population(blobs, folds, space, (plan.Program(spec, 4096, 1, 1),), 1)
     real, tried = Population._epoch_seconds, []
@@ -397,7 +400,7 @@ def test_early_stopping_keeps_the_best_epochs_weights(blobs):
 def test_finished_networks_are_dropped(blobs):
     folds = uneven_folds(blobs)
     values = {"hidden": (6,), "batch_size": 16}
-    spec, _ = configurations.one(Target(5, 3, "cross_entropy", EPOCHS), **values)
+    spec, _ = configurations.single_network(Target(5, 3, "cross_entropy", EPOCHS), **values)
     trained = population(blobs, folds, values, (plan.Program(spec, 2, 1, 2),))
     trained.carry_out(order(range(6), np.zeros((6, 0)), 1))
     trained.release(np.arange(5))
@@ -409,7 +412,9 @@ def test_finished_networks_are_dropped(blobs):
 def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
     folds = uneven_folds(blobs)
     target = Target(5, 3, "cross_entropy", EPOCHS)
-    spec, config = configurations.one(target, hidden=(6,), batch_size=16, dtype="float64")
+    spec, config = configurations.single_network(
+        target, hidden=(6,), batch_size=16, dtype="float64"
+    )
     examples = batches.examples_of(blobs, folds)
     with jax.enable_x64(True):
         data = jax.jit(batches.keyed)(
@@ -428,5 +433,7 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
 
 def test_padding_is_refused_for_orthogonal_weights():
     target = Target(5, 3, "cross_entropy", EPOCHS)
-    narrow, wide = (configurations.one(target, hidden=(n,), init="orthogonal")[0] for n in (4, 8))
+    narrow, wide = (
+        configurations.single_network(target, hidden=(n,), init="orthogonal")[0] for n in (4, 8)
+    )
     assert not dataclasses.replace(wide, masked=True).covers(narrow)

@@ -173,7 +173,11 @@ def test_a_comparison_trains_gradients_beside_others(blobs):
     ("space", "options", "message"),
     [
         ({"dropout": hpjax.Uniform(0.0, 0.5)}, {}, "needs dropout_kind='gaussian'"),
-        ({"beta1": hpjax.Uniform(0.5, 0.9)}, {}, "needs optimizer adam or adamw"),
+        (
+            {"beta1": hpjax.Uniform(0.5, 0.9)},
+            {},
+            "beta1 acts on no network of the space; give optimizer=adam or adamw",
+        ),
         ({"epochs": hpjax.IntUniform(1, 3)}, {}, "make epochs a constant"),
         ({"patience": 2}, {}, "drop patience"),
         ({"epochs": 2}, {"scheduler": hpjax.full(4)}, "give both the same"),

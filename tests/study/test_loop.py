@@ -19,7 +19,7 @@ from hpjax.records.ledger import sealed
 from hpjax.schedulers import Order, full, halving, hyperband, ladder, median, pbt
 from hpjax.search.base import Dim, generator
 from hpjax.settings import Stop
-from hpjax.study import Fulfil, Report
+from hpjax.study import Callbacks, Report
 
 DIMS = (Dim("continuous"), Dim("categorical", 3))
 
@@ -47,8 +47,8 @@ class Toy:
         for trial in trials.tolist():
             self.live.pop(trial, None)
 
-    def fulfil(self):
-        return Fulfil(self.carry_out, release=self.release)
+    def callbacks(self):
+        return Callbacks(self.carry_out, release=self.release)
 
 
 SCHEDULERS = {
@@ -63,7 +63,9 @@ SCHEDULERS = {
 
 def run(scheduler, ledger=None, trials=None, toy=None, finder=search.random, **options):
     toy, ledger = toy or Toy(), ledger or Ledger()
-    study.run(finder(DIMS), scheduler, DIMS, toy.fulfil(), ledger, Stop(trials=trials), **options)
+    study.run(
+        finder(DIMS), scheduler, DIMS, toy.callbacks(), ledger, Stop(trials=trials), **options
+    )
     return ledger, toy
 
 
@@ -122,7 +124,7 @@ def test_stops(limit, why):
         search.random(DIMS),
         full(6),
         DIMS,
-        Toy().fulfil(),
+        Toy().callbacks(),
         ledger,
         Stop(trials=1000, **limit),
         batch=2,
@@ -159,12 +161,12 @@ def test_any_prefix_of_a_ledger_resumes_to_the_same_bytes(tmp_path, name):
             carried.append(order)
             return toy.carry_out(order)
 
-        fulfil = Fulfil(carry_out, recall=toy.carry_out, release=toy.release)
+        callbacks = Callbacks(carry_out, recall=toy.carry_out, release=toy.release)
         study.run(
             search.random(DIMS),
             SCHEDULERS[name](),
             DIMS,
-            fulfil,
+            callbacks,
             again,
             Stop(trials=16),
             batch=5,
@@ -182,7 +184,7 @@ def test_rounds_count_only_reports_that_could_gain():
         search.random(DIMS),
         halving(((1, 9), (3, 3), (9, 1))),
         DIMS,
-        Toy().fulfil(),
+        Toy().callbacks(),
         ledger,
         Stop(trials=90, rounds=2),
     )
@@ -368,7 +370,7 @@ def test_several_objectives_reach_searches_that_take_them(tmp_path, scheduler):
     dims = (Dim("continuous"),)
     points = np.linspace(0, 0.9, 8)[:, None]
     mine = search.manual(dims, points)._replace(tell=tell)
-    words = (mine, scheduler, dims, study.Fulfil(objectives))
+    words = (mine, scheduler, dims, study.Callbacks(objectives))
     if scheduler.settings["name"] != "full":
         with pytest.raises(ValueError, match="takes one objective, the study has 2"):
             study.run(*words, Ledger(), hpjax.Stop(trials=8))

@@ -13,8 +13,7 @@ from sklearn.preprocessing import QuantileTransformer
 import hpjax
 from hpjax import Task, TaskError
 from hpjax.tasks import splits
-from hpjax.tasks.schema import GAP, layout, read_again, read_table
-from hpjax.tasks.schema import given as given_rows
+from hpjax.tasks.schema import GAP, frame_of, layout, read_again, read_table
 from hpjax.training import batches
 from hpjax.training.encoding import RARE, quantiles
 
@@ -193,7 +192,7 @@ def test_numbers_are_made_normal_by_the_ranks_of_the_training_part(gaps):
     spec, _ = hpjax.hypergrad.configure(task, hidden=(4,), scaling="quantile", batch_size=16)
     data = batches.prepare(examples, 2, [0], 1, spec)
     seen, _ = batches.inputs(spec, data, 1, np.arange(400))
-    given = np.asarray(task.given(np.arange(400)), float)
+    given = np.asarray(task.examples(np.arange(400)), float)
     many = QuantileTransformer(n_quantiles=10, output_distribution="normal", subsample=None)
     wanted = np.nan_to_num(many.fit(given[fold.train]).transform(given))
     wanted[:, 2] = 0
@@ -301,7 +300,7 @@ def test_unseen_categories_are_zeros_and_tables_may_come_in_any_order():
 def test_rows_come_back_as_they_were_given():
     task = messy_task()
     rows = np.arange(0, 120, 7)
-    again = hpjax.tasks.schema.read_again(task.given(rows), task.schema, task.name)
+    again = hpjax.tasks.schema.read_again(task.examples(rows), task.schema, task.name)
     np.testing.assert_allclose(again, task.x[rows])
 
 
@@ -451,5 +450,5 @@ def test_dates_of_any_century_are_days_weekdays_and_days_of_the_year():
     frame = pandas.DataFrame({"end": ["9999-12-31", "1500-01-02", "2024-02-29"] * 10})
     table = read_table(frame, {"end": "date"}, "t")
     np.testing.assert_array_equal(table.x[:3, 2], [365, 2, 60])
-    back = given_rows(table.x, table.schema)
+    back = frame_of(table.x, table.schema)
     np.testing.assert_array_equal(read_again(back, table.schema, "t"), table.x)

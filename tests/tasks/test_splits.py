@@ -256,9 +256,9 @@ def test_a_file_is_validated_on(tmp_path, kind):
     ((train, valid),) = task.folds
     np.testing.assert_array_equal(train, first.development)
     np.testing.assert_array_equal(valid, np.arange(90, 120))
-    np.testing.assert_allclose(task.given(valid)["age"], frame["age"][90:])
+    np.testing.assert_allclose(task.examples(valid)["age"], frame["age"][90:])
     towns = ["Ulm"] * 5 + [""] + ["Ulm"] * 24
-    assert task.given(valid)["town"].fillna("").tolist() == towns
+    assert task.examples(valid)["town"].fillna("").tolist() == towns
     assert task.truth(valid).tolist() == frame["target"][90:].tolist()
 
 

@@ -249,7 +249,7 @@ def test_large_offsets_keep_their_digits_in_float32():
     from hpjax import configurations
     from hpjax.models.base import Target
 
-    spec, _ = configurations.one(Target(1, 1, "bce"), batch_size=0)
+    spec, _ = configurations.single_network(Target(1, 1, "bce"), batch_size=0)
     data = batches.prepare(batches.examples_of(task, [(rows, rows)]), 1, (0,), 1, spec)
     seen = (data.x - data.shift[0]) * data.scale[0]
     np.testing.assert_allclose(seen[:60, 0], (x[:60, 0] - x[:60].mean()) / x[:60].std(), atol=1e-5)

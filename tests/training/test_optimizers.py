@@ -39,7 +39,7 @@ ORACLES = [
 
 
 def rule(values, **more):
-    spec, config = configurations.one(
+    spec, config = configurations.single_network(
         Target(3, 1, "mse"), hidden=(), dtype="float64", learning_rate=RATE, **values, **more
     )
     config = {name: jnp.asarray(value, jnp.float64) for name, value in config.items()}

@@ -161,7 +161,7 @@ def test_a_network_scores_what_scikit_learn_says_of_its_predictions(task):
         say=quiet,
     )
     network, rows = trained.network(0), folds.folds[0].valid
-    truth, given = task.truth(rows), task.given(rows)
+    truth, given = task.truth(rows), task.examples(rows)
     p = network.predict_proba(given) if task.classes else None
     for name in names:
         wanted = ON_PREDICTIONS[name](truth, network.predict(given), p)
@@ -189,7 +189,7 @@ def test_the_test_part_is_measured_by_what_was_asked_for(task):
     """By scikit-learn's functions, of the network's predictions."""
     found = hpjax.tune(SPACE, task, trials=3, metrics=NAMES[task], say=quiet)
     network, rows = found.refit(), found.task.test
-    given, truth = found.task.given(rows), found.task.truth(rows)
+    given, truth = found.task.examples(rows), found.task.truth(rows)
     p = network.predict_proba(given) if found.task.classes else None
     measured = found.test(network)
     for name in NAMES[task]:

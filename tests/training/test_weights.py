@@ -92,7 +92,7 @@ def test_weights_reach_every_door(tmp_path):
     test = again.test(network)
     expected = sklearn_metrics.accuracy_score(
         task.truth(task.test),
-        network.predict(task.given(task.test)),
+        network.predict(task.examples(task.test)),
         sample_weight=task.weights[task.test],
     )
     assert test["accuracy"] == pytest.approx(expected)

@@ -117,9 +117,9 @@ def value_and_grad(spec: MLPSpec) -> Callable:
         A function (params, stats, config, batch) -> ((loss, (stats, data loss)), gradients), gradients shaped as params.
 
     Example:
-        >>> from hpjax.configurations import one
+        >>> from hpjax.configurations import single_network
         >>> from hpjax.models.base import Target, cast
-        >>> spec, config = one(Target(2, 1, "bce"), hidden=(4,), activation="sigmoid")
+        >>> spec, config = single_network(Target(2, 1, "bce"), hidden=(4,), activation="sigmoid")
         >>> config = cast(config, spec)
         >>> params, stats = network.init(jax.random.normal(jax.random.key(0), (network.draws(spec),)), config, spec)
         >>> batch = Batch(jnp.eye(2), jnp.ones((2, 1)), jnp.ones(2), jax.random.key(1))
@@ -171,7 +171,7 @@ def _chain(params: Params, stats: Stats, config: Config, batch: Batch, spec: MLP
     tape, new_stats, embedding = _forward(params, stats, config, batch, spec)
     z, y, share = tape[-1].z, targets(batch.y, config, spec), batch.share()
     data = (loss_of(spec).each(network.activated(z, spec), y, config) * share).sum()
-    value = data + penalty(params, config, spec, network.place)
+    value = data + penalty(params, config, spec, network.locate)
     delta = output_delta(z, y, share[:, None], config, spec)
     grads, layers = _backward(params, config, tape, embedding, delta, spec)
     return (value, (new_stats, data)), grads, layers

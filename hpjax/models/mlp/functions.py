@@ -39,8 +39,8 @@ def functions(spec: MLPSpec) -> Functions:
         draws=jax.ShapeDtypeStruct((network.draws(spec),), np.dtype(spec.dtype)),
         init=lambda normal, config: network.init(normal, config, spec),
         outputs=outputs,
-        loss=training_loss(outputs, network.place, spec),
+        loss=training_loss(outputs, network.locate, spec),
         value_and_grad=backprop.value_and_grad(spec),
-        place=network.place,
+        locate=network.locate,
         multiplier=partial(network.multiplier, spec=spec),
     )

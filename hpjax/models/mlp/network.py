@@ -313,7 +313,7 @@ def activated(z: Array, spec: MLPSpec) -> Array:
     return z if loss_of(spec).logits else activate(spec.output, z)
 
 
-def place(path: tuple, leaf: Any) -> Place:
+def locate(path: tuple, leaf: Any) -> Place:
     """Which layer a leaf of Params is of, and whether it is its weight matrix."""
     del leaf
     return Place(path[0].idx, path[1].key in MATRICES)
@@ -323,7 +323,7 @@ def multiplier(config: Config, path: tuple, spec: MLPSpec) -> Array | None:
     """What mup multiplies a leaf's learning rate with (Yang et al. 2021, table 8); None for 1."""
     if spec.parametrization != "mup":
         return None
-    layer, weights = place(path, None)
+    layer, weights = locate(path, None)
     if path[1].key in spec.embedding_shapes:  # no width of theirs grows
         return None
     last = layer == len(spec.hidden)

@@ -96,7 +96,7 @@ def problem(values, masked=False, select=()):
     task = "bce" if outputs == 1 else task
     parts = {name: values.pop(name, None) for name in ("numeric", "categories")}
     target = Target(4, outputs, task, **parts)
-    spec, config = configurations.one(target, dtype="float64", **values)
+    spec, config = configurations.single_network(target, dtype="float64", **values)
     if masked:
         config |= {"width": np.array(spec.hidden, np.int32)}
         spec = dataclasses.replace(spec, hidden=tuple(h + 3 for h in spec.hidden), masked=True)
@@ -204,7 +204,7 @@ def test_the_courses_figures():
         np.testing.assert_allclose(a, [0.5412, 0.6118, 0.6529, 0.6215], atol=6e-5)
         out = activate("sigmoid", jnp.float64(3.5097))
         np.testing.assert_allclose(out, 0.9710, atol=5e-5)
-        spec, _ = configurations.one(Target(2, 1, "bce"), hidden=(4,), dtype="float64")
+        spec, _ = configurations.single_network(Target(2, 1, "bce"), hidden=(4,), dtype="float64")
         loss = loss_of(spec).each(jnp.array([[3.5097]]), jnp.ones((1, 1)))[0]
         np.testing.assert_allclose(loss, -np.log(0.9710), atol=5e-5)
         np.testing.assert_allclose(loss, 0.029468, atol=5e-5)
@@ -213,7 +213,7 @@ def test_the_courses_figures():
 def test_mazurs_example():
     """Mazur 2015, A Step by Step Backpropagation Example: two squared errors, halved, are their mean."""
     with jax.enable_x64(True):
-        spec, config = configurations.one(
+        spec, config = configurations.single_network(
             Target(2, 2, "mse"),
             hidden=(2,),
             activation="sigmoid",

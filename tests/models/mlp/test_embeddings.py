@@ -32,7 +32,7 @@ def test_shapes_are_counted_as_they_are():
     for name in EMBEDDINGS:
         for numeric in (None, 3):
             target = Target(5, 2, "cross_entropy", numeric=numeric)
-            spec, config = configurations.one(
+            spec, config = configurations.single_network(
                 target, embedding=name, frequencies=4, embedding_width=6, hidden=(7,)
             )
             flat = np.zeros(spec.functions.draws.shape, np.float32)
@@ -61,10 +61,10 @@ def test_a_wave_is_learned_and_its_network_is_kept(tmp_path, name):
     found = hpjax.tune(space, task, trials=6, epochs=60, out=tmp_path / "run", **quiet)
     network = found.refit()
     held = task.test
-    assert network.score(task.given(held), task.truth(held)) > 0.85
+    assert network.score(task.examples(held), task.truth(held)) > 0.85
     plain = {"learning_rate": 0.02, "width": 16, "batch_size": 32}
     without = hpjax.fit(task, plain, 60)
-    assert without.score(task.given(held), task.truth(held)) < 0.75
+    assert without.score(task.examples(held), task.truth(held)) < 0.75
     network.save(tmp_path / "network.npz")
     again = hpjax.load(tmp_path / "network.npz")
     np.testing.assert_array_equal(again.predict_proba(frame), network.predict_proba(frame))
@@ -101,7 +101,7 @@ def test_vectors_of_categories_are_their_rows():
     vectors = np.where(x[:, -4:].any(1)[:, None], p["categories"][x[:, -4:].argmax(1)], 0)
     h = np.maximum(np.concatenate([x[:, :-4], vectors], 1) @ p["w"] + p["b"], 0)
     z = h @ network.params[1]["w"] + network.params[1]["b"]
-    rows = task.given(np.arange(20))
+    rows = task.examples(np.arange(20))
     np.testing.assert_allclose(network.outputs(rows), 1 / (1 + np.exp(-z)), rtol=1e-4)
     lost = rows.assign(town="Atlantis")
     assert np.isfinite(network.predict_proba(lost)).all()

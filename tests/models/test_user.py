@@ -74,7 +74,7 @@ def test_a_population_trains_as_a_loop_with_optax_does():
     task = tasks.load("iris")
     with jax.enable_x64(True):
         examples = batches.examples_of(task, tasks.splits(task, 1, 0))
-        spec, _ = configurations.one(
+        spec, _ = configurations.single_network(
             Target(4, 3, "cross_entropy", 4),
             family=catalogue.family_of(build, {"width": [5]}, 4, 3),
             **values,

@@ -26,7 +26,7 @@ APPLIED = ("key", "train", "weight")  # what `apply` may ask for, beside its own
 
 
 # --- the family -------------------------------------------------------------------------------------------------------
-def own(
+def user_family(
     build: Callable[..., Any],
     values: Mapping[str, list],
     taken: tuple[str, ...],
@@ -90,7 +90,16 @@ def own(
         return shape
 
     return Family(
-        name, static, numbers, (), None, spec, read, _checked, lambda values: None, own=True
+        name,
+        static,
+        numbers,
+        (),
+        None,
+        spec,
+        read,
+        _checked,
+        lambda values: None,
+        user_defined=True,
     )
 
 
@@ -282,7 +291,7 @@ def functions(spec: Own) -> Functions:
         found, state = model.apply(params, state, x, **asked)
         return jnp.asarray(found, dtype), typed(state)
 
-    def place(path: tuple, leaf: Any) -> Place:
+    def locate(path: tuple, leaf: Any) -> Place:
         del path
         return Place(0, leaf.ndim > 1)
 
@@ -291,8 +300,8 @@ def functions(spec: Own) -> Functions:
         draws=jax.ShapeDtypeStruct((2,), np.dtype(np.uint32)),
         init=init,
         outputs=outputs,
-        loss=training_loss(outputs, place, spec),
+        loss=training_loss(outputs, locate, spec),
         value_and_grad=None,
-        place=place,
+        locate=locate,
         multiplier=lambda config, path: None,
     )
