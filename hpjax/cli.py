@@ -1,7 +1,8 @@
-"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `confirm RUN`, `ensemble RUN`, `tasks`."""
+"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `report RUN`, `watch RUN`, `confirm RUN`, `ensemble RUN`, `tasks`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,10 +21,12 @@ from hpjax.flags import (
     Compare,
     Confirm,
     Ensemble,
+    Report,
     Resume,
     Show,
     Tasks,
     Tune,
+    Watch,
     Workers,
 )
 
@@ -367,6 +370,41 @@ def show(options: Show, console: Console) -> int:
     return 0
 
 
+def report(options: Report, console: Console) -> int:
+    """Runs `hpjax report`."""
+    import hpjax
+    from hpjax.report import write_page
+
+    if options.cache:
+        use_cache()
+    several = (options.run / "compare.json").exists()
+    opened = hpjax.open_comparison(options.run) if several else hpjax.open_run(options.run)
+    path = write_page(opened, options.out or options.run / "report.html", options.refit)
+    console.print(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB); open it in any browser")
+    return 0
+
+
+def watch(options: Watch, console: Console) -> int:
+    """Runs `hpjax watch`."""
+    import functools
+
+    import hpjax
+    from hpjax.report.live import Live, server
+
+    if (options.run / "compare.json").exists():
+        read: Any = hpjax.open_comparison
+    else:
+        read = functools.partial(hpjax.open_run, say=lambda text: None)
+    read(options.run)  # refuses a folder without a run
+    with server(Live(options.run, read), options.host, options.port, options.public) as page:
+        host, port = page.server_address[:2]
+        console.print(f"{options.run} at http://{host}:{port}/ until interrupted")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            page.serve_forever()
+    return 0
+
+
 def tasks(console: Console) -> int:
     """Runs `hpjax tasks`."""
     from hpjax.tasks.named import NAMES, STORED
@@ -445,6 +483,10 @@ def _run(arguments: list[str]) -> int:
                 return resume(options, console)
             case Show():
                 return show(options, console)
+            case Report():
+                return report(options, console)
+            case Watch():
+                return watch(options, console)
             case Cluster():
                 return cluster(options, console)
             case Tasks():

@@ -108,6 +108,28 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
+class Report:
+    """Write a run or a comparison as one HTML file that needs nothing else: figures, tables, what mattered, the best network."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    out: Path | None = None  # the file; RUN/report.html where absent
+    refit: bool = (
+        True  # train a study's best network again, for its confusion matrix and calibration
+    )
+    cache: bool = True  # keep compiled programs between runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Show a run or a comparison as a page on this machine that follows it while it runs, until interrupted. It only reads."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    port: int = 0  # of the page; a free one where 0
+    host: str = "127.0.0.1"  # that the page is served at; this machine alone reaches 127.0.0.1
+    public: bool = False  # other machines may look
+
+
+@dataclasses.dataclass(frozen=True)
 class Confirm(Workers):
     """Train the best trials of a run again on fresh seeds, choose again, and test once."""
 
@@ -149,6 +171,8 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Confirm, tyro.conf.subcommand("confirm")]
     | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]

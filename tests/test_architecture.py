@@ -23,7 +23,7 @@ MAY = {
     "flags": {"defaults"},
     "archives": set(),
     "defaults": set(),
-    "report": {"analysis", "compare", "hypergrad", "outcome", "plots", "records", "result", "search", "space"},
+    "report": {"analysis", "compare", "comparison", "configurations", "files", "hypergrad", "models", "outcome", "plots", "population", "records", "result", "search", "space", "training"},
     "minimize": {"assemble", "cluster", "defaults", "devices", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
     "result": {"configurations", "defaults", "ensemble", "evaluation", "fit", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
     "ensemble": {"archives", "evaluation", "files", "models", "network", "population", "tasks", "training"},

@@ -51,6 +51,7 @@ class ClusterExecutor:
         self._under_way: dict[int, Answer] = {}
         self._pending: list[Answer] = []
         self._ahead = LEAST
+        self._holders: list[str] = []  # workers that were given the regime
 
     @property
     def ahead(self) -> int:
@@ -104,6 +105,10 @@ class ClusterExecutor:
         given, self._pending = self._pending, []
         if not given:
             return
+        there = self.pool.recent()
+        if there and there != self._holders:
+            self._holders = there
+            self.pool.replicate(self.regime, there)
         with self.pool.reached():
             trained = self.pool.map(
                 worker.train,

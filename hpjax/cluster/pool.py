@@ -80,7 +80,7 @@ class Pool:
         self.seconds: dict[str, float] = {}
         self._tasks = itertools.count()
         self._seen: dict[str, tuple[float, float]] = {}
-        self._counted = (-math.inf, 0)
+        self._looked: tuple[float, list[str]] = (-math.inf, [])
         self._refuse_without_device()
         self.devices = jax.devices()
 
@@ -149,13 +149,23 @@ class Pool:
         """Addresses of the workers that are there now."""
         return sorted(self._able())
 
-    def count(self) -> int:
-        """How many workers there were when it was last looked, a few seconds ago at most."""
-        then, many = self._counted
+    def recent(self) -> list[str]:
+        """The workers that there were when it was last looked, a few seconds ago at most."""
+        then, workers = self._looked
         if time.monotonic() - then > FRESH:
-            many = len(self.workers())
-            self._counted = (time.monotonic(), many)
-        return many
+            workers = self.workers()
+            self._looked = (time.monotonic(), workers)
+        return workers
+
+    def count(self) -> int:
+        """How many these are."""
+        return len(self.recent())
+
+    def replicate(self, future: Future, workers: list[str]) -> None:
+        """Brings a task's result to workers: Dask gives tasks that need it to those that have it, and others must steal them."""
+        # one that is gone, or does not answer, is seen when a block is waited for
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self._soon(lambda: self.client.replicate([future], workers=workers))
 
     def submit(self, function: Callable[..., Any], *given: Any, **options: Any) -> Future:
         """A task of this study."""
