@@ -1,4 +1,4 @@
-"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `report RUN`, `watch RUN`, `confirm RUN`, `ensemble RUN`, `tasks`."""
+"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `report RUN`, `watch RUN`, `export RUN`, `confirm RUN`, `ensemble RUN`, `tasks`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hpjax.flags import (
     Compare,
     Confirm,
     Ensemble,
+    Export,
     Report,
     Resume,
     Show,
@@ -405,6 +406,18 @@ def watch(options: Watch, console: Console) -> int:
     return 0
 
 
+def export(options: Export, console: Console) -> int:
+    """Runs `hpjax export`."""
+    import hpjax
+    from hpjax.integrations import optuna_studies
+
+    if options.optuna is None:
+        raise ValueError("say where to: --optuna FILE")
+    count = optuna_studies.write_journal(hpjax.open_run(options.run), options.optuna)
+    console.print(f"written: {count} trials to {options.optuna}; optuna-dashboard {options.optuna}")
+    return 0
+
+
 def tasks(console: Console) -> int:
     """Runs `hpjax tasks`."""
     from hpjax.tasks.named import NAMES, STORED
@@ -485,6 +498,8 @@ def _run(arguments: list[str]) -> int:
                 return show(options, console)
             case Report():
                 return report(options, console)
+            case Export():
+                return export(options, console)
             case Watch():
                 return watch(options, console)
             case Cluster():

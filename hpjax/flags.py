@@ -120,6 +120,14 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a run as other tools have it."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # its folder
+    optuna: Path | None = None  # a new journal, which optuna-dashboard shows
+
+
+@dataclasses.dataclass(frozen=True)
 class Watch:
     """Show a run or a comparison as a page on this machine that follows it while it runs, until interrupted. It only reads."""
 
@@ -173,6 +181,7 @@ Command = (
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Confirm, tyro.conf.subcommand("confirm")]
     | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]

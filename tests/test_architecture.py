@@ -63,6 +63,7 @@ MAY = {
     "training.optimizers": {"models.base"},
     "training.learning_rate_schedules": {"models.base"},
     "training.metrics": set(),
+    "integrations": {"configurations", "devices", "outcome", "records", "result", "space"},
 }  # fmt: skip
 FREE = {"cli", "__init__", "__main__"}
 
