@@ -27,6 +27,7 @@ from hpjax.resolve import (
     check,
     fidelity_of,
     first_rung,
+    refuse_idle_numbers,
     varying,
 )
 from hpjax.result import Result
@@ -127,6 +128,7 @@ def compare(
         validation=validation,
         gradients=gradients,
     )
+    refuse_idle_numbers(space, evaluation.known_family())
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
     numbers, named = as_seeds(seeds), _named(methods)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import analysis, records
+from hpjax.notebooks import shown
 from hpjax.records import RunError
 from hpjax.result import Result
 from hpjax.schedulers import from_settings
@@ -48,6 +49,12 @@ class Comparison:
         each = len(self.seeds)
         self.studies = {n: results[i * each : (i + 1) * each] for i, n in enumerate(self.names)}
         self.settings = results[0].settings
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(self.names)} on {len(self.seeds)} seeds>"
+
+    def _repr_html_(self) -> str:
+        return shown(self, table=self.table)
 
     @functools.cached_property
     def budget(self) -> float:

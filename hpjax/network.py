@@ -21,6 +21,7 @@ from hpjax.files import plain, write_arrays, write_bytes
 from hpjax.models import Spec
 from hpjax.models.base import cast
 from hpjax.models.mlp import export
+from hpjax.notebooks import shown
 from hpjax.tasks.signature import Signature
 from hpjax.training import losses, metrics
 from hpjax.training.batches import Standards
@@ -105,6 +106,10 @@ class Network(Predictor):
 
     def __repr__(self) -> str:
         return f"<Network {self.spec.label.removeprefix('exactly ')} of {self.takes.name}, {self.spec.weights} weights>"
+
+    def _repr_html_(self) -> str:
+        numbers = {n: np.asarray(v).tolist() for n, v in sorted(self.config.items())}
+        return shown(self, (f"{name}: {value}" for name, value in numbers.items()))
 
     def outputs(self, x: Any) -> np.ndarray:
         """The network's outputs [N C] for examples [N F]: probabilities, or standardised numbers.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpjax import configurations, records
+from hpjax.defaults import SHOWN
+from hpjax.notebooks import shown
 from hpjax.schedulers import from_settings
 from hpjax.settings import Settings
 from hpjax.space import Space
@@ -57,6 +59,9 @@ class Outcome:
             else f"best {self.best['objective']:.4g} (trial {self.best['trial']})"
         )
         return f"<{type(self).__name__}: {len(self.table['objective'])} trials, {best}, ended: {self.stopped}>"
+
+    def _repr_html_(self) -> str:
+        return shown(self, table=self.trials.loc[self.ranking[:SHOWN]])
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpjax import configurations
 from hpjax.network import Network
+from hpjax.notebooks import shown
 from hpjax.population import Population, Results
 from hpjax.population.library import best
 from hpjax.training import batches
@@ -41,6 +42,9 @@ class Trained:
         self.seeds, self.count = list(seeds), len(unit)
         self.workload, self.population, self.results = workload, population, results
         self.unit = unit
+
+    def _repr_html_(self) -> str:
+        return shown(self, table=self.table)
 
     def __repr__(self) -> str:
         return f"<Trained: {self.count} configurations, {len(self.seeds)} seeds, {self.results.loss.size} networks>"

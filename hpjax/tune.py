@@ -20,6 +20,7 @@ from hpjax.resolve import (
     check,
     fidelity_of,
     first_rung,
+    refuse_idle_numbers,
     varying,
 )
 from hpjax.result import Result
@@ -186,6 +187,7 @@ def _assembly(
     )
     say = say or devices.warn
     resolved_space, resolved_task, evaluation = as_evaluation(space, task, **judged)
+    refuse_idle_numbers(resolved_space, evaluation.known_family())
     trials = varying(resolved_space, search, trials, evaluation.validation.repeats)
     rung = first_rung(search, resolved_space, levels, trials)
     fidelity = epochs or fidelity_of(resolved_space)

@@ -71,6 +71,7 @@ def write_journal(
     trials = _written_trials(result, say)
     minimised = result.settings.minimised
     greater = minimised.startswith("minus ")
+    frozen = _frozen(result, trials, -1.0 if greater else 1.0)
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -81,7 +82,7 @@ def write_journal(
         )
         study.set_user_attr("objective", minimised.removeprefix("minus "))
         study.set_user_attr("hpjax", json.loads(_settings(result)))
-        study.add_trials(_frozen(result, trials, -1.0 if greater else 1.0))
+        study.add_trials(frozen)
     finally:
         optuna.logging.set_verbosity(before)
     return len(trials)
@@ -114,14 +115,15 @@ def _frozen(result: Outcome, trials: list[int], sign: float) -> list[Any]:
 
     scales, curves, when = distributions(result.space), _curves(result, sign), _when(result)
     columns = result.space.decode(result.table["unit"])
+    active = result.space.active(result.table["unit"])
     table = result.trials
     others = [name for name in result.columns if name not in ("objective", "status")]
     made = []
     for trial in trials:
         state = TrialState[STATES[result.table["status"][trial]]]
         value = float(sign * result.table["objective"][trial])
-        values = {n: plain(columns[n][trial]) for n in result.space.names}
-        named = {n: _written(v) for n, v in values.items() if v is not None}
+        there = [n for i, n in enumerate(result.space.names) if active[trial, i]]
+        named = {n: _written(plain(columns[n][trial])) for n in there}
         frozen = create_trial(
             state=state,
             value=None if state == TrialState.FAIL else value,

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpjax import analysis
 from hpjax.comparison import Comparison
-from hpjax.report.study_page import environment_facts, rounded
+from hpjax.report.study_page import environment_facts, rounded, title_of
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def comparison_page(result: Comparison) -> dict[str, Any]:
     """A comparison as plain numbers."""
     minimised = result.settings.minimised
     sign = -1.0 if minimised.startswith("minus ") else 1.0
-    table, several = result.table, len(result.names) > 1
+    table, several = _table(result, sign), len(result.names) > 1
     difference = (
         analysis.critical_difference(len(result.names), len(result.seeds)) if several else None
     )
     first = result.studies[result.names[0]][0]
     return {
         "kind": "comparison",
-        "title": f"{first.name}: {len(result.names)} methods",
+        "title": f"{title_of(first)}: {len(result.names)} methods",
         "objective": minimised.removeprefix("minus "),
         "greater": sign < 0,
         "asked": _asked(result),
@@ -40,6 +43,15 @@ def comparison_page(result: Comparison) -> dict[str, Any]:
         "alike": _alike(result, difference) if difference is not None else [],
         "facts": environment_facts(result.folder) if result.folder is not None else [],
     }
+
+
+def _table(result: Comparison, sign: float) -> pandas.DataFrame:
+    """The table of methods, metrics that should be large as they are."""
+    table = result.table.copy()
+    if sign < 0:
+        quartiles = ["lower quartile", "median", "upper quartile"]
+        table[quartiles] = -table[quartiles[::-1]].to_numpy()
+    return table
 
 
 def _asked(result: Comparison) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -45,16 +46,18 @@ class Live:
             now = time.monotonic()
             if now >= self._next:
                 version = self.version()
-                if version != self._version or "fault" in self._numbers:
-                    self._renew(version)
-                self._next = time.monotonic() + max(AGAIN, (time.monotonic() - now) / SHARE)
+                try:
+                    if version != self._version or "fault" in self._numbers:
+                        self._renew(version)
+                finally:
+                    self._next = time.monotonic() + max(AGAIN, (time.monotonic() - now) / SHARE)
             return self._numbers | {"live": self._version}
 
     def _renew(self, version: str) -> None:
         try:
             self._numbers = numbers_of(self.read(self.folder), refit=False)
             self._version = version
-        except (RunError, OSError) as fault:  # it is just being made, moved or restored
+        except (RunError, ValueError, OSError) as fault:  # it is just being made, moved or restored
             self._numbers = self._numbers | {"fault": " ".join(str(fault).split())[:300]}
         else:
             self._numbers["version"] = metadata.version("hpjax")
@@ -132,4 +135,7 @@ def server(
         def log_message(self, format: str, *arguments: Any) -> None:
             del format, arguments
 
-    return ThreadingHTTPServer((host, port), Handler)
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    return Server((host, port), Handler)

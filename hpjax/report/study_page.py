@@ -26,6 +26,7 @@ from hpjax.space import Choice, IntUniform, LogIntUniform
 from hpjax.training import metrics
 
 ROWS = 10_000  # trials that stand in the table; of more the best, and a sample of the others
+SHARES = (0.1, 0.25, 0.5, 0.75)  # of the trials, that have the same colour up to there
 CURVES = 160  # learning curves that are drawn: of the best, and a sample of the others
 POINTS = 60  # of a curve
 CLASSES = 20  # of a confusion matrix; the most frequent ones
@@ -43,31 +44,34 @@ def study_page(result: Outcome, refit: bool = True) -> dict[str, Any]:
         refit: whether the best network is trained again, for its confusion matrix and calibration.
     """
     sign = -1.0 if result.settings.minimised.startswith("minus ") else 1.0
-    rows = _rows(result)
+    fronts = _pareto(result) if isinstance(result, Result) else {}
+    rows = _rows(result, [trial for front in fronts.values() for trial in front])
     trials = scored(result)
     model = None if trials is None else modelled(trials)
     return {
         "kind": "study",
-        "title": _title(result),
+        "title": title_of(result),
         "objective": result.settings.minimised.removeprefix("minus "),
         "greater": sign < 0,
         "fidelity": result.fidelity if result.fidelities else None,
         "asked": asked(result),
         "found": found(result, sign),
         "total": len(result.table["objective"]),
+        "limits": _limits_of_bins(result, sign),
+        "early": int((result.table["status"] == "PRUNED").sum()),
         "trial": rows.tolist(),
         "columns": _columns(result, rows, sign),
         "incumbent": _incumbent(result, sign),
         "curves": _curves(result, sign) if isinstance(result, Result) else [],
         "importance": _importance(trials, model),
-        "pareto": _pareto(result, rows) if isinstance(result, Result) else {},
+        "pareto": fronts,
         "lineage": _lineage(result, sign),
         "network": _network(result) if refit and isinstance(result, Result) else None,
         "facts": _facts(result),
     }
 
 
-def _title(result: Outcome) -> str:
+def title_of(result: Outcome) -> str:
     """The name of the task."""
     if not isinstance(result, Result):
         return "function"
@@ -140,12 +144,21 @@ def _text(value: Any) -> str:
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
-def _rows(result: Outcome) -> np.ndarray:
-    """The trials that the page holds, in their order."""
+def _limits_of_bins(result: Outcome, sign: float) -> list[float | None]:
+    """The objectives of the last trial of each of `SHARES` of those that were trained to the end, the best first."""
+    ranked = sign * result.table["objective"][result.ranking]
+    if not len(ranked):
+        return []
+    at = [max(0, int(np.ceil(share * len(ranked))) - 1) for share in SHARES]
+    return rounded(ranked[at])
+
+
+def _rows(result: Outcome, wanted: list[int]) -> np.ndarray:
+    """The trials that the page holds, in their order: all, or the wanted, the best and a sample."""
     count = len(result.table["objective"])
     if count <= ROWS:
         return np.arange(count)
-    best = result.ranking[: ROWS // 2]
+    best = np.union1d(result.ranking[: ROWS // 2], wanted[: ROWS // 4]).astype(np.int64)
     others = np.setdiff1d(np.arange(count), best)
     drawn = np.random.default_rng(0).choice(others, ROWS - len(best), replace=False)
     return np.sort(np.concatenate([best, drawn]))
@@ -173,7 +186,8 @@ def _columns(result: Outcome, rows: np.ndarray, sign: float) -> list[dict[str, A
         if name == "diverged" and not values.any():
             continue
         written: list[Any] = [*(_whole(values) if name in COUNTED else rounded(values))]
-        columns.append({"name": name, "role": "result", "values": written})
+        shown = f"{name} (result)" if name in result.space.ranges else name
+        columns.append({"name": shown, "of": name, "role": "result", "values": written})
     statuses = list(dict.fromkeys(table["status"]))
     codes: list[Any] = [statuses.index(status) for status in table["status"]]
     columns.append({"name": "status", "role": "status", "labels": statuses, "values": codes})
@@ -197,7 +211,8 @@ def _incumbent(result: Outcome, sign: float) -> dict[str, list]:
         return {"cost": [], "value": []}
     changed = np.flatnonzero(full < np.append(np.inf, full[:-1]))
     at = np.append(changed, len(cost) - 1)
-    return {"cost": [int(c) for c in cost[at]], "value": rounded(sign * full[at])}
+    each = 1 if result.fidelities else result.fidelity  # of a function calls are counted
+    return {"cost": [int(c) // each for c in cost[at]], "value": rounded(sign * full[at])}
 
 
 def _curves(result: Result, sign: float) -> list[dict[str, Any]]:
@@ -278,13 +293,14 @@ def _contour(trials: Scored, model: Modelled, pair: list[int]) -> dict[str, Any]
         "log": [kinds[a].log, kinds[b].log],
         "x": rounded(_drawn(space, a, x)),
         "y": rounded(_drawn(space, b, x)),
+        "ends": [rounded(_drawn(space, i, np.array([0.0, 1.0]))) for i in (a, b)],
         "surface": [rounded(line, 4) for line in surface],
     }
 
 
-def _pareto(result: Result, rows: np.ndarray) -> dict[str, list[int]]:
+def _pareto(result: Result) -> dict[str, list[int]]:
     """The trials that no other beats in objective and cost, by rising cost."""
-    trials = result.trials.iloc[rows]
+    trials = result.trials
     ok = ((trials["status"] == "OK") & np.isfinite(trials["objective"])).to_numpy()
     fronts = {}
     for name in ("parameters", "seconds"):
@@ -293,7 +309,7 @@ def _pareto(result: Result, rows: np.ndarray) -> dict[str, list[int]]:
         if len(np.unique(cost[usable])) > 1:
             objective = trials["objective"].to_numpy(float)
             front = analysis.pareto(cost[usable], objective[usable])
-            fronts[name] = rows[usable[front]].tolist()
+            fronts[name] = usable[front].tolist()
     return fronts
 
 
@@ -360,7 +376,7 @@ def _network(result: Result) -> dict[str, Any]:
     tested: dict[str, Any] = {
         "trial": result.best["trial"],
         "rows": len(rows),
-        "scores": result.test(network),
+        "scores": {n: rounded([v])[0] for n, v in result.test(network).items()},
     }
     if not task.classes:
         return tested | _predicted_beside_true(truth, predicted)

@@ -7,6 +7,7 @@ from hpjax.resolve.networks import (
     as_task,
     as_validation,
     fidelity_of,
+    refuse_idle_numbers,
     refuse_unlike_losses,
     truth_of,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "check",
     "fidelity_of",
     "first_rung",
+    "refuse_idle_numbers",
     "refuse_unlike_losses",
     "takes",
     "truth_of",

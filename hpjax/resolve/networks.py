@@ -217,18 +217,30 @@ def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -
     given = lambda entry: [value for value in _values(entry) if value is not None]
     values = {name: given(entry) for name, entry in entries.items()}
     family.refuse(values)
-    _refuse_idle_numbers(values, family)
     return space
 
 
-def _refuse_idle_numbers(values: Mapping[str, list], family: Family) -> None:
-    """Refuses numbers of an optimizer, a schedule or a loss that no network of a space has."""
-    for name in values:
+def refuse_idle_numbers(space: Space, family: Family) -> None:
+    """Refuses to search numbers of an optimizer, a schedule or a loss that no network of a space has.
+
+    Raises:
+        ValueError: in one line, with the choice that is missing.
+    """
+    for name in (*space.ranges, *space.constants):
         choice, needed = NEEDS.get(catalogue.base(name, family), ("", ()))
-        if choice and not set(needed) & set(values.get(choice, [STATIC[choice].default])):
+        if choice and not set(needed) & set(_chosen(space, choice)):
             raise ValueError(
                 f"{name} acts on no network of the space; give {choice}={' or '.join(needed)}, or drop it"
             )
+
+
+def _chosen(space: Space, choice: str) -> list:
+    """The values that a choice takes in a space; its default where it is absent, None, or inactive."""
+    default = STATIC[choice].default
+    entry = space.ranges.get(choice, space.constants.get(choice))
+    values = [default if value is None else value for value in _values(entry)]
+    conditional = isinstance(entry, Range) and entry.condition is not None
+    return [*values, default] if conditional else values
 
 
 def refuse_unlike_losses(space: Space, objective: str) -> None:

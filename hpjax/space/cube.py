@@ -171,7 +171,9 @@ class Space:
         return np.where(self.active(unit), found, 0.0)
 
     def encode(self, columns: Mapping[str, Sequence]) -> np.ndarray:
-        """Name -> values [n] -> unit points [n D]; absent or inactive ones stand at 0.5.
+        """Name -> values [n] -> unit points [n D]; absent or inactive ones, None or NaN, stand at 0.5.
+
+        None is a value where a choice has it.
 
         Raises:
             ValueError: a name that is not in the space, or a value outside its range.
@@ -193,10 +195,11 @@ class Space:
                     f"{name!r:.80} is not in the space; it has {', '.join(self.names)}"
                 )
             entry, i = self.ranges[name], self.names.index(name)
+            valued = isinstance(entry, Choice) and None in entry.values  # None is one of its values
             here = [
                 row
                 for row, v in enumerate(values)
-                if not (v is None or (isinstance(v, float) and v != v))
+                if not ((v is None and not valued) or (isinstance(v, float) and v != v))
             ]
             given = [values[row] for row in here]
             for value in given:

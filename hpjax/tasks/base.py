@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpjax.defaults import TEST_SEED, TEST_SHARE
+from hpjax.notebooks import shown
 from hpjax.tasks.columns import (
     TaskError,
     as_features,
@@ -231,6 +232,9 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.name}: {len(self.x)} examples of {self.inputs} features, {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        return shown(self, self.about())
 
     def summary(self) -> str:
         """What is to be learned, in a phrase.

@@ -164,6 +164,17 @@ def test_every_range_is_a_distribution(entry, written):
         assert found._contains(found.to_internal_repr(value))
 
 
+def test_a_choice_of_none_is_a_value(tmp_path):
+    space = {"c": hpjax.Choice([None, "x"]), "a": hpjax.Uniform(0, 1)}
+    cost = lambda p: np.where(np.array([c is None for c in p["c"]]), 0.0, 1.0) + p["a"]
+    result = hpjax.minimize(cost, space, trials=8)
+    write_journal(result, tmp_path / "journal.log")
+    first = start_from(tmp_path / "journal.log", top=1)
+    assert first[0]["c"] is None
+    again = hpjax.minimize(cost, space, start=first, trials=1)
+    assert again.best["objective"] == pytest.approx(result.best["objective"])
+
+
 def test_faults_are_one_line(exported, tmp_path, monkeypatch):
     result, _, path = exported
     with pytest.raises(hpjax.RunError, match="is there already"):

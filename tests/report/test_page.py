@@ -63,7 +63,7 @@ def test_a_page_says_what_the_run_says(run):
     assert "8 stopped early" in data["found"]
     assert {curve["trial"] for curve in data["curves"]} == set(trials.index)
     # the same numbers as Result.test gives
-    assert data["network"]["scores"] == pytest.approx(result.test())
+    assert data["network"]["scores"] == pytest.approx(result.test(), rel=1e-4)
     assert sum(map(sum, data["network"]["confusion"])) == len(result.task.test)
     assert sum(data["network"]["calibration"]["count"]) == len(result.task.test)
     facts = dict(data["facts"])
@@ -157,6 +157,10 @@ def test_of_many_trials_the_best_are_there_and_a_sample(monkeypatch):
     assert len(data["trial"]) == 60
     assert set(result.ranking[:30]) <= set(data["trial"])
     assert {len(column["values"]) for column in data["columns"]} == {60}
+    best = np.sort(result.table["objective"])
+    np.testing.assert_allclose(
+        data["limits"], best[[8, 22, 44, 67]], rtol=1e-4
+    )  # of all, not of the sample
 
 
 def test_a_comparison(tmp_path):

@@ -44,8 +44,8 @@ function bars(names, shares, deviations) {
 }
 
 function contour(study, found) {
-  const [first, second] = found.names.map((name) => study.of[name]);
-  const p = plot({ width: 340, height: 300, x: scaleOf(found.x, { log: found.log[0], pad: 0 }), y: scaleOf(found.y, { log: found.log[1], pad: 0 }),
+  const [first, second] = found.names.map((name) => study.hyperparameters.find((column) => column.name === name));
+  const p = plot({ width: 340, height: 300, x: scaleOf(found.ends[0], { log: found.log[0], pad: 0 }), y: scaleOf(found.ends[1], { log: found.log[1], pad: 0 }),
     xlabel: found.names[0], ylabel: found.names[1], title: `contour of ${found.names.join(" and ")}`, edge: { left: 58, right: 8 } });
   const flat = found.surface.flat(), low = Math.min(...flat), high = Math.max(...flat), many = found.x.length;
   const wide = p.inner.width / many, tall = p.inner.height / many;
@@ -76,7 +76,7 @@ function pareto(study) {
   const names = Object.keys(study.data.pareto).filter((name) => study.data.pareto[name].length);
   if (!names.length) return null;
   const panels = names.map((name) => {
-    const cost = study.of[name].values, front = study.data.pareto[name].map((trial) => study.row.get(trial)).filter((row) => row !== undefined);
+    const cost = study.results[name].values, front = study.data.pareto[name].map((trial) => study.row.get(trial)).filter((row) => row !== undefined);
     const shown = cost.map((c, row) => (study.early[row] ? null : c));
     const p = plot({ x: scaleOf(shown, { log: true }), y: scaleOf(study.objective.map((v, row) => (study.early[row] ? null : v)), { log: study.logObjective }),
       xlabel: name === "seconds" ? "seconds of the devices" : name, ylabel: study.label, title: `objective against ${name}` });

@@ -1,25 +1,34 @@
 "use strict";
 // A study: its trials, which of them are looked at, and which one is chosen. Views ask it, and are told when that changes.
 
-const BINS = 5, SHARES = [0.1, 0.25, 0.5, 0.75, 1];
+const BINS = 5;
 
 class Study {
   constructor(data) {
     this.data = data;
     this.columns = data.columns;
-    this.of = Object.fromEntries(data.columns.map((column) => [column.name, column]));
+    const role = (name) => data.columns.filter((column) => column.role === name);
+    [this.objectiveColumn] = role("objective");
+    [this.statusColumn] = role("status");
+    this.results = Object.fromEntries(role("result").map((column) => [column.of, column]));
+    this.hyperparameters = role("hyperparameter");
+    // by the names that a filter uses: a hyperparameter comes before what became of a trial
+    const named = [[data.objective, this.objectiveColumn], ...data.columns.map((column) => [column.name, column]), ...this.hyperparameters.map((column) => [column.name, column])];
+    this.of = Object.fromEntries(named);
     this.count = data.trial.length;
-    this.objective = this.of.objective.values;
-    this.hyperparameters = data.columns.filter((column) => column.role === "hyperparameter");
+    this.objective = this.objectiveColumn.values;
     this.row = new Map(data.trial.map((trial, row) => [trial, row]));
-    const status = this.of.status, ok = status.labels.indexOf("OK");
+    const status = this.statusColumn, ok = status.labels.indexOf("OK");
     const finished = status.values.map((code) => code === ok);
     this.early = finished.some(Boolean) && data.fidelity !== null ? finished.map((full) => !full) : finished.map(() => false);
     this.ranked = [...this.objective.keys()].filter((row) => this.objective[row] !== null && !this.early[row])
       .sort((a, b) => this.better(this.objective[a], this.objective[b]) || a - b);
     this.bin = new Int8Array(this.count).fill(-2);
     for (let row = 0; row < this.count; row++) if (this.early[row] && this.objective[row] !== null) this.bin[row] = -1;
-    this.ranked.forEach((row, rank) => { this.bin[row] = SHARES.findIndex((share) => (rank + 0.5) / this.ranked.length <= share); });
+    for (const row of this.ranked) {
+      const bin = data.limits.findIndex((limit) => this.better(this.objective[row], limit) <= 0);
+      this.bin[row] = bin < 0 ? BINS - 1 : bin;
+    }
     this.tests = new Map();
     this.mask = null;
     this.chosen = -1;
@@ -63,8 +72,8 @@ class Study {
     return column.labels ? (value === null ? "–" : column.labels[value]) : digits(value);
   }
   describe(row) {
-    const lines = [`trial ${this.data.trial[row]}: ${this.data.objective} ${digits(this.objective[row])}, ${this.text(this.of.status, row)}`];
-    if (this.of.epochs) lines[0] += `, ${this.of.epochs.values[row]} epochs`;
+    const lines = [`trial ${this.data.trial[row]}: ${this.data.objective} ${digits(this.objective[row])}, ${this.text(this.statusColumn, row)}`];
+    if (this.results.epochs) lines[0] += `, ${this.results.epochs.values[row]} epochs`;
     for (const column of this.hyperparameters) if (column.values[row] !== null) lines.push(`${column.name} ${this.text(column, row)}`);
     return lines.join("\n");
   }
@@ -83,7 +92,7 @@ const colourClass = (group) => (group === BINS ? "early" : `bin${group}`);
 
 function colourKey(study) {
   const entries = [["var(--bin0)", "best tenth"], ["var(--bin1)", "quarter"], ["var(--bin2)", "half"], ["var(--bin3)", "three quarters"], ["var(--bin4)", "worst quarter"]];
-  const early = study.bin.reduce((n, bin) => n + (bin === -1), 0);
+  const early = study.bin.some((bin) => bin === -1) ? study.data.early : 0;
   if (early) entries.push(["var(--early)", `stopped early: ${early}; their values are after fewer epochs`, "square"]);
   return key(entries);
 }
@@ -141,7 +150,7 @@ function incumbent(study) {
     const shown = regret ? points.map(([c, v]) => [c, Math.abs(v - last)]).filter(([, r]) => r > 0) : points;
     const p = plot({
       x: scaleOf(shown.map(([c]) => c), { log: shown.length > 1 && shown[0][0] > 0 }), y: scaleOf(shown.map(([, v]) => v), { log: regret || study.logObjective }),
-      xlabel: "epochs, all trials", ylabel: regret ? "distance from the last incumbent" : `best ${study.label}`, title: "incumbent over cost",
+      xlabel: study.data.fidelity === null ? "calls of the function" : "epochs, all trials", ylabel: regret ? "distance from the last incumbent" : `best ${study.label}`, title: "incumbent over cost",
     });
     p.root.append(svg("path", { class: "step", d: stepPath(shown.map(([c, v]) => [p.x(c), p.y(v)])) }));
     holder.replaceChildren(shown.length ? p.root : html("p", { class: "note" }, regret ? "The first incumbent was never beaten." : "No trial was trained to the end yet."));
@@ -199,7 +208,8 @@ function learningCurves(study) {
 
 function parallelCoordinates(study) {
   const order = study.data.importance && study.data.importance.names ? study.data.importance.names : study.hyperparameters.map((c) => c.name);
-  const columns = [study.of.objective, ...order.map((name) => study.of[name])].slice(0, 13);
+  const hyperparameter = Object.fromEntries(study.hyperparameters.map((column) => [column.name, column]));
+  const columns = [study.objectiveColumn, ...order.map((name) => hyperparameter[name])].slice(0, 13);
   if (columns.length < 2) return null;
   const width = 1080, height = 330, top = 44, bottom = 30, inner = height - top - bottom;
   const scales = columns.map((column, i) => scaleOf(column.values, { log: i ? column.log : study.logObjective, labels: column.labels, whole: column.whole, pad: 0.02 }));

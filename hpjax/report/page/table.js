@@ -33,7 +33,7 @@ function trialsTable(study) {
   let sorted = null, down = false, order = [];
   const body = html("tbody"), said = html("span", { class: "note", role: "status", id: "looked" });
   const heads = columns.map((column, i) => {
-    const button = html("button", { type: "button", onclick: () => sortBy(i) }, column.name === "objective" ? study.data.objective : column.name);
+    const button = html("button", { type: "button", onclick: () => sortBy(i) }, column === study.objectiveColumn ? study.data.objective : column.name);
     return html("th", { scope: "col", "aria-sort": "none" }, button);
   });
   const box = html("div", { class: "rows", tabindex: "0", role: "region", "aria-label": "table of trials", id: "rows" },
