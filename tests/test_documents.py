@@ -18,6 +18,7 @@ LONG = (
     "hpjax ensemble",
     "hpjax resume",
     "hpjax show",
+    "hpjax report",
 )
 INSTALLS = ("pip install",)  # .ci/run types these, in a fresh environment
 
