@@ -228,6 +228,14 @@ def test_the_live_page_follows_a_run_through_its_end_and_a_restart(tab, tmp_path
     }
 
 
+def refusal(address, **options):
+    """The status with which a request is refused."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(address, **options), timeout=10)
+    with contextlib.closing(refused.value):
+        return refused.value.code
+
+
 def test_strangers_are_refused(tmp_path):
     hpjax.tune(SPACE, "iris", trials=2, out=tmp_path / "run", **quiet)
     with pytest.raises(ValueError, match="reached by other machines"):
@@ -238,14 +246,8 @@ def test_strangers_are_refused(tmp_path):
             ("data.json", "evil.example", 403),
             ("../../etc/passwd", "127.0.0.1", 404),
         ):
-            request = urllib.request.Request(address + path, headers={"Host": host})
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(request, timeout=10)
-            assert refused.value.code == status
-        request = urllib.request.Request(address, data=b"x", method="POST")
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)
-        assert refused.value.code == 501
+            assert refusal(address + path, headers={"Host": host}) == status
+        assert refusal(address, data=b"x", method="POST") == 501
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "curves.bin",
         "environment.json",
