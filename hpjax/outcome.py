@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,21 @@ class Outcome:
             "objective": float(self.table["objective"][trial]),
         }
         return found | ({"epochs": int(self.table["epochs"][trial])} if self.fidelities else {})
+
+    def sample(self, trials: np.ndarray, most: int, wanted: Sequence[int] = ()) -> np.ndarray:
+        """At most so many of some trials, in their order: the best make up half of them, the others are drawn, always the same.
+
+        Args:
+            trials: [n] numbers, rising.
+            most: of them.
+            wanted: those that come before drawn ones, up to a quarter.
+        """
+        if len(trials) <= most:
+            return trials
+        best = np.union1d(self.ranking[: most // 2], wanted[: most // 4]).astype(np.int64)
+        others = np.setdiff1d(trials, best)
+        drawn = np.random.default_rng(0).choice(others, most - len(best), replace=False)
+        return np.sort(np.concatenate([best, drawn]))
 
     def config(self, trial: int) -> dict:
         """A trial's hyperparameters as searched, inactive ones left out."""

@@ -125,10 +125,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def minimised(self) -> str:
         """The name of what is minimised: of a metric that should be large, "minus" and its name."""
-        if self.networks is None:
-            return "objective"
-        name = self.networks.objective
-        return f"minus {name}" if self.networks.metrics.get(name) else name
+        return f"minus {self.judged_by}" if self.sign < 0 else self.judged_by
+
+    @property
+    def judged_by(self) -> str:
+        """The name of what trials are judged by, small or large."""
+        return "objective" if self.networks is None else self.networks.objective
+
+    @property
+    def sign(self) -> float:
+        """What the minimised objective is times what trials are judged by: -1 for a metric that should be large."""
+        greater = self.networks is not None and self.networks.metrics.get(self.judged_by)
+        return -1.0 if greater else 1.0
 
 
 class MethodSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -23,7 +23,7 @@ MAY = {
     "flags": {"defaults"},
     "archives": set(),
     "defaults": set(),
-    "report": {"analysis", "compare", "comparison", "configurations", "files", "hypergrad", "models", "outcome", "plots", "population", "records", "result", "search", "space", "training"},
+    "report": {"analysis", "compare", "comparison", "configurations", "files", "hypergrad", "models", "outcome", "plots", "population", "records", "result", "search", "settings", "space", "training"},
     "minimize": {"assemble", "cluster", "defaults", "devices", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
     "result": {"configurations", "defaults", "ensemble", "evaluation", "fit", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
     "ensemble": {"archives", "evaluation", "files", "models", "network", "population", "tasks", "training"},
@@ -64,7 +64,7 @@ MAY = {
     "training.learning_rate_schedules": {"models.base"},
     "training.metrics": set(),
     "notebooks": set(),
-    "integrations": {"configurations", "devices", "outcome", "records", "result", "space"},
+    "integrations": {"configurations", "devices", "outcome", "records", "result", "settings", "space"},
 }  # fmt: skip
 FREE = {"cli", "__init__", "__main__"}
 

@@ -18,6 +18,7 @@ from hpjax.configurations import plain
 from hpjax.outcome import Outcome
 from hpjax.records import RunError
 from hpjax.result import Result
+from hpjax.settings import written
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Range, Space
 
 MOST = 3000  # trials that are written: Optuna writes them one by one, and its dashboard slows beyond thousands
@@ -69,27 +70,22 @@ def write_journal(
     if path.exists():
         raise RunError(f"{path} is there already; give another file, or move it away")
     trials = _written_trials(result, say)
-    minimised = result.settings.minimised
-    greater = minimised.startswith("minus ")
-    frozen = _frozen(result, trials, -1.0 if greater else 1.0)
+    settings = result.settings
+    frozen = _frozen(result, trials, settings.sign)
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=name or (result.folder.name if result.folder is not None else "hpjax"),
-            direction="maximize" if greater else "minimize",
+            direction="minimize" if settings.sign > 0 else "maximize",
         )
-        study.set_user_attr("objective", minimised.removeprefix("minus "))
-        study.set_user_attr("hpjax", json.loads(_settings(result)))
+        study.set_user_attr("objective", settings.judged_by)
+        study.set_user_attr("hpjax", written(settings))
         study.add_trials(frozen)
     finally:
         optuna.logging.set_verbosity(before)
     return len(trials)
-
-
-def _settings(result: Outcome) -> str:
-    return records.encode(result.settings)
 
 
 def _written_trials(result: Outcome, say: Callable[[str], None]) -> list[int]:
@@ -100,13 +96,8 @@ def _written_trials(result: Outcome, say: Callable[[str], None]) -> list[int]:
         say(f"hpjax: {len(status) - len(ended)} trials have not ended; they are left out")
     if len(ended) <= MOST:
         return ended.tolist()
-    best = result.ranking[: MOST // 2]
-    others = np.setdiff1d(ended, best)
-    drawn = np.random.default_rng(0).choice(others, MOST - len(best), replace=False)
-    say(
-        f"hpjax: writes {MOST} of {len(ended)} trials: the best {len(best)}, and a sample of the others"
-    )
-    return np.sort(np.concatenate([best, drawn])).tolist()
+    say(f"hpjax: writes {MOST} of {len(ended)} trials: the best, and a sample of the others")
+    return result.sample(ended, MOST).tolist()
 
 
 def _frozen(result: Outcome, trials: list[int], sign: float) -> list[Any]:

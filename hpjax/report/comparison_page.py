@@ -8,7 +8,7 @@ import numpy as np
 
 from hpjax import analysis
 from hpjax.comparison import Comparison
-from hpjax.report.study_page import environment_facts, rounded, title_of
+from hpjax.report.study_page import environment_facts, limits_of, rounded, title_of
 
 if TYPE_CHECKING:
     import pandas
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def comparison_page(result: Comparison) -> dict[str, Any]:
     """A comparison as plain numbers."""
-    minimised = result.settings.minimised
-    sign = -1.0 if minimised.startswith("minus ") else 1.0
+    sign = result.settings.sign
     table, several = _table(result, sign), len(result.names) > 1
     difference = (
         analysis.critical_difference(len(result.names), len(result.seeds)) if several else None
@@ -26,7 +25,7 @@ def comparison_page(result: Comparison) -> dict[str, Any]:
     return {
         "kind": "comparison",
         "title": f"{title_of(first)}: {len(result.names)} methods",
-        "objective": minimised.removeprefix("minus "),
+        "objective": result.settings.judged_by,
         "greater": sign < 0,
         "asked": _asked(result),
         "found": _found(result, sign),
@@ -56,9 +55,7 @@ def _table(result: Comparison, sign: float) -> pandas.DataFrame:
 
 def _asked(result: Comparison) -> str:
     settings = result.settings
-    limits = {n: getattr(settings.stop, n) for n in ("trials", "epochs", "seconds", "rounds")}
-    words = ", ".join(f"{limit} {name}" for name, limit in limits.items() if limit is not None)
-    return f"{', '.join(result.names)}, on {len(result.seeds)} seeds each; a study may cost {words or 'what its method asks'}. Minimised: {settings.minimised}."
+    return f"{', '.join(result.names)}, on {len(result.seeds)} seeds each; a study may cost {limits_of(settings.stop) or 'what its method asks'}. Minimised: {settings.minimised}."
 
 
 def _found(result: Comparison, sign: float) -> str:

@@ -38,14 +38,13 @@ def write_page(result: Outcome | Comparison, path: str | Path, refit: bool = Tru
 
 def numbers_of(result: Outcome | Comparison, refit: bool) -> dict[str, Any]:
     """What the page of a study or a comparison draws, as plain numbers."""
-    if isinstance(result, Comparison):
-        return comparison_page(result)
-    return study_page(result, refit)
+    several = isinstance(result, Comparison)
+    numbers = comparison_page(result) if several else study_page(result, refit)
+    return numbers | {"version": metadata.version("hpjax")}
 
 
 def page(numbers: dict[str, Any]) -> str:
     """The page that draws these numbers."""
-    numbers = numbers | {"version": metadata.version("hpjax")}
     text = json.dumps(numbers, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     # text of others must not end the element that it stands in
     text = text.replace("<", "\\u003c")

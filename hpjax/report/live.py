@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -59,8 +58,6 @@ class Live:
             self._version = version
         except (RunError, ValueError, OSError) as fault:  # it is just being made, moved or restored
             self._numbers = self._numbers | {"fault": " ".join(str(fault).split())[:300]}
-        else:
-            self._numbers["version"] = metadata.version("hpjax")
 
     def version(self) -> str:
         """What changes when a run is recorded further, or begun anew."""

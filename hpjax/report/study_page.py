@@ -22,6 +22,7 @@ from hpjax.report.hyperparameters import (
     scored,
 )
 from hpjax.result import Result
+from hpjax.settings import Stop
 from hpjax.space import Choice, IntUniform, LogIntUniform
 from hpjax.training import metrics
 
@@ -43,20 +44,21 @@ def study_page(result: Outcome, refit: bool = True) -> dict[str, Any]:
         result: of `tune`, `open_run` or `minimize`.
         refit: whether the best network is trained again, for its confusion matrix and calibration.
     """
-    sign = -1.0 if result.settings.minimised.startswith("minus ") else 1.0
+    sign = result.settings.sign
     fronts = _pareto(result) if isinstance(result, Result) else {}
-    rows = _rows(result, [trial for front in fronts.values() for trial in front])
+    every = np.arange(len(result.table["objective"]))
+    rows = result.sample(every, ROWS, [trial for front in fronts.values() for trial in front])
     trials = scored(result)
     model = None if trials is None else modelled(trials)
     return {
         "kind": "study",
         "title": title_of(result),
-        "objective": result.settings.minimised.removeprefix("minus "),
+        "objective": result.settings.judged_by,
         "greater": sign < 0,
         "fidelity": result.fidelity if result.fidelities else None,
         "asked": asked(result),
         "found": found(result, sign),
-        "total": len(result.table["objective"]),
+        "total": len(every),
         "limits": _limits_of_bins(result, sign),
         "early": int((result.table["status"] == "PRUNED").sum()),
         "trial": rows.tolist(),
@@ -91,8 +93,8 @@ def asked(result: Outcome) -> str:
     text = f"Search: {how}"
     if result.fidelities:
         text += f"; scheduler: {settings.scheduler['name']}, at most {result.fidelity} epochs"
-    limits = [f"{n} {name}" for name, n in _limits(settings.stop) if n is not None]
-    text += f"; limits: {', '.join(limits)}" if limits else ""
+    limits = limits_of(settings.stop)
+    text += f"; limits: {limits}" if limits else ""
     networks = settings.networks
     if networks is not None:
         judged = networks.validation
@@ -106,9 +108,10 @@ def asked(result: Outcome) -> str:
     return f"{text}. Seed {settings.seed}."
 
 
-def _limits(stop: Any) -> list[tuple[str, Any]]:
-    names = ("trials", "epochs", "seconds", "rounds")
-    return [(name, getattr(stop, name)) for name in names]
+def limits_of(stop: Stop) -> str:
+    """The limits of a study in words; "" where there is none."""
+    limits = {name: getattr(stop, name) for name in stop.__struct_fields__}
+    return ", ".join(f"{limit} {name}" for name, limit in limits.items() if limit is not None)
 
 
 ENDINGS = {
@@ -131,7 +134,7 @@ def found(result: Outcome, sign: float) -> str:
     best = result.best
     if best["trial"] is None:
         return f"No trial was trained to the end. {ending}"
-    name = result.settings.minimised.removeprefix("minus ")
+    name = result.settings.judged_by
     values = ", ".join(f"{n} {_text(v)}" for n, v in best["config"].items())
     also = f" (error {best['error']:.4g})" if "error" in best and name != "error" else ""
     return f"Best: trial {best['trial']}, {name} {sign * best['objective']:.5g}{also} with {values}. {ending}"
@@ -151,17 +154,6 @@ def _limits_of_bins(result: Outcome, sign: float) -> list[float | None]:
         return []
     at = [max(0, int(np.ceil(share * len(ranked))) - 1) for share in SHARES]
     return rounded(ranked[at])
-
-
-def _rows(result: Outcome, wanted: list[int]) -> np.ndarray:
-    """The trials that the page holds, in their order: all, or the wanted, the best and a sample."""
-    count = len(result.table["objective"])
-    if count <= ROWS:
-        return np.arange(count)
-    best = np.union1d(result.ranking[: ROWS // 2], wanted[: ROWS // 4]).astype(np.int64)
-    others = np.setdiff1d(np.arange(count), best)
-    drawn = np.random.default_rng(0).choice(others, ROWS - len(best), replace=False)
-    return np.sort(np.concatenate([best, drawn]))
 
 
 def _columns(result: Outcome, rows: np.ndarray, sign: float) -> list[dict[str, Any]]:
@@ -220,12 +212,9 @@ def _curves(result: Result, sign: float) -> list[dict[str, Any]]:
     curves = result.curves
     if not len(curves):
         return []
-    best = result.ranking[: CURVES // 2].tolist()
-    others = np.setdiff1d(curves["trial"].unique(), best)
-    count = min(CURVES - len(best), len(others))
-    drawn = np.random.default_rng(0).choice(others, count, replace=False).tolist()
+    drawn = result.sample(np.unique(curves["trial"]), CURVES)
     shown = []
-    for _, part in curves[curves["trial"].isin([*best, *drawn])].groupby("trial"):
+    for _, part in curves[curves["trial"].isin(drawn)].groupby("trial"):
         step = -(-len(part) // POINTS)
         at = np.unique(np.append(np.arange(0, len(part), step), len(part) - 1))
         values = sign * part["objective"].to_numpy(float)[at]
@@ -286,13 +275,11 @@ def _effect(trials: Scored, model: Modelled, i: int) -> dict[str, Any]:
 def _contour(trials: Scored, model: Modelled, pair: list[int]) -> dict[str, Any]:
     """The same along the two most important numbers."""
     a, b = pair
-    x, surface, _ = analysis.partial_dependence(model.points, model.value, [a, b], places=25)
+    _, surface, _ = analysis.partial_dependence(model.points, model.value, [a, b], places=25)
     space, kinds = trials.result.space, trials.kinds
     return {
         "names": [kinds[a].name, kinds[b].name],
         "log": [kinds[a].log, kinds[b].log],
-        "x": rounded(_drawn(space, a, x)),
-        "y": rounded(_drawn(space, b, x)),
         "ends": [rounded(_drawn(space, i, np.array([0.0, 1.0]))) for i in (a, b)],
         "surface": [rounded(line, 4) for line in surface],
     }

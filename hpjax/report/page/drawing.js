@@ -29,13 +29,12 @@ function scaleOf(values, options = {}) {
   if (labels) {
     const many = labels.length;
     return {
-      at: (v) => (v + 0.5) / many, value: (t) => t * many - 0.5,
+      at: (v) => (v + 0.5) / many,
       ticks: labels.map((label, i) => [(i + 0.5) / many, label]), labels,
     };
   }
   const numbers = values.filter((v) => v !== null && v !== undefined && Number.isFinite(v));
   let low = numbers.reduce((a, b) => Math.min(a, b), Infinity), high = numbers.reduce((a, b) => Math.max(a, b), -Infinity);
-  if (options.low !== undefined) low = Math.min(low, options.low);
   if (!(low <= high)) { low = 0; high = 1; }
   const log = options.log && low > 0;
   if (log) { low = Math.log10(low); high = Math.log10(high); }
@@ -43,10 +42,9 @@ function scaleOf(values, options = {}) {
   const pad = options.pad === undefined ? 0.04 : options.pad, span = high - low;
   low -= pad * span; high += pad * span;
   const at = (v) => ((log ? Math.log10(v) : v) - low) / (high - low);
-  const value = (t) => { const x = low + t * (high - low); return log ? 10 ** x : x; };
   const all = log ? logTicks(low, high) : linearTicks(low, high);
   const ticks = options.whole ? [...new Set(all.map(Math.round))].filter((v) => v > 0 || !log) : all;
-  return { at, value, log, ticks: ticks.map((v) => [at(v), digits(v, 3)]) };
+  return { at, ticks: ticks.map((v) => [at(v), digits(v, 3)]) };
 }
 // Whether values are best seen on a logarithmic scale.
 function spreads(values, ratio = 8) {

@@ -47,7 +47,7 @@ function contour(study, found) {
   const [first, second] = found.names.map((name) => study.hyperparameters.find((column) => column.name === name));
   const p = plot({ width: 340, height: 300, x: scaleOf(found.ends[0], { log: found.log[0], pad: 0 }), y: scaleOf(found.ends[1], { log: found.log[1], pad: 0 }),
     xlabel: found.names[0], ylabel: found.names[1], title: `contour of ${found.names.join(" and ")}`, edge: { left: 58, right: 8 } });
-  const flat = found.surface.flat(), low = Math.min(...flat), high = Math.max(...flat), many = found.x.length;
+  const flat = found.surface.flat(), low = Math.min(...flat), high = Math.max(...flat), many = found.surface.length;
   const wide = p.inner.width / many, tall = p.inner.height / many;
   const cells = svg("g");
   found.surface.forEach((line, i) => line.forEach((value, j) => {

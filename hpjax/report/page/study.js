@@ -59,7 +59,6 @@ class Study {
     }
     this.changed();
   }
-  get looked() { return this.mask === null ? this.count : this.mask.reduce((a, b) => a + b, 0); }
   // Rows that are drawn where all are too many: the best, and every so many-th of the others.
   sample(most) {
     if (this.count <= most) return [...Array(this.count).keys()];
