@@ -19,7 +19,8 @@ from experiments._experiment import Criterion, Experiment, Numbers, Preset, Shee
 
 LOW, HIGH = 1e-3, 100.0
 SHOWN = {"too low": 0.01, "good": 1.0, "oscillating": 3.0, "diverging": 5.0}
-SCHEDULES = ("constant", "step", "exponential", "cosine")
+DECAY = {"decay_rate": 0.1, "decay_time": 0.4}
+SCHEDULES = {"constant": {}, "step": DECAY, "exponential": DECAY, "cosine": {}}
 NET = {"hidden": (32,), "optimizer": "sgd", "batch_size": 0}
 
 
@@ -48,14 +49,12 @@ def run(parameters: Parameters) -> dict[str, Any]:
     space = NET | {
         "learning_rate": hpjax.LogUniform(LOW, HIGH),
         "epochs": parameters.epochs,
-        "decay_rate": 0.1,
-        "decay_time": 0.4,
     }
     entry: dict = {"rates": rates.tolist(), "epochs": parameters.epochs}
-    for schedule in SCHEDULES:
+    for schedule, decay in SCHEDULES.items():
         started = time.perf_counter()
         found = hpjax.tune(
-            space | {"schedule": schedule},
+            space | {"schedule": schedule} | decay,
             "digits",
             search=[{"learning_rate": r} for r in rates],
             say=lambda text: None,

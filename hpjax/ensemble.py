@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas
 
 AT_ONCE = 2**25  # numbers that the networks of a shape hold at a time
+ROUNDING = 1e-6  # relative: scores that are nearer are equal
 HALVES = 2  # parts of the validation examples: what is selected on one is reported on the other
 
 
@@ -118,6 +119,8 @@ def _as_logits(p: Any) -> Any:
 def select(score: Score, judged: Judged, size: int) -> np.ndarray:
     """How often each candidate is taken [M]: one after another the one that helps most, until no step of `size` did better.
 
+    What differs by rounding is the same: of equal candidates the first is taken, and a step that only repeats a mean is none.
+
     Args:
         score: what is minimised.
         judged: what the candidates predicted.
@@ -129,14 +132,14 @@ def select(score: Score, judged: Judged, size: int) -> np.ndarray:
     for taken in range(1, size + 1):
         values = np.asarray(score.many((total + p) / taken, *given), np.float64)
         values = np.where(np.isfinite(values), values, np.inf)
-        chosen = int(values.argmin())
-        if not np.isfinite(values[chosen]):
+        if not np.isfinite(least := values.min()):
             break
+        chosen = int(np.argmax(values <= least + ROUNDING * abs(least)))
         count = count.copy()
         count[chosen] += 1
         total += p[chosen]
-        if values[chosen] < best:
-            best, best_count = values[chosen], count
+        if not best_count.any() or least < best - ROUNDING * abs(best):
+            best, best_count = least, count
     return best_count
 
 

@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
     validate_data,  # type: ignore[attr-defined]
 )
 
+from hpjax.checks import one_of
 from hpjax.defaults import VALIDATION_SHARE, table_space
 from hpjax.ensemble import Ensemble
 from hpjax.network import Network
@@ -109,8 +110,7 @@ class _SearchInside(BaseEstimator):
         Raises:
             ValueError: what is wrong with the data or the parameters, in one line.
         """
-        if self.budget not in BUDGETS:
-            raise ValueError(f"budget={self.budget!r:.80} is none of {', '.join(BUDGETS)}")
+        one_of("budget", self.budget, BUDGETS)
         X, y = self._checked(X, y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import hpjax
-from hpjax import cli, resolve, schedulers, tasks
+from hpjax import cli, resolve, schedulers, search, tasks
 from hpjax.records import checkpoint
+from hpjax.search.base import Dim
 
 SPACE = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 2}
 REFUSALS = (ValueError, hpjax.RunError)
@@ -328,6 +329,32 @@ MADE = [
     lambda v: hpjax.minimize(lambda p: p["x"], {"x": hpjax.Uniform(0, 1)}, trials=3, search=v), lambda v: hpjax.minimize(lambda p: v, {"x": hpjax.Uniform(0, 1)}, trials=3),
     lambda v: hpjax.minimize(v, {"x": hpjax.Uniform(0, 1)}, trials=3), lambda v: hpjax.minimize(lambda p: p["x"], {"x": v}, trials=3), lambda v: hpjax.minimize(lambda p: p["x"], {"x": hpjax.Uniform(0, 1)}, trials=v) if not isinstance(v, (int, np.integer)) else None,
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_each_argument_with_each_nonsense(name):
+    for value in NONSENSE:
+        options = {"space": SPACE, "task": "iris", "trials": 2, "say": quiet, name: value}
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            outcome(lambda options=options: hpjax.explain(**options))
+
+
+@pytest.mark.parametrize(
+    "name", ["gradients", "budget", "hyperband", "tpe", "differential", "gradient", "by_name"]
+)
+def test_each_word_with_each_nonsense(name):
+    dims = (Dim("continuous"),)
+    words = {
+        "gradients": lambda v: hpjax.train({"width": 2}, "iris", 1, gradients=v),
+        "budget": lambda v: hpjax.MLPClassifierCV(budget=v).fit([[0.0], [1.0]] * 9, [0, 1] * 9),
+        "hyperband": lambda v: schedulers.hyperband(9, promote=v),
+        "by_name": lambda v: schedulers.by_name(v, 9),
+        "tpe": lambda v: search.tpe(dims, model=v),
+        "differential": lambda v: search.differential(dims, strategy=v),
+        "gradient": lambda v: search.gradient(dims, rule=v),
+    }
+    for value in NONSENSE:
+        assert outcome(lambda value=value: words[name](value)) is None
 
 
 def wrong_arguments(count, seed):

@@ -13,6 +13,7 @@ import numpy as np
 
 from hpjax import devices, tasks
 from hpjax.catalogue import family_of, trained_on
+from hpjax.checks import one_of
 from hpjax.configurations import single_network
 from hpjax.defaults import EPOCHS
 from hpjax.hypergrad import coordinates as on
@@ -256,8 +257,7 @@ def setup(
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
     if spec.overhead > 1:
         raise ValueError("a padded spec has no hypergradient; give the network's own")
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective={objective!r} is none of {', '.join(OBJECTIVES)}")
+    one_of("objective", objective, OBJECTIVES)
     if not len(configs):
         raise ValueError("configs is empty; give at least one")
     scales = on.resolve(wrt, spec)

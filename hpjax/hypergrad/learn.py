@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpjax.catalogue import read_shape
+from hpjax.checks import one_of
 from hpjax.files import write_bytes
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
@@ -367,8 +368,7 @@ def _refuse(
     betas: tuple[float, float],
 ) -> None:
     """Refuses settings of the meta-optimizer that are out of bounds."""
-    if rule not in RULES:
-        raise ValueError(f"rule={rule!r} is none of {', '.join(RULES)}")
+    one_of("rule", rule, RULES)
     if min(iterations, seeds) < 1 or min(rate, clip, trust) <= 0:
         raise ValueError(
             f"learn needs iterations and seeds >= 1 and rate, clip and trust > 0, got {iterations}, {seeds}, {rate}, {clip} and {trust}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from hpjax.checks import one_of
 from hpjax.hypergrad import coordinates, cost
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.implicit import SOLVERS
@@ -219,8 +220,7 @@ def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
         raise ValueError(
             f"mode='implicit' with weight_decay needs sgd, nesterov or damped; with {plan.spec.optimizer} use l2"
         )
-    if solver not in SOLVERS:
-        raise ValueError(f"solver={solver!r} is none of {', '.join(SOLVERS)}")
+    one_of("solver", solver, SOLVERS)
 
 
 def _spelled(mode: Mode) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import catalogue, tasks
+from hpjax import catalogue, checks, tasks
 from hpjax.defaults import SPACE
 from hpjax.evaluation import BUILT_IN, Evaluation
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
-from hpjax.resolve.numbers import MOST, _count, check
+from hpjax.resolve.numbers import check
 from hpjax.settings import Networks, Validation
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
@@ -90,7 +90,7 @@ def as_validation(
         if name not in COUNTED:
             raise ValueError(f"validation has no {name!r:.80}; it has {', '.join(COUNTED)}")
         if name not in made:
-            _count(name, value, least=fewest if name == "folds" else 1)
+            checks.count(name, value, least=fewest if name == "folds" else 1)
             made[name] = int(value)
     return Validation(**made), task
 
@@ -310,6 +310,6 @@ def fidelity_of(space: Space) -> int:
         return int(catalogue.TRACED["epochs"].default)
     if isinstance(entry, Range):
         entry = max(entry.values) if isinstance(entry, Choice) else entry.high
-    if not 1 <= entry <= MOST:
-        raise ValueError(f"epochs must be a number in [1, {MOST}], got {entry!r:.80}")
+    if not 1 <= entry <= checks.MOST:
+        raise ValueError(f"epochs must be a number in [1, {checks.MOST}], got {entry!r:.80}")
     return int(entry)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from hpjax import tasks
+from hpjax import checks, tasks
 from hpjax.settings import Stop
 from hpjax.training.stepping import GRADIENTS
 
 MOST_LEVELS = 100_000  # of a grid, per range
-
-
 COUNTS = ("trials", "epochs", "eta", "batch", "seeds", "top", "size", "candidates", "repeats")
-MOST = 10_000_000  # trials, epochs, networks: more is a slip of the keyboard
 
 
 def as_seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -39,57 +36,51 @@ def as_seeds(seeds: int | Sequence[int]) -> list[int]:
     return [int(seed) for seed in numbers]
 
 
+def _seed(name: str, value: Any) -> None:
+    if not checks.is_whole(value) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r:.80}")
+
+
+def _levels(name: str, value: Any) -> None:
+    named = value.items() if isinstance(value, Mapping) else [("", value)]
+    for dimension, levels in named:
+        checks.count(f"{name} of {dimension}" if dimension else name, levels, most=MOST_LEVELS)
+
+
+def _start(name: str, value: Any) -> None:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(row, Mapping) for row in value):
+        raise ValueError(f"{name} must be a list of configurations (dicts), got {value!r:.80}")
+
+
+def _function(name: str, value: Any) -> None:
+    if not callable(value) or isinstance(value, type):
+        raise ValueError(f"{name} must be a function, got {value!r:.80}")
+
+
+# what refuses an option that cannot be, by the option's name
+RULES: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(COUNTS, checks.count),
+    "gradients": lambda name, value: checks.one_of(name, value, GRADIENTS),
+    "kind": lambda name, value: checks.one_of(name, value, tasks.KINDS),
+    "levels": _levels,
+    "say": _function,
+    "seed": _seed,
+    "start": _start,
+    "stop": lambda _, value: as_stop(value),
+    "watch": _function,
+}
+REQUIRED = ("gradients", "start", "seed", "repeats")  # None is no value of these
+
+
 def check(**options: Any) -> None:
-    """Refuses options that cannot be: counts below 1, unknown words, unknown limits. None is no option.
+    """Refuses options that cannot be: counts below 1, unknown words, unknown limits. None says that an option is not given.
 
     Raises:
         ValueError: in one line, with the remedy.
     """
     for name, value in options.items():
-        if name == "gradients":
-            if value not in GRADIENTS:
-                raise ValueError(f"gradients={value!r:.80} is none of {', '.join(GRADIENTS)}")
-        elif name == "start":
-            if not isinstance(value, (list, tuple)) or not all(
-                isinstance(one, Mapping) for one in value
-            ):
-                raise ValueError(
-                    f"start must be a list of configurations (dicts), got {value!r:.80}"
-                )
-        elif name == "seed":
-            if not _whole(value) or not 0 <= value < 2**63:
-                raise ValueError(f"seed must be a whole number of at least 0, got {value!r:.80}")
-        elif name == "repeats":
-            _count(name, value)
-        elif value is None:
-            continue
-        elif name == "kind":
-            if value not in tasks.KINDS:
-                raise ValueError(f"kind={value!r:.80} is none of {', '.join(tasks.KINDS)}")
-        elif name == "stop":
-            as_stop(value)
-        elif name == "levels":
-            named = value.items() if isinstance(value, Mapping) else [("", value)]
-            for dimension, levels in named:
-                _count(f"levels of {dimension}" if dimension else "levels", levels, MOST_LEVELS)
-        elif name in ("say", "watch"):
-            if not callable(value) or isinstance(value, type):
-                raise ValueError(f"{name} must be a function, got {value!r:.80}")
-        elif name in COUNTS:
-            _count(name, value)
-        else:
-            raise KeyError(f"no rule for {name}")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _count(name: str, value: Any, most: int = MOST, least: int = 1) -> None:
-    if not _whole(value) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r:.80}")
-    if value > most:
-        raise ValueError(f"{name} must be at most {most}, got {value!r:.80}")
+        if value is not None or name in REQUIRED:
+            RULES[name](name, value)
 
 
 def as_stop(stop: Any, trials: int | None = None) -> Stop:
@@ -116,10 +107,7 @@ def as_stop(stop: Any, trials: int | None = None) -> Stop:
         if value is None:
             continue
         if name != "seconds":
-            if not _whole(value) or value < 1:
-                raise ValueError(
-                    f"stop's {name} must be a whole number of at least 1, got {value!r:.80}"
-                )
+            checks.count(f"stop's {name}", value, most=2**63 - 1)
         elif (
             isinstance(value, bool)
             or not isinstance(value, (int, float, np.number))

@@ -35,7 +35,7 @@ def by_name(name: str, epochs: int, eta: int = ETA, networks: int = FIRST_RUNG) 
         "median": lambda: median(epochs, interval),
         "pbt": lambda: pbt(epochs=epochs, every=interval),
     }
-    if name not in factories:
+    if not isinstance(name, str) or name not in factories:
         raise ValueError(
             f"scheduler={name!r:.80} is none of {', '.join(factories)}; or make one: hpjax.halving(...)"
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax.checks import is_whole
 from hpjax.search.base import Array, Dim, Key
 
 State = Any
@@ -78,8 +79,7 @@ def check_whole(who: str, **numbers: tuple[Any, int]) -> None:
         ValueError: in one line.
     """
     for name, (value, least) in numbers.items():
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or not least <= value < UNBOUNDED:
+        if not is_whole(value) or not least <= value < UNBOUNDED:
             raise ValueError(
                 f"{who} needs {name} of at least {least}, a whole number, got {value!r:.60}"
             )

@@ -6,6 +6,7 @@ Optimization, JMLR 18, algorithm 1. Breeding afresh at every rung: Awad, Mallik 
 
 from __future__ import annotations
 
+from hpjax.checks import one_of
 from hpjax.defaults import HYPERBAND_EPOCHS
 from hpjax.schedulers.base import Rungs, Scheduler, check_whole
 from hpjax.schedulers.halving import ETA, climb
@@ -48,7 +49,6 @@ def hyperband(epochs: int = HYPERBAND_EPOCHS, eta: int = ETA, promote: str = "li
     Raises:
         ValueError: epochs, eta or promote out of bounds.
     """
-    if promote not in PROMOTE:
-        raise ValueError(f"promote={promote!r:.80} is none of {', '.join(PROMOTE)}")
+    one_of("promote", promote, PROMOTE)
     settings = {"name": "hyperband", "epochs": epochs, "eta": eta, "promote": promote}
     return climb(settings, brackets(epochs, eta), fresh=promote == "fresh")

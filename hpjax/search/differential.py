@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.checks import one_of
 from hpjax.search.base import Dim, Key, Observations, Searcher, generator
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
@@ -87,8 +88,7 @@ def differential(
     """
     if population < FEWEST:
         raise ValueError(f"differential needs a population of at least 4, got {population}")
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy={strategy!r} is none of {', '.join(STRATEGIES)}")
+    one_of("strategy", strategy, STRATEGIES)
     width = len(dims)
     nobody = Team(np.zeros((0, width)), np.zeros(0), np.zeros(0, np.int64), 0)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax.checks import one_of
 from hpjax.search.base import Dim, Key, Observations, Searcher, generator
 from hpjax.search.sobol import sobol
 
@@ -105,8 +106,7 @@ def gradient(
     moving = np.array([dim.kind == "continuous" and not dim.structural for dim in dims], bool)
     if not moving.any():
         raise ValueError("search gradient needs at least one continuous range; use another search")
-    if rule not in RULES:
-        raise ValueError(f"rule={rule!r} is none of {', '.join(RULES)}")
+    one_of("rule", rule, RULES)
     if starts < 1 or not 0 < rate <= trust or clip <= 0:
         raise ValueError(
             f"gradient needs starts >= 1, 0 < rate <= trust and clip > 0, got {starts}, {rate}, {trust} and {clip}"

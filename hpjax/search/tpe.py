@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax.checks import one_of
 from hpjax.search.base import Dim, Key, Observations, Searcher, active, generator, level, snap
 from hpjax.search.history import (
     History,
@@ -85,8 +86,7 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
         >>> search.ask(search.init((0,)), (0,), 3, 1)[0].shape
         (3, 1)
     """
-    if model not in MODELS:
-        raise ValueError(f"model={model!r} is none of {', '.join(MODELS)}")
+    one_of("model", model, MODELS)
     kind, width = MODELS[model], len(dims)
     startup = (width + 2 if kind.scott else 10) if startup is None else startup
     propose = _jointly if kind.together else _singly

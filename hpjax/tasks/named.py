@@ -158,7 +158,7 @@ def load(
         return _of_kind(STORED[text][0](Path(data) if data is not None else None), kind)
     if text in (*NAMES, *STORED):
         raise TaskError(
-            f"{text} has its own target; leave the target column {target!r} out, which is for files"
+            f"{text} has its own target; leave the target column {target!r:.80} out, which is for files"
         )
     if Path(text).suffix or os.sep in text:
         return read(text, target, kind=kind, columns=columns)

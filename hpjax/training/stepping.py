@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hpjax.checks import one_of
 from hpjax.models import Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import metrics, optimizers
@@ -19,8 +20,7 @@ GRADIENTS = ("explicit", "autodiff")
 
 def gradient(spec: Spec, gradients: str) -> Callable:
     """The gradient of a network's loss: by hand where its family has that, or by `jax.grad`."""
-    if gradients not in GRADIENTS:
-        raise ValueError(f"gradients={gradients!r} is none of {', '.join(GRADIENTS)}")
+    one_of("gradients", gradients, GRADIENTS)
     by_hand = spec.functions.value_and_grad
     if gradients == "explicit" and by_hand is not None:
         return by_hand

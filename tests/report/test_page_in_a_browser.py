@@ -261,17 +261,19 @@ def test_strangers_are_refused(tmp_path):
 def test_watching_by_command(tab, tmp_path):
     hpjax.tune(SPACE, "iris", trials=2, out=tmp_path / "run", **quiet)
     words = [sys.executable, "-m", "hpjax.cli", "watch", str(tmp_path / "run")]
-    watching = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        line = watching.stdout.readline()
-        opened(tab, line.split(" at ")[1].split()[0])
-        assert tab.get_attribute("body", "data-ready") == "2"
-        time.sleep(0.2)
-        watching.send_signal(2)
-        assert watching.wait(20) == 0
-        assert watching.stderr.read() == ""
-    finally:
-        watching.kill()
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        try:
+            line = watching.stdout.readline()
+            opened(tab, line.split(" at ")[1].split()[0])
+            assert tab.get_attribute("body", "data-ready") == "2"
+            time.sleep(0.2)
+            watching.send_signal(2)
+            assert watching.wait(20) == 0
+            assert watching.stderr.read() == ""
+        finally:
+            watching.kill()
     done = subprocess.run([*words[:-1], str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2
     assert "no run in" in done.stderr
