@@ -8,14 +8,14 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hpjax.models import MLP, Model, Spec
 from hpjax.models.base import Family, Static, Traced, checked
 from hpjax.models.user import user_family
-from hpjax.training.hyperparameters import STATIC, TRACED
+from hpjax.training.hyperparameters import NEEDS, STATIC, TRACED
 from hpjax.training.losses import Loss, own_loss, own_name
 
 ALIASES = {"lr": "learning_rate", "alpha": "l2", "batchsize": "batch_size", "bs": "batch_size", "wd": "weight_decay", "layers": "hidden", "units": "width", "nonlinearity": "activation", "epsilon": "eps", "gamma": "decay_rate", "solver": "optimizer", "dropout_rate": "dropout", "n_layers": "depth", "num_layers": "depth", "max_iter": "epochs", "initializer": "init"}  # fmt: skip
@@ -116,6 +116,59 @@ def known(name: str, family: Family = MLP) -> str:
         near = near if near in names else difflib.get_close_matches(name[:100], names, 1, 0.0)[0]
         raise ValueError(f"unknown hyperparameter {name!r:.100}; did you mean {near!r:.80}?")
     return name
+
+
+class Described(NamedTuple):
+    """A hyperparameter, as tables and documentation show it.
+
+    Attributes:
+        name: of it.
+        kind: "structural": a program per value; "traced": a number inside the program, which never compiles.
+        of: "training", or the family of networks.
+        default: where nothing is said; None where the task decides.
+        values: the words or numbers that it may have.
+        per: "weights": may be one per weight layer; "hidden": one per hidden layer; None: one for the network.
+        needs: the choices under which it acts, such as "optimizer: sgd, rmsprop"; "" where it always does.
+        about: what it is.
+        other_names: under which others know it.
+    """
+
+    name: str
+    kind: str
+    of: str
+    default: Any
+    values: str
+    per: str | None
+    needs: str
+    about: str
+    other_names: tuple[str, ...]
+
+
+def described(family: Family = MLP) -> list[Described]:
+    """All hyperparameters of training and of a family, those that change a program first."""
+    static, traced = tables(family)
+    rows = []
+    for name, entry in (static | traced).items():
+        choice, acting = NEEDS.get(name, ("", ()))
+        options = entry.choices if isinstance(entry, Static) else None
+        if isinstance(entry, Static):
+            least = f"whole numbers from {entry.low}"
+        else:
+            least = f"{entry.low:g} to {entry.high:g}".replace(" to inf", " or more")
+        rows.append(
+            Described(
+                name=name,
+                kind="structural" if name in static else "traced",
+                of="training" if name in STATIC or name in TRACED else family.name,
+                default=entry.default,
+                values=least if options is None else ", ".join(map(str, options)),
+                per=None if isinstance(entry, Static) else entry.per,
+                needs=f"{choice}: {', '.join(acting)}" if choice else "",
+                about=entry.about,
+                other_names=tuple(alias for alias, meant in ALIASES.items() if meant == name),
+            )
+        )
+    return rows
 
 
 def structural(name: str, family: Family = MLP) -> bool:

@@ -87,14 +87,10 @@ def test_the_same_words_make_the_same_study(tmp_path, monkeypatch, name):
 
     monkeypatch.setattr(assemble.study, "run", begun)
     words, options = DOORS[name]
+    typed = ["tune", "iris", *words, "--out", str(tmp_path / "typed"), "--no-cache"]
+    options_typed = cli.tyro.cli(cli.flags.Command, args=typed)
     with pytest.raises(Begun):
-        cli.tune(
-            cli.tyro.cli(
-                cli.Command,
-                args=["tune", "iris", *words, "--out", str(tmp_path / "typed"), "--no-cache"],
-            ),
-            cli.Console(),
-        )
+        cli.carry_out(options_typed, cli.Output())
     with pytest.raises(Begun):
         hpjax.tune(None, "iris", out=tmp_path / "called", **quiet, **options)
     assert settings_of(tmp_path / "typed") == settings_of(tmp_path / "called")
@@ -108,15 +104,15 @@ def test_defaults_of_every_command_are_those_of_its_function():
     import inspect
 
     for command, function in (
-        (cli.Tune, hpjax.tune),
-        (cli.Compare, hpjax.compare),
-        (cli.Confirm, hpjax.confirm),
+        (cli.flags.Tune, hpjax.tune),
+        (cli.flags.Compare, hpjax.compare),
+        (cli.flags.Confirm, hpjax.confirm),
     ):
         typed = {field.name: field.default for field in dataclasses.fields(command)}
         called = {n: p.default for n, p in inspect.signature(function).parameters.items()}
         shared = set(typed) & set(called) - {"task", "methods", "space", "run", "out"}
         assert {name: typed[name] for name in shared} == {name: called[name] for name in shared}
-    assert cli.Compare().methods == ",".join(defaults.METHOD_NAMES)
+    assert cli.flags.Compare().methods == ",".join(defaults.METHOD_NAMES)
 
 
 def test_signatures_show_no_objects():

@@ -4,7 +4,7 @@ import sys
 
 import hpjax
 from experiments.digits_notebook import PRESETS, digits, grid
-from hpjax.cli import use_cache
+from hpjax.cli.training import use_cache
 
 if __name__ == "__main__":
     mode, preset = sys.argv[1:]

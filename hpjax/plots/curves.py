@@ -146,7 +146,7 @@ def incumbent(
         at = np.asarray(value)
         seen = np.isfinite(at)
         if len(at) > DRAWN:  # a step is drawn by the places where it changes, and its end
-            seen &= np.append(True, np.diff(at) != 0) | (np.arange(len(at)) == len(at) - 1)
+            seen &= np.append(True, at[1:] != at[:-1]) | (np.arange(len(at)) == len(at) - 1)
         axes.plot(
             np.asarray(cost)[seen],
             at[seen],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import json
 from importlib import metadata, resources
 from pathlib import Path
@@ -57,6 +58,11 @@ def page(numbers: dict[str, Any]) -> str:
         before, after = frame.split(mark)
         frame = f"{before}{content}{after}"
     return frame
+
+
+def not_yet(why: str) -> str:
+    """A page in the place of one that cannot be drawn yet; it looks again by itself."""
+    return f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>hpjax</title><p>Nothing to show yet: {html.escape(why)}</p>\n'
 
 
 @functools.cache

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from hpjax.compare import open_comparison
 from hpjax.records import RunError
-from hpjax.report.html import numbers_of, page
+from hpjax.reopen import open_run
+from hpjax.report.html import not_yet, numbers_of, page
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHARE = 0.1  # of a core that may go into making the page new: a run that trains needs the others
@@ -25,16 +31,26 @@ HEADERS = {
 }
 
 
+def opened(folder: Path) -> Any:
+    """The run or the comparison in a folder.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+    """
+    if (folder / "compare.json").exists():
+        return open_comparison(folder)
+    return open_run(folder, say=lambda text: None)
+
+
 class Live:
     """What the page shows, made new when the run has grown, but never more often than `SHARE` allows.
 
     Args:
-        folder: of a run or a comparison; it may vanish and come again.
-        read: opens it, as `open_run` or `open_comparison`.
+        folder: of a run or a comparison; it may still have to come, or vanish and come again.
     """
 
-    def __init__(self, folder: Path, read: Callable[[Path], Any]):
-        self.folder, self.read = folder, read
+    def __init__(self, folder: Path):
+        self.folder = folder
         self._lock = threading.Lock()
         self._numbers: dict[str, Any] = {}
         self._version, self._next = "", 0.0
@@ -54,7 +70,7 @@ class Live:
 
     def _renew(self, version: str) -> None:
         try:
-            self._numbers = numbers_of(self.read(self.folder), refit=False)
+            self._numbers = numbers_of(opened(self.folder), refit=False)
             self._version = version
         except (RunError, ValueError, OSError) as fault:  # it is just being made, moved or restored
             self._numbers = self._numbers | {"fault": " ".join(str(fault).split())[:300]}
@@ -105,7 +121,9 @@ def server(
                 if "kind" in numbers:
                     self._answer(200, "text/html; charset=utf-8", page(numbers).encode())
                 else:  # it could not be read even once
-                    self._answer(503, "text/plain", f"{numbers['fault']}\n".encode())
+                    self._answer(
+                        503, "text/html; charset=utf-8", not_yet(numbers["fault"]).encode()
+                    )
             elif where.path == "/data.json":
                 numbers = live.numbers()
                 known = parse_qs(where.query).get("version", [""])[0]
@@ -136,3 +154,31 @@ def server(
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     return Server((host, port), Handler)
+
+
+def _serve(folder: Path, address: Connection) -> None:
+    """A process of its own: tells its address, and ends with the process that began it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the run
+    with server(Live(folder)) as page:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        host, port = page.server_address[:2]
+        address.send(f"http://{host}:{port}/")
+        begun_by = multiprocessing.parent_process()
+        assert begun_by is not None  # it is never called otherwise
+        begun_by.join()
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[str]:
+    """A page of a folder that a run is about to fill, in a process beside this one: its address, while the context lasts."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(folder, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield here.recv()
+    finally:
+        process.terminate()
+        process.join()
+        here.close()

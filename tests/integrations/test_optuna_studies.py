@@ -194,7 +194,7 @@ def test_faults_are_one_line(exported, tmp_path, monkeypatch):
 def test_the_command_line(run, tmp_path):
     def command(*words):
         return subprocess.run(
-            [sys.executable, "-m", "hpjax.cli", "export", *map(str, words)],
+            [sys.executable, "-m", "hpjax", "export", *map(str, words)],
             capture_output=True,
             text=True,
         )

@@ -20,7 +20,7 @@ SPACE = {
 
 def command(*words):
     return subprocess.run(
-        [sys.executable, "-m", "hpjax.cli", *map(str, words)], capture_output=True, text=True
+        [sys.executable, "-m", "hpjax", *map(str, words)], capture_output=True, text=True
     )
 
 

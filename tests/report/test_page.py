@@ -188,7 +188,7 @@ def test_a_comparison(tmp_path):
 def test_the_command_line(run, tmp_path):
     def command(*words):
         return subprocess.run(
-            [sys.executable, "-m", "hpjax.cli", "report", *map(str, words)],
+            [sys.executable, "-m", "hpjax", "report", *map(str, words)],
             capture_output=True,
             text=True,
         )

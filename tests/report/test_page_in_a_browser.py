@@ -1,7 +1,6 @@
 """The page in a real browser, headless Chromium: it draws, filters, sorts, brushes, marks, and follows a run that grows."""
 
 import contextlib
-import functools
 import shutil
 import subprocess
 import sys
@@ -194,8 +193,7 @@ def test_a_comparison(tab, tmp_path):
 # --- the live page ----------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def watched(folder):
-    read = functools.partial(hpjax.open_run, say=lambda text: None)
-    live = server(Live(folder, read))
+    live = server(Live(folder))
     thread = threading.Thread(target=live.serve_forever, daemon=True)
     thread.start()
     try:
@@ -239,7 +237,7 @@ def refusal(address, **options):
 def test_strangers_are_refused(tmp_path):
     hpjax.tune(SPACE, "iris", trials=2, out=tmp_path / "run", **quiet)
     with pytest.raises(ValueError, match="reached by other machines"):
-        server(Live(tmp_path / "run", hpjax.open_run), host="0.0.0.0")
+        server(Live(tmp_path / "run"), host="0.0.0.0")
     with watched(tmp_path / "run") as address:
         for path, host, status in (
             ("", "evil.example", 403),
@@ -260,7 +258,7 @@ def test_strangers_are_refused(tmp_path):
 
 def test_watching_by_command(tab, tmp_path):
     hpjax.tune(SPACE, "iris", trials=2, out=tmp_path / "run", **quiet)
-    words = [sys.executable, "-m", "hpjax.cli", "watch", str(tmp_path / "run")]
+    words = [sys.executable, "-m", "hpjax", "watch", str(tmp_path / "run")]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as watching:

@@ -21,6 +21,20 @@ from hpjax.defaults import (
 )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Printed:
+    """For whom the output is."""
+
+    json: bool = False  # one JSON value for programs on standard output, instead of tables
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Followed:
+    """How a run is followed."""
+
+    live: bool = False  # a page on this machine that follows the run while it trains
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
     """What is learned, and how networks are judged."""
@@ -51,7 +65,7 @@ class Workers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tune(Data, Workers):
+class Tune(Data, Workers, Followed, Printed):
     """Search hyperparameters of multilayer perceptrons on a task."""
 
     # a name that `hpjax tasks` lists, or a file
@@ -73,7 +87,7 @@ class Tune(Data, Workers):
 
 
 @dataclasses.dataclass(frozen=True)
-class Resume(Workers):
+class Resume(Workers, Followed, Printed):
     """Go on with an interrupted run."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
@@ -82,7 +96,7 @@ class Resume(Workers):
 
 
 @dataclasses.dataclass(frozen=True)
-class Compare(Data, Workers):
+class Compare(Data, Workers, Followed, Printed):
     """Run several methods against each other on a task, at equal cost, trained as one population."""
 
     # a name that `hpjax tasks` lists, or a file
@@ -98,7 +112,7 @@ class Compare(Data, Workers):
 
 
 @dataclasses.dataclass(frozen=True)
-class Show:
+class Show(Printed):
     """Print the table of a run or a comparison, and draw its figures."""
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
@@ -108,7 +122,7 @@ class Show:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Report(Printed):
     """Write a run or a comparison as one HTML file that needs nothing else: figures, tables, what mattered, the best network."""
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
@@ -120,7 +134,7 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class Export(Printed):
     """Write a run as other tools have it."""
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
@@ -138,7 +152,7 @@ class Watch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Confirm(Workers):
+class Confirm(Workers, Printed):
     """Train the best trials of a run again on fresh seeds, choose again, and test once."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
@@ -148,7 +162,7 @@ class Confirm(Workers):
 
 
 @dataclasses.dataclass(frozen=True)
-class Ensemble:
+class Ensemble(Printed):
     """Choose networks of a run that predict together, train them again, test them once, and save them as RUN/ensemble.npz."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
@@ -170,8 +184,17 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tasks:
+class Tasks(Printed):
     """List the tasks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters(Printed):
+    """List the hyperparameters of training and of multilayer perceptrons, with their defaults and bounds."""
+
+    name: Annotated[str | None, tyro.conf.Positional] = (
+        None  # one alone, with all that is known of it
+    )
 
 
 Command = (
@@ -186,4 +209,5 @@ Command = (
     | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
     | Annotated[Tasks, tyro.conf.subcommand("tasks")]
+    | Annotated[Hyperparameters, tyro.conf.subcommand("hyperparameters")]
 )

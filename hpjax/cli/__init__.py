@@ -1,0 +1,132 @@
+"""The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `report RUN`, ...; `hpjax --help` lists them.
+
+Exit codes: 0, done; 1, no trial was trained to the end; 2, refused, with the reason on standard error; 130, interrupted; 141, nobody
+reads the output any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import tyro
+
+from hpjax.cli import flags
+from hpjax.cli.output import Output
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point; a fault that the user can put right is one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for name in ("stdout", "stderr"):  # closed by whoever called us
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if arguments == ["--version"]:
+        from hpjax import __version__
+
+        print(f"hpjax {__version__}")
+        sys.exit(0)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"hpjax: interrupted; {_remedy()}", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except OSError as fault:
+        print(
+            f"hpjax: {fault.strerror or fault}{f': {fault.filename}' if fault.filename else ''}",
+            file=sys.stderr,
+        )
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 2
+    sys.exit(code)
+
+
+def _remedy() -> str:
+    """How an interrupted command goes on."""
+    from hpjax.cli.training import current
+
+    begun = current and any((current[-1] / n).exists() for n in ("run.json", "compare.json"))
+    return f"`hpjax resume {current[-1]}` goes on with the run" if begun else "nothing was begun"
+
+
+@contextlib.contextmanager
+def _plain_help() -> Iterator[None]:
+    """With NO_COLOR (no-color.org) help has no colours: tyro asks for the terminal alone."""
+    if not os.environ.get("NO_COLOR"):
+        yield
+        return
+    terminal = os.environ.get("TERM")
+    os.environ["TERM"] = "dumb"
+    try:
+        yield
+    finally:
+        if terminal is None:
+            del os.environ["TERM"]
+        else:
+            os.environ["TERM"] = terminal
+
+
+def _run(arguments: list[str]) -> int:
+    """Parses the command line and runs its command; returns the exit code."""
+    with _plain_help():
+        options = tyro.cli(
+            flags.Command,
+            prog="hpjax",
+            description="Hyperparameter search for multilayer perceptrons in JAX",
+            args=arguments,
+        )
+    from hpjax.records import RunError
+
+    output = Output(getattr(options, "json", False))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # modules are loaded
+    try:
+        code = carry_out(options, output)
+    except (ValueError, RunError) as fault:
+        print(f"hpjax: {' '.join(str(fault).split())}", file=sys.stderr)
+        return 2
+    output.end()
+    return code
+
+
+def carry_out(options: Any, output: Output) -> int:
+    """Runs the command that was typed; returns the exit code."""
+    from hpjax.cli import reading, training
+
+    match options:
+        case flags.Tune():
+            return training.tune(options, output)
+        case flags.Compare():
+            return training.compare(options, output)
+        case flags.Ensemble():
+            return training.ensemble(options, output)
+        case flags.Confirm():
+            return training.confirm(options, output)
+        case flags.Resume():
+            return training.resume(options, output)
+        case flags.Show():
+            return reading.show(options, output)
+        case flags.Report():
+            return reading.report(options, output)
+        case flags.Export():
+            return reading.export(options, output)
+        case flags.Watch():
+            return reading.watch(options, output)
+        case flags.Cluster():
+            return training.cluster(options)
+        case flags.Tasks():
+            return reading.tasks(output)
+        case flags.Hyperparameters():
+            return reading.hyperparameters(options, output)
+    raise AssertionError(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The commands that read: `show`, `report`, `watch`, `export`, `tasks`, `hyperparameters`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hpjax.cli.flags import Export, Hyperparameters, Report, Show, Watch
+from hpjax.cli.output import Output, fitted, table_of
+from hpjax.defaults import SHOWN
+
+if TYPE_CHECKING:
+    from hpjax import catalogue
+
+KINDS = {"structural": "one compiled program per value", "traced": "a new value never compiles"}
+RANK = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
+
+
+def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
+    """The best trials of a study as a table."""
+    trials = result.trials
+    order = trials.assign(rank=trials["status"].map(RANK))
+    order = order.sort_values(["rank", "objective"], kind="stable").index[:top]
+    minimised, scores = result.settings.minimised, ["loss", "error", *result.metrics]
+    main = [name for name in scores if name == minimised.lstrip("-")] or scores[:1]
+    rest = [name for name in scores if name not in main]
+    columns = [*main, *rest, "epochs", "status", *result.space.names, "parameters", "seconds"]
+    best = trials.loc[order, columns].rename_axis("trial")
+    counts = ", ".join(
+        f"{count} {status}" for status, count in trials["status"].value_counts().items()
+    )
+    shown, notes = fitted(best, output.width, ["seconds", "parameters", *reversed(rest)])
+    title = f"{result.name}: best of {len(trials)} trials by validation {minimised} ({counts})"
+    output.show(table_of(shown, title, notes))
+    output.note(
+        run=result.folder,
+        name=result.name,
+        objective=minimised,
+        best=result.best,
+        trials=best,
+        counts=dict(trials["status"].value_counts()),
+        stopped=result.stopped,
+        seed=result.settings.seed,
+    )
+
+
+def comparison_shown(comparison: Any, output: Output) -> int:
+    """The table of a comparison, and where the files are."""
+    from hpjax import report as figures
+
+    title = f"{comparison.studies[comparison.names[0]][0].name}: best validation {comparison.settings.minimised} at {comparison.budget:g} epochs, {len(comparison.seeds)} seeds"
+    table = comparison.table.sort_values("mean rank", kind="stable").rename_axis("method")
+    output.show(table_of(table, title))
+    output.note(
+        run=comparison.folder,
+        objective=comparison.settings.minimised,
+        budget=comparison.budget,
+        seeds=comparison.seeds,
+        methods=table,
+    )
+    if comparison.folder is not None:
+        drawn = figures.comparison(figures.summary(comparison), comparison.folder)
+        output.show(
+            f"files: {comparison.folder} ({', '.join(path.name for path in drawn)}, table.csv, final.csv); again: hpjax show {comparison.folder}"
+        )
+    return 0
+
+
+def show(options: Show, output: Output) -> int:
+    """Runs `hpjax show`."""
+    import hpjax
+    from hpjax import report as figures
+
+    if options.top < 1:
+        raise ValueError(f"--top must be at least 1, got {options.top}")
+    if (options.run / "compare.json").exists():
+        return comparison_shown(hpjax.open_comparison(options.run), output)
+    result = hpjax.open_run(options.run)
+    study_shown(result, output, options.top)
+    output.show(
+        f"ended: {result.stopped}; seed {result.settings.seed}, space {result.settings.space_hash}"
+    )
+    if len(result.trials):
+        drawn = (
+            figures.figures(result, options.run)
+            if options.all
+            else figures.overview(result, options.run / "figure")[:1]
+        )
+        output.show("figures: " + ", ".join(map(str, drawn)))
+        output.note(figures=drawn)
+    return 0
+
+
+def report(options: Report, output: Output) -> int:
+    """Runs `hpjax report`."""
+    import hpjax
+    from hpjax.cli.training import use_cache
+    from hpjax.report import write_page
+
+    if options.cache:
+        use_cache()
+    several = (options.run / "compare.json").exists()
+    opened = hpjax.open_comparison(options.run) if several else hpjax.open_run(options.run)
+    path = write_page(opened, options.out or options.run / "report.html", options.refit)
+    output.note(written=path)
+    output.show(f"written: {path} ({path.stat().st_size / 1e6:.2f} MB); open it in any browser")
+    return 0
+
+
+def watch(options: Watch, output: Output) -> int:
+    """Runs `hpjax watch`."""
+    from hpjax.report.live import Live, opened, server
+
+    opened(options.run)  # refuses a folder without a run
+    with server(Live(options.run), options.host, options.port, options.public) as page:
+        host, port = page.server_address[:2]
+        output.show(f"{options.run} at http://{host}:{port}/ until interrupted")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            page.serve_forever()
+    return 0
+
+
+def export(options: Export, output: Output) -> int:
+    """Runs `hpjax export`."""
+    import hpjax
+    from hpjax.integrations import optuna_studies
+
+    if options.optuna is None:
+        raise ValueError("say where to: --optuna FILE")
+    count = optuna_studies.write_journal(hpjax.open_run(options.run), options.optuna)
+    output.note(written=options.optuna, trials=count)
+    output.show(f"written: {count} trials to {options.optuna}; optuna-dashboard {options.optuna}")
+    return 0
+
+
+def tasks(output: Output) -> int:
+    """Runs `hpjax tasks`."""
+    import pandas
+
+    from hpjax.tasks.named import NAMES, STORED
+
+    needs = "needs --data DIR or HPJAX_DATA"
+    rows = [{"name": name, "what": about, "stored": False} for name, (_, about) in NAMES.items()]
+    rows += [
+        {"name": name, "what": f"{about} ({needs})", "stored": True}
+        for name, (_, about) in STORED.items()
+    ]
+    output.answer = rows
+    output.show(table_of(pandas.DataFrame(rows)[["name", "what"]], "tasks", justify="left"))
+    output.show(
+        "or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict"
+    )
+    return 0
+
+
+def hyperparameters(options: Hyperparameters, output: Output) -> int:
+    """Runs `hpjax hyperparameters`."""
+    import pandas
+
+    from hpjax import catalogue
+
+    rows = catalogue.described()
+    if options.name is not None:
+        name = catalogue.ALIASES.get(options.name, options.name)
+        name = catalogue.base(catalogue.known(name))
+        rows = [row for row in rows if row.name == name]
+    output.answer = [row._asdict() for row in rows]
+    if options.name is not None:
+        output.show(_in_words(rows[0]))
+        return 0
+    named = [
+        {"name": r.name, "default": r.default, "values": r.values, "what": r.about} for r in rows
+    ]
+    output.show(table_of(pandas.DataFrame(named), "hyperparameters", justify="left"))
+    return 0
+
+
+def _in_words(row: catalogue.Described) -> str:
+    """All that is known of a hyperparameter, in lines."""
+    layer = {"weights": ", or one per weight layer", "hidden": ", or one per hidden layer"}
+    lines = [
+        f"{row.name}: {row.about}",
+        f"  default   {row.default}",
+        f"  values    {row.values}{layer.get(row.per or '', '')}",
+        f"  kind      {row.kind}: {KINDS[row.kind]}",
+        f"  of        {row.of}",
+    ]
+    lines += [f"  acts with {row.needs}"] if row.needs else []
+    lines += [f"  elsewhere {', '.join(row.other_names)}"] if row.other_names else []
+    return "\n".join(lines)

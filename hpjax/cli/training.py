@@ -1,0 +1,268 @@
+"""The commands that train: `tune`, `compare`, `resume`, `confirm`, `ensemble`; and `cluster`, which trains for others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hpjax.cli.flags import Cluster, Compare, Confirm, Ensemble, Resume, Tune, Workers
+from hpjax.cli.output import Output, table_of
+from hpjax.cli.reading import comparison_shown, study_shown
+
+WHAT = {
+    "drop": "drop",
+    "number": "number",
+    "categorical": "category",
+    "date": "date",
+    "weight": "weight",
+    "group": "group",
+}
+WORKERS = ("workers", "cluster", "unlike")  # flags of who trains
+APART = ("task", "space", "seconds", "cache", "out", "folds", "validation_file", "repeats", "explain", "live", "json", *WHAT, *WORKERS)  # fmt: skip
+current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
+
+
+def _listed(text: str | None) -> list[str]:
+    """Names with commas between."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _columns(options: Any) -> dict[str, str]:
+    """What --drop, --number, --categorical and --date say of columns."""
+    found: dict[str, str] = {}
+    for flag, what in WHAT.items():
+        for name in _listed(getattr(options, flag)):
+            if found.setdefault(name, what) != what:
+                raise ValueError(f"column {name!r:.80} is named by two of --{', --'.join(WHAT)}")
+    return found
+
+
+def _validation(options: Any) -> dict[str, Any]:
+    """What --validation-file, --folds and --repeats say."""
+    if options.validation_file is not None and options.folds > 1:
+        raise ValueError("--validation-file is what is validated on; leave --folds out")
+    return {"folds": options.validation_file or options.folds, "repeats": options.repeats}
+
+
+def _executor(options: Workers) -> Any:
+    """`executor=` of --workers, --cluster and --unlike."""
+    import hpjax
+
+    if options.workers is not None and options.cluster is not None:
+        raise ValueError("--workers starts workers here, --cluster has some; give one of them")
+    where = options.cluster if options.workers is None else options.workers
+    if where is None:
+        if options.unlike:
+            raise ValueError("--unlike is for workers; give --cluster or --workers, too")
+        return None
+    return hpjax.Cluster(where, options.unlike)
+
+
+def use_cache() -> None:
+    """Keeps compiled programs between processes, in the user's cache folder."""
+    import jax
+
+    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hpjax" / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(root))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _folder(out: Path | None, name: str) -> Path:
+    """The run folder that is named, or a new one below runs/."""
+    if out is None:
+        return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if not out.name:
+        raise ValueError(f"--out {str(out)!r} names no folder; give one, such as --out runs/first")
+    return out
+
+
+@contextlib.contextmanager
+def _working_on(folder: Path, live: bool, output: Output) -> Iterator[None]:
+    """Remembers the folder, and shows it as a page meanwhile where that is wanted."""
+    current.append(folder)
+    if not live:
+        yield
+        return
+    from hpjax.report.live import beside
+
+    with beside(folder) as address:
+        output.show(f"live: {address} until the run ends; afterwards hpjax watch {folder}")
+        yield
+
+
+def tune(options: Tune, output: Output) -> int:
+    """Runs `hpjax tune`."""
+    import hpjax
+
+    if options.cache:
+        use_cache()
+    arguments = {name: value for name, value in vars(options).items() if name not in APART}
+    arguments["validation"] = _validation(options)
+    arguments["columns"] = _columns(options)
+    arguments["metrics"] = _listed(options.metrics)
+    stop = {"seconds": options.seconds}
+    if options.explain:
+        plan = hpjax.explain(options.space, options.task, stop=stop, **arguments)
+        output.show(str(plan))
+        output.note(plan=str(plan))
+        return 0
+    out = _folder(options.out, Path(options.task).stem)
+    executor = _executor(options)
+    with _working_on(out, options.live, output):
+        result = hpjax.tune(
+            options.space, options.task, stop=stop, out=out, executor=executor, **arguments
+        )
+    return study_ended(result, output)
+
+
+def compare(options: Compare, output: Output) -> int:
+    """Runs `hpjax compare`."""
+    import hpjax
+    from hpjax import resolve
+
+    if options.cache:
+        use_cache()
+    names = _listed(options.methods)
+    methods = {name: {"search": name, "batch": options.batch} for name in names}
+    resolve.check(stop={"epochs": options.budget})
+    if len(methods) < len(names):
+        raise ValueError(f"--methods {options.methods} names one twice")
+    epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
+    out = _folder(options.out, f"compare-{Path(options.task).stem}")
+    executor = _executor(options)
+    with _working_on(out, options.live, output):
+        comparison = hpjax.compare(
+            methods,
+            options.space,
+            options.task,
+            seeds=options.seeds,
+            epochs=options.epochs,
+            stop={"epochs": options.budget * epochs},
+            validation=_validation(options),
+            objective=options.objective,
+            metrics=_listed(options.metrics),
+            data=options.data,
+            target=options.target,
+            kind=options.kind,
+            columns=_columns(options),
+            out=out,
+            executor=executor,
+        )
+    return comparison_shown(comparison, output)
+
+
+def resume(options: Resume, output: Output) -> int:
+    """Runs `hpjax resume`."""
+    import hpjax
+
+    if options.cache:
+        use_cache()
+    executor = _executor(options)
+    several = (options.run / "compare.json").exists()
+    if several and options.trials is not None:
+        raise ValueError("--trials is for single runs; a comparison ends at its budget of epochs")
+    with _working_on(options.run, options.live, output):
+        resumed = (
+            hpjax.resume_comparison(options.run, executor=executor)
+            if several
+            else hpjax.resume(options.run, trials=options.trials, executor=executor)
+        )
+    return (comparison_shown if several else study_ended)(resumed, output)
+
+
+def study_ended(result: Any, output: Output) -> int:
+    """The end of a study: top trials, test metrics, and where the files are."""
+    from hpjax import report as figures
+
+    study_shown(result, output)
+    if result.best["trial"] is None:
+        output.show(result.why_none)
+        return 1
+    if len(result.task.test):
+        network = result.refit()
+        output.show(
+            f"best trial {result.best['trial']}, trained again on all {len(result.task.development)} development examples"
+        )
+        _test_shown(result, result.test(network), output)
+    if result.folder is None:
+        return 0
+    again = f"again: hpjax show {result.folder}"
+    try:
+        drawn = figures.overview(result, result.folder / "figure")
+    except OSError as fault:
+        raise OSError(
+            fault.errno,
+            f"the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; {again}",
+        ) from None
+    output.show(f"files: {result.folder} (ledger.jsonl, curves.bin, {drawn[0].name}); {again}")
+    return 0
+
+
+def _test_shown(result: Any, metrics: dict[str, float], output: Output) -> None:
+    """Test metrics in a line."""
+    named = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    output.show(f"test ({len(result.task.test)} examples): {named}")
+    output.note(test=metrics)
+
+
+def cluster(options: Cluster) -> int:
+    """Runs `hpjax cluster`."""
+    from hpjax.cluster import start
+
+    with start.ended_by_signals():
+        if options.join is None:
+            start.serve(options.workers, options.host, options.port, print)
+        else:
+            start.workers_of(options.join, options.workers, print)
+    return 0
+
+
+def confirm(options: Confirm, output: Output) -> int:
+    """Runs `hpjax confirm`."""
+    import hpjax
+
+    if options.cache:
+        use_cache()
+    result = hpjax.open_run(options.run)
+    confirmation = hpjax.confirm(result, options.top, options.repeats, executor=_executor(options))
+    table = confirmation.table.rename_axis("trial")
+    title = f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}"
+    output.show(table_of(table, title))
+    tied = ", ".join(map(str, confirmation.best["tied"])) or "none"
+    output.show(f"best trial {confirmation.best['trial']}; within noise of it: {tied}")
+    output.show(f"the search's best looked {confirmation.optimism:.4g} better than it is")
+    output.note(
+        run=options.run, best=confirmation.best, optimism=confirmation.optimism, trials=table
+    )
+    if confirmation.test:
+        _test_shown(result, confirmation.test, output)
+    return 0
+
+
+def ensemble(options: Ensemble, output: Output) -> int:
+    """Runs `hpjax ensemble`."""
+    import hpjax
+
+    if options.cache:
+        use_cache()
+    result = hpjax.open_run(options.run)
+    found = result.ensemble(options.size, options.candidates)
+    output.show(table_of(found.table, f"{result.name}: networks that predict together"))
+    output.note(run=options.run, members=found.table, validation=found.validation)
+    if found.validation:
+        together, alone = found.validation["ensemble"], found.validation["single"]
+        output.show(
+            f"validation {result.settings.minimised}, chosen on one half and scored on the other: {together:.4g}; the best network alone {alone:.4g}"
+        )
+    if len(result.task.test):
+        _test_shown(result, result.test(found), output)
+    path = options.run / "ensemble.npz"
+    found.save(path)
+    output.show(f"saved: {path}; in Python hpjax.load({str(path)!r}).predict(x)")
+    output.note(saved=path)
+    return 0

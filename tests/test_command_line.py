@@ -1,0 +1,235 @@
+"""What commands print: for people at any width, for programs, and how they end."""
+
+import contextlib
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pandas
+import pytest
+
+import hpjax
+from hpjax import catalogue, cli
+from hpjax.cli.output import fitted, plain
+
+SPACE = {
+    "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
+    "l2": hpjax.LogUniform(1e-6, 1e-2),
+    "hidden": (4,),
+    "activation": hpjax.Choice(["relu", "tanh"]),
+}
+quiet = dict(say=lambda text: None, progress=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("printed")
+    hpjax.tune(SPACE, "iris", trials=6, epochs=2, metrics=["f1_macro"], out=folder / "run", **quiet)
+    hpjax.compare(
+        ["random", "sobol"], SPACE, "iris", seeds=2, stop={"trials": 2}, out=folder / "two", **quiet
+    )
+    return folder
+
+
+def opened(folder):
+    return hpjax.open_run(folder, say=quiet["say"])
+
+
+def command(*words):
+    """Exit code and standard output."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+        cli.main(list(map(str, words)))
+    return ended.value.code, said.getvalue()
+
+
+def answered(*words):
+    code, said = command(*words, "--json")
+    assert code == 0
+    assert said.count("\n") == 1
+    return json.loads(said)
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+def test_a_run_as_json(runs):
+    result = opened(runs / "run")
+    answer = answered("show", runs / "run", "--top", 4)
+    assert answer["best"]["trial"] == result.best["trial"]
+    assert [row["trial"] for row in answer["trials"]] == result.ranking[:4].tolist()
+    for row in answer["trials"]:
+        assert row["loss"] == result.trials["loss"][row["trial"]]
+        assert row["f1_macro"] == result.trials["f1_macro"][row["trial"]]
+    assert answer["counts"] == {"OK": 6}
+    assert answer["stopped"] == "done"
+
+
+def test_a_comparison_as_json(runs):
+    answer = answered("show", runs / "two")
+    assert {row["method"] for row in answer["methods"]} == {"random", "sobol"}
+    assert answer["seeds"] == [0, 1]
+
+
+@pytest.mark.slow
+def test_what_trains_as_json(tmp_path):
+    words = ("--trials", 2, "--epochs", 1, "--out", tmp_path / "run", "--no-cache")
+    answer = answered("tune", "iris", *words)
+    assert len(answer["trials"]) == 2
+    assert set(answer["test"]) >= {"accuracy"}
+    answer = answered("confirm", tmp_path / "run", "--top", 1, "--repeats", 2, "--no-cache")
+    assert answer["best"]["trial"] == answer["trials"][0]["trial"]
+    answer = answered("ensemble", tmp_path / "run", "--no-cache")
+    assert hpjax.load(answer["saved"]).table["trial"].tolist() == [
+        row["trial"] for row in answer["members"]
+    ]
+
+
+def test_lists_as_json():
+    assert "iris" in {row["name"] for row in answered("tasks")}
+    assert {row["name"] for row in answered("hyperparameters")} == {*catalogue.STATIC, *catalogue.TRACED, *hpjax.models.MLP.static, *hpjax.models.MLP.traced}  # fmt: skip
+
+
+def test_numbers_that_json_has_no_word_for():
+    frame = pandas.DataFrame({"a": [1.0, float("inf")], "b": [(1, 2), None]})
+    assert plain(frame) == [{"a": 1.0, "b": [1, 2]}, {"a": None, "b": None}]
+    assert plain({1: float("nan"), "path": runs}) == {"1": None, "path": str(runs)}
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("width", [40, 80, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_terminal_of_any_width_is_not_overrun(runs, width):
+    """A real terminal: no line is longer, no cell is broken into two lines, and what has no room is named."""
+    said = typed(["show", str(runs / "run")], width)
+    table = [line for line in said if line[:1] in "┏┃┡│└"]
+    assert len(table) == 6 + 4
+    assert max(map(len, table)) <= width
+    trials = opened(runs / "run").trials
+    heads = table[1].strip("┃ ").replace("┃", " ").split()
+    best = int(table[3].strip("│ ").split()[0])
+    for column, cell in zip(heads, table[3].strip("│ ").split("│")):
+        shown = best if column == "trial" else trials[column][best]
+        assert cell.strip() == (f"{shown:.4g}" if isinstance(shown, float) else str(shown))
+    text = " ".join(" ".join(said).split())
+    assert "all: epochs 2, status OK" in text
+    for name in ("loss", "seconds", "learning_rate", "f1_macro", "activation"):
+        assert name in text
+
+
+def typed(words, width, **environment):
+    """Lines that a command prints on a terminal of so many columns."""
+    here, there = pty.openpty()
+    given = os.environ | {"COLUMNS": str(width), "TERM": "xterm-256color"} | environment
+    given = {name: value for name, value in given.items() if value}
+    done = subprocess.Popen(
+        [sys.executable, "-m", "hpjax", *words], stdout=there, stderr=there, env=given
+    )
+    os.close(there)
+    parts = []
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(here, 65536):
+            parts.append(part)
+    os.close(here)
+    assert done.wait() == 0
+    text = b"".join(parts).decode()
+    return (text if environment else uncoloured(text)).splitlines()
+
+
+def uncoloured(text):
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+@pytest.mark.parametrize("words", [["hyperparameters", "lr"], ["tune", "--help"]])
+@pytest.mark.slow
+def test_no_color_is_respected(words):
+    assert "\x1b[" in "\n".join(typed(["tasks"], 80, NO_COLOR=""))
+    text = "\n".join(typed(words, 80, NO_COLOR="1"))
+    assert not re.search(r"\x1b\[([0-9;]*;)?(3[0-8]|4[0-8]|9[0-7])[;m]", text)
+
+
+def test_what_is_the_same_in_all_rows_is_said_once():
+    frame = pandas.DataFrame({"loss": [1.0, 2.0], "status": ["OK", "OK"], "seconds": [1.0, 1.0]})
+    shown, notes = fitted(frame, 80, ["seconds"])
+    assert list(shown) == ["loss", "seconds"]
+    assert notes == "all: status OK"
+    shown, notes = fitted(frame, 24, ["seconds"])
+    assert list(shown) == ["loss"]
+    assert "no room for: seconds" in notes
+    assert list(fitted(frame[:1], 200, [])[0]) == ["loss", "status", "seconds"]
+
+
+@pytest.mark.parametrize("name", ["lr", "dropout", "width_2", "momentum"])
+def test_one_hyperparameter(name):
+    code, said = command("hyperparameters", name)
+    row = next(row for row in catalogue.described() if row.name == catalogue.base(catalogue.ALIASES.get(name, name)))  # fmt: skip
+    assert code == 0
+    for text in (row.about, str(row.default), row.kind, row.values, row.needs):
+        assert text in said
+    assert ("per hidden layer" in said) == (row.per == "hidden")
+
+
+def test_an_unknown_hyperparameter(capsys):
+    assert command("hyperparameters", "learnrate")[0] == 2
+    assert "did you mean 'learning_rate'?" in capsys.readouterr().err
+
+
+# --- how they end -----------------------------------------------------------------------------------------------------
+def test_exit_codes(tmp_path, capsys):
+    """0, 1 and 2; 130 and 141 are tests of interrupts and of pipes."""
+    assert command("tasks")[0] == 0
+    assert command("show", tmp_path)[0] == 2
+    (tmp_path / "space.toml").write_text("learning_rate = { log_uniform = [1e30, 1e35] }\n")
+    words = ("--space", tmp_path / "space.toml", "--trials", 2, "--epochs", 2, "--no-cache")
+    assert command("tune", "diabetes", *words, "--out", tmp_path / "run")[0] == 1
+    code, said = command("show", tmp_path / "run", "--json")
+    assert code == 0
+    assert json.loads(said)["best"]["trial"] is None
+
+
+def test_output_that_nobody_reads():
+    words = [sys.executable, "-m", "hpjax", "hyperparameters"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == b""
+
+
+# --- live -------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_a_run_is_shown_while_it_trains(tmp_path):
+    """The page answers while the run trains, follows it, and is gone after it."""
+    run, said = tmp_path / "run", tmp_path / "said"
+    words = ["tune", "iris", "--trials", "3000", "--epochs", "30", "--out", str(run), "--live"]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    with (
+        said.open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "hpjax", *words, "--no-cache"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
+        try:
+            address = process.stdout.readline().split()[1]
+            seen, deadline = 0, time.monotonic() + 120
+            while seen < 1 and process.poll() is None and time.monotonic() < deadline:
+                with urllib.request.urlopen(f"{address}data.json") as page:
+                    seen = json.loads(page.read() or b"{}").get("total", 0)
+                time.sleep(0.2)
+            assert process.poll() is None
+            assert seen > 0
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            assert process.returncode == 130, said.read_text()
+        finally:
+            process.kill()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(address)
