@@ -64,7 +64,7 @@ MAY = {
     "training.learning_rate_schedules": {"models.base"},
     "training.metrics": set(),
     "notebooks": set(),
-    "integrations": {"configurations", "devices", "outcome", "records", "result", "settings", "space"},
+    "integrations": {"checks", "configurations", "devices", "outcome", "records", "reopen", "result", "settings", "space"},
 }  # fmt: skip
 FREE = {"cli", "__init__", "__main__"}
 

@@ -204,7 +204,7 @@ def test_output_that_nobody_reads():
 def test_a_run_is_shown_while_it_trains(tmp_path):
     """The page answers while the run trains, follows it, and is gone after it."""
     run, said = tmp_path / "run", tmp_path / "said"
-    words = ["tune", "iris", "--trials", "3000", "--epochs", "30", "--out", str(run), "--live"]
+    words = ["tune", "iris", "--trials", "30000", "--epochs", "30", "--out", str(run), "--live"]
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     with (
         said.open("w") as errors,

@@ -139,6 +139,11 @@ class Export(Printed):
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
     optuna: Path | None = None  # a new journal, which optuna-dashboard shows
+    tensorboard: Path | None = None  # a new folder, which tensorboard --logdir shows
+    mlflow: str | None = None  # a store or server, such as sqlite:///mlflow.db
+    wandb: Path | None = None  # a folder for offline runs, which wandb sync sends
+    trackio: bool = False  # into Trackio's own place
+    project: str = "hpjax"  # of MLflow (its experiment), W&B and Trackio
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,13 +125,38 @@ def watch(options: Watch, output: Output) -> int:
 def export(options: Export, output: Output) -> int:
     """Runs `hpjax export`."""
     import hpjax
-    from hpjax.integrations import optuna_studies
+    from hpjax.integrations import mlflow_runs, optuna_studies, tensorboard, wandb_runs
 
-    if options.optuna is None:
-        raise ValueError("say where to: --optuna FILE")
-    count = optuna_studies.write_journal(hpjax.open_run(options.run), options.optuna)
-    output.note(written=options.optuna, trials=count)
-    output.show(f"written: {count} trials to {options.optuna}; optuna-dashboard {options.optuna}")
+    project = options.project
+    # where to, how, and what shows it
+    asked = {
+        "optuna": (options.optuna, optuna_studies.write_journal, "optuna-dashboard {}"),
+        "tensorboard": (options.tensorboard, tensorboard.write, "tensorboard --logdir {}"),
+        "mlflow": (
+            options.mlflow,
+            lambda run, uri: mlflow_runs.write(run, uri, project),
+            "mlflow ui --backend-store-uri {}",
+        ),
+        "wandb": (
+            options.wandb,
+            lambda run, folder: wandb_runs.write(run, project, folder),
+            "wandb sync {}/wandb/offline-run-*",
+        ),
+        "trackio": (
+            "Trackio's folder" if options.trackio else None,
+            lambda run, _: wandb_runs.write(run, project, library="trackio"),
+            f"trackio show --project {project}",
+        ),
+    }
+    wanted = {name: row for name, row in asked.items() if row[0] is not None}
+    if not wanted:
+        raise ValueError(f"say where to: --{', --'.join(asked)}")
+    run, written = hpjax.open_run(options.run), {}
+    for name, (where, write, shown) in wanted.items():
+        count = write(run, where)
+        written[name] = {"where": where, "trials": count}
+        output.show(f"written: {count} trials to {where}; {shown.format(where)}")
+    output.note(written=written)
     return 0
 
 

@@ -205,7 +205,7 @@ def test_the_command_line(run, tmp_path):
     assert len(loaded(tmp_path / "a.log").trials) == 24
     for words, message in (
         ([run, "--optuna", tmp_path / "a.log"], "is there already"),
-        ([run], "say where to: --optuna FILE"),
+        ([run], "say where to: --optuna"),
         ([tmp_path, "--optuna", tmp_path / "b.log"], "no run in"),
     ):
         done = command(*words)
