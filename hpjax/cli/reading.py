@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hpjax.cli.flags import Export, Hyperparameters, Report, Show, Watch
@@ -129,7 +130,7 @@ def export(options: Export, output: Output) -> int:
 
     project = options.project
     # where to, how, and what shows it
-    asked = {
+    asked: dict[str, tuple[Any, Callable[..., int], str]] = {
         "optuna": (options.optuna, optuna_studies.write_journal, "optuna-dashboard {}"),
         "tensorboard": (options.tensorboard, tensorboard.write, "tensorboard --logdir {}"),
         "mlflow": (

@@ -72,27 +72,21 @@ class TensorBoard:
 
     def begin(self, study: Study) -> None:
         """Writes which columns the table of trials has."""
-        from tensorboardX.proto.api_pb2 import (
-            DataType,
-            Experiment,
-            HParamInfo,
-            MetricInfo,
-            MetricName,
-        )
+        api, _, _ = _messages()
 
         def kind(values: Any) -> Any:
             value = values[0]
             named = "BOOL" if isinstance(value, bool) else "STRING" if isinstance(value, str) else "FLOAT64"  # fmt: skip
-            return DataType.Value(f"DATA_TYPE_{named}")
+            return api.DataType.Value(f"DATA_TYPE_{named}")
 
-        experiment = Experiment(
+        experiment = api.Experiment(
             name=study.name,
             description="; ".join(f"{name} {text}" for name, text in study.about.items()),
             hparam_infos=[
-                HParamInfo(name=n, type=kind(v)) for n, v in study.hyperparameters.items()
+                api.HParamInfo(name=n, type=kind(v)) for n, v in study.hyperparameters.items()
             ],
             metric_infos=[
-                MetricInfo(name=MetricName(tag=tag))
+                api.MetricInfo(name=api.MetricName(tag=tag))
                 for tag in dict.fromkeys((study.objective, "loss", "error"))
             ],
         )
@@ -109,11 +103,9 @@ class TensorBoard:
 
     def _writer(self, trial: Trial) -> Any:
         """A trial's writer; its session starts with it."""
-        from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
-
         if trial.number not in self._writers:
             writer = self._writers[trial.number] = self._open(f"trial_{trial.number:05d}")
-            session = SessionStartInfo()
+            session = _messages()[1].SessionStartInfo()
             for name, value in trial.config.items():
                 field = "bool_value" if isinstance(value, bool) else "string_value" if isinstance(value, str) else "number_value"  # fmt: skip
                 setattr(session.hparams[name], field, value)
@@ -122,11 +114,9 @@ class TensorBoard:
 
     def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
         """Ends a trial's session."""
-        from tensorboardX.proto.api_pb2 import Status
-        from tensorboardX.proto.plugin_hparams_pb2 import SessionEndInfo
-
+        api, plugin, _ = _messages()
         writer = self._writer(trial)
-        ending = SessionEndInfo(status=Status.Value(STATUS[status]))
+        ending = plugin.SessionEndInfo(status=api.Status.Value(STATUS[status]))
         _add(writer, "session_end_info", session_end_info=ending)
         writer.add_text("status", status)
         writer.close()
@@ -137,13 +127,18 @@ class TensorBoard:
             writer.close()
 
 
+def _messages() -> tuple[Any, Any, Any]:
+    """What the HParams plugin and summaries are made of: modules of protocol buffers."""
+    from tensorboardX.proto import api_pb2, plugin_hparams_pb2, summary_pb2
+
+    return api_pb2, plugin_hparams_pb2, summary_pb2
+
+
 def _add(writer: Any, tag: str, **content: Any) -> None:
     """Writes what the HParams plugin reads."""
-    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
-    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-
-    data = SummaryMetadata.PluginData(
-        plugin_name=PLUGIN, content=HParamsPluginData(version=0, **content).SerializeToString()
-    )
-    value = Summary.Value(tag=f"_hparams_/{tag}", metadata=SummaryMetadata(plugin_data=data))
-    writer.file_writer.add_summary(Summary(value=[value]))
+    _, plugin, summary = _messages()
+    message = plugin.HParamsPluginData(version=0, **content).SerializeToString()
+    data = summary.SummaryMetadata.PluginData(plugin_name=PLUGIN, content=message)
+    metadata = summary.SummaryMetadata(plugin_data=data)
+    value = summary.Summary.Value(tag=f"_hparams_/{tag}", metadata=metadata)
+    writer.file_writer.add_summary(summary.Summary(value=[value]))
