@@ -163,6 +163,6 @@ def test_functions_fit_on_a_screen():
 
 
 if __name__ == "__main__":
-    before, rest = MAP.read_text().split("```\n", 1)
+    before, rest = MAP.read_text().split("```text\n", 1)
     _, after = rest.split("```\n", 1)
-    MAP.write_text(f"{before}```\n{drawn()}\n```\n{after}")
+    MAP.write_text(f"{before}```text\n{drawn()}\n```\n{after}")

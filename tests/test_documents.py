@@ -2,14 +2,16 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([\w{}-]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a default run leaves to `-m slow`, by what its commands begin with: they train for more than a few seconds.
 LONG = (
     "hpjax tune d",
@@ -74,6 +76,40 @@ def python(texts: list[str], folder: Path) -> str:
     return done.stdout
 
 
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/guides/*.md")]
+)
+
+
+@pytest.mark.skipif(not PAGES, reason="the documentation is not beside the tests")
+def test_pages_are_made_of_blocks_that_are_run():
+    """Or of `text`, which is not: installing, and what stays until it is interrupted."""
+    for page in PAGES:
+        kinds = {kind for kind, _ in blocks(page) if not kind.startswith("{")}
+        assert kinds <= {"", "python", "toml", "text"}, page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_in_its_order(page, tmp_path):
+    """Commands and snippets as a reader types them, one after another; snippets know what was named before."""
+    files_of(page, tmp_path)
+    texts: list[str] = []
+    fresh = False  # snippets that were not run yet
+    for kind, text in [*blocks(page), ("", "")]:
+        if kind == "python":
+            texts.append(text)
+            fresh = True
+        elif kind == "":
+            if fresh:
+                python(texts, tmp_path)
+                fresh = False
+            for line in text.splitlines():
+                if not line.startswith(INSTALLS):
+                    shell(line, tmp_path)
+
+
 def test_the_readme_is_made_of_blocks_that_are_run():
     kinds = {kind for kind, _ in blocks("README.md")}
     assert kinds == {"", "python", "toml"}
@@ -116,3 +152,50 @@ def test_every_snippet_of_the_readme_in_its_order(tmp_path):
     said = python(texts, tmp_path)
     for words in ("mean rank", "searched", "learning_rate", "accuracy"):
         assert words in said
+
+
+# --- the site ---------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The documentation, built from a copy, with warnings as errors: links within it, names and directives are right."""
+    pytest.importorskip("sphinx")
+    if not PAGES:
+        pytest.skip("the documentation is not beside the tests")
+    copy, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("site")
+    for name in ("docs", "results", "experiments", "hpjax"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("generated"))
+    words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", copy / "docs", out]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_every_public_name_and_every_hyperparameter_is_documented(site):
+    import hpjax
+    from hpjax import catalogue
+
+    listed = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
+    written = {line.split()[0] for line in listed.splitlines() if " py:" in line}
+    there = {name.rsplit(".", 1)[-1] for name in written}
+    for module in (
+        hpjax,
+        hpjax.hypergrad,
+        hpjax.schedulers,
+        hpjax.search,
+        hpjax.plots,
+        hpjax.report,
+    ):
+        missing = set(module.__all__) - there - {"__version__", "hypergrad"}
+        assert not missing, (module.__name__, missing)
+    page = (site / "generated" / "hyperparameters.html").read_text()
+    assert all(f">{row.name}<" in page for row in catalogue.described())
+
+
+@pytest.mark.slow
+def test_every_figure_of_the_results_is_in_the_gallery(site):
+    """As a file that is there: the page names them, and the site has them."""
+    page = (site / "generated" / "gallery.html").read_text()
+    shown = re.findall(r'<img[^>]* src="\.\./(_images/[^"]+\.png)"', page)
+    assert len(shown) == len(list(ROOT.glob("results/*/*.png")))
+    assert all((site / name).stat().st_size > 5000 for name in shown)

@@ -65,19 +65,21 @@ def single(objectives: Array) -> Array:
 class Searcher(NamedTuple):
     """An ask/tell machine.
 
-    init: key -> state
-    ask:  (state, key, n, fidelity) -> (unit [m D] with m <= n, state); short means "not now", and none while nothing is
-          in flight means exhausted
-    tell: (state, observations) -> state
-    note: state -> what the last ask wants recorded beside its points: fitted numbers, fallbacks; {} for nothing
-    hint: (state, note) -> state; before an ask is replayed, the note that was recorded with it
+    Attributes:
+        init: key -> state.
+        ask: (state, key, n, fidelity) -> (unit [m D] with m <= n, state); short means "not now", and none while nothing is
+            in flight means exhausted.
+        tell: (state, observations) -> state.
+        wants_grad: whether observations bring gradients.
+        batch: the most points at once that it learns well from; None for any number.
+        note: state -> what the last ask wants recorded beside its points: fitted numbers, fallbacks; {} for nothing.
+        hint: (state, note) -> state; before an ask is replayed, the note that was recorded with it.
     """
 
     init: Callable[[Key], State]
     ask: Callable[[State, Key, int, int], tuple[Array, State]]
     tell: Callable[[State, Observations], State]
     wants_grad: bool = False
-    # the most points at once that it learns well from; None for any number
     batch: int | None = None
     note: Callable[[State], dict] = lambda state: {}
     hint: Callable[[State, dict], State] = lambda state, note: state
