@@ -20,7 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["generated/**/index_of_*"]
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+smartquotes = False  # a quoted word is a value to type
 myst_heading_anchors = 3
 myst_all_links_external = False
 suppress_warnings = ["myst.header"]

@@ -110,7 +110,9 @@ def hyperparameters() -> str:
                 if (row.of, row.kind) == (of, kind):
                     more = [f"one number{', or one per ' + {'weights': 'weight', 'hidden': 'hidden'}[row.per] + ' layer'}"] if row.per else []  # fmt: skip
                     more += [f"acts with {row.needs}"] if row.needs else []
-                    more += [f"elsewhere {', '.join(row.other_names)}"] if row.other_names else []
+                    more += (
+                        [f"others call it {', '.join(row.other_names)}"] if row.other_names else []
+                    )
                     about = "; ".join([row.about, *more]).replace("|", "\\|")
                     default = "" if row.default is None else f"`{row.default}`"
                     text += f"| `{row.name}` | {default} | {row.values} | {about} |\n"

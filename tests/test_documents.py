@@ -173,18 +173,18 @@ def site(tmp_path_factory):
 @pytest.mark.slow
 def test_every_public_name_and_every_hyperparameter_is_documented(site):
     import hpjax
-    from hpjax import catalogue
+    from hpjax import catalogue, hypergrad, plots, report, schedulers, search
 
     listed = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
     written = {line.split()[0] for line in listed.splitlines() if " py:" in line}
     there = {name.rsplit(".", 1)[-1] for name in written}
     for module in (
         hpjax,
-        hpjax.hypergrad,
-        hpjax.schedulers,
-        hpjax.search,
-        hpjax.plots,
-        hpjax.report,
+        hypergrad,
+        schedulers,
+        search,
+        plots,
+        report,
     ):
         missing = set(module.__all__) - there - {"__version__", "hypergrad"}
         assert not missing, (module.__name__, missing)

@@ -208,11 +208,11 @@ def _in_words(row: catalogue.Described) -> str:
     layer = {"weights": ", or one per weight layer", "hidden": ", or one per hidden layer"}
     lines = [
         f"{row.name}: {row.about}",
-        f"  default   {row.default}",
-        f"  values    {row.values}{layer.get(row.per or '', '')}",
-        f"  kind      {row.kind}: {KINDS[row.kind]}",
-        f"  of        {row.of}",
+        f"  default     {row.default}",
+        f"  values      {row.values}{layer.get(row.per or '', '')}",
+        f"  kind        {row.kind}: {KINDS[row.kind]}",
+        f"  of          {row.of}",
     ]
-    lines += [f"  acts with {row.needs}"] if row.needs else []
-    lines += [f"  elsewhere {', '.join(row.other_names)}"] if row.other_names else []
+    lines += [f"  acts with   {row.needs}"] if row.needs else []
+    lines += [f"  others say {', '.join(row.other_names)}"] if row.other_names else []
     return "\n".join(lines)
