@@ -13,7 +13,7 @@ from hpjax.evaluation import Evaluation
 from hpjax.hypergrad import Learned
 from hpjax.models import MLP, Family
 from hpjax.network import Network
-from hpjax.resolve import as_family, as_space
+from hpjax.resolve import as_family, as_space, as_task
 from hpjax.settings import Networks, Validation
 from hpjax.space import Space
 from hpjax.tasks import Task, all_of
@@ -22,7 +22,7 @@ from hpjax.training import batches
 
 
 def fit(
-    task: Task,
+    task: Any,
     values: Mapping | Learned,
     epochs: int | None = None,
     horizon: int | None = None,
@@ -33,7 +33,7 @@ def fit(
     """One network with given or learned hyperparameters, trained on a task's development part.
 
     Args:
-        task: data.
+        task: a Task, its name, a file, or arrays or tables (x, y).
         values: hyperparameters by name, the rest hold their defaults; or what `hypergrad.learn` found.
         epochs: how long; of what was learned, as long as it was learned for.
         horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
@@ -46,6 +46,7 @@ def fit(
     Raises:
         ValueError: no epochs for hyperparameters by name, or epochs for learned ones.
     """
+    task = as_task(task)
     if isinstance(values, Learned):
         if epochs is not None or horizon is not None:
             raise ValueError(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hpjax.notebooks import NotebookBar
 from hpjax.population import plan
 
 if TYPE_CHECKING:
@@ -34,30 +35,20 @@ class Bar(Watching):
     """A bar on standard error, or in a notebook.
 
     Args:
-        console: of rich.
+        progress: what is shown, as `rich.progress.Progress` is used.
         workload: tells what is expected, and when programs compile and blocks end.
         studies: how many are trained together.
         work: seconds of training that the plan predicts.
     """
 
-    def __init__(self, console: Any, workload: Workload, studies: int, work: float):
-        from rich.progress import BarColumn, Progress, TextColumn
-
+    def __init__(self, progress: Any, workload: Workload, studies: int, work: float):
         self.workload, self.expected = workload, max(work, 1e-9)
         self.programs, self.studies = len(workload.programs), studies
         self.done = self.worked = self.compiling = 0.0
         self.compiled = self.networks = 0
         self.latest: dict[Any, Any] = {}  # study -> its last progress
         self.started = time.monotonic()
-        text = (
-            "[bold]{task.description}",
-            "{task.fields[trials]}",
-            "{task.fields[rate]}",
-            "{task.fields[best]}",
-            "{task.fields[left]}",
-        )
-        columns = [TextColumn(text[0]), BarColumn(24), *(TextColumn(column) for column in text[1:])]
-        self.progress = Progress(*columns, console=console, transient=True)
+        self.progress = progress
         self.task = self.progress.add_task(
             "planning", total=1.0, trials="", rate="", best="", left=""
         )
@@ -136,14 +127,18 @@ def watching(
     work: Callable[[], float] | None = None,
 ) -> Watching:
     """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
-    if progress is False or (
-        progress is None and not sys.stderr.isatty() and "ipykernel" not in sys.modules
-    ):
+    notebook = "ipykernel" in sys.modules
+    if progress is False or (progress is None and not notebook and not sys.stderr.isatty()):
         return Watching()
-    return Bar(_console(), workload, studies, workload.predicted() if work is None else work())
+    bar = NotebookBar() if notebook else on_terminal()
+    return Bar(bar, workload, studies, workload.predicted() if work is None else work())
 
 
-def _console() -> Any:
+def on_terminal(console: Any = None) -> Any:
+    """A bar on a console of rich; on standard error where None."""
     from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    return Console(stderr=True)
+    words = [TextColumn(f"{{task.fields[{name}]}}") for name in ("trials", "rate", "best", "left")]
+    columns = [TextColumn("[bold]{task.description}"), BarColumn(24), *words]
+    return Progress(*columns, console=console or Console(stderr=True), transient=True)

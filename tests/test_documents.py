@@ -90,8 +90,12 @@ def test_pages_are_made_of_blocks_that_are_run():
         assert kinds <= {"", "python", "toml", "text"}, page
 
 
+# those that are notebooks, too, are run as notebooks
+BOOKS = {path.stem for path in ROOT.glob("examples/*.ipynb")}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if Path(page).stem not in BOOKS])
 def test_every_block_of_a_page_in_its_order(page, tmp_path):
     """Commands and snippets as a reader types them, one after another; snippets know what was named before."""
     files_of(page, tmp_path)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pandas
@@ -484,7 +485,7 @@ def test_a_bar_shows_compiling_trials_rate_and_the_time_left(monkeypatch):
     seen = []
     text = io.StringIO()
     console = __import__("rich.console").console.Console(file=text, force_terminal=True, width=200)
-    monkeypatch.setattr(watching, "_console", lambda: console)
+    monkeypatch.setattr(watching, "on_terminal", partial(watching.on_terminal, console))
     update = watching.Bar._show
 
     def show(bar):
@@ -528,7 +529,7 @@ def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
         watching.Bar, "__init__", lambda bar, *args: (made.append(args[-1]), init(bar, *args))[1]
     )
     console = __import__("rich.console").console.Console(file=io.StringIO())
-    monkeypatch.setattr(watching, "_console", lambda: console)
+    monkeypatch.setattr(watching, "on_terminal", partial(watching.on_terminal, console))
     hpjax.tune(SPACE, "iris", trials=8, batch=2, out=tmp_path / "run", progress=True, **quiet)
     path = tmp_path / "run" / "ledger.jsonl"
     # three of four reports

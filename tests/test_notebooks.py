@@ -1,10 +1,14 @@
 """What a notebook shows of an object: its words and its table, and no markup of others."""
 
+import sys
+from functools import partial
+
 import numpy as np
 import pandas
 import pytest
 
 import hpjax
+from hpjax import notebooks, watching
 
 quiet = dict(say=lambda text: None, progress=False)
 SPACE = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1), "hidden": (4,), "epochs": 2}
@@ -42,3 +46,34 @@ def test_text_of_others_is_escaped():
     assert "<script>" not in text
     assert "<evil>" not in text
     assert "&lt;script&gt;" in text
+
+
+class Handle:
+    """What IPython's `display` returns: remembers what it was told to show."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def update(self, shown):
+        self.seen.append(shown._repr_html_())
+
+
+def test_a_bar_in_a_notebook_grows_and_goes(monkeypatch):
+    seen = []
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    bar = partial(notebooks.NotebookBar, lambda shown: Handle(seen))
+    monkeypatch.setattr(watching, "NotebookBar", bar)
+    hpjax.tune(SPACE, "iris", trials=6, batch=2, say=quiet["say"])
+    shares = [float(text.split('value="')[1].split('"')[0]) for text in seen if text]
+    assert shares == sorted(shares)
+    assert 0 < shares[-1] < 1
+    assert any("compiling program 1 of 1" in text for text in seen)
+    assert any("6/6 trials" in text and "networks/s" in text for text in seen)
+    assert seen[-1] == ""
+
+
+def test_a_bar_shows_no_markup_of_others():
+    bar = notebooks.NotebookBar(lambda shown: Handle([]))
+    bar.add_task("a<b>", best="x & y")
+    assert "a&lt;b&gt;" in bar._repr_html_()
+    assert "x &amp; y" in bar._repr_html_()

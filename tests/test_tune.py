@@ -397,6 +397,32 @@ def test_too_few_devices_print_a_warning_with_the_remedy():
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+FIRST_CALLS = {
+    "tune": "hpjax.tune(space, 'iris', trials=2, out='run', progress=False)",
+    "compare": "hpjax.compare(['random'], space, 'iris', seeds=2, stop={'trials': 1}, out='run', progress=False)",
+    "train": "hpjax.train({'hidden': (2,)}, 'iris', 1)",
+    "fit": "hpjax.fit('iris', {'hidden': (2,)}, epochs=1)",
+    "estimator": "hpjax.MLPClassifierCV(trials=2, epochs=1, cv=2).fit([[0.0], [1.0]] * 20, [0, 1] * 20)",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n == "compare" else pytest.param(n, marks=pytest.mark.slow) for n in FIRST_CALLS]
+)
+def test_the_first_call_of_a_process_has_a_device_per_core(tmp_path, name):
+    """No door starts JAX before its devices are asked for."""
+    if devices.cores() < 2:
+        pytest.skip("needs two cores: with one, one CPU device is enough")
+    space = "space = {'learning_rate': hpjax.LogUniform(1e-3, 1e-1), 'hidden': (2,), 'epochs': 1}"
+    code = f"import hpjax, jax\n{space}\n{FIRST_CALLS[name]}\nprint(len(jax.devices()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "JAX was already started" not in done.stderr
+    assert int(done.stdout) == devices.cores()
+
+
 @pytest.mark.parametrize("batch", [None, 1, 3])
 @pytest.mark.parametrize("values", [[0.1, (0.1, 0.2)], [None, (0.1, 0.2)], [None, 0.1, (0.2, 0.1)]])
 def test_one_number_and_one_per_layer_may_be_mixed(tmp_path, values, batch):

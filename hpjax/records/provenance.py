@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hpjax import devices
 from hpjax.files import RunError, read_json, write_json
 
 PACKAGES = ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
@@ -17,7 +17,7 @@ DECIDING = ("hpjax", "jax", "jaxlib", "numpy")  # whose versions decide on last 
 
 
 def environment() -> dict:
-    """Versions, machine and git commit of this process. Loads nothing that is not loaded already."""
+    """Versions, machine, devices that would train, and git commit of this process."""
     from importlib import metadata
 
     versions: dict[str, str | None] = {}
@@ -31,23 +31,18 @@ def environment() -> dict:
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": devices.cores(),
         "versions": versions,
         "commit": revision,
         "dirty": dirty,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-    jax = sys.modules.get("jax")
-    if jax is not None:
-        devices = jax.devices()
-        found |= {
-            "device": devices[0].device_kind,
-            "platform": devices[0].platform,
-            "devices": len(devices),
-        }
-    return found
+    there = devices.devices()
+    return found | {
+        "device": there[0].device_kind,
+        "platform": there[0].platform,
+        "devices": len(there),
+    }
 
 
 def commit(file: Path) -> tuple[str | None, bool | None]:
