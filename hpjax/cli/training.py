@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,10 +196,11 @@ def study_ended(result: Any, output: Output) -> int:
     try:
         drawn = figures.overview(result, result.folder / "figure")
     except OSError as fault:
-        raise OSError(
-            fault.errno,
-            f"the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; {again}",
-        ) from None
+        print(
+            f"hpjax: the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; {again}",
+            file=sys.stderr,
+        )
+        return 2
     output.show(f"files: {result.folder} (ledger.jsonl, curves.bin, {drawn[0].name}); {again}")
     return 0
 

@@ -87,9 +87,19 @@ PLAIN = (
 )  # logarithmic axes within these are labelled 0.001, 0.1, 10; wider ones by powers of ten
 
 
-def tidy(axis: Any) -> None:
-    """A logarithmic axis with labels that fit: a few within less than a decade, at 1, 2 and 5 where it spans few, else at decades;
-    written as numbers, or all as powers of ten where they are very small or large."""
+def is_plain(axis: Any) -> bool:
+    """Whether what a logarithmic axis shows can be written as numbers."""
+    low, high = axis.get_view_interval()
+    return low >= PLAIN[0] and high <= PLAIN[1]
+
+
+def tidy(axis: Any, powers: bool) -> None:
+    """A logarithmic axis with labels that fit: a few within less than a decade, at 1, 2 and 5 where it spans few, else at decades.
+
+    Args:
+        axis: of Axes.
+        powers: whether labels are powers of ten, else numbers.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if axis.get_scale() != "log":
@@ -100,7 +110,7 @@ def tidy(axis: Any) -> None:
         axis.set_major_locator(
             MaxNLocator(4, steps=[1, 2, 5, 10]) if high / low < 3 else LogLocator(subs=subs)
         )
-    if low >= PLAIN[0] and high <= PLAIN[1]:
+    if not powers:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -128,8 +138,11 @@ def save(made: Figure, path: str | Path) -> list[Path]:
     for axes in made.axes:
         if empty(axes):
             axes.set_visible(False)
-        tidy(axes.xaxis)
-        tidy(axes.yaxis)
+    every = [axis for axes in made.axes for axis in (axes.xaxis, axes.yaxis)]
+    wide = {a.get_label_text() for a in every if a.get_scale() == "log" and not is_plain(a)}
+    for axis in every:  # what has one name is written in one way
+        name = axis.get_label_text()
+        tidy(axis, powers=name in wide if name else not is_plain(axis))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     settle(made)

@@ -443,7 +443,7 @@ def test_a_full_disk_while_the_figure_is_drawn_is_one_line(copy, monkeypatch, ca
         cli.main(["resume", str(copy)])
     said = capsys.readouterr()
     assert caught.value.code == 2
-    assert "the study is whole" in said.out
+    assert "the study is whole" in said.err
     assert "Traceback" not in said.out + said.err
 
 

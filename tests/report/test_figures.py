@@ -157,3 +157,16 @@ def test_figures_leave_the_style_of_the_session_alone(tmp_path):
         axes.plot([1, 2])
         plots.save(figure, tmp_path / "line")
     assert (dict(matplotlib.rcParams), matplotlib.get_backend()) == before
+
+
+def test_axes_of_one_name_are_written_in_one_way(tmp_path):
+    from hpjax import plots
+
+    made, (left, right) = plots.figure(1, 2)
+    for axes, low in ((left, 1e-5), (right, 1e-3)):
+        axes.plot([low, 1.0], [1.0, 2.0])
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+    plots.save(made, tmp_path / "figure")
+    written = [[t.get_text() for t in axes.get_xticklabels()] for axes in (left, right)]
+    assert all("10^{" in text for texts in written for text in texts if text)

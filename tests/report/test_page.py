@@ -185,6 +185,7 @@ def test_a_comparison(tmp_path):
     assert "jax" in dict(data["facts"])["versions"]
 
 
+@pytest.mark.slow
 def test_the_command_line(run, tmp_path):
     def command(*words):
         return subprocess.run(
