@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ def shown(about: object, lines: Iterable[str] = (), table: pandas.DataFrame | No
             table.to_html(float_format=lambda number: f"{number:.4g}", border=0, na_rep="–")
         )
     return "".join(parts)
+
+
+def in_notebook() -> bool:
+    """Whether a notebook's kernel runs this: that IPython is loaded is not enough."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 class NotebookBar:

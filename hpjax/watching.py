@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hpjax.notebooks import NotebookBar
+from hpjax.notebooks import NotebookBar, in_notebook
 from hpjax.population import plan
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def watching(
     work: Callable[[], float] | None = None,
 ) -> Watching:
     """A bar, where it is wanted: `progress`, or, where that is None, standard error is a terminal or this is a notebook."""
-    notebook = "ipykernel" in sys.modules
+    notebook = in_notebook()
     if progress is False or (progress is None and not notebook and not sys.stderr.isatty()):
         return Watching()
     bar = NotebookBar() if notebook else on_terminal()

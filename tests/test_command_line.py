@@ -152,6 +152,31 @@ def test_no_color_is_respected(words):
     assert not re.search(r"\x1b\[([0-9;]*;)?(3[0-8]|4[0-8]|9[0-7])[;m]", text)
 
 
+def test_a_comparison_fits_a_terminal_too(runs):
+    said = typed(["show", str(runs / "two")], 60)
+    table = [line for line in said if line[:1] in "┏┃┡│└"]
+    assert max(map(len, table)) <= 60
+    assert len(table) == 4 + 2
+    assert not any("…" in line for line in table)
+    assert "no room for: " in " ".join(said)
+
+
+def test_a_space_that_searches_what_the_table_says(tmp_path, capsys):
+    """`epochs` is a column of the table as well as of the space: it stands once."""
+    space = SPACE | {"epochs": hpjax.IntUniform(1, 3)}
+    found = hpjax.tune(space, "iris", trials=4, out=tmp_path / "run", **quiet)
+    answer = answered("show", tmp_path / "run")
+    assert [row["epochs"] for row in answer["trials"]] == [
+        found.trials["epochs"][row["trial"]] for row in answer["trials"]
+    ]
+
+
+def test_words_of_others_are_no_markup(tmp_path):
+    folder = tmp_path / "[red]run[/red] :smile:"
+    hpjax.tune(SPACE, "iris", trials=2, epochs=1, out=folder, **quiet)
+    assert f"figures: {folder}/figure.png" in command("show", folder)[1]
+
+
 def test_what_is_the_same_in_all_rows_is_said_once():
     frame = pandas.DataFrame({"loss": [1.0, 2.0], "status": ["OK", "OK"], "seconds": [1.0, 1.0]})
     shown, notes = fitted(frame, 80, ["seconds"])
@@ -161,6 +186,8 @@ def test_what_is_the_same_in_all_rows_is_said_once():
     assert list(shown) == ["loss"]
     assert "no room for: seconds" in notes
     assert list(fitted(frame[:1], 200, [])[0]) == ["loss", "status", "seconds"]
+    near = pandas.DataFrame({"loss": [0.5, 0.5], "error": [0.12341, 0.12342]})
+    assert list(fitted(near, 80, [])[0]) == ["loss", "error"]
 
 
 @pytest.mark.parametrize("name", ["lr", "dropout", "width_2", "momentum"])
@@ -210,24 +237,29 @@ def test_a_run_is_shown_while_it_trains(tmp_path):
         said.open("w") as errors,
         subprocess.Popen(
             [sys.executable, "-m", "hpjax", *words, "--no-cache"],
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=errors,
             text=True,
             env=environment,
         ) as process,
     ):
         try:
-            address = process.stdout.readline().split()[1]
-            seen, deadline = 0, time.monotonic() + 120
+            deadline = time.monotonic() + 120
+            while " at " not in said.read_text() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            address = said.read_text().split(" at ")[1].split()[0]
+            seen = 0
             while seen < 1 and process.poll() is None and time.monotonic() < deadline:
                 with urllib.request.urlopen(f"{address}data.json") as page:
                     seen = json.loads(page.read() or b"{}").get("total", 0)
                 time.sleep(0.2)
             assert process.poll() is None
             assert seen > 0
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(60)
+            for _ in range(3):  # as a user who sees that nothing happens
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(30)
+                    break
             assert process.returncode == 130, said.read_text()
         finally:
             process.kill()

@@ -1,6 +1,7 @@
 """What a notebook shows of an object: its words and its table, and no markup of others."""
 
 import sys
+import types
 from functools import partial
 
 import numpy as np
@@ -60,7 +61,7 @@ class Handle:
 
 def test_a_bar_in_a_notebook_grows_and_goes(monkeypatch):
     seen = []
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(watching, "in_notebook", lambda: True)
     bar = partial(notebooks.NotebookBar, lambda shown: Handle(seen))
     monkeypatch.setattr(watching, "NotebookBar", bar)
     hpjax.tune(SPACE, "iris", trials=6, batch=2, say=quiet["say"])
@@ -70,6 +71,17 @@ def test_a_bar_in_a_notebook_grows_and_goes(monkeypatch):
     assert any("compiling program 1 of 1" in text for text in seen)
     assert any("6/6 trials" in text and "networks/s" in text for text in seen)
     assert seen[-1] == ""
+
+
+def test_a_kernel_makes_a_notebook_and_an_import_does_not(monkeypatch):
+    shell = types.SimpleNamespace(kernel=object())
+    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert notebooks.in_notebook()
+    shell.kernel = None
+    assert not notebooks.in_notebook()
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    assert not notebooks.in_notebook()
 
 
 def test_a_bar_shows_no_markup_of_others():

@@ -126,7 +126,3 @@ def carry_out(options: Any, output: Output) -> int:
         case flags.Hyperparameters():
             return reading.hyperparameters(options, output)
     raise AssertionError(options)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ class Output:
 
     def show(self, what: str | Table) -> None:
         """For people: now."""
-        if not self.machine:
+        if self.machine:
+            return
+        if isinstance(what, str):  # paths and names of others are no markup
+            self.console.print(what, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        else:
             self.console.print(what)
 
     def note(self, **numbers: Any) -> None:
@@ -84,17 +89,17 @@ def cell(value: Any) -> str:
 
 def table_of(
     frame: pandas.DataFrame,
+    caption: str,
     title: str,
-    caption: str = "",
     justify: Literal["left", "right"] = "right",
 ) -> Table:
     """A frame as a table; its index is the first column where that has a name."""
     rows = frame.reset_index() if frame.index.name else frame
-    printed = Table(title=title, caption=caption or None, caption_justify="left")
+    printed = Table(title=escape(title), caption=escape(caption) or None, caption_justify="left")
     for column in rows.columns:
-        printed.add_column(str(column), justify=justify)
+        printed.add_column(escape(str(column)), justify=justify)
     for _, row in rows.astype(object).iterrows():
-        printed.add_row(*map(cell, row))
+        printed.add_row(*(escape(cell(value)) for value in row))
     return printed
 
 
@@ -103,14 +108,14 @@ def fitted(
 ) -> tuple[pandas.DataFrame, str]:
     """The columns of a frame that a line of this width holds, and what became of the others.
 
-    A column that says the same in each of several rows is said once, below. Of the rest the columns `sooner` go first, and then the last ones.
+    A column that says the same in each of several rows is said once, below. Of the rest the columns `sooner` go first, and then the last ones; the first stays.
     """
     notes = []
     if len(frame) > 1:
-        texts = {column: {cell(value) for value in frame[column]} for column in frame.columns}
-        same = [c for c, cells in texts.items() if len(cells) == 1 and c not in sooner]
-        if same and len(same) < len(texts):
-            notes = ["all: " + ", ".join(f"{c} {next(iter(texts[c]))}" for c in same)]
+        told = {column: {repr(value) for value in frame[column]} for column in frame.columns[1:]}
+        same = [c for c, values in told.items() if len(values) == 1 and c not in sooner]
+        if same:
+            notes = ["all: " + ", ".join(f"{c} {cell(frame[c].iloc[0])}" for c in same)]
             frame = frame.drop(columns=same)
     index = max(len(str(frame.index.name)), *(len(str(name)) for name in frame.index), 1)
     needs = {

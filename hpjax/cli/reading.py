@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hpjax import checks
 from hpjax.cli.flags import Export, Hyperparameters, Report, Show, Watch
 from hpjax.cli.output import Output, fitted, table_of
 from hpjax.defaults import SHOWN
@@ -27,13 +28,14 @@ def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
     main = [name for name in scores if name == minimised.lstrip("-")] or scores[:1]
     rest = [name for name in scores if name not in main]
     columns = [*main, *rest, "epochs", "status", *result.space.names, "parameters", "seconds"]
-    best = trials.loc[order, columns].rename_axis("trial")
+    # a space may search what the table says, too, such as epochs
+    best = trials.loc[order, list(dict.fromkeys(columns))].rename_axis("trial")
     counts = ", ".join(
         f"{count} {status}" for status, count in trials["status"].value_counts().items()
     )
     shown, notes = fitted(best, output.width, ["seconds", "parameters", *reversed(rest)])
     title = f"{result.name}: best of {len(trials)} trials by validation {minimised} ({counts})"
-    output.show(table_of(shown, title, notes))
+    output.show(table_of(shown, notes, title))
     output.note(
         run=result.folder,
         name=result.name,
@@ -52,7 +54,9 @@ def comparison_shown(comparison: Any, output: Output) -> int:
 
     title = f"{comparison.studies[comparison.names[0]][0].name}: best validation {comparison.settings.minimised} at {comparison.budget:g} epochs, {len(comparison.seeds)} seeds"
     table = comparison.table.sort_values("mean rank", kind="stable").rename_axis("method")
-    output.show(table_of(table, title))
+    output.show(
+        table_of(*fitted(table, output.width, ["lower quartile", "upper quartile"]), title=title)
+    )
     output.note(
         run=comparison.folder,
         objective=comparison.settings.minimised,
@@ -73,8 +77,7 @@ def show(options: Show, output: Output) -> int:
     import hpjax
     from hpjax import report as figures
 
-    if options.top < 1:
-        raise ValueError(f"--top must be at least 1, got {options.top}")
+    checks.count("--top", options.top)
     if (options.run / "compare.json").exists():
         return comparison_shown(hpjax.open_comparison(options.run), output)
     result = hpjax.open_run(options.run)
@@ -174,7 +177,7 @@ def tasks(output: Output) -> int:
         for name, (_, about) in STORED.items()
     ]
     output.answer = rows
-    output.show(table_of(pandas.DataFrame(rows)[["name", "what"]], "tasks", justify="left"))
+    output.show(table_of(pandas.DataFrame(rows)[["name", "what"]], "", "tasks", justify="left"))
     output.show(
         "or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict"
     )
@@ -199,7 +202,7 @@ def hyperparameters(options: Hyperparameters, output: Output) -> int:
     named = [
         {"name": r.name, "default": r.default, "values": r.values, "what": r.about} for r in rows
     ]
-    output.show(table_of(pandas.DataFrame(named), "hyperparameters", justify="left"))
+    output.show(table_of(pandas.DataFrame(named), "", "hyperparameters", justify="left"))
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpjax.cli.flags import Cluster, Compare, Confirm, Ensemble, Resume, Tune, Workers
-from hpjax.cli.output import Output, table_of
+from hpjax.cli.output import Output, fitted, table_of
 from hpjax.cli.reading import comparison_shown, study_shown
 
 WHAT = {
@@ -83,7 +83,7 @@ def _folder(out: Path | None, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _working_on(folder: Path, live: bool, output: Output) -> Iterator[None]:
+def _working_on(folder: Path, live: bool) -> Iterator[None]:
     """Remembers the folder, and shows it as a page meanwhile where that is wanted."""
     current.append(folder)
     if not live:
@@ -92,7 +92,10 @@ def _working_on(folder: Path, live: bool, output: Output) -> Iterator[None]:
     from hpjax.report.live import beside
 
     with beside(folder) as address:
-        output.show(f"live: {address} until the run ends; afterwards hpjax watch {folder}")
+        print(
+            f"hpjax: live at {address} until the run ends; afterwards hpjax watch {folder}",
+            file=sys.stderr,
+        )
         yield
 
 
@@ -114,7 +117,7 @@ def tune(options: Tune, output: Output) -> int:
         return 0
     out = _folder(options.out, Path(options.task).stem)
     executor = _executor(options)
-    with _working_on(out, options.live, output):
+    with _working_on(out, options.live):
         result = hpjax.tune(
             options.space, options.task, stop=stop, out=out, executor=executor, **arguments
         )
@@ -136,7 +139,7 @@ def compare(options: Compare, output: Output) -> int:
     epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))
     out = _folder(options.out, f"compare-{Path(options.task).stem}")
     executor = _executor(options)
-    with _working_on(out, options.live, output):
+    with _working_on(out, options.live):
         comparison = hpjax.compare(
             methods,
             options.space,
@@ -167,7 +170,8 @@ def resume(options: Resume, output: Output) -> int:
     several = (options.run / "compare.json").exists()
     if several and options.trials is not None:
         raise ValueError("--trials is for single runs; a comparison ends at its budget of epochs")
-    with _working_on(options.run, options.live, output):
+    live = options.live and (several or (options.run / "run.json").exists())
+    with _working_on(options.run, live):
         resumed = (
             hpjax.resume_comparison(options.run, executor=executor)
             if several
@@ -234,7 +238,7 @@ def confirm(options: Confirm, output: Output) -> int:
     confirmation = hpjax.confirm(result, options.top, options.repeats, executor=_executor(options))
     table = confirmation.table.rename_axis("trial")
     title = f"{result.name}: trained again on {options.repeats} fresh seeds, validation {result.settings.minimised}"
-    output.show(table_of(table, title))
+    output.show(table_of(*fitted(table, output.width, ["seconds", "parameters"]), title=title))
     tied = ", ".join(map(str, confirmation.best["tied"])) or "none"
     output.show(f"best trial {confirmation.best['trial']}; within noise of it: {tied}")
     output.show(f"the search's best looked {confirmation.optimism:.4g} better than it is")
@@ -254,7 +258,7 @@ def ensemble(options: Ensemble, output: Output) -> int:
         use_cache()
     result = hpjax.open_run(options.run)
     found = result.ensemble(options.size, options.candidates)
-    output.show(table_of(found.table, f"{result.name}: networks that predict together"))
+    output.show(table_of(found.table, "", f"{result.name}: networks that predict together"))
     output.note(run=options.run, members=found.table, validation=found.validation)
     if found.validation:
         together, alone = found.validation["ensemble"], found.validation["single"]

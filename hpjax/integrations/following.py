@@ -18,6 +18,7 @@ from hpjax.reopen import open_run
 from hpjax.result import Result
 
 SHARE = 0.05  # of the time that a run takes, which following it may add
+INTERRUPTED = "interrupted"  # why a study ended that did not end
 ENDED = ("OK", "DIVERGED", "FAILED")  # a pruned trial may still be trained on while the run lasts
 
 
@@ -30,6 +31,7 @@ class Study(NamedTuple):
         objective: what is judged by, under the name that it has among the scores.
         greater: whether more of it is better.
         about: what else is known: task, search, scheduler, seed, versions, as text.
+        moving: whether hyperparameters move while a network trains, so that they are known when it has ended.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Study(NamedTuple):
     objective: str
     greater: bool
     about: Mapping[str, str]
+    moving: bool = False
 
 
 class Trial(NamedTuple):
@@ -63,10 +66,10 @@ class Tracker(Protocol):
         """What a trial scored after these epochs [n], by name; finite or not."""
 
     def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
-        """A trial is OK, PRUNED, DIVERGED or FAILED; its last finite scores."""
+        """A trial is OK, PRUNED, DIVERGED or FAILED, or RUNNING where the study ended before it; its last finite scores."""
 
-    def close(self) -> None:
-        """Called once, last."""
+    def close(self, whole: bool) -> None:
+        """Called once, last: whether the study was done, or is interrupted."""
 
 
 def write(result: Result, tracker: Tracker, say: Callable[[str], None] | None = None) -> int:
@@ -88,8 +91,8 @@ def write(result: Result, tracker: Tracker, say: Callable[[str], None] | None = 
         )
     told = _Told(tracker, set(chosen.tolist()))
     told.tell(result, over=True)
-    tracker.close()
-    return len(chosen)
+    tracker.close(result.stopped != INTERRUPTED)
+    return len(told.ended)
 
 
 def _say_left_out(say: Callable[[str], None] | None, what: str) -> None:
@@ -116,15 +119,18 @@ class _Told:
         told = curves["trial"].map(self.epochs).fillna(-1)
         fresh = curves[(curves["epoch"] > told) & curves["trial"].isin(chosen)]
         names = [name for name in fresh.columns if name not in ("trial", "epoch", "objective")]
-        for _, part in fresh.groupby("trial"):
-            trial = _trial(result, int(part["trial"].iloc[0]))
-            epochs = part["epoch"].tolist()
-            self.tracker.scores(trial, epochs, {name: part[name].tolist() for name in names})
-            self.epochs[trial.number] = epochs[-1]
-        over_for = (*ENDED, "PRUNED") if over else ENDED
-        for number in np.flatnonzero(np.isin(status, over_for)).tolist():
-            if number in chosen and number not in self.ended:
-                self.tracker.end(_trial(result, number), str(status[number]), _last(result, number))
+        parts = {int(part["trial"].iloc[0]): part for _, part in fresh.groupby("trial")}
+        ended = {n for n in chosen if over or status[n] in ENDED} - self.ended
+        for number in sorted(
+            parts.keys() | ended
+        ):  # one after another: a tracker may hold one open
+            trial = _trial(result, number)
+            if number in parts:
+                epochs = parts[number]["epoch"].tolist()
+                self.tracker.scores(trial, epochs, {n: parts[number][n].tolist() for n in names})
+                self.epochs[number] = epochs[-1]
+            if number in ended and (number in self.epochs or status[number] in ENDED):
+                self.tracker.end(trial, str(status[number]), _last(result, number))
                 self.ended.add(number)
 
 
@@ -146,7 +152,8 @@ def _study(result: Result) -> Study:
         for name, entry in space.ranges.items()
     }
     name = result.folder.name if result.folder is not None else result.name
-    return Study(name, scales, settings.judged_by, settings.sign < 0, about)
+    moving = settings.scheduler["name"] == "pbt"
+    return Study(name, scales, settings.judged_by, settings.sign < 0, about, moving)
 
 
 def _trial(result: Result, number: int) -> Trial:
@@ -181,7 +188,7 @@ class Follower:
     def __init__(self, run: str | Path, tracker: Tracker, say: Callable[[str], None] | None = None):
         self.run, self.tracker, self.say = Path(run), tracker, say
         self._told = _Told(tracker, None)
-        self._next = 0.0
+        self._next, self._whole = 0.0, False
 
     def __call__(self, *shown: Any) -> None:
         """After a report: tells what is new, where that does not slow the run down."""
@@ -196,6 +203,7 @@ class Follower:
             _say_left_out(self.say, f"the first {self.tracker.most} of {len(result.table['objective'])} trials; a finished run's best: hpjax export {self.run}")  # fmt: skip
         now = time.monotonic()
         self._next = now + (now - begun) / SHARE
+        self._whole = result.stopped != INTERRUPTED
 
     def __enter__(self) -> Follower:
         return self
@@ -203,6 +211,6 @@ class Follower:
     def __exit__(self, *fault: object) -> None:
         try:
             if (self.run / "run.json").exists():
-                self._tell(over=fault[0] is None)
+                self._tell(over=True)
         finally:
-            self.tracker.close()
+            self.tracker.close(self._whole)

@@ -13,7 +13,13 @@ from hpjax.result import Result
 
 MOST = 1000  # trials: each is a run, which MLflow writes one by one
 AT_ONCE = 1000  # metrics that MLflow takes in a call
-STATUS = {"OK": "FINISHED", "PRUNED": "KILLED", "DIVERGED": "FAILED", "FAILED": "FAILED"}
+STATUS = {
+    "OK": "FINISHED",
+    "PRUNED": "KILLED",
+    "DIVERGED": "FAILED",
+    "FAILED": "FAILED",
+    "RUNNING": "KILLED",
+}
 
 
 def write(
@@ -63,18 +69,27 @@ class MLflow:
             from mlflow import MlflowClient
         except ImportError:
             raise ValueError("MLflow is not installed; pip install 'hpjax[mlflow]'") from None
-        self._client = MlflowClient(tracking_uri=uri)
-        known = self._client.get_experiment_by_name(experiment)
-        self._experiment = (
-            self._client.create_experiment(experiment) if known is None else known.experiment_id
-        )
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            known = self._client.get_experiment_by_name(experiment)
+            self._experiment = (
+                self._client.create_experiment(experiment) if known is None else known.experiment_id
+            )
+        except MlflowException as fault:
+            raise ValueError(
+                f"MLflow cannot use {uri!r:.80}: {' '.join(str(fault).split())[:200]}; a store in a file is sqlite:///mlflow.db"
+            ) from None
         self._study = ""
+        self._moving = False
         self._runs: dict[int, str] = {}
 
     def begin(self, study: Study) -> None:
         """Begins the run of the study."""
         from mlflow.entities import Param
 
+        self._moving = study.moving
         made = self._client.create_run(self._experiment, run_name=study.name)
         self._study = made.info.run_id
         parameters = [Param(name, text) for name, text in study.about.items()]
@@ -84,7 +99,6 @@ class MLflow:
 
     def _run(self, trial: Trial) -> str:
         """The run of a trial, nested in that of the study."""
-        from mlflow.entities import Param
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         if trial.number not in self._runs:
@@ -94,9 +108,16 @@ class MLflow:
                 tags={MLFLOW_PARENT_RUN_ID: self._study, "trial": str(trial.number)},
             )
             self._runs[trial.number] = made.info.run_id
-            parameters = [Param(name, str(value)) for name, value in trial.config.items()]
-            self._client.log_batch(made.info.run_id, params=parameters)
+            if not self._moving:
+                self._describe(trial)
         return self._runs[trial.number]
+
+    def _describe(self, trial: Trial) -> None:
+        """Writes a trial's hyperparameters, which MLflow lets nobody change."""
+        from mlflow.entities import Param
+
+        parameters = [Param(name, str(value)) for name, value in trial.config.items()]
+        self._client.log_batch(self._runs[trial.number], params=parameters)
 
     def scores(self, trial: Trial, epochs: list[int], scores: dict[str, list[float]]) -> None:
         """Writes metrics, with epochs as steps; what is not finite is left out."""
@@ -115,10 +136,12 @@ class MLflow:
     def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
         """Ends a trial's run."""
         run = self._run(trial)
+        if self._moving:
+            self._describe(trial)
         self._client.set_tag(run, "status", status)
         self._client.set_terminated(run, STATUS[status])
 
-    def close(self) -> None:
+    def close(self, whole: bool) -> None:
         """Ends the run of the study."""
         if self._study:
-            self._client.set_terminated(self._study)
+            self._client.set_terminated(self._study, "FINISHED" if whole else "KILLED")

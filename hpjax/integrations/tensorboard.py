@@ -16,7 +16,8 @@ from hpjax.records import RunError
 from hpjax.result import Result
 
 MOST = 1000  # trials: each is a folder, and TensorBoard slows beyond them
-STATUS = {"OK": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "DIVERGED": "STATUS_FAILURE", "FAILED": "STATUS_FAILURE"}  # fmt: skip
+STATUS = {"OK": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "DIVERGED": "STATUS_FAILURE", "FAILED": "STATUS_FAILURE", "RUNNING": "STATUS_UNKNOWN"}  # fmt: skip
+TYPES = {"bool": "DATA_TYPE_BOOL", "string": "DATA_TYPE_STRING", "number": "DATA_TYPE_FLOAT64"}
 PLUGIN = "hparams"
 
 
@@ -67,24 +68,34 @@ class TensorBoard:
         self.folder = Path(folder)
         if self.folder.exists() and any(self.folder.iterdir()):
             raise RunError(f"{folder} holds files already; give another folder, or move it away")
-        self._open = lambda name: SummaryWriter(str(self.folder / name), write_to_disk=True)
-        self._writers: dict[int, Any] = {}
+        self._written = 0  # files
+        self._writer_of: Callable[..., Any] = SummaryWriter
+        self._now: tuple[int, Any] | None = None  # the trial whose file is open: one at a time
+        self._begun: set[int] = set()
+        self._moving = False
+        self._text: set[str] = set()  # hyperparameters whose values are not all of one kind
+
+    def _open(self, name: str) -> Any:
+        """A new file of a run: equal seconds must not give equal names."""
+        self._written += 1
+        return self._writer_of(str(self.folder / name), filename_suffix=f".{self._written:06d}")
 
     def begin(self, study: Study) -> None:
         """Writes which columns the table of trials has."""
         api, _, _ = _messages()
 
-        def kind(values: Any) -> Any:
-            value = values[0]
-            named = "BOOL" if isinstance(value, bool) else "STRING" if isinstance(value, str) else "FLOAT64"  # fmt: skip
-            return api.DataType.Value(f"DATA_TYPE_{named}")
-
+        self._moving = study.moving
+        infos = []
+        for name, values in study.hyperparameters.items():
+            kinds = {_kind(value) for value in values}
+            if len(kinds) > 1:
+                self._text.add(name)
+            kind = "string" if len(kinds) > 1 else kinds.pop()
+            infos.append(api.HParamInfo(name=name, type=api.DataType.Value(TYPES[kind])))
         experiment = api.Experiment(
             name=study.name,
             description="; ".join(f"{name} {text}" for name, text in study.about.items()),
-            hparam_infos=[
-                api.HParamInfo(name=n, type=kind(v)) for n, v in study.hyperparameters.items()
-            ],
+            hparam_infos=infos,
             metric_infos=[
                 api.MetricInfo(name=api.MetricName(tag=tag))
                 for tag in dict.fromkeys((study.objective, "loss", "error"))
@@ -102,29 +113,48 @@ class TensorBoard:
                     writer.add_scalar(name, value, epoch)
 
     def _writer(self, trial: Trial) -> Any:
-        """A trial's writer; its session starts with it."""
-        if trial.number not in self._writers:
-            writer = self._writers[trial.number] = self._open(f"trial_{trial.number:05d}")
-            session = _messages()[1].SessionStartInfo()
-            for name, value in trial.config.items():
-                field = "bool_value" if isinstance(value, bool) else "string_value" if isinstance(value, str) else "number_value"  # fmt: skip
-                setattr(session.hparams[name], field, value)
-            _add(writer, "session_start_info", session_start_info=session)
-        return self._writers[trial.number]
+        """A trial's file, the others' closed."""
+        if self._now is None or self._now[0] != trial.number:
+            self._shut()
+            self._now = trial.number, self._open(f"trial_{trial.number:05d}")
+        if not self._moving:
+            self._start(trial, self._now[1])
+        return self._now[1]
+
+    def _start(self, trial: Trial, writer: Any) -> None:
+        """Starts a trial's session, once: its hyperparameters."""
+        if trial.number in self._begun:
+            return
+        self._begun.add(trial.number)
+        session = _messages()[1].SessionStartInfo()
+        for name, value in trial.config.items():
+            given = str(value) if name in self._text else value
+            setattr(session.hparams[name], f"{_kind(given)}_value", given)
+        _add(writer, "session_start_info", session_start_info=session)
 
     def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
         """Ends a trial's session."""
         api, plugin, _ = _messages()
         writer = self._writer(trial)
+        self._start(trial, writer)
         ending = plugin.SessionEndInfo(status=api.Status.Value(STATUS[status]))
         _add(writer, "session_end_info", session_end_info=ending)
         writer.add_text("status", status)
-        writer.close()
 
-    def close(self) -> None:
-        """Writes what is still held back of trials that have not ended."""
-        for writer in self._writers.values():
-            writer.close()
+    def _shut(self) -> None:
+        if self._now is not None:
+            self._now[1].close()
+            self._now = None
+
+    def close(self, whole: bool) -> None:
+        """Writes what is still held back."""
+        del whole
+        self._shut()
+
+
+def _kind(value: Any) -> str:
+    """What a hyperparameter's value is, as HParams calls it."""
+    return "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
 
 
 def _messages() -> tuple[Any, Any, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,16 +99,22 @@ class Runs:
             "name": f"{self._study.name}-{trial.number:05d}",
             "config": config,
         }
-        if self.name == "wandb":
-            silent = self._library.Settings(silent=True, console="off")
-            run = self._library.init(
-                **common, mode="offline", dir=str(self.folder), settings=silent, reinit="create_new"
-            )
-        else:
-            run = self._library.init(**common, embed=False)
-        for epoch, row in sorted(self._scores.pop(trial.number, {}).items()):
-            run.log(row, step=epoch)
-        run.finish()
+        with contextlib.redirect_stdout(sys.stderr):  # Trackio says what it does
+            run = self._begun(common)
+            for epoch, row in sorted(self._scores.pop(trial.number, {}).items()):
+                run.log(row, step=epoch)
+            (
+                run if self.name == "wandb" else self._library
+            ).finish()  # Trackio keeps its current one
 
-    def close(self) -> None:
+    def _begun(self, common: dict[str, Any]) -> Any:
+        """A run of the library."""
+        if self.name == "trackio":
+            return self._library.init(**common, embed=False)
+        silent = self._library.Settings(silent=True, console="off")
+        return self._library.init(
+            **common, mode="offline", dir=str(self.folder), settings=silent, reinit="create_new"
+        )
+
+    def close(self, whole: bool) -> None:
         """Nothing is held open."""

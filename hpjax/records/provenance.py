@@ -16,8 +16,8 @@ PACKAGES = ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
 DECIDING = ("hpjax", "jax", "jaxlib", "numpy")  # whose versions decide on last digits
 
 
-def environment() -> dict:
-    """Versions, machine, devices that would train, and git commit of this process."""
+def environment(say: Callable[[str], None] = devices.warn) -> dict:
+    """Versions, machine, devices that would train, and git commit of this process; says where devices are fewer than cores."""
     from importlib import metadata
 
     versions: dict[str, str | None] = {}
@@ -37,7 +37,7 @@ def environment() -> dict:
         "dirty": dirty,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
-    there = devices.devices()
+    there = devices.devices(say)
     return found | {
         "device": there[0].device_kind,
         "platform": there[0].platform,
@@ -89,7 +89,7 @@ def note_environment(folder: Path, say: Callable[[str], None]) -> None:
             path.replace(path.with_name("environment.json.unreadable"))
             say("hpjax: environment.json cannot be read; it is kept as environment.json.unreadable")
             before = []
-    now = environment()
+    now = environment(say)
     if before:
         changes = differences(before[-1], now)
         if changes:

@@ -73,7 +73,10 @@ class Live:
             self._numbers = numbers_of(opened(self.folder), refit=False)
             self._version = version
         except (RunError, ValueError, OSError) as fault:  # it is just being made, moved or restored
-            self._numbers = self._numbers | {"fault": " ".join(str(fault).split())[:300]}
+            words = " ".join(str(fault).split())[:300]
+            if (self.folder / "compare.json").exists():
+                words = f"a comparison is shown when each of its studies has reported ({words})"
+            self._numbers = self._numbers | {"fault": words}
 
     def version(self) -> str:
         """What changes when a run is recorded further, or begun anew."""
@@ -174,10 +177,20 @@ def beside(folder: Path) -> Iterator[str]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(folder, there), daemon=True)
-    process.start()
+    interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the process inherits
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
     there.close()
     try:
-        yield here.recv()
+        try:
+            address = here.recv()
+        except EOFError:
+            raise RunError(
+                "the process of the live page ended at its start; run hpjax as a command, or leave --live out"
+            ) from None
+        yield address
     finally:
         process.terminate()
         process.join()

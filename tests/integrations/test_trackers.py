@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import sqlite3
 import struct
+import subprocess
 import sys
 
 import numpy as np
@@ -56,8 +58,9 @@ class Heard:
         assert trial.number not in self.ends
         self.ends[trial.number] = status, trial.config, last
 
-    def close(self):
+    def close(self, whole):
         self.closed += 1
+        self.whole = whole
 
 
 def check(rows, ends, study):
@@ -262,9 +265,6 @@ def test_wandb_reads_a_group_of_runs(tmp_path, study):
 @pytest.mark.slow
 def test_trackio_reads_a_group_of_runs(tmp_path, study, monkeypatch):
     """In a process of its own: Trackio reads TRACKIO_DIR when it is imported."""
-    import os
-    import subprocess
-
     pytest.importorskip("trackio")
     code = f"""
 import hpjax
@@ -311,3 +311,89 @@ def test_several_at_once_from_the_command_line(tmp_path, study, capsys):
     said = json.loads(capsys.readouterr().out)["written"]
     assert {name: row["trials"] for name, row in said.items()} == {"tensorboard": 9, "optuna": 9}
     assert len(scalars(tmp_path / "logs")) == len(study.curves)
+
+
+def test_hyperparameters_that_move_are_those_of_the_end(tmp_path, monkeypatch):
+    """Population-based training, followed: what stands beside a trial's last score is what it had then."""
+    pytest.importorskip("tensorboardX")
+    monkeypatch.setattr(following, "SHARE", math.inf)
+    space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1), "hidden": (4,)}
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    with tensorboard.follow(run, logs) as follower:
+        found = hpjax.tune(
+            space, "iris", scheduler=hpjax.pbt(6, 6, 2), trials=6, out=run, watch=follower, **quiet
+        )
+    read = hparams(logs)
+    for number in range(6):
+        session = read[f"trial_{number:05d}"]["_hparams_/session_start_info"].hparams
+        assert session["learning_rate"].number_value == found.config(number)["learning_rate"]
+
+
+def test_a_run_that_was_interrupted(tmp_path):
+    """Trials that had not ended are told with what they had, and their sessions are of no known end."""
+    pytest.importorskip("tensorboardX")
+    run = tmp_path / "run"
+    hpjax.tune(SPACE, "iris", trials=9, scheduler=SCHEDULER, out=run, **quiet)
+    ledger = run / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    ledger.write_bytes(b"".join(lines[:3]))  # the plan, an ask, a report
+    found = hpjax.open_run(run, say=quiet["say"])
+    assert set(found.trials["status"]) == {"PRUNED", "RUNNING"}
+    heard = Heard()
+    assert following.write(found, heard) == 9
+    assert not heard.whole
+    assert {status for status, *_ in heard.ends.values()} == {"PRUNED", "RUNNING"}
+    assert tensorboard.write(found, tmp_path / "logs") == 9
+    ends = [read["_hparams_/session_end_info"].status for read in hparams(tmp_path / "logs").values() if "_hparams_/session_end_info" in read]  # fmt: skip
+    assert sorted(ends) == [0] * 3 + [1] * 6
+
+
+def test_values_of_several_kinds_are_text(tmp_path):
+    pytest.importorskip("tensorboardX")
+    space = {"learning_rate": hpjax.Choice([0.1, (0.1, 0.2)]), "hidden": (4,)}
+    found = hpjax.tune(space, "iris", search="grid", epochs=1, out=tmp_path / "run", **quiet)
+    tensorboard.write(found, tmp_path / "logs")
+    read = hparams(tmp_path / "logs")
+    (info,) = read["logs"]["_hparams_/experiment"].hparam_infos
+    assert info.type == 1  # text
+    for number in range(2):
+        session = read[f"trial_{number:05d}"]["_hparams_/session_start_info"].hparams
+        assert session["learning_rate"].string_value == str(found.config(number)["learning_rate"])
+
+
+def test_one_file_is_open_at_a_time(tmp_path):
+    """As many trials as there are descriptors; in a process of its own, which has few."""
+    pytest.importorskip("tensorboardX")
+    hpjax.tune(SPACE, "iris", trials=200, epochs=1, out=tmp_path / "run", **quiet)
+    code = f"""
+import resource
+import hpjax
+from hpjax.integrations import tensorboard
+
+run = hpjax.open_run({str(tmp_path / "run")!r}, say=lambda text: None)
+run.curves
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+print(tensorboard.write(run, {str(tmp_path / "logs")!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "200\n", done.stderr
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "foo://bar"])
+def test_a_store_that_mlflow_refuses_is_one_line(tmp_path, study, monkeypatch, uri):
+    pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"MLflow cannot use .*sqlite:///mlflow.db") as caught:
+        mlflow_runs.write(study, uri)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_what_trackio_says_is_no_json(tmp_path, study):
+    pytest.importorskip("trackio")
+    words = ["export", str(study.folder), "--trackio", "--json"]
+    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio")}
+    done = subprocess.run(
+        [sys.executable, "-m", "hpjax", *words], env=environment, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout)["written"]["trackio"]["trials"] == 9
