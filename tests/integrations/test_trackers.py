@@ -329,6 +329,7 @@ def test_hyperparameters_that_move_are_those_of_the_end(tmp_path, monkeypatch):
         assert session["learning_rate"].number_value == found.config(number)["learning_rate"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted(tmp_path):
     """Trials that had not ended are told with what they had, and their sessions are of no known end."""
     pytest.importorskip("tensorboardX")
@@ -361,6 +362,7 @@ def test_values_of_several_kinds_are_text(tmp_path):
         assert session["learning_rate"].string_value == str(found.config(number)["learning_rate"])
 
 
+@pytest.mark.slow
 def test_one_file_is_open_at_a_time(tmp_path):
     """As many trials as there are descriptors; in a process of its own, which has few."""
     pytest.importorskip("tensorboardX")
