@@ -78,13 +78,29 @@ def test_a_journal_says_what_the_ledger_says(exported):
 
 
 def test_optuna_can_work_with_it(exported):
-    _, study, path = exported
+    """And draws what we draw: learning curves, and the best value so far."""
+    result, study, path = exported
     frame = study.trials_dataframe()
     assert len(frame) == 24
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.visualization.matplotlib.plot_optimization_history(study)
-        optuna.visualization.matplotlib.plot_intermediate_values(study)
+        history = optuna.visualization.matplotlib.plot_optimization_history(study)
+        intermediate = optuna.visualization.matplotlib.plot_intermediate_values(study)
+    whole = result.trials["status"] == "OK"
+    best = np.minimum.accumulate(np.where(whole, result.trials["objective"], np.inf))
+    np.testing.assert_array_equal(history.lines[0].get_ydata(), best)
+    assert best[-1] == result.best["objective"] == study.best_value
+    alive = result.trials["status"].isin(
+        ["OK", "PRUNED"]
+    )  # the others are FAIL there, and not drawn
+    kept = result.curves[result.curves["trial"].map(alive)]
+    curves = {int(t): part for t, part in kept.groupby("trial")}
+    drawn = [line for line in intermediate.lines if len(line.get_xdata())]
+    assert len(drawn) == len(curves)
+    for line, (_, curve) in zip(drawn, sorted(curves.items())):
+        finite = np.isfinite(curve["objective"])
+        np.testing.assert_array_equal(line.get_xdata(), curve["epoch"][finite])
+        np.testing.assert_array_equal(line.get_ydata(), curve["objective"][finite])
     again = loaded(path)
     again.optimize(lambda trial: trial.suggest_float("learning_rate", 1e-3, 1e9, log=True), 1)
 
