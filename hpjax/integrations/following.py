@@ -65,8 +65,8 @@ class Tracker(Protocol):
     def scores(self, trial: Trial, epochs: list[int], scores: dict[str, list[float]]) -> None:
         """What a trial scored after these epochs [n], by name; finite or not."""
 
-    def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
-        """A trial is OK, PRUNED, DIVERGED or FAILED, or RUNNING where the study ended before it; its last finite scores."""
+    def end(self, trial: Trial, status: str) -> None:
+        """A trial is OK, PRUNED, DIVERGED or FAILED, or RUNNING where the study ended before it."""
 
     def close(self, whole: bool) -> None:
         """Called once, last: whether the study was done, or is interrupted."""
@@ -121,16 +121,15 @@ class _Told:
         names = [name for name in fresh.columns if name not in ("trial", "epoch", "objective")]
         parts = {int(part["trial"].iloc[0]): part for _, part in fresh.groupby("trial")}
         ended = {n for n in chosen if over or status[n] in ENDED} - self.ended
-        for number in sorted(
-            parts.keys() | ended
-        ):  # one after another: a tracker may hold one open
+        # one after another: a tracker may hold one open
+        for number in sorted(parts.keys() | ended):
             trial = _trial(result, number)
             if number in parts:
                 epochs = parts[number]["epoch"].tolist()
                 self.tracker.scores(trial, epochs, {n: parts[number][n].tolist() for n in names})
                 self.epochs[number] = epochs[-1]
             if number in ended and (number in self.epochs or status[number] in ENDED):
-                self.tracker.end(trial, str(status[number]), _last(result, number))
+                self.tracker.end(trial, str(status[number]))
                 self.ended.add(number)
 
 
@@ -164,12 +163,6 @@ def _value(value: Any) -> Any:
     """A hyperparameter as a number, a boolean or text."""
     value = plain(value)
     return value if isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def _last(result: Result, number: int) -> dict[str, float]:
-    """The last scores of a trial, where they are finite."""
-    row = {name: float(result.table[name][number]) for name in ("loss", "error", *result.metrics)}
-    return {name: value for name, value in row.items() if np.isfinite(value)}
 
 
 class Follower:

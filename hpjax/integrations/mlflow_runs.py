@@ -133,7 +133,7 @@ class MLflow:
         for at in range(0, len(rows), AT_ONCE):
             self._client.log_batch(run, metrics=rows[at : at + AT_ONCE])
 
-    def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
+    def end(self, trial: Trial, status: str) -> None:
         """Ends a trial's run."""
         run = self._run(trial)
         if self._moving:

@@ -132,7 +132,7 @@ class TensorBoard:
             setattr(session.hparams[name], f"{_kind(given)}_value", given)
         _add(writer, "session_start_info", session_start_info=session)
 
-    def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
+    def end(self, trial: Trial, status: str) -> None:
         """Ends a trial's session."""
         api, plugin, _ = _messages()
         writer = self._writer(trial)

@@ -89,7 +89,7 @@ class Runs:
             named = {n: values[at] for n, values in scores.items() if math.isfinite(values[at])}
             rows.setdefault(epoch, {}).update(named)
 
-    def end(self, trial: Trial, status: str, last: dict[str, float]) -> None:
+    def end(self, trial: Trial, status: str) -> None:
         """Writes a trial as a run."""
         assert self._study is not None  # `begin` comes first
         config = dict(trial.config) | {"status": status, "trial": trial.number}

@@ -54,9 +54,9 @@ class Heard:
             assert key not in self.rows, "told twice"
             self.rows[key] = {name: values[at] for name, values in scores.items()}
 
-    def end(self, trial, status, last):
+    def end(self, trial, status):
         assert trial.number not in self.ends
-        self.ends[trial.number] = status, trial.config, last
+        self.ends[trial.number] = status, trial.config
 
     def close(self, whole):
         self.closed += 1
@@ -79,9 +79,8 @@ def test_a_finished_run_is_told_whole_and_once(study):
     check(heard.rows, heard.ends, study)
     assert heard.closed == 1
     assert (heard.study.objective, heard.study.greater) == ("accuracy", True)
-    for number, (_, config, last) in heard.ends.items():
+    for number, (_, config) in heard.ends.items():
         assert config == {k: v for k, v in study.config(number).items()}
-        assert last["loss"] == study.trials["loss"][number]
 
 
 def test_a_run_that_trains_is_told_whole_and_once(tmp_path, monkeypatch):
