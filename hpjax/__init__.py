@@ -3,12 +3,9 @@
 import os
 import signal
 import sys
-from importlib import metadata
-from types import FrameType
-from typing import TYPE_CHECKING, Any
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
+def _interrupted(number: int, frame: object) -> None:
     """Ends the command line in one line while its modules load, where an exception would be lost or a traceback."""
     os.write(2, b"hpjax: interrupted; nothing was begun\n")
     os._exit(130)
@@ -16,6 +13,9 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]:
     signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 from hpjax import hypergrad
 from hpjax.cluster import Cluster

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -216,6 +217,30 @@ def test_exit_codes(tmp_path, capsys):
     code, said = command("show", tmp_path / "run", "--json")
     assert code == 0
     assert json.loads(said)["best"]["trial"] is None
+
+
+def test_an_interrupt_that_was_swallowed_takes_place_after_the_next_report(
+    tmp_path, monkeypatch, capsys
+):
+    from hpjax.cli import training
+
+    monkeypatch.setattr(training, "interrupted", threading.Event())
+    run = tmp_path / "run"
+    began = []
+
+    def swallowed(*arguments, **options):
+        with pytest.raises(KeyboardInterrupt):  # as a library may
+            training.interrupt(signal.SIGINT, None)
+        began.append(True)
+        return tune(*arguments, **options)
+
+    tune = hpjax.tune
+    monkeypatch.setattr(hpjax, "tune", swallowed)
+    words = ("--trials", 4, "--epochs", 1, "--search", "tpe", "--out", run, "--no-cache")
+    assert command("tune", "iris", *words)[0] == 130
+    assert began == [True]
+    assert f"`hpjax resume {run}` goes on with the run" in capsys.readouterr().err
+    assert hpjax.open_run(run, say=quiet["say"]).stopped == "interrupted"
 
 
 def test_output_that_nobody_reads():

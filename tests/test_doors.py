@@ -577,7 +577,7 @@ def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment
     ]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     if moment == "import":
-        time.sleep(0.4)
+        time.sleep(0.6)
     else:
         until = time.monotonic() + 60
         while not (run / "run.json").exists() and time.monotonic() < until:

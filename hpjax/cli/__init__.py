@@ -83,10 +83,11 @@ def _run(arguments: list[str]) -> int:
             description="Hyperparameter search for multilayer perceptrons in JAX",
             args=arguments,
         )
+    from hpjax.cli import training
     from hpjax.records import RunError
 
     output = Output(getattr(options, "json", False))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # modules are loaded
+    signal.signal(signal.SIGINT, training.interrupt)  # modules are loaded
     try:
         code = carry_out(options, output)
     except (ValueError, RunError) as fault:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,19 @@ WHAT = {
 WORKERS = ("workers", "cluster", "unlike")  # flags of who trains
 APART = ("task", "space", "seconds", "cache", "out", "folds", "validation_file", "repeats", "explain", "live", "json", *WHAT, *WORKERS)  # fmt: skip
 current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
+interrupted = threading.Event()  # somebody has pressed Ctrl-C
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """What an interrupt does: it is remembered, since one that falls into a library's own code may be swallowed there."""
+    interrupted.set()
+    signal.default_int_handler(number, frame)
+
+
+def mind_interrupts(*shown: Any) -> None:
+    """After each report: an interrupt that was swallowed takes place."""
+    if interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def _listed(text: str | None) -> list[str]:
@@ -119,7 +134,13 @@ def tune(options: Tune, output: Output) -> int:
     executor = _executor(options)
     with _working_on(out, options.live):
         result = hpjax.tune(
-            options.space, options.task, stop=stop, out=out, executor=executor, **arguments
+            options.space,
+            options.task,
+            stop=stop,
+            out=out,
+            executor=executor,
+            watch=mind_interrupts,
+            **arguments,
         )
     return study_ended(result, output)
 
@@ -156,6 +177,7 @@ def compare(options: Compare, output: Output) -> int:
             columns=_columns(options),
             out=out,
             executor=executor,
+            watch=mind_interrupts,
         )
     return comparison_shown(comparison, output)
 
@@ -166,16 +188,16 @@ def resume(options: Resume, output: Output) -> int:
 
     if options.cache:
         use_cache()
-    executor = _executor(options)
     several = (options.run / "compare.json").exists()
     if several and options.trials is not None:
         raise ValueError("--trials is for single runs; a comparison ends at its budget of epochs")
     live = options.live and (several or (options.run / "run.json").exists())
     with _working_on(options.run, live):
+        common: dict[str, Any] = {"executor": _executor(options), "watch": mind_interrupts}
         resumed = (
-            hpjax.resume_comparison(options.run, executor=executor)
+            hpjax.resume_comparison(options.run, **common)
             if several
-            else hpjax.resume(options.run, trials=options.trials, executor=executor)
+            else hpjax.resume(options.run, trials=options.trials, **common)
         )
     return (comparison_shown if several else study_ended)(resumed, output)
 
