@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import zlib
 from pathlib import Path
 
@@ -203,3 +205,25 @@ def test_every_figure_of_the_results_is_in_the_gallery(site):
     shown = re.findall(r'<img[^>]* src="\.\./(_images/[^"]+\.png)"', page)
     assert len(shown) == len(list(ROOT.glob("results/*/*.png")))
     assert all((site / name).stat().st_size > 5000 for name in shown)
+
+
+@pytest.mark.slow
+def test_links_that_leave_the_site_lead_somewhere():
+    """Where there is a network; the others are checked by the site's build."""
+    texts = [(ROOT / page).read_text() for page in [*PAGES, "README.md"] if (ROOT / page).exists()]
+    links = sorted({link for text in texts for link in re.findall(r"\]\((https?://[^)#]+)", text)})
+    lost, reached = [], 0
+    for link in links:
+        asked = urllib.request.Request(link, method="HEAD", headers={"User-Agent": "hpjax"})
+        try:
+            urllib.request.urlopen(asked, timeout=10).close()
+            reached += 1
+        except urllib.error.HTTPError as fault:
+            if fault.code in (404, 410):
+                lost.append(link)
+            fault.close()
+        except OSError:
+            continue
+    if not reached:
+        pytest.skip("no network")
+    assert lost == []
