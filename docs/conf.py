@@ -19,10 +19,8 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["generated/**/index_of_*"]
 smartquotes = False  # a quoted word is a value to type
 myst_heading_anchors = 3
-myst_all_links_external = False
 suppress_warnings = ["myst.header"]
 
 # docstrings: Google's sections; what stands in single backquotes is code
@@ -35,7 +33,6 @@ autodoc_typehints = "none"
 
 html_theme = "furo"
 html_title = "hpjax"
-html_static_path = []
 html_show_sphinx = False
 linkcheck_anchors = False
 

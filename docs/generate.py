@@ -33,7 +33,6 @@ REFERENCE = {
     "figures": ("Figures on given axes", ["hpjax.plots: *"]),
     "analysis": ("Statistics of studies", ["hpjax.analysis: *"]),
 }  # fmt: skip
-ELSEWHERE = {"hpjax": ("__version__", "hypergrad", "full", "halving", "hyperband", "ladder", "median", "pbt", "replay")}  # fmt: skip
 
 
 def everything(docs: Path) -> None:

@@ -172,6 +172,13 @@ def test_a_space_that_searches_what_the_table_says(tmp_path, capsys):
     ]
 
 
+def test_what_trials_are_judged_by_stands_first(tmp_path):
+    """Of a metric that should be large, too: it is the column that never has no room."""
+    run = tmp_path / "run"
+    hpjax.tune(SPACE, "iris", trials=3, epochs=1, objective="accuracy", out=run, **quiet)
+    assert list(answered("show", run)["trials"][0])[:2] == ["trial", "accuracy"]
+
+
 def test_words_of_others_are_no_markup(tmp_path):
     folder = tmp_path / "[red]run[/red] :smile:"
     hpjax.tune(SPACE, "iris", trials=2, epochs=1, out=folder, **quiet)

@@ -24,10 +24,9 @@ def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
     trials = result.trials
     order = trials.assign(rank=trials["status"].map(RANK))
     order = order.sort_values(["rank", "objective"], kind="stable").index[:top]
-    minimised, scores = result.settings.minimised, ["loss", "error", *result.metrics]
-    main = [name for name in scores if name == minimised.lstrip("-")] or scores[:1]
-    rest = [name for name in scores if name not in main]
-    columns = [*main, *rest, "epochs", "status", *result.space.names, "parameters", "seconds"]
+    minimised, main = result.settings.minimised, result.settings.judged_by
+    rest = [name for name in ("loss", "error", *result.metrics) if name != main]
+    columns = [main, *rest, "epochs", "status", *result.space.names, "parameters", "seconds"]
     # a space may search what the table says, too, such as epochs
     best = trials.loc[order, list(dict.fromkeys(columns))].rename_axis("trial")
     counts = ", ".join(

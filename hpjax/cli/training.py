@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hpjax.cli.flags import Cluster, Compare, Confirm, Ensemble, Resume, Tune, Workers
+from hpjax.cli.flags import Cluster, Compare, Confirm, Data, Ensemble, Resume, Tune, Workers
 from hpjax.cli.output import Output, fitted, table_of
 from hpjax.cli.reading import comparison_shown, study_shown
 
@@ -24,8 +24,8 @@ WHAT = {
     "weight": "weight",
     "group": "group",
 }
-WORKERS = ("workers", "cluster", "unlike")  # flags of who trains
-APART = ("task", "space", "seconds", "cache", "out", "folds", "validation_file", "repeats", "explain", "live", "json", *WHAT, *WORKERS)  # fmt: skip
+# what `hpjax tune` says of where to look and for how long
+SEARCHED = ("search", "scheduler", "epochs", "trials", "eta", "levels", "seed")
 current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
 interrupted = threading.Event()  # somebody has pressed Ctrl-C
 
@@ -47,7 +47,7 @@ def _listed(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _columns(options: Any) -> dict[str, str]:
+def _columns(options: Data) -> dict[str, str]:
     """What --drop, --number, --categorical and --date say of columns."""
     found: dict[str, str] = {}
     for flag, what in WHAT.items():
@@ -57,11 +57,20 @@ def _columns(options: Any) -> dict[str, str]:
     return found
 
 
-def _validation(options: Any) -> dict[str, Any]:
-    """What --validation-file, --folds and --repeats say."""
+def _evaluation(options: Data) -> dict[str, Any]:
+    """What is learned, and how networks are judged: the arguments that `tune` and `compare` share."""
     if options.validation_file is not None and options.folds > 1:
         raise ValueError("--validation-file is what is validated on; leave --folds out")
-    return {"folds": options.validation_file or options.folds, "repeats": options.repeats}
+    folds = options.validation_file or options.folds
+    return {
+        "validation": {"folds": folds, "repeats": options.repeats},
+        "objective": options.objective,
+        "metrics": _listed(options.metrics),
+        "data": options.data,
+        "target": options.target,
+        "kind": options.kind,
+        "columns": _columns(options),
+    }
 
 
 def _executor(options: Workers) -> Any:
@@ -120,13 +129,10 @@ def tune(options: Tune, output: Output) -> int:
 
     if options.cache:
         use_cache()
-    arguments = {name: value for name, value in vars(options).items() if name not in APART}
-    arguments["validation"] = _validation(options)
-    arguments["columns"] = _columns(options)
-    arguments["metrics"] = _listed(options.metrics)
-    stop = {"seconds": options.seconds}
+    arguments = _evaluation(options) | {name: getattr(options, name) for name in SEARCHED}
+    arguments["stop"] = {"seconds": options.seconds}
     if options.explain:
-        plan = hpjax.explain(options.space, options.task, stop=stop, **arguments)
+        plan = hpjax.explain(options.space, options.task, **arguments)
         output.show(str(plan))
         output.note(plan=str(plan))
         return 0
@@ -136,7 +142,6 @@ def tune(options: Tune, output: Output) -> int:
         result = hpjax.tune(
             options.space,
             options.task,
-            stop=stop,
             out=out,
             executor=executor,
             watch=mind_interrupts,
@@ -168,16 +173,10 @@ def compare(options: Compare, output: Output) -> int:
             seeds=options.seeds,
             epochs=options.epochs,
             stop={"epochs": options.budget * epochs},
-            validation=_validation(options),
-            objective=options.objective,
-            metrics=_listed(options.metrics),
-            data=options.data,
-            target=options.target,
-            kind=options.kind,
-            columns=_columns(options),
             out=out,
             executor=executor,
             watch=mind_interrupts,
+            **_evaluation(options),
         )
     return comparison_shown(comparison, output)
 
