@@ -31,7 +31,6 @@ class Study(NamedTuple):
         objective: what is judged by, under the name that it has among the scores.
         greater: whether more of it is better.
         about: what else is known: task, search, scheduler, seed, versions, as text.
-        moving: whether hyperparameters move while a network trains, so that they are known when it has ended.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Study(NamedTuple):
     objective: str
     greater: bool
     about: Mapping[str, str]
-    moving: bool = False
 
 
 class Trial(NamedTuple):
@@ -61,6 +59,9 @@ class Tracker(Protocol):
 
     def begin(self, study: Study) -> None:
         """Called once, first."""
+
+    def describe(self, trial: Trial) -> None:
+        """A trial's hyperparameters: once, before its first scores, or, where they move while it trains, before its end."""
 
     def scores(self, trial: Trial, epochs: list[int], scores: dict[str, list[float]]) -> None:
         """What a trial scored after these epochs [n], by name; finite or not."""
@@ -106,7 +107,13 @@ class _Told:
         self.tracker, self.chosen = tracker, chosen
         self.begun = False
         self.epochs: dict[int, int] = {}  # trial -> last epoch that was told
+        self.described: set[int] = set()
         self.ended: set[int] = set()
+
+    def _describe(self, trial: Trial) -> None:
+        if trial.number not in self.described:
+            self.tracker.describe(trial)
+            self.described.add(trial.number)
 
     def tell(self, result: Result, over: bool) -> None:
         """Tells what is new; of a run that is over, the ends of pruned trials, too."""
@@ -121,14 +128,18 @@ class _Told:
         names = [name for name in fresh.columns if name not in ("trial", "epoch", "objective")]
         parts = {int(part["trial"].iloc[0]): part for _, part in fresh.groupby("trial")}
         ended = {n for n in chosen if over or status[n] in ENDED} - self.ended
+        moving = result.settings.scheduler["name"] == "pbt"
         # one after another: a tracker may hold one open
         for number in sorted(parts.keys() | ended):
             trial = _trial(result, number)
             if number in parts:
+                if not moving:
+                    self._describe(trial)
                 epochs = parts[number]["epoch"].tolist()
                 self.tracker.scores(trial, epochs, {n: parts[number][n].tolist() for n in names})
                 self.epochs[number] = epochs[-1]
             if number in ended and (number in self.epochs or status[number] in ENDED):
+                self._describe(trial)
                 self.tracker.end(trial, str(status[number]))
                 self.ended.add(number)
 
@@ -151,8 +162,7 @@ def _study(result: Result) -> Study:
         for name, entry in space.ranges.items()
     }
     name = result.folder.name if result.folder is not None else result.name
-    moving = settings.scheduler["name"] == "pbt"
-    return Study(name, scales, settings.judged_by, settings.sign < 0, about, moving)
+    return Study(name, scales, settings.judged_by, settings.sign < 0, about)
 
 
 def _trial(result: Result, number: int) -> Trial:

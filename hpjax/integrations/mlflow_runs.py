@@ -82,14 +82,12 @@ class MLflow:
                 f"MLflow cannot use {uri!r:.80}: {' '.join(str(fault).split())[:200]}; a store in a file is sqlite:///mlflow.db"
             ) from None
         self._study = ""
-        self._moving = False
         self._runs: dict[int, str] = {}
 
     def begin(self, study: Study) -> None:
         """Begins the run of the study."""
         from mlflow.entities import Param
 
-        self._moving = study.moving
         made = self._client.create_run(self._experiment, run_name=study.name)
         self._study = made.info.run_id
         parameters = [Param(name, text) for name, text in study.about.items()]
@@ -108,16 +106,14 @@ class MLflow:
                 tags={MLFLOW_PARENT_RUN_ID: self._study, "trial": str(trial.number)},
             )
             self._runs[trial.number] = made.info.run_id
-            if not self._moving:
-                self._describe(trial)
         return self._runs[trial.number]
 
-    def _describe(self, trial: Trial) -> None:
+    def describe(self, trial: Trial) -> None:
         """Writes a trial's hyperparameters, which MLflow lets nobody change."""
         from mlflow.entities import Param
 
         parameters = [Param(name, str(value)) for name, value in trial.config.items()]
-        self._client.log_batch(self._runs[trial.number], params=parameters)
+        self._client.log_batch(self._run(trial), params=parameters)
 
     def scores(self, trial: Trial, epochs: list[int], scores: dict[str, list[float]]) -> None:
         """Writes metrics, with epochs as steps; what is not finite is left out."""
@@ -136,8 +132,6 @@ class MLflow:
     def end(self, trial: Trial, status: str) -> None:
         """Ends a trial's run."""
         run = self._run(trial)
-        if self._moving:
-            self._describe(trial)
         self._client.set_tag(run, "status", status)
         self._client.set_terminated(run, STATUS[status])
 

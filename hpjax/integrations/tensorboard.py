@@ -71,8 +71,6 @@ class TensorBoard:
         self._written = 0  # files
         self._writer_of: Callable[..., Any] = SummaryWriter
         self._now: tuple[int, Any] | None = None  # the trial whose file is open: one at a time
-        self._begun: set[int] = set()
-        self._moving = False
         self._text: set[str] = set()  # hyperparameters whose values are not all of one kind
 
     def _open(self, name: str) -> Any:
@@ -83,8 +81,6 @@ class TensorBoard:
     def begin(self, study: Study) -> None:
         """Writes which columns the table of trials has."""
         api, _, _ = _messages()
-
-        self._moving = study.moving
         infos = []
         for name, values in study.hyperparameters.items():
             kinds = {_kind(value) for value in values}
@@ -117,26 +113,20 @@ class TensorBoard:
         if self._now is None or self._now[0] != trial.number:
             self._shut()
             self._now = trial.number, self._open(f"trial_{trial.number:05d}")
-        if not self._moving:
-            self._start(trial, self._now[1])
         return self._now[1]
 
-    def _start(self, trial: Trial, writer: Any) -> None:
-        """Starts a trial's session, once: its hyperparameters."""
-        if trial.number in self._begun:
-            return
-        self._begun.add(trial.number)
+    def describe(self, trial: Trial) -> None:
+        """Starts a trial's session: its hyperparameters."""
         session = _messages()[1].SessionStartInfo()
         for name, value in trial.config.items():
             given = str(value) if name in self._text else value
             setattr(session.hparams[name], f"{_kind(given)}_value", given)
-        _add(writer, "session_start_info", session_start_info=session)
+        _add(self._writer(trial), "session_start_info", session_start_info=session)
 
     def end(self, trial: Trial, status: str) -> None:
         """Ends a trial's session."""
         api, plugin, _ = _messages()
         writer = self._writer(trial)
-        self._start(trial, writer)
         ending = plugin.SessionEndInfo(status=api.Status.Value(STATUS[status]))
         _add(writer, "session_end_info", session_end_info=ending)
         writer.add_text("status", status)

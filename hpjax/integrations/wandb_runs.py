@@ -74,6 +74,7 @@ class Runs:
             ) from None
         self.project, self.folder, self.name = project, Path(folder), library
         self._study: Study | None = None
+        self._config: dict[int, dict[str, Any]] = {}
         self._scores: dict[int, dict[int, dict[str, float]]] = {}  # trial -> epoch -> scores
 
     def begin(self, study: Study) -> None:
@@ -81,6 +82,10 @@ class Runs:
         self._study = study
         if self.name == "wandb":
             self.folder.mkdir(parents=True, exist_ok=True)
+
+    def describe(self, trial: Trial) -> None:
+        """Keeps hyperparameters until the trial ends."""
+        self._config[trial.number] = dict(trial.config)
 
     def scores(self, trial: Trial, epochs: list[int], scores: dict[str, list[float]]) -> None:
         """Keeps scores until the trial ends: both libraries have one run open at a time."""
@@ -92,7 +97,7 @@ class Runs:
     def end(self, trial: Trial, status: str) -> None:
         """Writes a trial as a run."""
         assert self._study is not None  # `begin` comes first
-        config = dict(trial.config) | {"status": status, "trial": trial.number}
+        config = self._config.pop(trial.number) | {"status": status, "trial": trial.number}
         common: dict[str, Any] = {
             "project": self.project,
             "group": self._study.name,

@@ -42,10 +42,15 @@ class Heard:
 
     def __init__(self):
         self.study, self.rows, self.ends, self.closed = None, {}, {}, 0
+        self.described = set()
 
     def begin(self, study):
         assert self.study is None
         self.study = study
+
+    def describe(self, trial):
+        assert trial.number not in self.described, "told twice"
+        self.described.add(trial.number)
 
     def scores(self, trial, epochs, scores):
         assert self.study is not None
@@ -55,6 +60,7 @@ class Heard:
             self.rows[key] = {name: values[at] for name, values in scores.items()}
 
     def end(self, trial, status):
+        assert trial.number in self.described
         assert trial.number not in self.ends
         self.ends[trial.number] = status, trial.config
 
