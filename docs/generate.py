@@ -107,7 +107,8 @@ def hyperparameters() -> str:
             )
             for row in catalogue.described():
                 if (row.of, row.kind) == (of, kind):
-                    more = [f"one number{', or one per ' + {'weights': 'weight', 'hidden': 'hidden'}[row.per] + ' layer'}"] if row.per else []  # fmt: skip
+                    layers = {"weights": "weight layer", "hidden": "hidden layer"}.get(row.per)
+                    more = [f"one number, or one per {layers}"] if layers else []
                     more += [f"acts with {row.needs}"] if row.needs else []
                     more += (
                         [f"others call it {', '.join(row.other_names)}"] if row.other_names else []

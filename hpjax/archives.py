@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 
 # what a broken archive may raise
-FAULTS = (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError)  # fmt: skip
+FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+)
 LEAST, RATIO = 2**28, 100  # a file may unpack to 256 MiB, or to a hundred times its size
 
 

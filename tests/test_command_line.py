@@ -18,7 +18,7 @@ import pytest
 
 import hpjax
 from hpjax import catalogue, cli
-from hpjax.cli.output import fitted, plain
+from hpjax.cli.console import fitted, plain
 
 SPACE = {
     "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
@@ -93,7 +93,12 @@ def test_what_trains_as_json(tmp_path):
 
 def test_lists_as_json():
     assert "iris" in {row["name"] for row in answered("tasks")}
-    assert {row["name"] for row in answered("hyperparameters")} == {*catalogue.STATIC, *catalogue.TRACED, *hpjax.models.MLP.static, *hpjax.models.MLP.traced}  # fmt: skip
+    assert {row["name"] for row in answered("hyperparameters")} == {
+        *catalogue.STATIC,
+        *catalogue.TRACED,
+        *hpjax.models.MLP.static,
+        *hpjax.models.MLP.traced,
+    }
 
 
 def test_numbers_that_json_has_no_word_for():
@@ -201,7 +206,11 @@ def test_what_is_the_same_in_all_rows_is_said_once():
 @pytest.mark.parametrize("name", ["lr", "dropout", "width_2", "momentum"])
 def test_one_hyperparameter(name):
     code, said = command("hyperparameters", name)
-    row = next(row for row in catalogue.described() if row.name == catalogue.base(catalogue.ALIASES.get(name, name)))  # fmt: skip
+    row = next(
+        row
+        for row in catalogue.described()
+        if row.name == catalogue.base(catalogue.ALIASES.get(name, name))
+    )
     assert code == 0
     for text in (row.about, str(row.default), row.kind, row.values, row.needs):
         assert text in said

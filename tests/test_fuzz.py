@@ -316,7 +316,31 @@ def damaged_spaces(folder, count, seed):
                 assert len(column) == 4
 
 
-TUNED = ["columns", "space", "task", "search", "start", "scheduler", "epochs", "eta", "trials", "seed", "validation", "objective", "metrics", "loss", "stop", "levels", "batch", "gradients", "data", "target", "kind", "say", "watch"]  # fmt: skip
+TUNED = [
+    "columns",
+    "space",
+    "task",
+    "search",
+    "start",
+    "scheduler",
+    "epochs",
+    "eta",
+    "trials",
+    "seed",
+    "validation",
+    "objective",
+    "metrics",
+    "loss",
+    "stop",
+    "levels",
+    "batch",
+    "gradients",
+    "data",
+    "target",
+    "kind",
+    "say",
+    "watch",
+]
 MADE = [
     lambda v: hpjax.full(v), lambda v: hpjax.halving(v), lambda v: hpjax.halving(((1, v), (3, 1))), lambda v: hpjax.hyperband(v), lambda v: hpjax.hyperband(9, v),
     lambda v: hpjax.median(v, 1), lambda v: hpjax.median(4, v), lambda v: hpjax.pbt(v), lambda v: hpjax.pbt(4, 4, v), lambda v: hpjax.pbt(quantile=v), lambda v: hpjax.pbt(jump=v),
@@ -377,7 +401,51 @@ def wrong_arguments(count, seed):
             outcome(lambda options=options: hpjax.explain(**options))
 
 
-WORDS = ["tune", "compare", "resume", "show", "confirm", "tasks", "iris", "digits", "nowhere", "--trials", "--seed", "--folds", "--out", "--space", "--search", "--scheduler", "--epochs", "--seconds", "--top", "--budget", "--seeds", "--methods", "--kind", "--objective", "--levels", "--explain", "0", "-1", "nan", "1.5", "x", "", "a" * 300, "grid", "bayes", "full", "classes", "\x00", "/dev/null", "../..", "99999999999999999999"]  # fmt: skip
+WORDS = [
+    *[
+        "tune",
+        "compare",
+        "resume",
+        "show",
+        "confirm",
+        "tasks",
+        "iris",
+        "digits",
+        "nowhere",
+        "--trials",
+        "--seed",
+        "--folds",
+        "--out",
+        "--space",
+        "--search",
+        "--scheduler",
+        "--epochs",
+        "--seconds",
+        "--top",
+        "--budget",
+        "--seeds",
+        "--methods",
+        "--kind",
+        "--objective",
+        "--levels",
+        "--explain",
+        "0",
+        "-1",
+        "nan",
+        "1.5",
+        "x",
+        "grid",
+        "bayes",
+        "full",
+        "classes",
+        "/dev/null",
+        "../..",
+        "99999999999999999999",
+    ],
+    "",
+    "a" * 300,
+    "\x00",
+]
 
 
 def wrong_commands(folder, count, seed, capsys, monkeypatch):

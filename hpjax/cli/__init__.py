@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from hpjax.cli import flags
-from hpjax.cli.output import Output
+from hpjax.cli.console import Output
 
 
 def main(arguments: list[str] | None = None) -> None:

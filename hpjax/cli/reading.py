@@ -8,67 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hpjax import checks
+from hpjax.cli.console import Output, table_of
+from hpjax.cli.endings import comparison_shown, study_shown
 from hpjax.cli.flags import Export, Hyperparameters, Report, Show, Watch
-from hpjax.cli.output import Output, fitted, table_of
-from hpjax.defaults import SHOWN
 
 if TYPE_CHECKING:
     from hpjax import catalogue
 
 KINDS = {"structural": "one compiled program per value", "traced": "a new value never compiles"}
-RANK = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
-
-
-def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
-    """The best trials of a study as a table."""
-    trials = result.trials
-    order = trials.assign(rank=trials["status"].map(RANK))
-    order = order.sort_values(["rank", "objective"], kind="stable").index[:top]
-    minimised, main = result.settings.minimised, result.settings.judged_by
-    rest = [name for name in ("loss", "error", *result.metrics) if name != main]
-    columns = [main, *rest, "epochs", "status", *result.space.names, "parameters", "seconds"]
-    # a space may search what the table says, too, such as epochs
-    best = trials.loc[order, list(dict.fromkeys(columns))].rename_axis("trial")
-    counts = ", ".join(
-        f"{count} {status}" for status, count in trials["status"].value_counts().items()
-    )
-    shown, notes = fitted(best, output.width, ["seconds", "parameters", *reversed(rest)])
-    title = f"{result.name}: best of {len(trials)} trials by validation {minimised} ({counts})"
-    output.show(table_of(shown, notes, title))
-    output.note(
-        run=result.folder,
-        name=result.name,
-        objective=minimised,
-        best=result.best,
-        trials=best,
-        counts=dict(trials["status"].value_counts()),
-        stopped=result.stopped,
-        seed=result.settings.seed,
-    )
-
-
-def comparison_shown(comparison: Any, output: Output) -> int:
-    """The table of a comparison, and where the files are."""
-    from hpjax import report as figures
-
-    title = f"{comparison.studies[comparison.names[0]][0].name}: best validation {comparison.settings.minimised} at {comparison.budget:g} epochs, {len(comparison.seeds)} seeds"
-    table = comparison.table.sort_values("mean rank", kind="stable").rename_axis("method")
-    output.show(
-        table_of(*fitted(table, output.width, ["lower quartile", "upper quartile"]), title=title)
-    )
-    output.note(
-        run=comparison.folder,
-        objective=comparison.settings.minimised,
-        budget=comparison.budget,
-        seeds=comparison.seeds,
-        methods=table,
-    )
-    if comparison.folder is not None:
-        drawn = figures.comparison(figures.summary(comparison), comparison.folder)
-        output.show(
-            f"files: {comparison.folder} ({', '.join(path.name for path in drawn)}, table.csv, final.csv); again: hpjax show {comparison.folder}"
-        )
-    return 0
 
 
 def show(options: Show, output: Output) -> int:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpjax.cli.console import Output, fitted, table_of
+from hpjax.cli.endings import comparison_shown, study_ended, test_shown
 from hpjax.cli.flags import Cluster, Compare, Confirm, Data, Ensemble, Resume, Tune, Workers
-from hpjax.cli.output import Output, fitted, table_of
-from hpjax.cli.reading import comparison_shown, study_shown
 
 WHAT = {
     "drop": "drop",
@@ -201,42 +201,6 @@ def resume(options: Resume, output: Output) -> int:
     return (comparison_shown if several else study_ended)(resumed, output)
 
 
-def study_ended(result: Any, output: Output) -> int:
-    """The end of a study: top trials, test metrics, and where the files are."""
-    from hpjax import report as figures
-
-    study_shown(result, output)
-    if result.best["trial"] is None:
-        output.show(result.why_none)
-        return 1
-    if len(result.task.test):
-        network = result.refit()
-        output.show(
-            f"best trial {result.best['trial']}, trained again on all {len(result.task.development)} development examples"
-        )
-        _test_shown(result, result.test(network), output)
-    if result.folder is None:
-        return 0
-    again = f"again: hpjax show {result.folder}"
-    try:
-        drawn = figures.overview(result, result.folder / "figure")
-    except OSError as fault:
-        print(
-            f"hpjax: the study is whole in {result.folder}, but its figure could not be drawn: {fault.strerror}; {again}",
-            file=sys.stderr,
-        )
-        return 2
-    output.show(f"files: {result.folder} (ledger.jsonl, curves.bin, {drawn[0].name}); {again}")
-    return 0
-
-
-def _test_shown(result: Any, metrics: dict[str, float], output: Output) -> None:
-    """Test metrics in a line."""
-    named = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    output.show(f"test ({len(result.task.test)} examples): {named}")
-    output.note(test=metrics)
-
-
 def cluster(options: Cluster) -> int:
     """Runs `hpjax cluster`."""
     from hpjax.cluster import start
@@ -267,7 +231,7 @@ def confirm(options: Confirm, output: Output) -> int:
         run=options.run, best=confirmation.best, optimism=confirmation.optimism, trials=table
     )
     if confirmation.test:
-        _test_shown(result, confirmation.test, output)
+        test_shown(result, confirmation.test, output)
     return 0
 
 
@@ -287,7 +251,7 @@ def ensemble(options: Ensemble, output: Output) -> int:
             f"validation {result.settings.minimised}, chosen on one half and scored on the other: {together:.4g}; the best network alone {alone:.4g}"
         )
     if len(result.task.test):
-        _test_shown(result, result.test(found), output)
+        test_shown(result, result.test(found), output)
     path = options.run / "ensemble.npz"
     found.save(path)
     output.show(f"saved: {path}; in Python hpjax.load({str(path)!r}).predict(x)")

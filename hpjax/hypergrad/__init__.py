@@ -1,7 +1,7 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
 from hpjax.hypergrad.coordinates import rules
-from hpjax.hypergrad.cost import MODES, SHARE, Cost, Mode, candidates, estimate, table
+from hpjax.hypergrad.cost import MEMORY, MODES, SHARE, Cost, Mode, candidates, estimate, table
 from hpjax.hypergrad.gradient import (
     Hypergradient,
     carry_out,
@@ -23,6 +23,7 @@ from hpjax.hypergrad.modes import (
 from hpjax.hypergrad.process import Plan
 
 __all__ = [
+    "MEMORY",
     "MODES",
     "SHARE",
     "Cost",

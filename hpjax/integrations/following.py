@@ -203,7 +203,8 @@ class Follower:
         result = open_run(self.run, say=lambda text: None)
         self._told.tell(result, over)
         if over and len(result.table["objective"]) > self.tracker.most:
-            _say_left_out(self.say, f"the first {self.tracker.most} of {len(result.table['objective'])} trials; a finished run's best: hpjax export {self.run}")  # fmt: skip
+            told = f"the first {self.tracker.most} of {len(result.table['objective'])} trials"
+            _say_left_out(self.say, f"{told}; a finished run's best: hpjax export {self.run}")
         now = time.monotonic()
         self._next = now + (now - begun) / SHARE
         self._whole = result.stopped != INTERRUPTED

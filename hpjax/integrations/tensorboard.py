@@ -16,7 +16,13 @@ from hpjax.records import RunError
 from hpjax.result import Result
 
 MOST = 1000  # trials: each is a folder, and TensorBoard slows beyond them
-STATUS = {"OK": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "DIVERGED": "STATUS_FAILURE", "FAILED": "STATUS_FAILURE", "RUNNING": "STATUS_UNKNOWN"}  # fmt: skip
+STATUS = {
+    "OK": "STATUS_SUCCESS",
+    "PRUNED": "STATUS_SUCCESS",
+    "DIVERGED": "STATUS_FAILURE",
+    "FAILED": "STATUS_FAILURE",
+    "RUNNING": "STATUS_UNKNOWN",
+}
 TYPES = {"bool": "DATA_TYPE_BOOL", "string": "DATA_TYPE_STRING", "number": "DATA_TYPE_FLOAT64"}
 PLUGIN = "hparams"
 

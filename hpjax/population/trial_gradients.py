@@ -19,9 +19,6 @@ from hpjax.schedulers.base import Order
 from hpjax.space import LogUniform, Space, Uniform
 from hpjax.training import batches
 
-# bytes that one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
-MEMORY = 2 * 2**30
-
 
 class TrialGradients(NamedTuple):
     """What comes back for the networks of one shape, m trials in G groups."""
@@ -190,11 +187,13 @@ def of_shape(
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in regime.examples.folds)
     batch = spec.batch(full)
-    mode = hypergrad.resolve(plan, "auto" if names else "plain", count, batch, full, memory=MEMORY)
+    mode = hypergrad.resolve(
+        plan, "auto" if names else "plain", count, batch, full, memory=hypergrad.MEMORY
+    )
     rows, many = len(part.unit), len(part.groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
     price, found = hypergrad.estimate(spec, steps, mode, count, batch, full), devices.devices()
-    allowed = int(hypergrad.SHARE * devices.memory(found)) or MEMORY
+    allowed = int(hypergrad.SHARE * devices.memory(found)) or hypergrad.MEMORY
     fitting = max(1, allowed // price.memory) * len(found)
     coordinates = {name: lead(config[name]) for name in names}
     fixed = {name: lead(leaf) for name, leaf in config.items() if name not in names}

@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 from hpjax.archives import read_whole
-from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.missing import IN_FILES
-from hpjax.tasks.tables import is_number, task_of
+from hpjax.tasks.base import Task, TaskError, TaskOptions
+from hpjax.tasks.gap_spellings import IN_FILES
+from hpjax.tasks.table_checks import is_number, task_of
 
 TOKEN = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,]*?))\s*(?:,|$)""")
 
 
-def read_arff(path: Path, target: str | None, options: dict) -> Task:
+def read_arff(path: Path, target: str | None, options: TaskOptions) -> Task:
     """An ARFF file, gzipped or not: dense, with numeric, nominal and text attributes."""
     import pandas
 
@@ -46,10 +46,10 @@ def read_arff(path: Path, target: str | None, options: dict) -> Task:
             if (numbers.isna() == frame[name].isna()).all():
                 frame[name] = numbers
     nominal = attributes.get(target if target is not None else list(attributes)[-1]) is not None
-    if nominal and options["kind"] is None:  # the header says that they are classes
-        options = options | {"kind": "classes"}
-    place = lambda row, column: (lines[row], rows[row][column] or "?")
-    return task_of(path, frame, place, target, options)
+    if nominal and options.kind is None:  # the header says that they are classes
+        options = options._replace(kind="classes")
+    cell_at = lambda row, column: (lines[row], rows[row][column] or "?")
+    return task_of(path, frame, cell_at, target, options)
 
 
 def _attribute(path: Path, number: int, line: str) -> tuple[str, list[str] | None]:

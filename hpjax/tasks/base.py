@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,15 @@ from hpjax.tasks.splits import Split, folds_by, folds_of, holdout, is_splitter
 KINDS = ("classes", "numbers")
 # of a feature: its square is still far from where float64 ends, and it from where float32 does
 LARGEST = 1e30
+
+
+class TaskOptions(NamedTuple):
+    """What is said of a task beside its data, as `Task.of` takes it."""
+
+    test: float = TEST_SHARE  # held out
+    seed: int = TEST_SEED  # of the hold-out
+    kind: str | None = None
+    columns: Mapping[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -324,7 +333,8 @@ class Task:
         columns: Mapping[str, str] | None = None,
         weights: Any = None,
         groups: Any = None,
-        **options: Any,
+        standardize: bool = True,
+        notes: Sequence[str] = (),
     ) -> Task:
         """A task from arrays, or from tables with named columns.
 
@@ -338,6 +348,8 @@ class Task:
             columns: what columns are, where that is not to be told from them: name -> "number", "category", "date", "weight", "group" or "drop".
             weights: [N] of the examples, as a column of "weight" says, too; 1 each where None.
             groups: [N] of the examples, as a column of "group" says, too: those of one group are never apart.
+            standardize: whether features (and numeric targets) are brought to mean 0 and deviation 1 of the training part.
+            notes: what became of rows, for people.
 
         Raises:
             TaskError: mismatched lengths, labels that are missing, one class only, numbers that are infinite, a column that is not
@@ -358,22 +370,30 @@ class Task:
             raise TaskError(
                 f"{name}: {len(x)} rows of features but {len(y)} targets; give as many of each"
             )
-        options = {
-            **_beside(table, weights, groups, name),
-            "features": names or tuple(dict.fromkeys(c.source for c in table.schema)),
-            "schema": table.schema,
-            **options,
-            "notes": (*options.get("notes", ()), *table.notes),
-        }
+        doubt = ""
         if kind is None:
-            kind, options["doubt"] = guessed(y)
+            kind, doubt = guessed(y)
         values: tuple = ()
         if kind == "classes":
             y, values = _classes(y, name)
         else:
             y = _numbers(y, name)
         labels = tuple(str(value) for value in values)
-        task = cls(name, x, y, labels, values, **options)
+        weights, groups = _beside(table, weights, groups, name)
+        task = cls(
+            name,
+            x,
+            y,
+            labels,
+            values,
+            features=names or tuple(dict.fromkeys(c.source for c in table.schema)),
+            standardize=standardize,
+            doubt=doubt,
+            schema=table.schema,
+            notes=(*notes, *table.notes),
+            weights=weights,
+            groups=groups,
+        )
         if test and not len(task.test):
             return dataclasses.replace(
                 task, test=holdout(task, np.arange(len(x)), test, seed).valid
@@ -401,7 +421,9 @@ def _numbers(y: np.ndarray, name: str) -> np.ndarray:
         raise TaskError(f"{name}: targets must be numbers for kind='numbers', got text") from None
 
 
-def _beside(table: Table, weights: Any, groups: Any, name: str) -> dict[str, np.ndarray | None]:
+def _beside(
+    table: Table, weights: Any, groups: Any, name: str
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Weights and groups, given beside a table or in a column of it."""
     for what, beside, column in (
         ("weights", weights, table.weights),
@@ -410,10 +432,10 @@ def _beside(table: Table, weights: Any, groups: Any, name: str) -> dict[str, np.
         if beside is not None and column is not None:
             raise TaskError(f"{name}: {what} are given, and a column of {what}; leave one out")
     weights = table.weights if weights is None else weights
-    return {
-        "weights": None if weights is None else as_weights(weights, name),
-        "groups": table.groups if groups is None else as_groups(groups, name),
-    }
+    return (
+        None if weights is None else as_weights(weights, name),
+        table.groups if groups is None else as_groups(groups, name),
+    )
 
 
 def features_of(x: Any, name: str, columns: Mapping[str, str] | None) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax.tasks.missing import is_lost_label
+from hpjax.tasks.gap_spellings import is_lost_label
 
 if TYPE_CHECKING:
     import pandas

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpjax.archives import read_whole
-from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.missing import IN_FILES, SPELLED
-from hpjax.tasks.tables import is_number, task_of
+from hpjax.tasks.base import Task, TaskError, TaskOptions
+from hpjax.tasks.gap_spellings import IN_FILES, SPELLED
+from hpjax.tasks.table_checks import is_number, task_of
 
 DELIMITERS = ",;\t|"
 CELL = 2**24  # letters of a cell; longer ones are a quote that never ends
@@ -28,7 +28,7 @@ class Sheet(NamedTuple):
     lines: list[int]  # where each of them ends in the file
 
 
-def read_csv(path: Path, target: str | None, options: dict) -> Task:
+def read_csv(path: Path, target: str | None, options: TaskOptions) -> Task:
     """A CSV file, gzipped or not, with or without a header."""
     import pandas
 
@@ -60,14 +60,14 @@ def read_csv(path: Path, target: str | None, options: dict) -> Task:
             f"{path}: {len(sheet.lines)} rows stand in the file, {len(frame)} were read; quote cells that hold the delimiter"
         )
 
-    def place(row: int, column: int) -> tuple[int, str]:
+    def cell_at(row: int, column: int) -> tuple[int, str]:
         dialect = _dialect(sheet.delimiter, '"')
         for number, (_, cells) in enumerate(_rows(sheet.body, dialect, path)):
             if number == row:
                 return sheet.lines[row], cells[column]
         raise IndexError(row)
 
-    return task_of(path, frame, place, target, options)
+    return task_of(path, frame, cell_at, target, options)
 
 
 def _sheet(path: Path, text: str) -> Sheet:

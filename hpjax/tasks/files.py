@@ -11,8 +11,8 @@ import numpy as np
 
 from hpjax.archives import FAULTS, read_arrays, read_whole
 from hpjax.defaults import TEST_SEED, TEST_SHARE
-from hpjax.tasks import arff, csv_files, tables
-from hpjax.tasks.base import Task, TaskError
+from hpjax.tasks import arff, csv_files, parquet_files
+from hpjax.tasks.base import Task, TaskError, TaskOptions
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_RANK = 8  # dimensions of an IDX array; NumPy stops at 64, and pictures at 4
@@ -57,10 +57,10 @@ def read(
         ".csv": csv_files.read_csv,
         ".npz": _npz,
         ".arff": arff.read_arff,
-        ".parquet": tables.read_parquet,
+        ".parquet": parquet_files.read_parquet,
     }
     ending = Path(name).suffix.lower()
-    options: dict = dict(test=test, seed=seed, kind=kind, columns=columns)
+    options = TaskOptions(test, seed, kind, columns)
     try:
         if ending in readers:
             return readers[ending](path, target, options)
@@ -69,7 +69,7 @@ def read(
                 raise TaskError(
                     f"{path}: the target of an IDX file is its labels' file; leave the target column {target!r:.80} out"
                 )
-            return _idx_pair(path, options | {"kind": kind or "classes"})
+            return _idx_pair(path, options._replace(kind=kind or "classes"))
     except TaskError:
         raise
     except FAULTS as fault:
@@ -79,7 +79,7 @@ def read(
     )
 
 
-def _npz(path: Path, target: str | None, options: dict) -> Task:
+def _npz(path: Path, target: str | None, options: TaskOptions) -> Task:
     if target is not None:
         raise TaskError(
             f"{path}: an NPZ's target is its array y; leave the target column {target!r:.80} out"
@@ -97,7 +97,7 @@ def _npz(path: Path, target: str | None, options: dict) -> Task:
         if name in arrays and arrays[name].ndim == 0:
             raise TaskError(f"{path}: {name} is a single value; give one for every row")
     if "x_test" not in arrays:
-        return Task.of(_rows(path, "x", x), y, path.stem, **options)
+        return Task.of(_rows(path, "x", x), y, path.stem, **options._asdict())
     x_test, y_test = arrays["x_test"], arrays["y_test"]
     if x_test.shape[1:] != x.shape[1:]:
         raise TaskError(
@@ -116,7 +116,8 @@ def _npz(path: Path, target: str | None, options: dict) -> Task:
     together = np.concatenate([_rows(path, "x", x), _rows(path, "x_test", x_test)])
     targets = np.concatenate([y, y_test])
     test = np.arange(len(x), len(together))
-    return Task.of(together, targets, path.stem, **options | {"test": 0}).with_test(test)
+    whole = options._replace(test=0)._asdict()
+    return Task.of(together, targets, path.stem, **whole).with_test(test)
 
 
 def _rows(path: Path, name: str, x: np.ndarray) -> np.ndarray:
@@ -152,7 +153,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     return np.frombuffer(data, kind, offset=4 + 4 * rank).reshape(shape)
 
 
-def _idx_pair(path: Path, options: dict) -> Task:
+def _idx_pair(path: Path, options: TaskOptions) -> Task:
     labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     if labels == path or not labels.exists():
         raise TaskError(
@@ -172,5 +173,5 @@ def _idx_pair(path: Path, options: dict) -> Task:
         x.reshape(len(x), -1) / scale,
         y if y.dtype.kind == "f" else y.astype(np.int64),
         path.name.split("-")[0],
-        **options,
+        **options._asdict(),
     )

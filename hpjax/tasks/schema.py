@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hpjax.tasks.columns import TaskError, as_groups
-from hpjax.tasks.missing import is_gap
+from hpjax.tasks.gap_spellings import is_gap
 
 if TYPE_CHECKING:
     import pandas

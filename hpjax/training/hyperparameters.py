@@ -97,4 +97,14 @@ def _needs(choice: str, table: Mapping[str, Any]) -> dict[str, tuple[str, tuple[
 NEEDS = _needs("optimizer", OPTIMIZERS) | _needs("schedule", SCHEDULES) | _needs("loss", LOSSES)
 
 # Traced hyperparameters whose code is in a program only when they are named: off, they cost nothing.
-SWITCHED = ("momentum", "l1", "l2", "weight_decay", "input_noise", "label_smoothing", "clip_norm", "patience", "epochs")  # fmt: skip
+SWITCHED = (
+    "momentum",
+    "l1",
+    "l2",
+    "weight_decay",
+    "input_noise",
+    "label_smoothing",
+    "clip_norm",
+    "patience",
+    "epochs",
+)

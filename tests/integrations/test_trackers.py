@@ -100,8 +100,15 @@ def test_a_run_that_trains_is_told_whole_and_once(tmp_path, monkeypatch):
             told.append(len(heard.rows))
 
         found = hpjax.tune(
-            SPACE, "iris", trials=9, metrics=["accuracy"], scheduler=SCHEDULER, out=tmp_path / "run", watch=watch, **quiet
-        )  # fmt: skip
+            SPACE,
+            "iris",
+            trials=9,
+            metrics=["accuracy"],
+            scheduler=SCHEDULER,
+            out=tmp_path / "run",
+            watch=watch,
+            **quiet,
+        )
         assert told == sorted(told)
         assert 0 < told[0] < len(found.curves)
         assert not any(status == "PRUNED" for status, *_ in heard.ends.values())
@@ -256,7 +263,11 @@ def test_wandb_reads_a_group_of_runs(tmp_path, study):
                 groups.add(record.run.run_group)
                 config |= {item.key: item.value_json for item in record.run.config.update}
             if record.HasField("history"):
-                items = {item.key or ".".join(item.nested_key): float(item.value_json) for item in record.history.item if item.value_json.replace(".", "").replace("e-", "").isdigit()}  # fmt: skip
+                items = {
+                    item.key or ".".join(item.nested_key): float(item.value_json)
+                    for item in record.history.item
+                    if item.value_json.replace(".", "").replace("e-", "").isdigit()
+                }
                 history[record.history.step.num] = items
         for epoch, items in history.items():
             rows[int(config["trial"]), epoch] = items
@@ -350,7 +361,11 @@ def test_a_run_that_was_interrupted(tmp_path):
     assert not heard.whole
     assert {status for status, *_ in heard.ends.values()} == {"PRUNED", "RUNNING"}
     assert tensorboard.write(found, tmp_path / "logs") == 9
-    ends = [read["_hparams_/session_end_info"].status for read in hparams(tmp_path / "logs").values() if "_hparams_/session_end_info" in read]  # fmt: skip
+    ends = [
+        read["_hparams_/session_end_info"].status
+        for read in hparams(tmp_path / "logs").values()
+        if "_hparams_/session_end_info" in read
+    ]
     assert sorted(ends) == [0] * 3 + [1] * 6
 
 

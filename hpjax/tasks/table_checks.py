@@ -1,4 +1,4 @@
-"""Tables with named columns, refused with file, row and column; Parquet files."""
+"""Tables of files, checked: what cannot be learned from is refused with file, row and column."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpjax.tasks.base import Task, TaskError
-from hpjax.tasks.missing import IN_FILES
+from hpjax.tasks.base import Task, TaskError, TaskOptions
+from hpjax.tasks.gap_spellings import IN_FILES
 
 if TYPE_CHECKING:
     import pandas
 
-Place = Callable[[int, int], tuple[int, str]]
+CellAt = Callable[[int, int], tuple[int, str]]
 
 
 def task_of(
     path: Path,
     frame: pandas.DataFrame,
-    place: Place,
+    cell_at: CellAt,
     target: str | None,
-    options: dict,
+    options: TaskOptions,
 ) -> Task:
     """A task from a table: numbers in the features, anything in the target's column.
 
     Args:
         path: of the file, for messages.
         frame: the table.
-        place: (row, column) of the table -> the line of the file, and the cell as it is written there.
+        cell_at: (row, column) of the table -> the line of the file, and the cell as it is written there.
         target: column to predict, the last where None.
-        options: of `Task.of`.
+        options: what is said of the task.
 
     Raises:
         TaskError: names the file, the row or the column.
@@ -58,14 +58,15 @@ def task_of(
     for name in features:
         wild = np.flatnonzero(np.isinf(_numbers(frame[name])))
         if len(wild):
-            line, cell = place(int(wild[0]), names.index(name))
+            line, cell = cell_at(int(wild[0]), names.index(name))
             raise TaskError(
                 f"{path}: row {line}, column {name!r:.80}: {cell!r:.80} is not finite; fill or drop the row"
             )
+    notes: tuple[str, ...] = ()
     if gone.any():
-        options["notes"] = (f"{gone.sum()} rows without a target are left out",)
+        notes = (f"{gone.sum()} rows without a target are left out",)
         frame, column = frame[~gone], column[~gone]
-    return Task.of(frame[features], _target(column), path.stem, **options)
+    return Task.of(frame[features], _target(column), path.stem, **options._asdict(), notes=notes)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -84,9 +85,7 @@ def _numbers(column: pandas.Series) -> np.ndarray:
 
 
 def _target(column: pandas.Series) -> np.ndarray:
-    if column.dtype.kind in "fiub":
-        return column.to_numpy()
-    if column.dtype.kind in "mM":
+    if column.dtype.kind in "fiubmM":
         return column.to_numpy()
     return np.array([str(value).strip() for value in column])
 
@@ -100,28 +99,3 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# --- Parquet ----------------------------------------------------------------------------------------------------------
-def read_parquet(path: Path, target: str | None, options: dict) -> Task:
-    """A Parquet file."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise TaskError(f"{path}: Parquet needs pyarrow; pip install 'hpjax[parquet]'") from None
-    try:
-        table = pyarrow.parquet.read_table(path)
-        names = table.column_names
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise TaskError(f"{path}: column {twice!r:.80} stands twice in the table; rename one")
-        frame = table.to_pandas()
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as fault:
-        if isinstance(fault, TaskError):
-            raise
-        raise TaskError(
-            f"{path}: not a Parquet file: {' '.join(str(fault).split())[:200]}"
-        ) from None
-    place = lambda row, column: (row + 1, str(frame.iat[row, column]))
-    return task_of(path, frame, place, target, options)
