@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 from experiments._trained import Trained, seen, trained
+from hpjax.learning_curves import ERROR, LOSS, TRAIN
 
 SHOWN = (
     "sigmoid",
@@ -151,10 +152,10 @@ def run(parameters: Parameters) -> dict[str, Any]:
     for number, name in enumerate(parameters.activations):
         mine = found[number * parameters.rates : (number + 1) * parameters.rates]
         curves = np.stack([one.curve for one in mine])  # [rates R E 4]
-        diverged = ~np.isfinite(curves[..., 1:3]).all((2, 3))
-        loss = np.where(diverged, np.inf, curves[:, :, -1, 2])
-        error = np.where(diverged, 0.9, curves[:, :, -1, 3])
-        below = curves[..., 1] < FIT
+        diverged = ~np.isfinite(curves[..., [TRAIN, LOSS]]).all((2, 3))
+        loss = np.where(diverged, np.inf, curves[:, :, -1, LOSS])
+        error = np.where(diverged, 0.9, curves[:, :, -1, ERROR])
+        below = curves[..., TRAIN] < FIT
         fast = np.median(np.where(below.any(2) & ~diverged, below.argmax(2) + 1, np.inf), 1)
         best = int(fast.argmin()) if np.isfinite(fast).any() else int(np.median(loss, 1).argmin())
         entry["training"][name] = {

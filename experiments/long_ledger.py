@@ -59,7 +59,7 @@ def make(folder: Path, trials: int) -> float:
     rng = np.random.default_rng(0)
 
     def invented(self: Any, order: Order):
-        results = population.nothing(len(order.trial), self.regime)
+        results = population.empty_results(len(order.trial), self.regime)
         loss = rng.random(results.loss.shape)
         for column in (results.loss, results.error, results.train):
             column[:] = loss

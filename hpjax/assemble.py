@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from hpjax import study
+from hpjax.cluster import Pool
 from hpjax.defaults import CANDIDATES, EXPECTED_TRIALS, TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Library, Population
@@ -24,7 +25,7 @@ from hpjax.settings import SCHEMA, Settings, Stop, fingerprints
 from hpjax.space import Space
 from hpjax.study import Progress
 from hpjax.tasks import Task
-from hpjax.workload import SAMPLES, Workload, report_of
+from hpjax.workload import SAMPLES, Workload, nobody, report_of
 
 ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
 SAVED = 20.0  # seconds between checkpoints, at least
@@ -139,11 +140,11 @@ class Assembly:
         lines[-1] += f"; rounds of at most {self.batch} trials"
         return "\n".join(lines)
 
-    def _library(self) -> Library:
+    def _library(self, pool: Pool | None) -> Library:
         """Of networks that are elsewhere only those that an ensemble takes are brought here, where their losses say which these are."""
         judged_by_loss = self.evaluation.settings.objective == "loss"
         again = not self.settings.scheduler.get("renew")  # others can be trained again
-        bounded = self.workload.pool is not None and judged_by_loss and again
+        bounded = pool is not None and judged_by_loss and again
         return Library(count=CANDIDATES if bounded else None)
 
     def run(
@@ -151,12 +152,24 @@ class Assembly:
         ledger: Ledger,
         watch: Callable[[Progress, Population], None],
         trial_limit: int | None = None,
+        pool: Pool | None = None,
+        listen: Callable[..., None] = nobody,
     ) -> Population:
-        """Trains until the study is done; until it has `trial_limit` trials, where it goes on."""
+        """Trains until the study is done; until it has `trial_limit` trials, where it goes on.
+
+        Args:
+            ledger: takes the records.
+            watch: shown progress after every report.
+            trial_limit: of a study that goes on.
+            pool: workers that train; this process's devices where None. Live networks are in this process at the end.
+            listen: told of compiling and blocks.
+        """
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
-        trained = self.workload.population(cache, library=self._library())
+        trained = self.workload.population(
+            cache, library=self._library(pool), pool=pool, listen=listen
+        )
         saved = [time.monotonic()]
 
         def carry_out(order: Order):
@@ -200,13 +213,13 @@ class Assembly:
                 say=self.say,
             )
         finally:
-            pool = self.workload.pool
             workers = {} if pool is None else {"workers": pool.seconds}
             ledger.time(
                 compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds, **workers
             )
         if cache is not None:
             cache.unlink(missing_ok=True)
+        trained.fetch()
         return trained
 
 

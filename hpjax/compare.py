@@ -12,6 +12,7 @@ import msgspec
 
 from hpjax import records
 from hpjax.assemble import ResolvedStudy, resolved_study
+from hpjax.cluster import pooled
 from hpjax.compared_studies import Entry, Watch, play_together, workload_of
 from hpjax.comparison import Comparison
 from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES, SEEDS
@@ -47,7 +48,6 @@ from hpjax.settings import (
 )
 from hpjax.space import Choice, Space
 from hpjax.tasks import Task
-from hpjax.workload import trained_by
 
 
 def compare(
@@ -149,8 +149,8 @@ def compare(
         if folder is not None:
             records.note_environment(folder, say)
         workload = workload_of(entries, numbers, space, resolved_task, evaluation, say)
-        with trained_by(workload, executor):
-            trained = play_together(workload, entries, ledgers, progress, watch)
+        with pooled(executor, say) as pool:
+            trained = play_together(workload, entries, ledgers, progress, watch, pool)
     results = [
         Result.of_ledger(ledger, space, resolved_task, entry.study.settings, evaluation, trained)
         for entry, ledger in zip(entries, ledgers)

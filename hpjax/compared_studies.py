@@ -9,6 +9,7 @@ import numpy as np
 
 from hpjax import study
 from hpjax.assemble import ResolvedStudy, plan_record, sample
+from hpjax.cluster import Pool
 from hpjax.defaults import ANY_BATCH, EXPECTED_TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Population
@@ -70,13 +71,16 @@ def play_together(
     ledgers: list[Ledger],
     progress: bool | None,
     watch: Watch | None,
+    pool: Pool | None,
 ) -> Population:
     """Drives all studies to their ends, their orders merged: one population trains for them."""
     seeds = list(workload.seeds)
-    trained = workload.population(cohorts=[seeds.index(entry.seed) for entry in entries])
+    bar = watching(progress, workload, pool, studies=len(entries))
+    trained = workload.population(
+        cohorts=[seeds.index(entry.seed) for entry in entries], pool=pool, listen=bar.event
+    )
     recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)
     training = workload.settle(trained, recorded)
-    bar = watching(progress, workload, studies=len(entries))
     shown = bar.around(watch)
     plays = {
         number: _play(number, entry, ledger, workload, trained, training, shown)
@@ -96,6 +100,7 @@ def play_together(
 
     with bar:
         study.together(plays, carry_out)
+    trained.fetch()
     return trained
 
 

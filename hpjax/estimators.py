@@ -35,11 +35,12 @@ from hpjax.tasks.columns import frame_names, refuse_gaps
 from hpjax.training.scorers import Scorer
 from hpjax.tune import tune
 
+# of "fast", where nothing else is said: until epoch, networks
 FAST_RUNGS = (
     (1, 16),
     (5, 6),
     (15, 3),
-)  # of "fast", where nothing else is said: until epoch, networks
+)
 
 
 class Budget(NamedTuple):

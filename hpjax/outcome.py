@@ -116,6 +116,10 @@ class Outcome:
         }
         return {name: value for name, value in values.items() if value is not None}
 
+    def column(self, name: str) -> np.ndarray:
+        """A column of the table of trials, other than hyperparameters."""
+        return self.table[name]
+
     @functools.cached_property
     def trials(self) -> pandas.DataFrame:
         """A row per trial."""
@@ -123,7 +127,7 @@ class Outcome:
 
         columns = self.space.decode(self.table["unit"])
         shown = {name: columns[name] for name in self.space.names}
-        table = pandas.DataFrame(shown | {name: self.table[name] for name in self.columns})
+        table = pandas.DataFrame(shown | {name: self.column(name) for name in self.columns})
         table.index.name = "trial"
         return table
 

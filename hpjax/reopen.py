@@ -8,6 +8,7 @@ from typing import Any
 
 from hpjax import devices, records, workload
 from hpjax.assemble import Assembly
+from hpjax.cluster import pooled
 from hpjax.given_again import UserObjects, evaluation_again
 from hpjax.models import Family
 from hpjax.models.base import Target
@@ -30,7 +31,6 @@ from hpjax.space import Space
 from hpjax.tasks import Task, validated_on
 from hpjax.tune import Watch, finish
 from hpjax.watching import watching
-from hpjax.workload import trained_by
 
 
 def resume(
@@ -91,10 +91,10 @@ def resume(
 
     try:
         with (
-            trained_by(assembly.workload, executor),
-            watching(progress, assembly.workload, work=left) as bar,
+            pooled(executor, say) as pool,
+            watching(progress, assembly.workload, pool, work=left) as bar,
         ):
-            return finish(assembly, ledger, watch, bar, trials)
+            return finish(assembly, ledger, watch, bar, pool, trials)
     finally:
         ledger.close()
 

@@ -14,6 +14,7 @@ from hpjax.defaults import CANDIDATES, MEMBERS
 from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
 from hpjax.fit import fit, follow
+from hpjax.learning_curves import EPOCH, FIRST_METRIC
 from hpjax.models.base import Target
 from hpjax.network import Network
 from hpjax.outcome import Outcome
@@ -40,21 +41,6 @@ class Result(Outcome):
             own metrics, train, epochs, parameters, seconds (of the devices), diverged, status.
         curves: a pandas table of learning curves: trial, epoch, objective, train, loss, error, own metrics.
     """
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What the table of trials says of each, beside its hyperparameters."""
-        after = ("train", "epochs", "parameters", "seconds", "diverged", "status")
-        return ("objective", "loss", "error", *self.metrics, *after)
-
-    @property
-    def _curve_columns(self) -> tuple[str, ...]:
-        return records.curve_columns(self.records, tuple(self.evaluation.settings.metrics))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Other than loss and error."""
-        return self._curve_columns[4:]
 
     def __init__(
         self,
@@ -100,6 +86,21 @@ class Result(Outcome):
             ledger.times,
         )
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the table of trials says of each, beside its hyperparameters."""
+        after = ("train", "epochs", "parameters", "seconds", "diverged", "status")
+        return ("objective", "loss", "error", *self.metrics, *after)
+
+    @property
+    def _curve_columns(self) -> tuple[str, ...]:
+        return records.curve_columns(self.records, tuple(self.evaluation.settings.metrics))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Other than loss and error."""
+        return self._curve_columns[FIRST_METRIC:]
+
     @functools.cached_property
     def task(self) -> Task:
         """What the study was made on; read again where this process did not train."""
@@ -120,22 +121,23 @@ class Result(Outcome):
         of = lambda name: np.nan if at is None else float(self.table[name][at])
         return found | {name: of(name) for name in ("loss", "error", *self.metrics)}
 
+    def column(self, name: str) -> np.ndarray:
+        """A column of the table of trials."""
+        return self.parameters if name == "parameters" else super().column(name)
+
     @functools.cached_property
-    def trials(self) -> pandas.DataFrame:
-        """A row per trial."""
+    def parameters(self) -> np.ndarray:
+        """Weights and biases of each trial's network [n]; NaN where the user's `model=` is not known."""
         plan = self.records[0] if self.records else {}
         known = plan.get("target")
         goal = Target(**known) if known else Target.of(self.task, self.fidelity)
-        weights = np.zeros(len(self.table["objective"]), np.int64)
-        family = self.evaluation.family
+        unit, family = self.table["unit"], self.evaluation.family
         if family is None:
-            weights = np.full(len(weights), np.nan)
-        else:
-            unit = self.table["unit"]
-            for group in configurations.of_points(self.space, unit, goal, family):
-                weights[group.rows] = group.spec.weights
-        self.table |= {"parameters": weights}
-        return super().trials
+            return np.full(len(unit), np.nan)
+        weights = np.zeros(len(unit), np.int64)
+        for group in configurations.of_points(self.space, unit, goal, family):
+            weights[group.rows] = group.spec.weights
+        return weights
 
     @functools.cached_property
     def curves(self) -> pandas.DataFrame:
@@ -157,7 +159,7 @@ class Result(Outcome):
         )
         rows = [curve.shape[1] for curve in curves for _ in range(len(curve))]
         trial = np.repeat([trial for trials, _ in there for trial in trials], rows)
-        seen = np.isfinite(flat[:, 0])
+        seen = np.isfinite(flat[:, EPOCH])
         table = pandas.DataFrame(flat[seen].astype(float), columns=list(columns))
         table.insert(0, "trial", trial[seen].astype(int))
         table = table.astype({"epoch": int}).drop_duplicates(["trial", "epoch"], keep="last")

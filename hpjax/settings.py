@@ -67,15 +67,13 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data: str | None = None  # folder of stored data
     target: str | None = None  # column to predict
     kind: Literal["classes", "numbers"] | None = None
-    columns: dict[
-        str, Literal["number", "category", "date", "weight", "group", "drop"]
-    ] = {}  # said by the user
+    # said by the user
+    columns: dict[str, Literal["number", "category", "date", "weight", "group", "drop"]] = {}
     model: str | None = None  # the function that builds them; None: multilayer perceptrons
     loss: str | None = None  # the user's function; None: as the task or the space says
     metrics: dict[str, bool] = {}  # by name, and whether greater is better
-    by_name: list[
-        str
-    ] = []  # those of the metrics that are known by their names; the others are the user's functions
+    # those of the metrics that are known by their names; the others are the user's functions
+    by_name: list[str] = []
     objective: Text = "loss"  # "loss", "error", or one of the metrics
     validation: Validation = Validation()
     gradients: Literal["explicit", "autodiff"] = "explicit"

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 
 from hpjax import catalogue, devices
+from hpjax.cluster import pooled
 from hpjax.defaults import EPOCHS
 from hpjax.evaluation import Evaluation
-from hpjax.population import Results, nothing
+from hpjax.learning_curves import LOSS
+from hpjax.population import empty_results
 from hpjax.resolve import as_evaluation, as_seeds, check
 from hpjax.schedulers import Order
 from hpjax.space import Choice, Range, Space, frozen
 from hpjax.tasks import Task
 from hpjax.trained import Trained
 from hpjax.watching import watching
-from hpjax.workload import STRIDE, Workload, trained_by
+from hpjax.workload import STRIDE, Workload
 
 
 def train(
@@ -149,9 +151,9 @@ def train_along(
         say=say,
         local_devices=local_devices,
     )
-    with trained_by(workload, executor), watching(progress, workload):
-        population = workload.population(cohorts=range(len(seeds)))
-        whole = nothing(count * len(seeds), workload.regime)
+    with pooled(executor, say) as pool, watching(progress, workload, pool) as bar:
+        population = workload.population(cohorts=range(len(seeds)), pool=pool, listen=bar.event)
+        whole = empty_results(count * len(seeds), workload.regime)
         for step in range(max(map(len, schedules))):
             going_on = [i for i, segments in enumerate(schedules) if step < len(segments)]
             rows = np.add.outer(np.arange(len(seeds)) * count, going_on).ravel()
@@ -160,23 +162,13 @@ def train_along(
             until = np.tile([schedules[i][step][0] for i in going_on], len(seeds))
             source = trial if step else np.full(len(rows), -1)
             order = Order(trial, unit, source, until, np.zeros_like(trial))
-            later(whole, rows, population.carry_out(order))
+            whole.take(rows, population.carry_out(order))
+        population.fetch()
     if evaluation.validation.folds == 0:  # what was scored is a row of the training part
-        for column in (whole.loss, whole.error, whole.metrics, whole.curves[..., 2:]):
+        for column in (whole.loss, whole.error, whole.metrics, whole.curves[..., LOSS:]):
             column[...] = np.nan
     last = np.array([segments[-1][1] for segments in schedules])
     return Trained(seeds, workload, population, whole, last)
-
-
-def later(whole: Results, rows: np.ndarray, results: Results) -> None:
-    """Writes into the results of several orders those of a later one, whose rows [m] these are; seconds add up."""
-    for name, column in results._asdict().items():
-        if name == "seconds":
-            whole.seconds[rows] += column
-        elif name == "curves":
-            whole.curves[rows] = np.where(np.isnan(column), whole.curves[rows], column)
-        elif column is not None:
-            getattr(whole, name)[rows] = column
 
 
 def _entry(name: str, values: list) -> Any:

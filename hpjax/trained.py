@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from hpjax import configurations
+from hpjax.learning_curves import COLUMNS, EPOCH
 from hpjax.network import Network
 from hpjax.notebooks import shown
 from hpjax.population import Population, Results
@@ -150,14 +151,10 @@ class Trained:
                 "seed": np.array(self.seeds)[names[0]],
                 "fold": names[2],
                 "repeat": names[3],
-                "epoch": flat[:, 0],
-                "train": flat[:, 1],
-                "loss": flat[:, 2],
-                "error": flat[:, 3],
-                **{name: flat[:, 4 + at] for at, name in enumerate(self.metrics)},
+                **{name: flat[:, at] for at, name in enumerate((*COLUMNS, *self.metrics))},
             }
         )
-        table = table[np.isfinite(flat[:, 0])].astype({"epoch": int})
+        table = table[np.isfinite(flat[:, EPOCH])].astype({"epoch": int})
         return table.sort_values(["config", "seed", "fold", "repeat", "epoch"], ignore_index=True)
 
     def _place(self, seed: int | None) -> int:

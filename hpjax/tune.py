@@ -9,6 +9,7 @@ from typing import Any
 
 from hpjax import devices, records
 from hpjax.assemble import Assembly, rungs_in_words
+from hpjax.cluster import Pool, pooled
 from hpjax.defaults import LEVELS
 from hpjax.population import Population
 from hpjax.records import Ledger
@@ -30,7 +31,6 @@ from hpjax.space import Space
 from hpjax.study import Progress
 from hpjax.tasks import Task
 from hpjax.watching import Watching, watching
-from hpjax.workload import trained_by
 
 Watch = Callable[[Progress, Population], None]
 
@@ -131,8 +131,11 @@ def tune(
     if len(assembly.scheduler.brackets) > 1:
         for line in rungs_in_words(assembly.scheduler):
             assembly.say(f"hpjax: {line}")
-    with trained_by(assembly.workload, executor), watching(progress, assembly.workload) as bar:
-        return finish(assembly, Ledger(out, settings=assembly.settings), watch, bar)
+    with (
+        pooled(executor, assembly.say) as pool,
+        watching(progress, assembly.workload, pool) as bar,
+    ):
+        return finish(assembly, Ledger(out, settings=assembly.settings), watch, bar, pool)
 
 
 def explain(*words: Any, **named: Any) -> str:
@@ -214,13 +217,14 @@ def finish(
     ledger: Ledger,
     watch: Watch | None,
     bar: Watching,
+    pool: Pool | None,
     trial_limit: int | None = None,
 ) -> Result:
     """Runs a study to its end, and hands out what it found."""
     try:
         if ledger.folder is not None:
             records.note_environment(ledger.folder, assembly.say)
-        trained = assembly.run(ledger, bar.around(watch), trial_limit)
+        trained = assembly.run(ledger, bar.around(watch), trial_limit, pool, bar.event)
     finally:
         ledger.close()
     return Result.of_ledger(

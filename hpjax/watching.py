@@ -14,6 +14,7 @@ from hpjax.notebooks import NotebookBar, in_notebook
 from hpjax.population import plan
 
 if TYPE_CHECKING:
+    from hpjax.cluster import Pool
     from hpjax.workload import Workload
 
 
@@ -30,20 +31,24 @@ class Watching:
         """A watcher that shows progress, and then calls the user's."""
         return watch or (lambda *shown: None)
 
+    def event(self, what: str, seconds: float = 0.0, work: float = 0.0, networks: int = 0) -> None:
+        """Is told what the population does: "compile" (begins), "compiled" or "block" (ends)."""
+
 
 class Bar(Watching):
     """A bar on standard error, or in a notebook.
 
     Args:
         progress: what is shown, as `rich.progress.Progress` is used.
-        workload: tells what is expected, and when programs compile and blocks end.
+        programs: how many are expected.
         studies: how many are trained together.
         work: seconds of training that the plan predicts.
+        pool: workers, where these train.
     """
 
-    def __init__(self, progress: Any, workload: Workload, studies: int, work: float):
-        self.workload, self.expected = workload, max(work, 1e-9)
-        self.programs, self.studies = len(workload.programs), studies
+    def __init__(self, progress: Any, programs: int, studies: int, work: float, pool: Pool | None):
+        self.programs, self.studies, self.pool = programs, studies, pool
+        self.expected = max(work, 1e-9)
         self.done = self.worked = self.compiling = 0.0
         self.compiled = self.networks = 0
         self.latest: dict[Any, Any] = {}  # study -> its last progress
@@ -52,7 +57,6 @@ class Bar(Watching):
         self.task = self.progress.add_task(
             "planning", total=1.0, trials="", rate="", best="", left=""
         )
-        workload.listen = self.event
 
     def __enter__(self) -> Bar:
         self.progress.start()
@@ -62,7 +66,6 @@ class Bar(Watching):
         self.progress.stop()
 
     def event(self, what: str, seconds: float = 0.0, work: float = 0.0, networks: int = 0) -> None:
-        """Takes note of what the population does: "compile" (begins), "compiled" or "block" (ends)."""
         if what == "compile":
             number = f"program {self.compiled + 1} of {max(self.programs, self.compiled + 1)}"
             self.progress.update(self.task, description=f"compiling {number}", refresh=True)
@@ -73,8 +76,8 @@ class Bar(Watching):
             self.done, self.worked = self.done + work, self.worked + seconds
             self.networks += networks
         rate = f"{self.networks / self.worked:.0f} networks/s" if self.worked else ""
-        if self.workload.pool is not None:
-            rate = f"{rate} each of {self.workload.pool.count()} workers"
+        if self.pool is not None:
+            rate = f"{rate} each of {self.pool.count()} workers"
         share = min(0.999, self.done / self.expected)
         self.progress.update(
             self.task, description="training", completed=share, rate=rate, left=_clock(self.left())
@@ -123,6 +126,7 @@ def _clock(seconds: float | None) -> str:
 def watching(
     progress: bool | None,
     workload: Workload,
+    pool: Pool | None,
     studies: int = 1,
     work: Callable[[], float] | None = None,
 ) -> Watching:
@@ -131,7 +135,8 @@ def watching(
     if progress is False or (progress is None and not notebook and not sys.stderr.isatty()):
         return Watching()
     bar = NotebookBar() if notebook else on_terminal()
-    return Bar(bar, workload, studies, workload.predicted() if work is None else work())
+    seconds = workload.predicted() if work is None else work()
+    return Bar(bar, len(workload.programs), studies, seconds, pool)
 
 
 def on_terminal(console: Any = None) -> Any:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpjax import catalogue, configurations, devices, tasks
-from hpjax.cluster import Pool, pooled
+from hpjax.cluster import Pool
 from hpjax.evaluation import Evaluation
+from hpjax.learning_curves import EPOCH, LOSS, TRAIN
 from hpjax.models import Spec
 from hpjax.models.base import Target
 from hpjax.population import Library, Population, Regime, Results, plan, trial_gradients
@@ -23,8 +23,8 @@ from hpjax.tasks import Split, Task
 from hpjax.training.batches import Examples, examples_of
 
 SAMPLES = 1024  # points of the space that the plan looks at
+CORNERS = 64  # of these points that are looked at once more, with the widest shapes
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
-CORNERS = 64  # of them once more, with the widest shapes
 
 
 def small_batch(entries: Mapping, examples: int) -> dict[str, int]:
@@ -91,10 +91,6 @@ class Workload:
     ):
         self.task, self.evaluation, self.seeds, self.say = task, evaluation, tuple(seeds), say
         self.family, self.points = evaluation.known_family(), points
-        self.listen: Callable[..., None] = nobody
-        # workers that train, in the place of this process's devices
-        self.pool: Pool | None = None
-        self.trained: Population | None = None  # the latest
         self.target = Target.of(task, fidelity)
         self.examples = examples_of(task, self._splits())
         self.regime = Regime(
@@ -219,24 +215,32 @@ class Workload:
         cache: Path | None = None,
         cohorts: Sequence[int] = (0,),
         library: Library | None = None,
+        pool: Pool | None = None,
+        listen: Callable[..., None] = nobody,
     ) -> Population:
-        """The population that trains for the studies; `cohorts` says which of the seeds each study has."""
+        """The population that trains for the studies.
+
+        Args:
+            cache: file of checkpoints.
+            cohorts: which of the seeds each study has.
+            library: keeps finished networks.
+            pool: workers that train; this process's devices where None.
+            listen: told of compiling and blocks, as `nobody` is.
+        """
         of_study = np.array(cohorts)
-        executor = None if self.pool is None else self.pool.executor(self.regime)
-        self.trained = Population(
+        return Population(
             self.space,
             self.regime,
             self.programs,
             self.load,
             cohort=lambda trial: of_study[np.asarray(trial) // STRIDE],
             local_devices=self.local_devices,
-            executor=executor,
+            executor=None if pool is None else pool.executor(self.regime),
             cache=cache,
             library=library,
             say=self.say,
-            listen=lambda what, **facts: self.listen(what, **facts),
+            listen=listen,
         )
-        return self.trained
 
     def settle(self, trained: Population, recorded: Mapping | None) -> dict:
         """Fixes programs and the widths of their blocks: as recorded when the run began, whatever this machine would choose.
@@ -294,24 +298,11 @@ class Workload:
         return lines
 
 
-@contextlib.contextmanager
-def trained_by(workload: Workload, executor: Any) -> Iterator[None]:
-    """Lets the workers that `executor=` names train for a workload meanwhile; afterwards its live networks are in this process."""
-    with pooled(executor, workload.say) as pool:
-        workload.pool = pool
-        try:
-            yield
-        finally:
-            workload.pool = None
-        if pool is not None and workload.trained is not None:
-            workload.trained.fetch()
-
-
 def report_of(results: Results, evaluation: Evaluation) -> Report:
     """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
     loss, error, others = results.loss.mean(1), results.error.mean(1), results.metrics.mean(1)
-    epoch = results.curves[..., 0]
-    broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., 1:3]).all(-1)
+    epoch = results.curves[..., EPOCH]
+    broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., [TRAIN, LOSS]]).all(-1)
     first = np.where(broken, epoch, np.inf).min((1, 2))
     bad = ~np.isfinite(loss)
     diverged = np.where(bad, np.where(np.isfinite(first), first, results.reached.max(1)), 0).astype(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import typing
 import urllib.request
 
 import pandas
@@ -18,6 +19,7 @@ import pytest
 
 import hpjax
 from hpjax import catalogue, cli
+from hpjax.cli import flags
 from hpjax.cli.console import fitted, plain
 
 SPACE = {
@@ -56,6 +58,23 @@ def answered(*words):
     assert code == 0
     assert said.count("\n") == 1
     return json.loads(said)
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+COMMANDS = [typing.get_args(one)[0].__name__.lower() for one in typing.get_args(flags.Command)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_of_a_command_has_words(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, said = command(name, "--help")
+    assert code == 0
+    rows = [re.split(r"\((?:default:|required)", line) for line in said.splitlines()]
+    told = [re.split(r" {2,}", row[0].strip("│ "))[-1] for row in rows if len(row) > 1]
+    assert told
+    for words in told:
+        assert not words.startswith("-"), words
+        assert re.search("[a-z]{2}", words.replace("None", "")), words
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

@@ -127,9 +127,8 @@ class Report(Printed):
 
     run: Annotated[Path, tyro.conf.Positional]  # its folder
     out: Path | None = None  # the file; RUN/report.html where absent
-    refit: bool = (
-        True  # train a study's best network again, for its confusion matrix and calibration
-    )
+    # train a study's best network again, for its confusion matrix and calibration
+    refit: bool = True
     cache: bool = True  # keep compiled programs between runs
 
 
@@ -180,9 +179,8 @@ class Ensemble(Printed):
 class Cluster:
     """Start a Dask cluster on this machine, or workers for one, until interrupted."""
 
-    workers: int | None = (
-        None  # one for each accelerator, or core where there is none, where absent
-    )
+    # one for each accelerator, or core where there is none, where absent
+    workers: int | None = None
     join: str | None = None  # a scheduler's address; a scheduler is started where absent
     host: str = "127.0.0.1"  # that the scheduler listens at; this machine alone reaches 127.0.0.1
     port: int = 8786  # of the scheduler
@@ -197,9 +195,8 @@ class Tasks(Printed):
 class Hyperparameters(Printed):
     """List the hyperparameters of training and of multilayer perceptrons, with their defaults and bounds."""
 
-    name: Annotated[str | None, tyro.conf.Positional] = (
-        None  # one alone, with all that is known of it
-    )
+    # one alone, with all that is known of it
+    name: Annotated[str | None, tyro.conf.Positional] = None
 
 
 Command = (

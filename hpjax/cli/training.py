@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hpjax import checks
 from hpjax.cli.console import Output, fitted, table_of
 from hpjax.cli.endings import comparison_shown, study_ended, test_shown
 from hpjax.cli.flags import Cluster, Compare, Confirm, Data, Ensemble, Resume, Tune, Workers
@@ -159,7 +160,7 @@ def compare(options: Compare, output: Output) -> int:
         use_cache()
     names = _listed(options.methods)
     methods = {name: {"search": name, "batch": options.batch} for name in names}
-    resolve.check(stop={"epochs": options.budget})
+    checks.count("--budget", options.budget)
     if len(methods) < len(names):
         raise ValueError(f"--methods {options.methods} names one twice")
     epochs = options.epochs or resolve.fidelity_of(resolve.as_space(options.space))

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from hpjax.cluster.weights import RemoteStore, Sources
-from hpjax.population.executor import BlockResult
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
+from hpjax.population.results import BlockResult
 from hpjax.records import RunError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from hpjax.population.executor import BlockResult
 from hpjax.population.pack import Block
-from hpjax.population.weights import WeightStore
+from hpjax.population.results import BlockResult
+from hpjax.population.weights import StoredNetworks, WeightStore
 from hpjax.schedulers.base import Order
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ class Sources(NamedTuple):
     """The states that a block's networks go on from, as `worker.train` takes them."""
 
     held: list[Future]
-    at: (
-        np.ndarray | None
-    )  # [c w 3] (which of `held`, its a, its b), -1 for fresh networks; None where all are
+    # [c w 3] (which of `held`, its a, its b), -1 for fresh networks; None where all are
+    at: np.ndarray | None
 
 
 class RemoteStore:
@@ -120,18 +119,20 @@ class RemoteStore:
         self._enough = 2 * len(self._held) + 64
 
     # --- as arrays ---
-    def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:
-        """(program, trials [n], ages [n], leaves [n G ...]) of everything that lives."""
-        for number, trials, ages, (places,) in self._places.saved():
-            yield number, trials, ages, jax.tree.leaves(self._fetched(places))
+    def saved(self) -> Iterator[StoredNetworks]:
+        """Everything that lives, program by program, brought here."""
+        for stored in self._places.saved():
+            states = self._fetched(stored.leaves[0])
+            leaves, structure = jax.tree.flatten(states)
+            known = None if isinstance(states, list) else structure
+            yield stored._replace(leaves=leaves, structure=known)
 
-    def load(
-        self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
-    ) -> None:
+    def load(self, stored: StoredNetworks) -> None:
         """Takes what `saved` gave."""
         task = next(self._numbers)
-        self._held[task] = self.pool.submit(list, leaves)
-        self._places.load(number, trials, ages, [_places(task, len(trials), self.groups)])
+        self._held[task] = self.pool.submit(list, stored.leaves)
+        places = _places(task, len(stored.trials), self.groups)
+        self._places.load(stored._replace(leaves=[places], structure=None))
 
 
 def _places(number: int, *shape: int) -> np.ndarray:

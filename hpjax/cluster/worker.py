@@ -17,10 +17,11 @@ from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 from hpjax import devices, records
 from hpjax.cluster.pool import DEVICE
 from hpjax.cluster.start import CORE
-from hpjax.population.executor import BlockResult, LocalExecutor
+from hpjax.population.executor import LocalExecutor
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
+from hpjax.population.results import BlockResult
 
 RUNS = 2  # of which a worker keeps programs and data, the latest
 MALLOC = {-1: 2**28, -3: 2**25}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h: bytes

@@ -108,9 +108,8 @@ class Runs:
             run = self._begun(common)
             for epoch, row in sorted(self._scores.pop(trial.number, {}).items()):
                 run.log(row, step=epoch)
-            (
-                run if self.name == "wandb" else self._library
-            ).finish()  # Trackio keeps its current one
+            # Trackio keeps its current one
+            (run if self.name == "wandb" else self._library).finish()
 
     def _begun(self, common: dict[str, Any]) -> Any:
         """A run of the library."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COLUMN, WIDE = 3.25, 6.75  # inches, as ICML sets them
 GOLDEN = 0.618
+# Tol, bright
 COLORS = (
     "#4477AA",
     "#EE6677",
@@ -25,7 +26,7 @@ COLORS = (
     "#66CCEE",
     "#AA3377",
     "#BBBBBB",
-)  # Tol, bright
+)
 # One colour, marker and dash for each method, the same in every figure; peers share their counterpart's colour, dashed.
 LOOKS = {
     "random": ("#BBBBBB", "o", "-"), "sobol": ("#66CCEE", "v", "-"), "grid": ("#777777", "s", "-"),
@@ -81,10 +82,11 @@ def figure(
     return made, made.subplots(rows, columns, **options)
 
 
+# logarithmic axes within these are labelled 0.001, 0.1, 10; wider ones by powers of ten
 PLAIN = (
     0.9e-4,
     1.1e5,
-)  # logarithmic axes within these are labelled 0.001, 0.1, 10; wider ones by powers of ten
+)
 
 
 def is_plain(axis: Any) -> bool:

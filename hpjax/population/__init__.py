@@ -1,7 +1,8 @@
 """How are many networks trained at once? Orders are packed into blocks, an executor trains them, a store keeps the weights."""
 
 from hpjax.population.library import Finished, Library
-from hpjax.population.population import Population, Results, nothing
+from hpjax.population.population import Population
 from hpjax.population.regime import Regime
+from hpjax.population.results import Results, empty_results
 
-__all__ = ["Finished", "Library", "Population", "Regime", "Results", "nothing"]
+__all__ = ["Finished", "Library", "Population", "Regime", "Results", "empty_results"]

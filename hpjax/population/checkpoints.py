@@ -8,29 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from hpjax.population import plan
-from hpjax.population.executor import Store
+from hpjax.population.executor import StateStore
 from hpjax.population.plan import Program
+from hpjax.population.weights import StoredNetworks
 from hpjax.records import checkpoint
 from hpjax.schedulers.base import Order
 
 
 def saved(
-    store: Store, programs: Sequence[Program], history: Sequence[Order]
+    store: StateStore, programs: Sequence[Program], history: Sequence[Order]
 ) -> dict[str, np.ndarray]:
     """Arrays from which `load` makes the live networks again."""
     arrays = {"orders": np.array(len(history)), "behind": _behind(history)}
-    for number, trials, ages, leaves in store.saved():
-        arrays[f"p{number}_program"] = plan.packed(programs[number])
-        arrays[f"p{number}_trials"] = trials
-        arrays[f"p{number}_ages"] = ages
-        for i, leaf in enumerate(leaves):
-            arrays[f"p{number}_{i}"] = leaf
+    for stored in store.saved():
+        name = f"p{stored.number}"
+        arrays[f"{name}_program"] = plan.packed(programs[stored.number])
+        arrays[f"{name}_trials"] = stored.trials
+        arrays[f"{name}_ages"] = stored.ages
+        for i, leaf in enumerate(stored.leaves):
+            arrays[f"{name}_{i}"] = leaf
     return checkpoint.signed(arrays)
 
 
 def load(
     path: Path,
-    store: Store,
+    store: StateStore,
     number_of: Callable[[np.ndarray], int],
     history: Sequence[Order],
     say: Callable[[str], None],
@@ -63,7 +65,7 @@ def load(
         count = sum(other.startswith(f"{at}_") for other in arrays) - 3
         leaves = [arrays[f"{at}_{i}"] for i in range(count)]
         number = number_of(arrays[f"{at}_program"])
-        store.load(number, arrays[name], arrays[f"{at}_ages"], leaves)
+        store.load(StoredNetworks(number, arrays[name], arrays[f"{at}_ages"], leaves))
     return orders
 
 

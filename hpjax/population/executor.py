@@ -21,26 +21,13 @@ from hpjax.population.kernels import jitted, kernel_of
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
-from hpjax.population.weights import WeightStore
+from hpjax.population.results import BlockResult
+from hpjax.population.weights import StoredNetworks, WeightStore
 from hpjax.schedulers.base import Order
-from hpjax.training import batches, loop
+from hpjax.training import batches
 
 
-class BlockResult(NamedTuple):
-    """What training a block brought; c chunks of w networks."""
-
-    state: (
-        loop.TrainState
-    )  # leaves [c w ...], NumPy arrays; without weights where these stay elsewhere
-    curve: np.ndarray  # [c w rows 4+M]
-    seconds: float  # of the devices
-    worker: str | None = None  # who trained it, where that is another process
-    weights: Any = (
-        None  # what the executor's store needs to find the states again, where they stay elsewhere
-    )
-
-
-class Result(Protocol):
+class PendingBlock(Protocol):
     """A block's result, to come."""
 
     def result(self) -> BlockResult:
@@ -48,7 +35,7 @@ class Result(Protocol):
         ...
 
 
-class Store(Protocol):
+class StateStore(Protocol):
     """The states of live trials between orders, where an executor's blocks find them: as `WeightStore` has them on this machine."""
 
     home: dict[int, int]
@@ -64,11 +51,9 @@ class Store(Protocol):
 
     def states(self, trials: Sequence[int]) -> Any: ...
 
-    def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]: ...
+    def saved(self) -> Iterator[StoredNetworks]: ...
 
-    def load(
-        self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
-    ) -> None: ...
+    def load(self, stored: StoredNetworks) -> None: ...
 
 
 class Executor(Protocol):
@@ -86,24 +71,24 @@ class Executor(Protocol):
     @property
     def ahead(self) -> int: ...
 
-    def store(self, groups: int) -> Store: ...
+    def store(self, groups: int) -> StateStore: ...
 
     def fitted(self, program: Program) -> Program: ...
 
     def prepare(self, number: int, program: Program, config: dict[str, np.ndarray]) -> None: ...
 
-    def submit(self, block: Block, sources: Any) -> Result: ...
+    def submit(self, block: Block, sources: Any) -> PendingBlock: ...
 
     def forget(self, number: int) -> None: ...
 
     def cancel(self) -> None: ...
 
 
-class Traced(NamedTuple):
+class Lowered(NamedTuple):
     """A program that is still to be compiled."""
 
     program: Program
-    lowered: Any
+    call: Any  # lowered
     empty: Any
     data: Any
     seconds: float  # that tracing it took
@@ -127,6 +112,8 @@ class LocalExecutor:
         listen: told ("compile") and ("compiled", seconds=).
     """
 
+    ahead = 1
+
     def __init__(self, regime: Regime, local_devices: list, listen: Callable[..., None]):
         self.regime, self.local_devices, self.listen = regime, local_devices, listen
         self.mesh = mesh_of(local_devices)
@@ -136,8 +123,6 @@ class LocalExecutor:
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
         self._data: dict[tuple, Any] = {}
         self._draws: dict[tuple, np.ndarray] = {}
-
-    ahead = 1
 
     def store(self, groups: int) -> WeightStore:
         """In this process's memory."""
@@ -157,12 +142,12 @@ class LocalExecutor:
             return
         shapes = {name: (leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
         try:
-            traced = self._traced(program, shapes)
+            lowered = self._lowered(program, shapes)
         except jax.errors.JaxRuntimeError as fault:  # `submit` answers with it
             self.compiled[number] = Future()
             self.compiled[number].set_exception(fault)
         else:
-            self.compiled[number] = self._compiling.submit(self._compile, traced)
+            self.compiled[number] = self._compiling.submit(self._compile, lowered)
 
     def forget(self, number: int) -> None:
         """Drops a compiled program."""
@@ -174,7 +159,7 @@ class LocalExecutor:
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
         self.compiled = {n: f for n, f in self.compiled.items() if not f.cancelled()}
 
-    def _traced(self, program: Program, shapes: dict[str, tuple]) -> Traced:
+    def _lowered(self, program: Program, shapes: dict[str, tuple]) -> Lowered:
         started = time.perf_counter()
         self.listen("compile")
         spec, regime = program.spec, self.regime
@@ -202,16 +187,16 @@ class LocalExecutor:
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
             draw = np.zeros((lead[0], *draws.shape), draws.dtype)
             lowered = call.lower(data, empty, wide, *each, draw)
-        return Traced(program, lowered, empty, data, time.perf_counter() - started)
+        return Lowered(program, lowered, empty, data, time.perf_counter() - started)
 
-    def _compile(self, traced: Traced) -> Compiled:
+    def _compile(self, lowered: Lowered) -> Compiled:
         """In the background."""
         started = time.perf_counter()
-        call = traced.lowered.compile()
-        elapsed = traced.seconds + time.perf_counter() - started
+        call = lowered.call.compile()
+        elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
-        return Compiled(traced.program, call, traced.empty, traced.data)
+        return Compiled(lowered.program, call, lowered.empty, lowered.data)
 
     def device_data(self, spec: Spec) -> Any:
         """The task on the devices, as `batches.prepare` makes it for a spec."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,51 +13,18 @@ from hpjax import configurations
 from hpjax.devices import devices, exhausted, warn
 from hpjax.models import Spec
 from hpjax.population import checkpoints, plan, trial_gradients
-from hpjax.population.executor import BlockResult, Executor, LocalExecutor, Result
+from hpjax.population.executor import Executor, LocalExecutor, PendingBlock
 from hpjax.population.library import FinishedTrials, Library, best
 from hpjax.population.pack import Block, Job, pack
 from hpjax.population.plan import Load, Program
 from hpjax.population.regime import Regime
+from hpjax.population.results import BlockResult, Results, empty_results
 from hpjax.schedulers.base import Order
 from hpjax.space import Space
 from hpjax.training import loop
 
 AT_ONCE = 2**26  # bytes of weights of finished networks that are copied together
 PROBE = 64  # narrowest chunk that is tried on an accelerator
-
-
-class Results(NamedTuple):
-    """What an order brought, per trial and group."""
-
-    loss: np.ndarray  # [n G]
-    error: np.ndarray  # [n G]
-    train: np.ndarray  # [n G]
-    metrics: np.ndarray  # [n G M] other than loss and error
-    reached: np.ndarray  # [n G] epochs
-    # [n G] epoch whose weights count: the best one where patience is on, else the last
-    weights_epoch: np.ndarray
-    curves: np.ndarray  # [n G rows 4+M] of (epoch, train, loss, error) and own metrics
-    failed: np.ndarray  # [n] bool
-    seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
-    # [n G D] d validation loss / d unit, where the order asks for it
-    grad: np.ndarray | None = None
-    cost: np.ndarray | None = None  # [n] epochs charged, where it is not the epochs trained
-
-
-def nothing(count: int, regime: Regime) -> Results:
-    """Results [n ...] of an order before it is carried out."""
-    lead = (count, regime.groups)
-    return Results(
-        loss=np.full(lead, np.nan),
-        error=np.full(lead, np.nan),
-        train=np.full(lead, np.nan),
-        metrics=np.full((*lead, len(regime.metrics)), np.nan),
-        reached=np.zeros(lead, np.int64),
-        weights_epoch=np.zeros(lead, np.int64),
-        curves=np.full((*lead, regime.rows, regime.columns), np.nan, np.float32),
-        failed=np.zeros(count, bool),
-        seconds=np.zeros(count),
-    )
 
 
 class Population:
@@ -102,9 +68,8 @@ class Population:
         self.store = self.executor.store(regime.groups)
         self.adopt(programs)
         self.history: list[Order] = []
-        self._point: dict[
-            int, np.ndarray
-        ] = {}  # trial -> the point [D] that it was last trained at
+        # trial -> the point [D] that it was last trained at
+        self._point: dict[int, np.ndarray] = {}
         self._loss: dict[int, float] = {}  # trial -> its last validation loss
         self.networks_trained = 0
         self.gradient_seconds = 0.0
@@ -204,9 +169,8 @@ class Population:
         if self.executor is self.local:
             return
         here = self.local.store(self.regime.groups)
-        for number, trials, ages, leaves in self.store.saved():
-            here.load(number, trials, ages, leaves)
-            here.structures[number] = jax.tree.structure(self.store.states(trials[:1].tolist()))
+        for stored in self.store.saved():
+            here.load(stored)
         self.store, self.executor = here, self.local
 
     # --- checkpoints ---
@@ -254,7 +218,7 @@ class Population:
 
     # --- training ---
     def _train(self, order: Order) -> Results:
-        results = nothing(len(order.trial), self.regime)
+        results = empty_results(len(order.trial), self.regime)
         # a network that did not fit in memory leaves none to go on from
         results.failed[:] = [s >= 0 and s not in self.home for s in order.source.tolist()]
         jobs = self._jobs(order, results)
@@ -318,7 +282,7 @@ class Population:
 
         Blocks are submitted as many ahead as the executor wants, and recorded in their order.
         """
-        waiting: deque[tuple[Job, Block, Result]] = deque()
+        waiting: deque[tuple[Job, Block, PendingBlock]] = deque()
         tight: set[int] = set()
 
         def recorded() -> None:
@@ -397,7 +361,7 @@ class Population:
             raise ValueError(
                 "gradients are of whole trainings; use scheduler full with this search"
             )
-        results = nothing(len(order.trial), self.regime)._replace(
+        results = empty_results(len(order.trial), self.regime)._replace(
             grad=np.zeros((len(order.trial), self.regime.groups, order.unit.shape[1])),
             cost=np.zeros(len(order.trial), np.int64),
         )
@@ -437,18 +401,18 @@ class Population:
             program = self.programs[number]
             config = program.spec.member(group.spec, group.config)
             config = typed({name: leaf[:1] for name, leaf in config.items()}, program.spec)
-            best, width = 0.0, min(PROBE, program.chunk)
+            fastest, width = 0.0, min(PROBE, program.chunk)
             while True:
                 self.programs[number] = program._replace(chunk=width)
                 try:
                     rate = width / self._epoch_seconds(number, config)
                 except jax.errors.JaxRuntimeError as fault:
-                    if not exhausted(fault) or not best:
+                    if not exhausted(fault) or not fastest:
                         raise
                     break
-                if rate < 1.25 * best:
+                if rate < 1.25 * fastest:
                     break
-                best, probed[number] = rate, width
+                fastest, probed[number] = rate, width
                 if width >= program.chunk:
                     break
                 width = min(4 * width, program.chunk)

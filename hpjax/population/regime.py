@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hpjax.learning_curves import COLUMNS
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Target
 from hpjax.training import batches
@@ -50,8 +51,8 @@ class Regime(NamedTuple):
 
     @property
     def columns(self) -> int:
-        """Columns of a learning curve: epoch, training loss, validation loss and error, own metrics."""
-        return 4 + len(self.metrics)
+        """Columns of a learning curve: those of `learning_curves`, and own metrics."""
+        return len(COLUMNS) + len(self.metrics)
 
     def data(self, spec: Spec) -> batches.Data:
         """The task as networks of a shape see it, on the host."""

@@ -15,6 +15,7 @@ from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config
 from hpjax.population.executor import LocalExecutor
 from hpjax.population.regime import Regime
+from hpjax.population.results import Results
 from hpjax.schedulers.base import Order
 from hpjax.space import LogUniform, Space, Uniform
 from hpjax.training import batches
@@ -90,7 +91,7 @@ def carry_out(
     regime: Regime,
     cohort: np.ndarray,
     executor: LocalExecutor,
-    results: Any,
+    results: Results,
     say: Callable[[str], None] = devices.warn,
 ) -> None:
     """Trains an order's networks to the end of their epochs, and differentiates.
@@ -102,9 +103,11 @@ def carry_out(
         regime: what they are trained on.
         cohort: [n] which of the seeds each row belongs to.
         executor: knows what networks start from.
-        results: of the order, is filled: `Results` with grad and cost.
+        results: of the order, with grad and cost; is filled.
         say: told where networks do not fit in memory.
     """
+    assert results.grad is not None
+    assert results.cost is not None
     data: dict[tuple, batches.Data] = {}  # on the host: gradients spread it themselves
     for spec, group in shapes:
         whole = spec.member(group.spec, group.config)
@@ -122,7 +125,7 @@ def carry_out(
             config = {leaf: value[now] for leaf, value in whole.items()}
             part = Part(spec, config, order.unit[rows], which, draws, fresh)
             try:
-                found = of_shape(part, space, regime, data[preparation], say)
+                gradients = of_shape(part, space, regime, data[preparation], say)
             except jax.errors.JaxRuntimeError as fault:
                 if not devices.exhausted(fault):
                     raise
@@ -131,9 +134,10 @@ def carry_out(
                     f"hpjax: gradients of {len(rows)} networks, {spec.label}, do not fit in memory: FAILED"
                 )
                 continue
-            for column in ("loss", "error", "train", "metrics", "grad"):
-                getattr(results, column)[rows] = getattr(found, column)
-            results.cost[rows] = cost(found.time, order.epochs[rows])
+            results.loss[rows], results.error[rows] = gradients.loss, gradients.error
+            results.train[rows], results.metrics[rows] = gradients.train, gradients.metrics
+            results.grad[rows] = gradients.grad
+            results.cost[rows] = cost(gradients.time, order.epochs[rows])
             results.seconds[rows] = (time.perf_counter() - begun) / len(rows)
     epochs = np.broadcast_to(order.epochs[:, None], results.loss.shape)
     results.reached[:], results.weights_epoch[:] = epochs, epochs
@@ -192,9 +196,10 @@ def of_shape(
     )
     rows, many = len(part.unit), len(part.groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
-    price, found = hypergrad.estimate(spec, steps, mode, count, batch, full), devices.devices()
-    allowed = int(hypergrad.SHARE * devices.memory(found)) or hypergrad.MEMORY
-    fitting = max(1, allowed // price.memory) * len(found)
+    price = hypergrad.estimate(spec, steps, mode, count, batch, full)
+    local_devices = devices.devices()
+    allowed = int(hypergrad.SHARE * devices.memory(local_devices)) or hypergrad.MEMORY
+    fitting = max(1, allowed // price.memory) * len(local_devices)
     coordinates = {name: lead(config[name]) for name in names}
     fixed = {name: lead(leaf) for name, leaf in config.items() if name not in names}
     group, draw = np.concatenate(list(part.groups)), np.concatenate(list(part.draws))
@@ -205,7 +210,7 @@ def of_shape(
         )
 
     def narrower(width: int) -> int | None:
-        if width <= len(found):
+        if width <= len(local_devices):
             return None
         say(f"hpjax: out of memory; gradients of {width // 2} networks at once instead of {width}")
         return width // 2

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from hpjax.population.pack import Block
+from hpjax.population.results import BlockResult
 from hpjax.schedulers.base import Order
+
+
+class StoredNetworks(NamedTuple):
+    """The live networks of one program, as arrays."""
+
+    number: int  # of the program
+    trials: np.ndarray  # [n]
+    ages: np.ndarray  # [n] epochs
+    leaves: list[np.ndarray]  # of their states, [n G ...]
+    structure: Any = None  # of their states; None where it was not kept (in a checkpoint)
 
 
 class StatePool:
@@ -18,7 +29,10 @@ class StatePool:
     def __init__(self, like: list[jax.ShapeDtypeStruct], groups: int):
         """Takes shapes and dtypes of one network's leaves."""
         self.like, self.groups = like, groups
-        self.leaves = [np.zeros((0, groups, *leaf.shape), leaf.dtype) for leaf in like]
+        self._clear()
+
+    def _clear(self) -> None:
+        self.leaves = [np.zeros((0, self.groups, *leaf.shape), leaf.dtype) for leaf in self.like]
         self.slot: dict[int, int] = {}
         self.free: list[int] = []
 
@@ -44,7 +58,7 @@ class StatePool:
             if at is not None:
                 self.free.append(at)
         if not self.slot:
-            self.__init__(self.like, self.groups)
+            self._clear()
 
 
 class WeightStore:
@@ -90,8 +104,8 @@ class WeightStore:
                 leaf[i, j] = kept[block.own_group[i]]
         return leaves
 
-    def keep(self, block: Block, answer: Any) -> None:
-        """Takes the states that a block ended with: those of a `BlockResult`."""
+    def keep(self, block: Block, answer: BlockResult) -> None:
+        """Takes the states that a block ended with."""
         self.take(block, answer.state)
 
     def take(self, block: Block, state: Any) -> None:
@@ -123,8 +137,17 @@ class WeightStore:
             self.pools[number].drop(dropped)
 
     def states(self, trials: Sequence[int]) -> Any:
-        """Copies of the states of live trials of one program, leaves of [n G ...]."""
-        return jax.tree.unflatten(self.structures[self.home[trials[0]]], self.leaves(trials))
+        """Copies of the states of live trials of one program, leaves of [n G ...].
+
+        Raises:
+            RuntimeError: they came from a checkpoint, and their program has trained nothing since.
+        """
+        structure = self.structures.get(self.home[trials[0]])
+        if structure is None:
+            raise RuntimeError(
+                f"the states of trial {trials[0]} came from a checkpoint; they are a tree again once their program trains"
+            )
+        return jax.tree.unflatten(structure, self.leaves(trials))
 
     def leaves(self, trials: Sequence[int]) -> list[np.ndarray]:
         """As `states`, without the tree."""
@@ -133,25 +156,28 @@ class WeightStore:
         return [leaf[slots] for leaf in pool.leaves]
 
     # --- as arrays ---
-    def saved(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, list[np.ndarray]]]:
-        """(program, trials [n], ages [n], leaves [n G ...]) of everything that lives."""
+    def saved(self) -> Iterator[StoredNetworks]:
+        """Everything that lives, program by program."""
         for number, pool in self.pools.items():
             if pool.slot:
                 trials = sorted(pool.slot)
                 slots = np.array([pool.slot[trial] for trial in trials])
                 ages = np.array([self.age[trial] for trial in trials])
-                yield number, np.array(trials), ages, [leaf[slots] for leaf in pool.leaves]
+                leaves = [leaf[slots] for leaf in pool.leaves]
+                structure = self.structures.get(number)
+                yield StoredNetworks(number, np.array(trials), ages, leaves, structure)
 
-    def load(
-        self, number: int, trials: np.ndarray, ages: np.ndarray, leaves: list[np.ndarray]
-    ) -> None:
+    def load(self, stored: StoredNetworks) -> None:
         """Takes what `saved` gave."""
-        self.pools[number] = pool = StatePool(_each(leaves), self.groups)
-        slots = pool.reserve(trials.tolist())
-        for kept, leaf in zip(pool.leaves, leaves):
+        number, trials = stored.number, stored.trials.tolist()
+        self.pools[number] = pool = StatePool(_each(stored.leaves), self.groups)
+        if stored.structure is not None:
+            self.structures[number] = stored.structure
+        slots = pool.reserve(trials)
+        for kept, leaf in zip(pool.leaves, stored.leaves):
             kept[slots] = leaf
-        self.home |= dict.fromkeys(trials.tolist(), number)
-        self.age |= dict(zip(trials.tolist(), ages.tolist()))
+        self.home |= dict.fromkeys(trials, number)
+        self.age |= dict(zip(trials, stored.ages.tolist()))
 
 
 def _each(leaves: list[np.ndarray]) -> list[jax.ShapeDtypeStruct]:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from hpjax.files import open_own, read_bytes
+from hpjax.learning_curves import COLUMNS
 
 NAME = "curves.bin"
-COLUMNS = ("epoch", "train", "loss", "error")  # and the metrics that the plan names
 
 
 def packed(curves: np.ndarray) -> tuple[bytes, int]:
-    """The bytes of a report's curves [n rows 4] and their checksum."""
+    """The bytes of a report's curves [n rows 4+M] and their checksum."""
     data = np.ascontiguousarray(curves, "<f4").tobytes()
     return data, zlib.crc32(data)
 
@@ -41,7 +41,7 @@ def sizes(records: list[dict]) -> list[int]:
     ]
 
 
-class Store:
+class CurveFile:
     """The curves of a run folder, appended while it runs."""
 
     def __init__(self, path: Path, records: list[dict]):
@@ -72,7 +72,7 @@ class Store:
 
 
 def load(path: Path, records: list[dict]) -> tuple[list[np.ndarray | None], int]:
-    """The curves of every report, each [n rows 4]; None where a report has none or they are not what was written.
+    """The curves of every report, each [n rows 4+M]; None where a report has none or they are not what was written.
 
     Returns:
         One entry per report, and how many are missing or damaged.

@@ -145,7 +145,7 @@ class Ledger:
         self._at = self._crc = 0
         self._file: Any = None
         self._lock: Any = None
-        self._store: curve_files.Store | None = None
+        self._store: curve_files.CurveFile | None = None
         if self.folder is not None:
             try:
                 self._open(self.folder, resume, settings or {})
@@ -271,7 +271,7 @@ class Ledger:
         )
 
     def put_curves(self, curves: np.ndarray) -> int:
-        """Keeps the learning curves of the report that is put next: [n rows 4] of (epoch, train, loss, error).
+        """Keeps the learning curves of the report that is put next: [n rows 4+M].
 
         Returns:
             Their checksum, for the report.
@@ -282,7 +282,7 @@ class Ledger:
             return crc
         try:
             if self._store is None:
-                self._store = curve_files.Store(self.folder / curve_files.NAME, self.records)
+                self._store = curve_files.CurveFile(self.folder / curve_files.NAME, self.records)
             self._store.append(data)
         except OSError as fault:
             raise self._full(fault) from None

@@ -172,7 +172,7 @@ def _columns(result: Outcome, rows: np.ndarray, sign: float) -> list[dict[str, A
             column |= {"values": rounded(values)}
         columns.append(column)
     for name in result.columns:
-        if name in ("objective", "status", result.settings.minimised):
+        if name in ("objective", "status", result.settings.judged_by):
             continue
         values = table[name].to_numpy(float)
         if name == "diverged" and not values.any():
@@ -349,11 +349,8 @@ def _network(result: Result) -> dict[str, Any]:
         if not len(task.test):
             return {"why": "the task holds no rows out for a test"}
         network = result.refit()
-    except (
-        ValueError,
-        OSError,
-        records.RunError,
-    ) as fault:  # its data, or what was the user's own, are not here
+    # its data, or what was the user's own, are not here
+    except (ValueError, OSError, records.RunError) as fault:
         return {
             "why": f"the best network was not trained again: {' '.join(str(fault).split())[:300]}"
         }

@@ -72,9 +72,8 @@ class State:
     reports: int = 0
     # most epochs that a trial was charged at once, where that is not what it trained
     charge: int = 0
-    lowest: np.ndarray | None = (
-        None  # [O] of each objective at full fidelity; None before the first
-    )
+    # [O] of each objective at full fidelity; None before the first
+    lowest: np.ndarray | None = None
     best: int = -1  # trial that has the lowest first objective
     waited: int = 0  # reports at full fidelity without gain
     closed: bool = False  # the scheduler was told that no more trials come for now

@@ -45,9 +45,8 @@ class Data(NamedTuple):
     count: Array  # [G] int32 places in use; the rest have weight 0
     train: Array  # [G M] int32 the training part
     valid: Array  # [G V] int32
-    valid_weight: (
-        Array  # [G V] 0 or 1, times the examples' weights, whose mean over the validation part is 1
-    )
+    # [G V] 0 or 1, times the examples' weights, whose mean over the validation part is 1
+    valid_weight: Array
     fold: Array  # [G] int32 which fold a group is of
     key: Array  # [G] keys of dropout and noise (as [G 2] uint32 until `keyed`)
     coded: Coded | None = None  # where there are categories or gaps; x is then numbers [N Fn]
@@ -58,9 +57,8 @@ class Data(NamedTuple):
     # [K N C] of every fold, transformed and standardised by its training part; `y` is then not used
     targets: Array | None = None
     about: Array | None = None  # [G 3 C] by which they are undone, as `powers` has it
-    raw: Array | None = (
-        None  # [G 2 C] what 1 and 0 of standardised targets are, once they are undone
-    )
+    # [G 2 C] what 1 and 0 of standardised targets are, once they are undone
+    raw: Array | None = None
     balance: Array | None = None  # [G C] what each class counts in training; of two classes both
 
 

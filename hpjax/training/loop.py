@@ -1,7 +1,7 @@
-"""One network through time: `init`, `step`, `advance`, `score`.
+"""One network through time: `init`, `advance`.
 
 Time nests: `advance` loops over scores, a score over epochs, an epoch over steps. There is no population axis here;
-`population.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
+`population/kernels.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
 a traced number, so a longer rung never compiles.
 """
 
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hpjax.learning_curves import COLUMNS
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
@@ -60,15 +61,11 @@ class Trainer(NamedTuple):
     """One network through time.
 
     init:    (draw, config) -> TrainState; a draw as `drawn` makes it
-    step:    (state, config, batch, epoch) -> (TrainState, data loss); epoch [] with the fraction done, for schedules
-    advance: (state, config, data, group, until) -> (TrainState, curve [rows 4+M]); rows of (epoch, train, loss, error) and own metrics
-    score:   (state, config, data, group) -> Scores with the last training loss
+    advance: (state, config, data, group, until) -> (TrainState, curve [rows 4+M])
     """
 
     init: Callable[[Array, Config], TrainState]
-    step: Callable[..., tuple[TrainState, Array]]
     advance: Callable[..., tuple[TrainState, Array]]
-    score: Callable[..., Scores]
 
 
 def trainer(
@@ -79,7 +76,7 @@ def trainer(
     uneven: bool = True,
     metrics: Metrics = (),
 ) -> Trainer:
-    """Makes the four functions that train one network of a shape.
+    """Makes the functions that train one network of a shape.
 
     Args:
         spec: the shape.
@@ -120,11 +117,6 @@ def trainer(
         )
         return state.scores._replace(loss=loss, error=wrong, metrics=others)
 
-    def score(state: TrainState, config: Config, data: Data, group: Array):
-        x, y = inputs(spec, data, group, data.valid[group])
-        weight = data.valid_weight[group].astype(dtype)
-        return evaluate(state, config, x, y, weight, units_of(data, group))
-
     def remember(state: TrainState, config: Config, on_grid: Array):
         best, now = state.best, state.scores
         gained = on_grid & (now.loss < best.scores.loss)
@@ -147,7 +139,8 @@ def trainer(
         places = data.order.shape[-1]
         size = spec.batch(places)
         steps = places // size
-        if spec.batch_size == 0:
+        undivided = spec.batch_size == 0
+        if undivided:
             whole = inputs(spec, data, group, data.order[group, 0])
         weights = (jnp.arange(places, dtype=jnp.int32) < count).astype(dtype).reshape(steps, size)
 
@@ -157,8 +150,8 @@ def trainer(
             def body(carry: Any, xs: Any):
                 state, total = carry
                 number, index, weight = xs
-                x, y = whole if spec.batch_size == 0 else inputs(spec, data, group, index)
-                rows = data.order[group, 0] if spec.batch_size == 0 else index
+                x, y = whole if undivided else inputs(spec, data, group, index)
+                rows = data.order[group, 0] if undivided else index
                 weighted = importance(data, group, rows)
                 batch = Batch(x, y, weight, jax.random.fold_in(here, number), weighted)
                 done = state.epoch.astype(dtype) + number.astype(dtype) / steps
@@ -170,7 +163,7 @@ def trainer(
 
             zero = jnp.zeros((), dtype)
             if steps == 1:
-                index = None if spec.batch_size == 0 else data.order[group, state.epoch]
+                index = None if undivided else data.order[group, state.epoch]
                 (state, total), _ = body(
                     (state, zero), (jnp.zeros((), jnp.int32), index, weights[0])
                 )
@@ -200,7 +193,7 @@ def trainer(
             line = jnp.stack([state.epoch.astype(dtype), *state.scores.values()])
             return state, curve.at[row].set(line)
 
-        curve = jnp.full((rows, 4 + len(metrics)), jnp.nan, dtype)
+        curve = jnp.full((rows, len(COLUMNS) + len(metrics)), jnp.nan, dtype)
         return jax.lax.while_loop(lambda carry: unfinished(carry[0]), period, (state, curve))
 
-    return Trainer(init, step, advance, score)
+    return Trainer(init, advance)

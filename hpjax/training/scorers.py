@@ -215,9 +215,8 @@ def _known(name: str, truth: Truth) -> Metric:
 
 
 def _on_host(scorer: Any, truth: Truth, name: str) -> Metric:
-    from hpjax.training.host_scorers import (
-        of_scorer,  # scikit-learn is loaded for those who ask for it
-    )
+    # scikit-learn is loaded for those who ask for it
+    from hpjax.training.host_scorers import of_scorer
 
     return of_scorer(getattr(scorer, "function", scorer), truth, name)
 

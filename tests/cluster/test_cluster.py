@@ -75,9 +75,8 @@ class Harm:
 
     def __init__(self, cluster, what, seed, reports, client=None):
         self.cluster, self.what, self.chance = cluster, what, random.Random(seed)
-        self.client = (
-            client  # that keeps the other workers busy, so that the next blocks are this one's
-        )
+        # that keeps the other workers busy, so that the next blocks are this one's
+        self.client = client
         self.at, self.seen, self.harmed = reports, 0, []
 
     def __call__(self, *report):

@@ -15,8 +15,15 @@ from hpjax.tasks import Split, Task
 from hpjax.training import batches, loop
 
 EXACT = [
-    ("reverse", 0), ("reverse", 1), ("reverse", 2), ("reverse", 3), ("mixed", 1), ("mixed", 2), ("mixed", 3), ("forward", None),
-]  # fmt: skip
+    ("reverse", 0),
+    ("reverse", 1),
+    ("reverse", 2),
+    ("reverse", 3),
+    ("mixed", 1),
+    ("mixed", 2),
+    ("mixed", 3),
+    ("forward", None),
+]
 slow = pytest.mark.slow
 STEPS = [
     pytest.param(1, marks=slow),

@@ -93,7 +93,7 @@ def test_an_interrupt_takes_back_what_waits_to_be_compiled(monkeypatch):
 
 def test_an_interrupt_while_a_program_is_traced_takes_back_the_others(monkeypatch):
     trained, order, _ = setting()
-    begun, slow, trace = threading.Event(), LocalExecutor._compile, LocalExecutor._traced
+    begun, slow, trace = threading.Event(), LocalExecutor._compile, LocalExecutor._lowered
     compiled = []
 
     def slowly(self, traced):
@@ -107,7 +107,7 @@ def test_an_interrupt_while_a_program_is_traced_takes_back_the_others(monkeypatc
         return trace(self, program, shapes)
 
     monkeypatch.setattr(LocalExecutor, "_compile", slowly)
-    monkeypatch.setattr(LocalExecutor, "_traced", interrupted)
+    monkeypatch.setattr(LocalExecutor, "_lowered", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained.carry_out(order)
     monkeypatch.undo()
@@ -121,7 +121,7 @@ def test_programs_that_do_not_fit_while_they_are_made_ready_are_narrowed(monkeyp
     """Broke: states that did not fit on the devices ended the study, if it was not a block that was too large."""
     trained, order, _ = setting()
     trained.adopt([program._replace(chunk=4) for program in trained.programs])
-    trace, said = LocalExecutor._traced, []
+    trace, said = LocalExecutor._lowered, []
     trained.say = said.append
 
     def traced(self, program, shapes):
@@ -129,7 +129,7 @@ def test_programs_that_do_not_fit_while_they_are_made_ready_are_narrowed(monkeyp
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return trace(self, program, shapes)
 
-    monkeypatch.setattr(LocalExecutor, "_traced", traced)
+    monkeypatch.setattr(LocalExecutor, "_lowered", traced)
     results = trained.carry_out(order)
     assert results.failed.tolist() == [False, False, fit == 0, fit == 0, False, False]
     assert np.isfinite(results.loss).all() == (fit > 0)

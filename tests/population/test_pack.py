@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from hpjax import configurations
 from hpjax.models.base import Target
-from hpjax.population.executor import BlockResult
 from hpjax.population.pack import Job, pack
 from hpjax.population.plan import Program, halved
+from hpjax.population.results import BlockResult
 from hpjax.population.weights import WeightStore
 from hpjax.schedulers.base import Order
 
@@ -123,8 +123,11 @@ def test_what_is_saved_is_loaded_and_what_is_released_is_gone():
     store, other = WeightStore(2), WeightStore(2)
     trained(store, order([4, 5], [-1, -1], 3), 0.5)
     trained(store, order([6], [-1], 2), 0.5, number=1)
-    for number, trials, ages, leaves in store.saved():
-        other.load(number, trials, ages, leaves)
+    for stored in store.saved():
+        other.load(stored)
+        np.testing.assert_array_equal(
+            other.states(stored.trials.tolist())["w"], store.states(stored.trials.tolist())["w"]
+        )
     assert other.home == store.home == {4: 0, 5: 0, 6: 1}
     assert other.age == store.age
     assert trained(other, order([5], [5], 4), 0.0) == [5.5, 5.5]
