@@ -51,7 +51,7 @@ def watched(
 
     from hpjax import devices
     from hpjax.hypergrad.gradient import setup
-    from hpjax.hypergrad.process import process
+    from hpjax.hypergrad.process import process_of
     from hpjax.training import batches
 
     devices.devices()
@@ -59,7 +59,7 @@ def watched(
     dtype = np.dtype(ready.plan.spec.dtype)
 
     def network(data: Any, group: Array, normal: Array, coordinates: Any, fixed: Any):
-        run = process(ready.plan, fixed, data, group, normal)
+        run = process_of(ready.plan, fixed, data, group, normal)
         hyper = run.hyper(coordinates)
 
         def body(state: Any, now: Any):

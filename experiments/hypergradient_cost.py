@@ -104,7 +104,7 @@ def contestants() -> dict:
 
 
 def arguments(made: Setup, networks: int, data: Any) -> tuple:
-    """What a compiled program takes, as `hypergrad.carry_out` gives it."""
+    """What a compiled program takes, as `hypergrad.differentiate` gives it."""
     many = lambda tree: {
         n: np.repeat(np.asarray(v), networks, 0).astype(np.float32) for n, v in tree.items()
     }

@@ -151,16 +151,16 @@ class Assembly:
         self,
         ledger: Ledger,
         watch: Callable[[Progress, Population], None],
-        trial_limit: int | None = None,
+        extend_to: int | None = None,
         pool: Pool | None = None,
         listen: Callable[..., None] = nobody,
     ) -> Population:
-        """Trains until the study is done; until it has `trial_limit` trials, where it goes on.
+        """Trains until the study is done; until it has `extend_to` trials, where it goes on.
 
         Args:
             ledger: takes the records.
             watch: shown progress after every report.
-            trial_limit: of a study that goes on.
+            extend_to: of a study that goes on.
             pool: workers that train; this process's devices where None. Live networks are in this process at the end.
             listen: told of compiling and blocks.
         """
@@ -181,10 +181,10 @@ class Assembly:
                 saved[0] = time.monotonic()
 
         known = None if recorded is None else recorded["programs"]
-        goes_on = trial_limit is not None and known is not None
-        if goes_on and self.workload.planned_for(trial_limit) != known:
+        goes_on = extend_to is not None and known is not None
+        if goes_on and self.workload.planned_for(extend_to) != known:
             self.say(
-                f"hpjax: programs and blocks stay as they were planned at first, not as for {trial_limit} trials at once"
+                f"hpjax: programs and blocks stay as they were planned at first, not as for {extend_to} trials at once"
             )
         settled = self.workload.settle(trained, recorded)
         if recorded is not None and recorded["data"] != settled["data"]:
@@ -208,7 +208,7 @@ class Assembly:
                 self.study.stop,
                 seed=self.settings.seed,
                 batch=self.batch,
-                trial_limit=trial_limit,
+                extend_to=extend_to,
                 watch=lambda progress: watch(progress, trained),
                 say=self.say,
             )

@@ -105,9 +105,9 @@ def minimize(
     ledger = Ledger(out, resume=resume, settings=settings)
     try:
         before = _recorded_trials(ledger, settings) if resume else settings.stop.trials
-        trial_limit = None
+        extend_to = None
         if before != settings.stop.trials:
-            trial_limit, settings = _raised(before, trials), settings.extended(before)
+            extend_to, settings = _raised(before, trials), settings.extended(before)
             resolved = resolved_study(settings, space, search, scheduler)
 
         def extended(trials: int) -> None:
@@ -128,7 +128,7 @@ def minimize(
                 resolved.stop,
                 seed=seed,
                 batch=width,
-                trial_limit=trial_limit,
+                extend_to=extend_to,
                 watch=watch or (lambda progress: None),
             )
     finally:

@@ -218,13 +218,13 @@ def finish(
     watch: Watch | None,
     bar: Watching,
     pool: Pool | None,
-    trial_limit: int | None = None,
+    extend_to: int | None = None,
 ) -> Result:
     """Runs a study to its end, and hands out what it found."""
     try:
         if ledger.folder is not None:
             records.note_environment(ledger.folder, assembly.say)
-        trained = assembly.run(ledger, bar.around(watch), trial_limit, pool, bar.event)
+        trained = assembly.run(ledger, bar.around(watch), extend_to, pool, bar.event)
     finally:
         ledger.close()
     return Result.of_ledger(

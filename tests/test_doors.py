@@ -526,7 +526,7 @@ def test_a_bar_of_a_resumed_run_counts_what_is_left(tmp_path, monkeypatch):
     made = []
     init = watching.Bar.__init__
     monkeypatch.setattr(
-        watching.Bar, "__init__", lambda bar, *args: (made.append(args[-1]), init(bar, *args))[1]
+        watching.Bar, "__init__", lambda bar, *args: (made.append(args[3]), init(bar, *args))[1]
     )
     console = __import__("rich.console").console.Console(file=io.StringIO())
     monkeypatch.setattr(watching, "on_terminal", partial(watching.on_terminal, console))

@@ -1,11 +1,12 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
 from hpjax.hypergrad.coordinates import rules
-from hpjax.hypergrad.cost import MEMORY, MODES, SHARE, Cost, Mode, candidates, estimate, table
+from hpjax.hypergrad.cost import MEMORY, MODES, SHARE, Cost, Mode, candidates, cost_table, estimate
 from hpjax.hypergrad.gradient import (
     Hypergradient,
-    carry_out,
+    Runs,
     configure,
+    differentiate,
     hypergradient,
     hypergradients,
     width_of,
@@ -18,9 +19,9 @@ from hpjax.hypergrad.modes import (
     Mixed,
     Reverse,
     Truncated,
-    resolve,
+    resolve_mode,
 )
-from hpjax.hypergrad.process import Plan
+from hpjax.hypergrad.process import TrainingPlan
 
 __all__ = [
     "MEMORY",
@@ -34,18 +35,19 @@ __all__ = [
     "Learned",
     "Mixed",
     "Mode",
-    "Plan",
     "Reverse",
+    "Runs",
+    "TrainingPlan",
     "Truncated",
     "candidates",
-    "carry_out",
     "configure",
+    "cost_table",
+    "differentiate",
     "estimate",
     "hypergradient",
     "hypergradients",
     "learn",
-    "resolve",
+    "resolve_mode",
     "rules",
-    "table",
     "width_of",
 ]

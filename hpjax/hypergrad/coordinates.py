@@ -129,7 +129,7 @@ def rules(numbers: Mapping[str, Traced]) -> dict[str, Rule]:
     return RULES | own
 
 
-def resolve(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
+def resolve_scales(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
     """Names -> scales, in the order of the names.
 
     Args:

@@ -139,7 +139,7 @@ def candidates(spec: Spec, steps: int, count: int, batch: int, full: int) -> lis
     return sorted(costs, key=lambda cost: (cost.time, cost.memory))
 
 
-def table(costs: list[Cost]) -> str:
+def cost_table(costs: list[Cost]) -> str:
     """Costs in words, a line each."""
     lines = [f"{'mode':14} {'time':>6} {'memory':>10}"]
     for cost in costs:

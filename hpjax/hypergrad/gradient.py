@@ -24,8 +24,8 @@ from hpjax.hypergrad.evolution import evolution
 from hpjax.hypergrad.forward import forward
 from hpjax.hypergrad.implicit import implicit
 from hpjax.hypergrad.mixed import mixed
-from hpjax.hypergrad.modes import Asked, resolve
-from hpjax.hypergrad.process import OBJECTIVES, Plan, Process, process, resized
+from hpjax.hypergrad.modes import Asked, resolve_mode
+from hpjax.hypergrad.process import OBJECTIVES, Process, TrainingPlan, process_of, resized
 from hpjax.hypergrad.reverse import reverse, truncated
 from hpjax.models import Spec
 from hpjax.models.base import Array, Target
@@ -52,7 +52,7 @@ class Hypergradient(NamedTuple):
 class Setup(NamedTuple):
     """A training run made ready: what is static, and what a compiled program takes."""
 
-    plan: Plan
+    plan: TrainingPlan
     config: dict  # the scheduled leaves at their lengths
     examples: batches.Examples
     data: batches.Data  # NumPy; one group a seed
@@ -181,7 +181,7 @@ def hypergradients(
         gradients=gradients,
     )
     width = width_of(ready.plan, ready.batch, len(configs))
-    chosen = resolve(
+    chosen = resolve_mode(
         ready.plan,
         mode,
         ready.differentiated,
@@ -192,18 +192,12 @@ def hypergradients(
     )
     coordinates, scales = ready.coordinates, ready.scales
     group = np.zeros(len(configs), np.int32)
-    loss, state, gradient, info = carry_out(
-        ready.plan,
-        chosen,
-        coordinates,
-        ready.fixed,
-        ready.data,
-        group,
-        ready.draws[group],
-        seed=key,
-    )
+    runs = Runs(coordinates, ready.fixed, group, ready.draws[group])
+    found = differentiate(ready.plan, chosen, runs, ready.data, seed=key)
     values = {name: ready.config[name] for name in scales}
-    return Hypergradient(loss, gradient, coordinates, values, scales, chosen, info, state)
+    return Hypergradient(
+        found.loss, found.gradient, coordinates, values, scales, chosen, found.info, found.state
+    )
 
 
 def configure(
@@ -260,7 +254,7 @@ def setup(
     one_of("objective", objective, OBJECTIVES)
     if not len(configs):
         raise ValueError("configs is empty; give at least one")
-    scales = on.resolve(wrt, spec)
+    scales = on.resolve_scales(wrt, spec)
     stretches = {name: int(many) for name, many in (segments or {}).items()}
     for name in stretches:
         if name not in scales:
@@ -268,7 +262,7 @@ def setup(
         if name in ("data_weights", *on.AT_START):
             raise ValueError(f"{name} is not a matter of time; leave it out of segments")
     spec = dataclasses.replace(spec, features=on.features(spec, list(scales)))
-    plan = Plan(
+    plan = TrainingPlan(
         spec,
         int(steps),
         tuple(scales.items()),
@@ -307,7 +301,9 @@ def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
     )
 
 
-def _stacked(task: Task, plan: Plan, configs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def _stacked(
+    task: Task, plan: TrainingPlan, configs: Sequence[Mapping[str, Any]]
+) -> dict[str, np.ndarray]:
     """Configs as one, leaves [P ...]; refuses what lacks a hyperparameter that is differentiated."""
     names, sized = [name for name, _ in plan.scales], []
     for config in configs:
@@ -332,51 +328,61 @@ def _stacked(task: Task, plan: Plan, configs: Sequence[Mapping[str, Any]]) -> di
         raise ValueError("the configs must have the same names, each of one length") from None
 
 
-def width_of(plan: Plan, batch: int, networks: int) -> int:
+def width_of(plan: TrainingPlan, batch: int, networks: int) -> int:
     """How many networks train at the same moment: on CPUs what fits a core's cache in lockstep, one at least, on every core."""
-    found = devices.devices(lambda text: None)
-    alone = -(-networks // len(found))
-    if found[0].platform == "cpu":
+    local_devices = devices.devices(lambda text: None)
+    alone = -(-networks // len(local_devices))
+    if local_devices[0].platform == "cpu":
         item = 8 if plan.spec.dtype == "float64" else 4
         touched = item * (
             4 * numbers(plan.spec) + 6 * batch * (plan.spec.inputs + plan.spec.size.units)
         )
         alone = min(alone, min(WIDEST, devices.in_cache(touched)))
-    return min(networks, alone * len(found))
+    return min(networks, alone * len(local_devices))
 
 
 # --- carrying it out --------------------------------------------------------------------------------------------------
-def carry_out(
-    plan: Plan,
+class Runs(NamedTuple):
+    """P trainings of one shape, side by side."""
+
+    coordinates: dict[str, np.ndarray]  # [P ...] what is differentiated, by name
+    fixed: dict[str, np.ndarray]  # [P ...] config leaves that are not
+    group: np.ndarray  # [P] int32 of the data
+    draw: np.ndarray  # [P n] what networks start from
+
+
+class Differentiated(NamedTuple):
+    """What training brought, and its gradient."""
+
+    loss: np.ndarray  # [P] the objective
+    state: Any  # leaves [P ...]
+    gradient: dict[str, np.ndarray]  # [P ...] d loss / d coordinate, by name; empty in mode plain
+    info: dict[str, np.ndarray]  # [P ...] what plan and mode say beside these
+
+
+def differentiate(
+    plan: TrainingPlan,
     mode: Mode,
-    coordinates: dict,
-    fixed: dict,
+    runs: Runs,
     data: batches.Data,
-    group: np.ndarray,
-    draw: np.ndarray,
+    *,
     fresh: int = 0,
     seed: int = 0,
     width: int | None = None,
-) -> tuple[np.ndarray, Any, dict, dict]:
-    """Hypergradients of P networks, spread over the devices.
+) -> Differentiated:
+    """Trains P networks and takes their hypergradients, spread over the devices.
 
     Args:
         plan: what is static; with the mode it names a compiled program.
         mode: resolved.
-        coordinates: [P ...] by name.
-        fixed: config leaves [P ...] that are not differentiated.
+        runs: what is trained.
         data: of G groups.
-        group: [P] int32.
-        draw: [P n] initial draws.
         fresh: names fresh dropout and noise, 0 for none.
         seed: of evolution's moves.
         width: networks that train at the same moment, on all devices; as `width_of` says where None.
-
-    Returns:
-        loss [P], state [P ...], gradient [P ...] by name, info [P].
     """
-    count, found = len(group), devices.devices()
-    wide = min(len(found), count)
+    count, local_devices = len(runs.group), devices.devices()
+    wide = min(len(local_devices), count)
     if width is None:
         width = width_of(plan, plan.spec.batch(data.order.shape[-1]), count)
     chunk = -(-width // wide)
@@ -390,15 +396,14 @@ def carry_out(
         real = lambda tree: {n: typed(fill(np.asarray(v))) for n, v in tree.items()}
         call = program(plan, mode, wide, chunk)
         names = np.uint32(fresh), np.uint32(seed % 2**32)
-        each = real(coordinates), real(fixed), fill(group), fill(np.asarray(draw))
-        loss, state, gradient, info = call(data, *names, *each)
-        cut = lambda a: np.asarray(a)[:count]
-        return jax.tree.map(cut, (loss, state, gradient, info))
+        each = real(runs.coordinates), real(runs.fixed), fill(runs.group), fill(runs.draw)
+        answer = call(data, *names, *each)
+        return Differentiated(*jax.tree.map(lambda a: np.asarray(a)[:count], answer))
 
 
 @functools.lru_cache(maxsize=64)
-def program(plan: Plan, mode: Mode, wide: int, chunk: int):
-    """The compiled function of `carry_out`, for networks on `wide` devices."""
+def program(plan: TrainingPlan, mode: Mode, wide: int, chunk: int):
+    """The compiled function of `differentiate`, for networks on `wide` devices."""
 
     def take(run: Process, coordinates: dict[str, Array], seed: Any):
         match mode.name:
@@ -439,7 +444,7 @@ def program(plan: Plan, mode: Mode, wide: int, chunk: int):
         group: Array,
         draw: Array,
     ):
-        run = process(plan, fixed, data, group, draw)
+        run = process_of(plan, fixed, data, group, draw)
         loss, state, gradient, info = take(run, coordinates, seed)
         return loss, state, gradient, info | run.report(state, run.hyper(coordinates))
 

@@ -21,14 +21,22 @@ from hpjax.files import write_bytes
 from hpjax.hypergrad import coordinates as on
 from hpjax.hypergrad.coordinates import Kind, Wrt
 from hpjax.hypergrad.cost import Mode
-from hpjax.hypergrad.gradient import Setup, carry_out, redrawn, setup, width_of
-from hpjax.hypergrad.modes import Asked, resolve
+from hpjax.hypergrad.gradient import (
+    Differentiated,
+    Runs,
+    Setup,
+    differentiate,
+    redrawn,
+    setup,
+    width_of,
+)
+from hpjax.hypergrad.modes import Asked, resolve_mode
 from hpjax.models import Spec
 from hpjax.space import Space
 from hpjax.tasks import Split, Task
 from hpjax.training.losses import Loss
 
-RULES = ("adam", "sign")
+META_RULES = ("adam", "sign")
 EPS = 1e-8  # of Adam (Kingma & Ba 2015)
 FEW = 64  # numbers of a start whose path is kept
 RECENT = 5  # meta-iterations whose mean objective tells starts apart
@@ -179,9 +187,10 @@ class Learned:
             report=True,
             curve=True,
         )
-        loss, state, _, info = trained(ready, np.arange(len(keys)))
+        run = trained(ready, np.arange(len(keys)))
+        info, state = run.info, run.state
         return Replay(
-            loss, info["error"], info["train"], info["curve"], state.params, state.stats, ready
+            run.loss, info["error"], info["train"], info["curve"], state.params, state.stats, ready
         )
 
 
@@ -197,19 +206,12 @@ class Replay(NamedTuple):
     ready: Setup
 
 
-def trained(ready: Setup, group: np.ndarray):
-    """Plain training of a setup's one config in each of these groups: as `carry_out`."""
+def trained(ready: Setup, group: np.ndarray) -> Differentiated:
+    """Plain training of a setup's one config in each of these groups."""
     many = lambda tree: {n: np.repeat(v, len(group), 0) for n, v in tree.items()}
     group = group.astype(np.int32)
-    return carry_out(
-        ready.plan,
-        Mode("plain"),
-        many(ready.coordinates),
-        many(ready.fixed),
-        ready.data,
-        group,
-        ready.draws[group],
-    )
+    runs = Runs(many(ready.coordinates), many(ready.fixed), group, ready.draws[group])
+    return differentiate(ready.plan, Mode("plain"), runs, ready.data)
 
 
 def learn(
@@ -292,42 +294,25 @@ def learn(
     )
     plan, scales, starts = ready.plan, ready.scales, len(configs)
     width = width_of(plan, ready.batch, starts * seeds)
-    chosen = resolve(
+    chosen = resolve_mode(
         plan, mode, ready.differentiated, ready.batch, ready.full, width, memory=memory
     )
     _refuse_different(ready.fixed)
     fixed = {n: np.repeat(v, seeds, 0) for n, v in ready.fixed.items()}
     group = np.tile(np.arange(seeds, dtype=np.int32), starts)
-    meta = Meta(ready.coordinates, scales, rule, rate, clip, trust, betas)
-
-    def slopes_of(iteration: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Objective [S], norm of the hypergradient [S], and it, clipped: the means over seeds."""
-        loss, _, slopes, _ = carry_out(
-            plan,
-            chosen,
-            {n: np.repeat(v, seeds, 0) for n, v in meta.coordinates.items()},
-            fixed,
-            ready.data,
-            group,
-            ready.draws[group],
-            seed=_seed(key, iteration, 0),
-        )
-        mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)
-        steep = np.concatenate([mean(g).reshape(starts, -1) for g in slopes.values()], 1)
-        clipped = lambda g: np.where(np.isfinite(g), np.clip(g, -clip, clip), np.nan)
-        means = {n: mean(clipped(g)) for n, g in slopes.items()}
-        return mean(loss), np.linalg.norm(steep, axis=1), means
-
+    meta = Meta(ready.coordinates, scales, rule, clip, trust, betas)
     rows, path = [], []
     for iteration in range(iterations):
         ready = redrawn(ready, names(iteration)) if iteration and fresh else ready
         begun = time.perf_counter()
-        loss, norm, slopes = slopes_of(iteration)
-        meta.rate = _cosine(rate, end_factor, iteration / iterations)
+        coordinates = {n: np.repeat(v, seeds, 0) for n, v in meta.coordinates.items()}
+        runs = Runs(coordinates, fixed, group, ready.draws[group])
+        found = differentiate(plan, chosen, runs, ready.data, seed=_seed(key, iteration, 0))
+        loss, norm, slopes = _over_seeds(found, seeds, clip)
         path.append(
             {n: v for n, v in on.values(meta.coordinates, scales).items() if v[0].size <= FEW}
         )
-        moved = meta.step(loss, slopes)
+        moved = meta.step(loss, slopes, _cosine(rate, end_factor, iteration / iterations))
         rows.append((loss, norm, *moved, time.perf_counter() - begun))
         watch(iteration, loss)
         if not np.isfinite(loss).any() and iteration == 0:
@@ -336,6 +321,18 @@ def learn(
             )
     history = History(*(np.array(column) for column in zip(*rows)))
     return _learned(ready, meta, objective, path, history, chosen)
+
+
+def _over_seeds(
+    found: Differentiated, seeds: int, clip: float
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Means over the seeds of S starts: the objective [S], the norm of the hypergradient [S], and the clipped one by name [S ...]."""
+    starts = len(found.loss) // seeds
+    mean = lambda a: a.reshape(starts, seeds, *a.shape[1:]).mean(1, dtype=np.float64)
+    steep = np.concatenate([mean(g).reshape(starts, -1) for g in found.gradient.values()], 1)
+    clipped = lambda g: np.where(np.isfinite(g), np.clip(g, -clip, clip), np.nan)
+    means = {n: mean(clipped(g)) for n, g in found.gradient.items()}
+    return mean(found.loss), np.linalg.norm(steep, axis=1), means
 
 
 def _learned(
@@ -368,7 +365,7 @@ def _refuse(
     betas: tuple[float, float],
 ) -> None:
     """Refuses settings of the meta-optimizer that are out of bounds."""
-    one_of("rule", rule, RULES)
+    one_of("rule", rule, META_RULES)
     if min(iterations, seeds) < 1 or min(rate, clip, trust) <= 0:
         raise ValueError(
             f"learn needs iterations and seeds >= 1 and rate, clip and trust > 0, got {iterations}, {seeds}, {rate}, {clip} and {trust}"
@@ -398,7 +395,7 @@ class Meta:
     Args:
         coordinates: name -> coordinates [S ...].
         scales: of the coordinates.
-        rule, rate, clip, trust, betas: as for `learn`.
+        rule, clip, trust, betas: as for `learn`.
     """
 
     def __init__(
@@ -406,7 +403,6 @@ class Meta:
         coordinates: dict[str, np.ndarray],
         scales: Mapping[str, Kind],
         rule: str,
-        rate: float,
         clip: float,
         trust: float,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -414,15 +410,17 @@ class Meta:
         self.scales = scales
         self.coordinates = {n: v.copy() for n, v in coordinates.items()}
         self.good = {n: v.copy() for n, v in coordinates.items()}
-        self.rule, self.rate, self.clip, self.trust, self.betas = rule, rate, clip, trust, betas
+        self.rule, self.clip, self.trust, self.betas = rule, clip, trust, betas
         zeros = lambda: {n: np.zeros_like(v) for n, v in coordinates.items()}
         self.mean, self.square, self.last = zeros(), zeros(), zeros()
         self.size = {n: np.ones_like(v) for n, v in coordinates.items()}
         self.steps = np.zeros(len(next(iter(coordinates.values()))), np.int64)
         self.short = np.ones(len(self.steps))  # part of a step that a rescued start still takes
 
-    def step(self, loss: np.ndarray, slopes: dict[str, np.ndarray]):
-        """Moves every start; returns the cosine of each one's gradient with its last, and whether it was rescued, [S] each."""
+    def step(
+        self, loss: np.ndarray, slopes: dict[str, np.ndarray], rate: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Moves every start at this rate; returns the cosine of each one's gradient with its last, and whether it was rescued, [S] each."""
         flat = np.concatenate([slopes[n].reshape(len(loss), -1) for n in self.coordinates], 1)
         before = np.concatenate([self.last[n].reshape(len(loss), -1) for n in self.coordinates], 1)
         lost = ~(np.isfinite(loss) & np.isfinite(flat).all(1))
@@ -435,7 +433,7 @@ class Meta:
             each = (slice(None),) + (None,) * (point.ndim - 1)
             slope = np.where(lost[each], 0.0, np.clip(slopes[name], -self.clip, self.clip))
             keep = lambda new, old, each=each: np.where(lost[each], old, new)
-            move = self._move(name, slope, each, keep)
+            move = self._move(name, slope, rate, each, keep)
             self.good[name] = keep(point, self.good[name])
             back = self.good[name]
             if name == "learning_rate":
@@ -448,7 +446,12 @@ class Meta:
         return cosine, lost
 
     def _move(
-        self, name: str, slope: np.ndarray, each: tuple, keep: Callable[..., np.ndarray]
+        self,
+        name: str,
+        slope: np.ndarray,
+        rate: float,
+        each: tuple,
+        keep: Callable[..., np.ndarray],
     ) -> np.ndarray:
         """A hyperparameter's step [S ...] by the rule, its moments brought up to date; `keep` leaves lost starts as they were."""
         beta1, beta2 = self.betas
@@ -458,10 +461,10 @@ class Meta:
         if self.rule == "adam":
             steps = np.maximum(self.steps, 1)[each]
             root = np.sqrt(self.square[name] / (1 - beta2**steps)) + EPS
-            return -self.rate * self.mean[name] / (1 - beta1**steps) / root
+            return -rate * self.mean[name] / (1 - beta1**steps) / root
         flipped = slope * self.last[name] < 0
         self.size[name] = keep(np.where(flipped, 0.5, 1.0) * self.size[name], self.size[name])
-        return -self.rate * self.size[name] * np.sign(slope)
+        return -rate * self.size[name] * np.sign(slope)
 
     def _lowered(self, rate: np.ndarray) -> np.ndarray:
         """Coordinates of learning rates e times lower."""

@@ -8,7 +8,7 @@ from hpjax.checks import one_of
 from hpjax.hypergrad import coordinates, cost
 from hpjax.hypergrad.cost import Mode
 from hpjax.hypergrad.implicit import SOLVERS
-from hpjax.hypergrad.process import Plan
+from hpjax.hypergrad.process import TrainingPlan
 
 IMPLICIT = ("l2", "weight_decay", "label_smoothing", "data_weights")
 
@@ -93,8 +93,8 @@ def _asked(mode: Any) -> tuple[str, Any]:
     return mode, form()
 
 
-def resolve(
-    plan: Plan,
+def resolve_mode(
+    plan: TrainingPlan,
     mode: Asked,
     count: int,
     batch: int,
@@ -137,7 +137,7 @@ def resolve(
     )
 
 
-def _refuse_window(plan: Plan, names: list[str], mode: str, window: int | None) -> None:
+def _refuse_window(plan: TrainingPlan, names: list[str], mode: str, window: int | None) -> None:
     """Refuses windows that are no part of training, or see too little of it."""
     steps = plan.steps
     if mode not in ("truncated", "evolution"):
@@ -159,7 +159,9 @@ def _refuse_window(plan: Plan, names: list[str], mode: str, window: int | None) 
         )
 
 
-def _choices(plan: Plan, names: list[str], mode: str, settings: Any, whole: bool) -> list[Mode]:
+def _choices(
+    plan: TrainingPlan, names: list[str], mode: str, settings: Any, whole: bool
+) -> list[Mode]:
     """The ways to take a gradient that were asked for; the cheapest that fits is taken."""
     if mode == "auto":
         return []
@@ -183,7 +185,7 @@ def _choices(plan: Plan, names: list[str], mode: str, settings: Any, whole: bool
     return [Mode(mode, n, window=window) for n in (allowed if levels is None else (levels,))]
 
 
-def _stationary(plan: Plan, names: list[str], whole: bool, solver: str) -> None:
+def _stationary(plan: TrainingPlan, names: list[str], whole: bool, solver: str) -> None:
     """Refuses what has no gradient at a stationary point of training."""
     spec = plan.spec
     for name in names:

@@ -39,7 +39,7 @@ class State(NamedTuple):
     total: Array | None  # [] data losses so far, where the objective is their mean
 
 
-class Plan(NamedTuple):
+class TrainingPlan(NamedTuple):
     """Everything static about a differentiated training run; hashable, names one compiled program."""
 
     spec: Spec
@@ -102,7 +102,9 @@ class Process(NamedTuple):
         return jax.lax.scan(body, state, clock)[0]
 
 
-def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: Array) -> Process:
+def process_of(
+    plan: TrainingPlan, fixed: Config, data: batches.Data, group: Array, draw: Array
+) -> Process:
     """A network's training on a task.
 
     Args:
@@ -116,7 +118,7 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
         A Process whose state after T steps is that of plain training.
     """
     spec, scales, segments = plan.spec, dict(plan.scales), dict(plan.segments)
-    value_and_grad = stepping.gradient(spec, plan.gradients)
+    value_and_grad = stepping.value_and_grad_of(spec, plan.gradients)
     fixed = cast(fixed, spec)
     places = data.order.shape[-1]
     size = spec.batch(places)
@@ -210,26 +212,28 @@ def process(plan: Plan, fixed: Config, data: batches.Data, group: Array, draw: A
 
     def rest(params: Any, stats: Any, h: Config):
         grads, _ = gradient(params, stats, h, jnp.zeros((), jnp.int32))
-        if "weight_decay" not in spec.features:
-            return grads
-        full = config(h)
-        decay = full["weight_decay"]
-        if spec.optimizer == "nesterov" or (
-            spec.optimizer == "sgd" and "momentum" in spec.features
-        ):
-            # the decay is added to v = g / (1 - momentum)
-            kept = lambda at: decay * (1 - optimizers.in_layer(full["momentum"], at))
-        else:
-            kept = lambda at: decay
-
-        def pulled(path: tuple, g: Array, p: Array):
-            at = spec.functions.locate(path, g)
-            return g + kept(at) * p if at.weights else g
-
-        return jax.tree_util.tree_map_with_path(pulled, grads, params)
+        return _with_decay(spec, config(h), grads, params)
 
     lost = spec.size.statistics > 0 or plan.objective == "curve"
     return Process(plan.steps, hyper, begin, loss, gradient, update, end, report, rest, lost)
+
+
+def _with_decay(spec: Spec, config: Config, grads: Any, params: Any) -> Any:
+    """The gradients of what training comes to rest at: of the loss, and decay of weights where there is one."""
+    if "weight_decay" not in spec.features:
+        return grads
+    decay = config["weight_decay"]
+    if spec.optimizer == "nesterov" or (spec.optimizer == "sgd" and "momentum" in spec.features):
+        # the decay is added to v = g / (1 - momentum)
+        kept = lambda at: decay * (1 - optimizers.in_layer(config["momentum"], at))
+    else:
+        kept = lambda at: decay
+
+    def pulled(path: tuple, g: Array, p: Array):
+        at = spec.functions.locate(path, g)
+        return g + kept(at) * p if at.weights else g
+
+    return jax.tree_util.tree_map_with_path(pulled, grads, params)
 
 
 def with_real(tree: Any, real: list) -> Any:
@@ -292,7 +296,7 @@ def shape(name: str, value: Any, segments: int | None, steps: int, spec: Spec) -
     )
 
 
-def resized(plan: Plan, config: Mapping[str, Any]) -> dict[str, Any]:
+def resized(plan: TrainingPlan, config: Mapping[str, Any]) -> dict[str, Any]:
     """A config whose leaves have the lengths that a plan says."""
     segments = dict(plan.segments)
     whole = ("data_weights",)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from hpjax import catalogue, configurations, devices, hypergrad
-from hpjax.hypergrad import Plan
+from hpjax.hypergrad import TrainingPlan
 from hpjax.models import MLP, Family, Spec
 from hpjax.models.base import Config
 from hpjax.population.executor import LocalExecutor
@@ -179,7 +179,7 @@ def of_shape(
     places = data.order.shape[-1]
     steps = regime.target.fidelity * spec.steps(places)
     uneven = batches.uneven(regime.examples, spec)
-    plan = Plan(
+    plan = TrainingPlan(
         spec,
         steps,
         tuple((name, "identity") for name in names),
@@ -191,7 +191,7 @@ def of_shape(
     count = sum(int(np.prod(config[name].shape[1:])) for name in names)
     full = max(len(rows) for rows, _ in regime.examples.folds)
     batch = spec.batch(full)
-    mode = hypergrad.resolve(
+    mode = hypergrad.resolve_mode(
         plan, "auto" if names else "plain", count, batch, full, memory=hypergrad.MEMORY
     )
     rows, many = len(part.unit), len(part.groups)
@@ -204,10 +204,10 @@ def of_shape(
     fixed = {name: lead(leaf) for name, leaf in config.items() if name not in names}
     group, draw = np.concatenate(list(part.groups)), np.concatenate(list(part.draws))
 
+    runs = hypergrad.Runs(coordinates, fixed, group, draw)
+
     def run(width: int) -> Any:
-        return hypergrad.carry_out(
-            plan, mode, coordinates, fixed, data, group, draw, part.fresh, width=width
-        )
+        return hypergrad.differentiate(plan, mode, runs, data, fresh=part.fresh, width=width)
 
     def narrower(width: int) -> int | None:
         if width <= len(local_devices):
@@ -216,16 +216,18 @@ def of_shape(
         return width // 2
 
     width = min(hypergrad.width_of(plan, batch, rows * many), fitting)
-    loss, _, gradient, info = devices.narrowing(run, width, narrower)
+    found = devices.narrowing(run, width, narrower)
     by_group = lambda a: np.moveaxis(
         np.asarray(a, np.float64).reshape(many, rows, *a.shape[1:]), 0, 1
     )
     return TrialGradients(
-        loss=by_group(loss),
-        error=by_group(info["error"]),
-        train=by_group(info["train"]),
-        metrics=by_group(info["metrics"]) if metrics else np.zeros((rows, many, 0)),
-        grad=_chained(space, part, {n: by_group(g) for n, g in gradient.items()}, regime.family),
+        loss=by_group(found.loss),
+        error=by_group(found.info["error"]),
+        train=by_group(found.info["train"]),
+        metrics=by_group(found.info["metrics"]) if metrics else np.zeros((rows, many, 0)),
+        grad=_chained(
+            space, part, {n: by_group(g) for n, g in found.gradient.items()}, regime.family
+        ),
         time=price.time,
     )
 

@@ -61,6 +61,14 @@ class State(NamedTuple):
     replaced: int
 
 
+class Breeding(NamedTuple):
+    """How a challenger is made, as `differential` has it."""
+
+    strategy: str
+    scale: tuple[float, float]
+    crossover: float
+
+
 def differential(
     dims: tuple[Dim, ...],
     population: int = 20,
@@ -89,7 +97,7 @@ def differential(
     if population < FEWEST:
         raise ValueError(f"differential needs a population of at least 4, got {population}")
     one_of("strategy", strategy, STRATEGIES)
-    width = len(dims)
+    width, breeding = len(dims), Breeding(strategy, scale, crossover)
     nobody = Team(np.zeros((0, width)), np.zeros(0), np.zeros(0, np.int64), 0)
 
     def ask(state: State, key: Key, n: int, fidelity: int):
@@ -99,10 +107,10 @@ def differential(
         below = [f for f in state.teams if f < fidelity and len(state.teams[f].objective)]
         lower = state.teams[max(below)] if below else None
         coming = sum(f == fidelity for f, _ in state.rivals.values())
-        first = newcomers(team, lower, coming, n, rng)
+        first = _newcomers(population, team, lower, coming, n, rng)
         count = n - len(first)
         target = np.arange(team.turn, team.turn + count) % max(1, len(team.objective))
-        bred = challengers(team, lower, target, rng) if count else np.zeros((0, width))
+        bred = _challengers(breeding, team, lower, target, rng) if count else np.zeros((0, width))
         wanted = np.concatenate([first, bred])
         unit, replaced = distinct(wanted, taken(state.history, dims), dims, rng)
         numbers = range(state.history.asked, state.history.asked + len(unit))
@@ -110,50 +118,6 @@ def differential(
         rivals = state.rivals | {t: (fidelity, place) for t, place in zip(numbers, places)}
         teams = state.teams | {fidelity: team._replace(turn=team.turn + count)}
         return unit, State(teams, rivals, handed(state.history, unit), replaced)
-
-    def newcomers(
-        team: Team, lower: Team | None, coming: int, n: int, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Points [m D], m <= n, for the vacant places of a team, of which `coming` are under way: drawn, or the best from below."""
-        size = len(team.objective)
-        if lower is None:
-            vacant = min(n, max(0, population - size - coming))
-            first = rng.random((vacant, width))
-        else:  # an empty team takes the best from below; then enough to breed
-            known = {row.tobytes() for row in team.unit}
-            ranked = lower.best(len(lower.objective))
-            others = np.array([row for row in ranked if row.tobytes() not in known])
-            vacant = n if not size else min(n, max(0, FEWEST - size - coming))
-            first = others.reshape(-1, width)[:vacant]
-        # nobody to breed from
-        if not size or (lower is None and size < FEWEST):
-            first = np.concatenate([first, rng.random((n - len(first), width))])
-        return first
-
-    def challengers(team: Team, lower: Team | None, target: np.ndarray, rng: np.random.Generator):
-        count = len(target)
-        order = rng.random((count, len(team.unit)))
-        pool = team.unit
-        if lower is None:  # base and difference are of others than the target
-            order[np.arange(count), target] = np.inf
-        else:
-            pool = lower.best(max(FEWEST, len(team.objective)))
-            order = rng.random((count, len(pool)))
-        picked = np.argsort(order, axis=1)[:, :3]
-        a, b, c = (pool[picked[:, i % len(pool)]] for i in range(3))
-        factor = rng.uniform(*scale, size=(count, 1))
-        own, best = team.unit[target], team.best(1)[0]
-        base = {
-            "rand1": a,
-            "best1": np.broadcast_to(best, a.shape),
-            "current_to_best1": own + factor * (best - own),
-        }
-        mutant = base[strategy] + factor * (b - c)
-        outside = (mutant < 0) | (mutant > 1)
-        mutant = np.where(outside, rng.random(mutant.shape), mutant)
-        cross = rng.random((count, width)) < crossover
-        cross[np.arange(count), rng.integers(max(1, width), size=count)] = width > 0
-        return np.where(cross, mutant, own)
 
     def tell(state: State, observations: Observations):
         history = remember(state.history, observations)
@@ -192,3 +156,62 @@ def differential(
         batch=population,
         note=lambda state: {"replaced": state.replaced} if state.replaced else {},
     )
+
+
+def _newcomers(
+    population: int,
+    team: Team,
+    lower: Team | None,
+    coming: int,
+    n: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Points [m D], m <= n, for the vacant places of a team, of which `coming` are under way: drawn, or the best from below."""
+    size, width = len(team.objective), team.unit.shape[1]
+    if lower is None:
+        vacant = min(n, max(0, population - size - coming))
+        first = rng.random((vacant, width))
+    else:  # an empty team takes the best from below; then enough to breed
+        known = {row.tobytes() for row in team.unit}
+        ranked = lower.best(len(lower.objective))
+        others = np.array([row for row in ranked if row.tobytes() not in known])
+        vacant = n if not size else min(n, max(0, FEWEST - size - coming))
+        first = others.reshape(-1, width)[:vacant]
+    # nobody to breed from
+    if not size or (lower is None and size < FEWEST):
+        first = np.concatenate([first, rng.random((n - len(first), width))])
+    return first
+
+
+def _challengers(
+    breeding: Breeding,
+    team: Team,
+    lower: Team | None,
+    target: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Points [m D] that challenge these targets [m] of a team; their parents are of the team below, where there is one."""
+    count, width = len(target), team.unit.shape[1]
+    # drawn even where it is drawn again below: recorded runs replay with these numbers
+    order = rng.random((count, len(team.unit)))
+    pool = team.unit
+    if lower is None:  # base and difference are of others than the target
+        order[np.arange(count), target] = np.inf
+    else:
+        pool = lower.best(max(FEWEST, len(team.objective)))
+        order = rng.random((count, len(pool)))
+    picked = np.argsort(order, axis=1)[:, :3]
+    a, b, c = (pool[picked[:, i % len(pool)]] for i in range(3))
+    factor = rng.uniform(*breeding.scale, size=(count, 1))
+    own, best = team.unit[target], team.best(1)[0]
+    base = {
+        "rand1": a,
+        "best1": np.broadcast_to(best, a.shape),
+        "current_to_best1": own + factor * (best - own),
+    }
+    mutant = base[breeding.strategy] + factor * (b - c)
+    outside = (mutant < 0) | (mutant > 1)
+    mutant = np.where(outside, rng.random(mutant.shape), mutant)
+    cross = rng.random((count, width)) < breeding.crossover
+    cross[np.arange(count), rng.integers(max(1, width), size=count)] = width > 0
+    return np.where(cross, mutant, own)

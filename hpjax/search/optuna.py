@@ -49,42 +49,6 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
 
         order = _parents_first(dims)
 
-        def suggest(trial: Any, i: int) -> float:
-            dim, name = dims[i], f"x{i}"
-            if dim.kind == "continuous":
-                return trial.suggest_float(name, 0.0, 1.0)
-            if dim.kind == "categorical":
-                chosen = trial.suggest_categorical(name, list(range(dim.levels)))
-            elif dim.low:
-                high = dim.low + dim.levels - 1
-                chosen = trial.suggest_int(name, dim.low, high, log=True) - dim.low
-            else:
-                chosen = trial.suggest_int(name, 0, dim.levels - 1)
-            return float(center(chosen, dim))
-
-        def foreign(library: Any, unit: np.ndarray, objective: float) -> Any:
-            """A point that Optuna did not propose, as one of its trials."""
-            found, params = {}, {}
-            for i in np.flatnonzero(active(unit[None], dims)[0]):
-                dim, name = dims[i], f"x{i}"
-                if dim.kind == "continuous":
-                    found[name] = library.distributions.FloatDistribution(0.0, 1.0)
-                    params[name] = float(unit[i])
-                    continue
-                chosen = int(level(unit[i : i + 1], dim)[0])
-                if dim.kind == "categorical":
-                    found[name] = library.distributions.CategoricalDistribution(
-                        list(range(dim.levels))
-                    )
-                else:
-                    high = dim.low + dim.levels - 1
-                    found[name] = library.distributions.IntDistribution(
-                        dim.low, high, log=dim.low > 0
-                    )
-                    chosen += dim.low
-                params[name] = chosen
-            return library.trial.create_trial(params=params, distributions=found, value=objective)
-
         def init(key: Key):
             level_before = library.logging.get_verbosity()
             library.logging.set_verbosity(library.logging.WARNING)
@@ -103,7 +67,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                     trial = state.study.ask()
                     for i in order:
                         if active(unit[row : row + 1], dims)[0, i]:
-                            unit[row, i] = suggest(trial, i)
+                            unit[row, i] = _suggested(trial, f"x{i}", dims[i])
                     out[state.asked + row] = trial
             return unit, State(state.study, out, state.asked + n)
 
@@ -119,7 +83,7 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
                 ):
                     # given before the search began
                     if trial < 0 and finished and np.isfinite(objective):
-                        state.study.add_trial(foreign(library, unit, objective))
+                        state.study.add_trial(_foreign(library, dims, unit, objective))
                     elif finished and trial in out:
                         failed = library.trial.TrialState.FAIL
                         known = (
@@ -131,6 +95,40 @@ def optuna(factory: Callable[[int], Any]) -> Callable[[tuple[Dim, ...]], Searche
         return Searcher(init=init, ask=ask, tell=tell, batch=8)
 
     return search
+
+
+def _suggested(trial: Any, name: str, dim: Dim) -> float:
+    """A coordinate that a trial of Optuna proposes."""
+    if dim.kind == "continuous":
+        return trial.suggest_float(name, 0.0, 1.0)
+    if dim.kind == "categorical":
+        chosen = trial.suggest_categorical(name, list(range(dim.levels)))
+    elif dim.low:
+        high = dim.low + dim.levels - 1
+        chosen = trial.suggest_int(name, dim.low, high, log=True) - dim.low
+    else:
+        chosen = trial.suggest_int(name, 0, dim.levels - 1)
+    return float(center(chosen, dim))
+
+
+def _foreign(library: Any, dims: tuple[Dim, ...], unit: np.ndarray, objective: float) -> Any:
+    """A point that Optuna did not propose, as one of its trials."""
+    found, params = {}, {}
+    for i in np.flatnonzero(active(unit[None], dims)[0]):
+        dim, name = dims[i], f"x{i}"
+        if dim.kind == "continuous":
+            found[name] = library.distributions.FloatDistribution(0.0, 1.0)
+            params[name] = float(unit[i])
+            continue
+        chosen = int(level(unit[i : i + 1], dim)[0])
+        if dim.kind == "categorical":
+            found[name] = library.distributions.CategoricalDistribution(list(range(dim.levels)))
+        else:
+            high = dim.low + dim.levels - 1
+            found[name] = library.distributions.IntDistribution(dim.low, high, log=dim.low > 0)
+            chosen += dim.low
+        params[name] = chosen
+    return library.trial.create_trial(params=params, distributions=found, value=objective)
 
 
 def _parents_first(dims: tuple[Dim, ...]) -> list[int]:

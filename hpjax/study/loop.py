@@ -38,7 +38,7 @@ def play(
     *,
     seed: int = 0,
     batch: int = ANY_BATCH,
-    trial_limit: int | None = None,
+    extend_to: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Generator[Order, Report, None]:
@@ -53,7 +53,7 @@ def play(
         stop: limits.
         seed: names the randomness of asks.
         batch: the most trials asked for at once.
-        trial_limit: trials that the study goes on to have, once it had those that it was asked for.
+        extend_to: trials that the study goes on to have, once it had those that it was asked for.
         watch: shown progress after every report that is new.
         say: told where a study that goes on differs from one that was asked for as many at once.
 
@@ -66,13 +66,13 @@ def play(
     with contextlib.ExitStack() as replay:
         if ledger.replaying:
             replay.enter_context(uncollected())
-        yield from _steps(parts, callbacks, trial_limit, watch, say, begun, replay.close)
+        yield from _steps(parts, callbacks, extend_to, watch, say, begun, replay.close)
 
 
 def _steps(
     parts: StudyParts,
     callbacks: Callbacks,
-    trial_limit: int | None,
+    extend_to: int | None,
     watch: Callable[[Progress], None],
     say: Callable[[str], None],
     begun: float,
@@ -89,10 +89,10 @@ def _steps(
             state.limit, state.closed, state.why = extended["trials"], False, "done"
         order = _next(parts, state)
         if order is None:
-            if trial_limit is None or state.why != "done" or trial_limit <= state.limit:
+            if extend_to is None or state.why != "done" or extend_to <= state.limit:
                 break
-            _extend(parts, state, trial_limit, say)
-            callbacks.extended(trial_limit)
+            _extend(parts, state, extend_to, say)
+            callbacks.extended(extend_to)
             continue
         known = ledger.recorded("report")
         if known is not None:  # it was checked when it was recorded
@@ -110,7 +110,7 @@ def _steps(
         if not ledger.replaying:
             callbacks.save()
             watch(_progress(state, order, seconds))
-        if trial_limit is None and ledger.recorded("stop") is not None:
+        if extend_to is None and ledger.recorded("stop") is not None:
             return
         if _stopped(parts, state, seconds):
             break
@@ -238,17 +238,17 @@ def _next(parts: StudyParts, state: State) -> Order | None:
         return None
 
 
-def _extend(parts: StudyParts, state: State, trial_limit: int, say: Callable[[str], None]) -> None:
+def _extend(parts: StudyParts, state: State, extend_to: int, say: Callable[[str], None]) -> None:
     """Raises the limit of trials of a study that reached it."""
     before = int(state.limit)
-    record = {"kind": "more", "before": before, "trials": trial_limit} if state.cut else None
+    record = {"kind": "more", "before": before, "trials": extend_to} if state.cut else None
     if state.cut:
         say(
-            f"hpjax: the last round was cut at {before} trials, so that this ledger differs from that of a study asked for {trial_limit} at once"
+            f"hpjax: the last round was cut at {before} trials, so that this ledger differs from that of a study asked for {extend_to} at once"
         )
     parts.ledger.reopened(record)
     if record is None:
-        state.limit, state.closed = trial_limit, False
+        state.limit, state.closed = extend_to, False
 
 
 def _arrays(order: Order) -> Order:

@@ -19,7 +19,7 @@ from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
 from hpjax.training.batches import Data, importance, inputs, units_of
 from hpjax.training.metrics import Metrics
-from hpjax.training.stepping import Carried, gradient, scores, update
+from hpjax.training.stepping import Carried, scores, update, value_and_grad_of
 
 
 class Scores(NamedTuple):
@@ -89,7 +89,7 @@ def trainer(
     Returns:
         A Trainer.
     """
-    value_and_grad = gradient(spec, gradients)
+    value_and_grad = value_and_grad_of(spec, gradients)
     dtype = jnp.dtype(spec.dtype)
     unknown = jnp.full((), jnp.nan, dtype)
     nothing = Scores(unknown, unknown, unknown, tuple(unknown for _ in metrics))

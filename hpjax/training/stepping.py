@@ -18,7 +18,7 @@ from hpjax.training.targets import Units, in_units
 GRADIENTS = ("explicit", "autodiff")
 
 
-def gradient(spec: Spec, gradients: str) -> Callable:
+def value_and_grad_of(spec: Spec, gradients: str) -> Callable:
     """The gradient of a network's loss: by hand where its family has that, or by `jax.grad`."""
     one_of("gradients", gradients, GRADIENTS)
     by_hand = spec.functions.value_and_grad

@@ -505,7 +505,7 @@ def gradient_at(blobs, spec, config, steps):
     with jax.enable_x64(True):
         data = batches.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
         fixed = {n: v[0] for n, v in ready.config.items() if n != "learning_rate"}
-        run = process.process(ready.plan, fixed, data, jnp.int32(0), jnp.asarray(ready.draws[0]))
+        run = process.process_of(ready.plan, fixed, data, jnp.int32(0), jnp.asarray(ready.draws[0]))
         hyper = run.hyper({"learning_rate": jnp.asarray(ready.config["learning_rate"][0])})
         state = run.advance(run.begin(hyper), hyper, run.clock(hyper))
         grads, _ = run.gradient(state.params, state.stats, hyper.constant, jnp.int32(steps))
@@ -680,7 +680,7 @@ def test_auto_takes_the_cheapest_that_fits(blobs):
     np.testing.assert_allclose(
         tight.gradient["learning_rate"], generous.gradient["learning_rate"], rtol=1e-9
     )
-    assert "forward" in cost.table(cost.candidates(spec, 20, 1, 8, 57))
+    assert "forward" in cost.cost_table(cost.candidates(spec, 20, 1, 8, 57))
 
 
 @pytest.mark.slow

@@ -148,19 +148,19 @@ def test_meta_steps_are_adams_and_stay_in_their_trust_region():
     place = {"learning_rate": rng.normal(size=(2, 3)), "momentum": rng.normal(size=2)}
     slopes = [{n: rng.normal(size=v.shape) for n, v in place.items()} for _ in range(5)]
     scales = {"learning_rate": "log", "momentum": "logit"}
-    meta, rule = Meta(place, scales, "adam", 0.1, 10.0, 0.3), optax.adam(0.1)
+    meta, rule = Meta(place, scales, "adam", 10.0, 0.3), optax.adam(0.1)
     theirs = {n: jnp.asarray(v, jnp.float32) for n, v in place.items()}
     state = rule.init(theirs)
     for slope in slopes:
-        meta.step(np.ones(2), slope)
+        meta.step(np.ones(2), slope, 0.1)
         with jax.numpy_dtype_promotion("standard"):
             given = {n: jnp.asarray(v, jnp.float32) for n, v in slope.items()}
             updates, state = rule.update(given, state)
             theirs = optax.apply_updates(theirs, updates)
     for name, value in theirs.items():
         np.testing.assert_allclose(meta.coordinates[name], value, rtol=1e-4)
-    short = Meta(place, scales, "adam", 5.0, 10.0, 0.3)
-    short.step(np.ones(2), slopes[0])
+    short = Meta(place, scales, "adam", 10.0, 0.3)
+    short.step(np.ones(2), slopes[0], 5.0)
     assert max(np.abs(short.coordinates[n] - place[n]).max() for n in place) <= 0.3 + 1e-12
 
 
@@ -223,8 +223,8 @@ def test_a_rescued_start_goes_e_times_lower_on_every_scale():
     for kind in kinds:
         scales = {"learning_rate": kind}
         place = encode({"learning_rate": np.array([0.5, 0.5, 0.011])}, scales)
-        meta = Meta(place, scales, "adam", 0.1, 10.0, 0.3)
-        meta.step(np.array([1.0, np.inf, np.nan]), {"learning_rate": np.ones(3)})
+        meta = Meta(place, scales, "adam", 10.0, 0.3)
+        meta.step(np.array([1.0, np.inf, np.nan]), {"learning_rate": np.ones(3)}, 0.1)
         ends = values(meta.coordinates, scales)["learning_rate"]
         assert ends[0] != 0.5
         assert ends[1] == pytest.approx(0.5 / np.e)

@@ -281,15 +281,15 @@ def test_gradients_that_do_not_fit_in_memory_go_on_in_halves_or_fail_alone(
 ):
     options = dict(search=functools.partial(gradient, starts=16), trials=16)
     expected = hpjax.tune(QUICK, blobs, **options)
-    real, tried = hypergrad.carry_out, []
+    real, tried = hypergrad.differentiate, []
 
-    def failing(*arguments, width):
+    def failing(*arguments, width, **more):
         tried.append(width)
         if width > fits:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return real(*arguments, width=width)
+        return real(*arguments, width=width, **more)
 
-    monkeypatch.setattr(hypergrad, "carry_out", failing)
+    monkeypatch.setattr(hypergrad, "differentiate", failing)
     found, said = hpjax.tune(QUICK, blobs, **options), capsys.readouterr().err
     if fits:
         assert tried == [16, 8, 4]
