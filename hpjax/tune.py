@@ -35,6 +35,10 @@ from hpjax.watching import Watching, watching
 Watch = Callable[[Progress, Population], None]
 
 
+# arguments of `tune` that say how a study is carried out, not what it is
+OF_A_RUN = ("out", "progress", "watch", "executor")
+
+
 def tune(
     space: Space | Mapping | str | Path | None = None,
     task: Task | str | Path | tuple = "digits",
@@ -123,11 +127,9 @@ def tune(
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
-    words = dict(locals())
-    for name in ("out", "progress", "watch", "executor"):
-        del words[name]
+    asked = {name: value for name, value in locals().items() if name not in OF_A_RUN}
     check(watch=watch)
-    assembly = _assembly(**words)
+    assembly = _assembly(**asked)
     if len(assembly.scheduler.brackets) > 1:
         for line in rungs_in_words(assembly.scheduler):
             assembly.say(f"hpjax: {line}")
@@ -153,10 +155,8 @@ def explain(*words: Any, **named: Any) -> str:
     """
     bound = inspect.signature(tune).bind(*words, **named)
     bound.apply_defaults()
-    arguments = dict(bound.arguments)
-    for name in ("out", "progress", "watch", "executor"):
-        del arguments[name]
-    return _assembly(**arguments).explain()
+    asked = {name: value for name, value in bound.arguments.items() if name not in OF_A_RUN}
+    return _assembly(**asked).explain()
 
 
 def _assembly(

@@ -137,9 +137,20 @@ def hypergradient(
         Maclaurin, Duvenaud & Adams 2015; Franceschi et al. 2017; Griewank 1992; Kemaev et al. 2025; Baydin et al. 2018; Lorraine,
         Vicol & Duvenaud 2020; Vicol, Metz & Sohl-Dickstein 2021.
     """
-    options = dict(locals())
-    options.pop("config")
-    found = hypergradients(options.pop("task"), options.pop("spec"), [config], **options)
+    found = hypergradients(
+        task,
+        spec,
+        [config],
+        wrt,
+        steps,
+        mode=mode,
+        key=key,
+        segments=segments,
+        objective=objective,
+        split=split,
+        gradients=gradients,
+        memory=memory,
+    )
     first = lambda tree: jax.tree.map(lambda a: a[0], tree)
     arrays = ("loss", "gradient", "coordinates", "values", "info", "state")
     return found._replace(**{name: first(getattr(found, name)) for name in arrays})

@@ -102,7 +102,13 @@ class Step(NamedTuple):
     proposed: np.ndarray  # [m D]
 
 
-def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.ndarray) -> Step:
+def step(
+    records: list[dict],
+    dims: tuple[Dim, ...],
+    number: int,
+    places: np.ndarray,
+    startup: int | None = None,
+) -> Step:
     """A step of a recorded study, made again from the hyperparameters in its ledger: nothing is fitted.
 
     Args:
@@ -110,6 +116,7 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
         dims: of its space, D of them.
         number: of the ask, from 0.
         places: [p D] where the process is wanted.
+        startup: as the study's search was given it.
 
     Raises:
         ValueError: an ask that was not made by a process (the first ones are Sobol points).
@@ -139,7 +146,7 @@ def step(records: list[dict], dims: tuple[Dim, ...], number: int, places: np.nda
         raise ValueError(f"the ledger has {asked} asks; number {number} is none of them")
     if theta is None:
         raise ValueError(f"ask {number} was made before there was a process; choose a later one")
-    kept = _chosen(history.objective, evidence(history, _startup(dims, None)))
+    kept = _chosen(history.objective, evidence(history, _startup(dims, startup)))
     seen, objective = history.unit, history.objective
     features, owner = process.encode(seen[kept], dims)
     value = process.standardised(objective[kept])

@@ -18,11 +18,11 @@ from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.settings import Stop
 from hpjax.study import checks
-from hpjax.study.checks import Trials
 from hpjax.study.failures import failure_as_infinity
 from hpjax.study.reports import Report, read_objectives, recorded
 from hpjax.study.state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together
+from hpjax.study.trials import Trials
 
 # fields of a report's record that say which order it answers
 ORDERED = ("kind", "trial", "source", "epochs", "seed", "unit")

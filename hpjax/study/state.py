@@ -12,8 +12,8 @@ from hpjax.records import Ledger
 from hpjax.schedulers.base import Order, Scheduler
 from hpjax.search.base import Dim, Searcher
 from hpjax.settings import Stop
-from hpjax.study.checks import Trials
 from hpjax.study.reports import Report
+from hpjax.study.trials import Trials
 
 SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
 
