@@ -243,7 +243,8 @@ class Ensemble(Predictor):
         takes: what it takes and gives: columns, classes.
         networks: m of them.
         shares: [m] what each counts, 1 in all.
-        members: for each network the trial, fold and repeat that it is of, and how often it was taken.
+        members: for each network the trial, fold (not where it was trained again on all examples) and repeat that it is of, and how often
+            it was taken.
         validation: "ensemble" and "single": the study's objective, as minimised, where members were selected on one half of the
             validation examples and scored on the other; {} where it was not estimated.
     """

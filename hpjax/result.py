@@ -21,10 +21,10 @@ from hpjax.outcome import Outcome
 from hpjax.population import Population
 from hpjax.records import Ledger
 from hpjax.resolve import check
-from hpjax.settings import Settings
+from hpjax.settings import Networks, Settings, Validation
 from hpjax.space import Space
 from hpjax.tasks import Task, splits
-from hpjax.train import train_along
+from hpjax.train import train, train_along
 from hpjax.training import metrics
 
 if TYPE_CHECKING:
@@ -220,14 +220,21 @@ class Result(Outcome):
         segments = self.schedule(trial).stretches
         if len(segments) > 1:
             return follow(self.task, self.space, segments, self.fidelity, seed, family)
-        values = self.space.constants | self.config(trial)
-        values.pop("patience", None)
-        epochs = max(1, round(float(self.table["kept"][trial])))
-        values.pop("epochs", None)
-        return fit(self.task, values, epochs, horizon=self.fidelity, seed=seed, model=family)
+        return fit(
+            self.task,
+            self._values(trial),
+            self._kept(trial),
+            horizon=self.fidelity,
+            seed=seed,
+            model=family,
+        )
 
     def ensemble(
-        self, size: int = MEMBERS, candidates: int = CANDIDATES, progress: bool | None = None
+        self,
+        size: int = MEMBERS,
+        candidates: int = CANDIDATES,
+        refit: bool | None = None,
+        progress: bool | None = None,
     ) -> Ensemble:
         """Networks of the best trials that predict together, chosen greedily, with replacement, by their validation predictions.
 
@@ -237,6 +244,8 @@ class Result(Outcome):
             size: the most members, counted as often as they are taken; with folds each is a trial's networks of all folds.
             candidates: trials that are chosen from, the best that went to the end; with fewer than these, the `validation` of the
                 ensemble is too good by what choosing them does.
+            refit: whether the members are trained again on the whole development part, as `refit` trains one; where None, if there is
+                one fold, so that a part of the examples was never trained on. The `validation` is that of the members as chosen.
             progress: whether a bar is drawn on standard error while networks are trained again; where None, if that is a terminal.
 
         Returns:
@@ -275,9 +284,64 @@ class Result(Outcome):
             raise ValueError("no network of the candidates fits in memory; give other candidates")
         validation = evaluation.validation
         folds = splits(task, validation.folds, self.settings.seed)
-        return ensemble_of(
+        chosen = ensemble_of(
             task, folds, validation.repeats, library, evaluation, size, self.settings.seed
         )
+        again = validation.folds == 1 if refit is None else refit
+        return self._refitted(chosen, progress) if again else chosen
+
+    def _refitted(self, chosen: Ensemble, progress: bool | None) -> Ensemble:
+        """An ensemble's members trained again on the whole development part: one network for the networks of all folds."""
+        shares: dict[tuple[int, int], float] = {}
+        taken: dict[tuple[int, int], int] = {}
+        for member, share in zip(chosen.members, chosen.shares.tolist()):
+            name = member["trial"], member["repeat"]
+            shares[name], taken[name] = shares.get(name, 0.0) + share, member["taken"]
+        trials = sorted({trial for trial, _ in shares})
+        stretches = {trial: self.schedule(trial).stretches for trial in trials}
+        family, repeats = self.evaluation.known_family(), self.evaluation.validation.repeats
+        whole = Validation(folds=0, repeats=repeats, score_every=self.fidelity)
+        common: dict[str, Any] = {"seeds": [self.settings.seed], "progress": progress}
+        network: dict[int, Callable[..., Network]] = {}
+        still = [trial for trial in trials if len(stretches[trial]) == 1]
+        if still:
+            trained = train(
+                [self._values(trial) for trial in still],
+                self.task,
+                [self._kept(trial) for trial in still],
+                horizon=self.fidelity,
+                model=family,
+                validation=whole.by(0),
+                say=lambda text: None,
+                **common,
+            )
+            network |= {t: functools.partial(trained.network, at) for at, t in enumerate(still)}
+        moved = [trial for trial in trials if trial not in still]
+        if moved:
+            along = train_along(
+                self.space,
+                self.task,
+                Evaluation(Networks(task=None, validation=whole), family),
+                [stretches[trial] for trial in moved],
+                fidelity=self.fidelity,
+                **common,
+            )
+            network |= {t: functools.partial(along.network, at) for at, t in enumerate(moved)}
+        return Ensemble(
+            [network[trial](repeat=repeat) for trial, repeat in shares],
+            list(shares.values()),
+            [{"trial": t, "repeat": r, "taken": taken[t, r]} for t, r in shares],
+            chosen.validation,
+        )
+
+    def _kept(self, trial: int) -> int:
+        """Epochs that a trial is trained for again: with patience those of its best one."""
+        return max(1, round(float(self.table["kept"][trial])))
+
+    def _values(self, trial: int) -> dict[str, Any]:
+        """A trial's hyperparameters, as it is trained again without validation."""
+        values = self.space.constants | self.config(trial)
+        return {name: v for name, v in values.items() if name not in ("patience", "epochs")}
 
     def test(self, network: Network | Ensemble | None = None) -> dict[str, float]:
         """Metrics of a network or an ensemble (the best network, refitted, where None) on the task's held-out test set, the study's own

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import catalogue, devices
+from hpjax import catalogue, checks, devices
 from hpjax.cluster import pooled
 from hpjax.defaults import EPOCHS
 from hpjax.evaluation import Evaluation
@@ -26,8 +26,9 @@ from hpjax.workload import STRIDE, Workload
 def train(
     configs: Mapping | Sequence[Mapping],
     task: Task | str | Path | tuple = "digits",
-    epochs: int = EPOCHS,
+    epochs: int | Sequence[int] = EPOCHS,
     *,
+    horizon: int | None = None,
     model: Any = None,
     seeds: int | Sequence[int] = 1,
     validation: Any = 1,
@@ -47,7 +48,8 @@ def train(
     Args:
         configs: one configuration or several (dicts); names that one of them leaves out hold their defaults there.
         task: as for `tune`.
-        epochs: of every network.
+        epochs: of every network, or of each.
+        horizon: epochs that learning-rate schedules run over; the most that a network trains for where None.
         model: as for `tune`.
         seeds: how many, or which; each has its own folds, initial weights and minibatches, which all configurations share.
         validation: as for `tune`; 0 folds train on all of the development part, without validation.
@@ -64,11 +66,12 @@ def train(
         >>> found.table.shape, found.network(1).spec.hidden
         ((4, 7), (8,))
     """
-    check(epochs=epochs, say=say)
+    check(say=say)
     say = say or devices.warn
     listed = [configs] if isinstance(configs, Mapping) else list(configs)
     if not listed or not all(isinstance(config, Mapping) for config in listed):
         raise ValueError(f"configs must be configurations (dicts), got {configs!r:.80}")
+    many = _epochs(epochs, len(listed), horizon)
     names = sorted({name for config in listed for name in config})
     columns_of = {name: [frozen(config.get(name)) for config in listed] for name in names}
     entries = {name: _entry(name, values) for name, values in columns_of.items()}
@@ -96,14 +99,14 @@ def train(
     unit = np.zeros((len(listed), len(space.names)))
     for at, name in enumerate(space.names):
         unit[:, at] = space.ranges[name].encode(columns_of[name])
-    schedules = [[(epochs, point)] for point in unit]
+    schedules = [[(until, point)] for until, point in zip(many, unit)]
     return train_along(
         space,
         resolved_task,
         evaluation,
         schedules,
         seeds=numbers,
-        fidelity=epochs,
+        fidelity=horizon or max(many),
         executor=executor,
         progress=progress,
         say=say,
@@ -169,6 +172,22 @@ def train_along(
             column[...] = np.nan
     last = np.array([segments[-1][1] for segments in schedules])
     return Trained(seeds, workload, population, whole, last)
+
+
+def _epochs(epochs: int | Sequence[int], count: int, horizon: int | None) -> list[int]:
+    """The epochs of each of so many networks; refuses what cannot be."""
+    each: list[Any] = [epochs] * count
+    if isinstance(epochs, (list, tuple, np.ndarray)):
+        if len(epochs) != count:
+            raise ValueError(
+                f"epochs has {len(epochs)} numbers for {count} configurations; give one each, or one for all"
+            )
+        each = [*epochs]
+    for one in each:
+        check(epochs=one)
+    if horizon is not None:
+        checks.count("horizon", horizon, least=max(each))
+    return [int(one) for one in each]
 
 
 def _entry(name: str, values: list) -> Any:

@@ -126,7 +126,7 @@ def test_an_ensemble_is_the_mean_of_its_networks(tmp_path, task, validation, obj
     found = hpjax.tune(
         SPACE, task, trials=8, epochs=5, validation=validation, objective=objective, **quiet
     )
-    ensemble = found.ensemble(size=6)
+    ensemble = found.ensemble(size=6, refit=False)
     x = found.task.examples(found.task.test)
     assert ensemble.shares.sum() == pytest.approx(1)
     one = lambda network: network.predict_proba(x) if found.task.classes else network.predict(x)
@@ -142,6 +142,39 @@ def test_an_ensemble_is_the_mean_of_its_networks(tmp_path, task, validation, obj
     np.testing.assert_array_equal(read.predict(x), ensemble.predict(x))
     assert read.validation == ensemble.validation
     pandas.testing.assert_frame_equal(read.table, ensemble.table)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "scheduler", "validation", "more"),
+    [
+        ("iris", "full", 1, {}),
+        ("iris", "full", 1, {"patience": 2, "learning_rate": hpjax.LogUniform(0.1, 1.0)}),
+        ("breast_cancer", "halving", {"folds": 3, "repeats": 2}, {"schedule": "cosine"}),
+        ("diabetes", "pbt", {"folds": 2, "repeats": 1}, {"width": 8, "depth": 1}),
+    ],
+)
+def test_members_that_are_trained_again_are_what_refit_trains(task, scheduler, validation, more):
+    space = SPACE | more | {"dtype": "float64"}
+    found = hpjax.tune(
+        space, task, trials=9, epochs=9, scheduler=scheduler, validation=validation, **quiet
+    )
+    chosen, again = (found.ensemble(size=5, refit=refit) for refit in (False, True))
+    assert again.validation == chosen.validation
+    assert "fold" not in again.table
+    x = found.task.examples(found.task.test)
+    for (trial, repeat), rows in chosen.table.groupby(["trial", "repeat"]):
+        ours = again.table.query(f"trial == {trial} and repeat == {repeat}")
+        assert ours["share"].item() == pytest.approx(rows["share"].sum())
+        assert ours["taken"].item() == rows["taken"].iloc[0]
+        if repeat == 0:
+            network = again.networks[ours.index.item()]
+            np.testing.assert_allclose(
+                network.outputs(x), found.refit(trial).outputs(x), rtol=1e-7, atol=1e-9
+            )
+    assert again.shares.sum() == pytest.approx(1)
+    default = found.ensemble(size=5)
+    assert ("fold" in default.table) == (validation != 1)
 
 
 @pytest.mark.slow

@@ -68,6 +68,18 @@ def test_it_trains_what_a_study_trains():
     np.testing.assert_allclose(found.table["loss"].iloc[0], study.best["loss"], rtol=1e-6)
 
 
+def test_each_trains_for_its_own_epochs_along_one_horizon():
+    common = {"hidden": (4,), "dtype": "float64", "schedule": "cosine"}
+    configs = [common | {"learning_rate": rate} for rate in (0.01, 0.02, 0.05)]
+    found = hpjax.train(configs, "iris", [2, 5, 3], horizon=6, **quiet)
+    assert found.table["epochs"].tolist() == [2, 5, 3]
+    assert found.curves.groupby("config").size().tolist() == [2, 5, 3]
+    whole = hpjax.train(configs, "iris", 6, **quiet)
+    for number, epochs in enumerate([2, 5, 3]):
+        rows = whole.curves.query(f"config == {number} and epoch == {epochs}")
+        assert found.table["loss"].loc[number, 0] == pytest.approx(rows["loss"].item(), rel=1e-6)
+
+
 def test_without_folds_it_trains_as_fit_does():
     found = hpjax.train(CONFIGS[0], "iris", 4, validation=0, **quiet)
     task = tasks.load("iris")
@@ -123,6 +135,9 @@ def test_own_networks_and_their_numbers():
         (dict(configs=[3]), "configs must be configurations"),
         (dict(configs={"hiden": 3}), "did you mean 'hidden'"),
         (dict(configs={}, epochs=0), "epochs must be a whole number of at least 1, got 0"),
+        (dict(configs={}, epochs=[1, 2]), "epochs has 2 numbers for 1 configurations"),
+        (dict(configs={}, epochs=[None]), "epochs must be a whole number of at least 1, got None"),
+        (dict(configs={}, epochs=3, horizon=2), "horizon must be a whole number of at least 3"),
         (dict(configs={}, seeds=[1, 1]), "each once"),
         (dict(configs={"learning_rate": hpjax.Uniform(0.1, 0.2)}), "configurations hold values"),
         (dict(configs={"patience": 3}, validation=0), "patience needs validation"),
