@@ -184,7 +184,7 @@ def _epochs(epochs: int | Sequence[int], count: int, horizon: int | None) -> lis
             )
         each = [*epochs]
     for one in each:
-        check(epochs=one)
+        checks.count("epochs", one)
     if horizon is not None:
         checks.count("horizon", horizon, least=max(each))
     return [int(one) for one in each]
