@@ -234,7 +234,7 @@ def refuse(experiment: Experiment, flags: Any) -> None:
         raise ValueError(f"--only {flags.only!r} is {known}")
     given = changed(experiment, flags)
     for name, value in given.items():
-        if isinstance(value, int) and value < 1:
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
     others = [*given, *(name for name in ("only", "out") if getattr(flags, name) is not None)]
     if flags.plot is not None and others:
