@@ -285,8 +285,9 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
         experiment: which.
         arguments: the command line where None.
     """
-    from hpjax import plots
+    from hpjax import plots, program_cache
 
+    program_cache.switch_off()  # what an experiment times, it compiles
     name = experiment.name
     flags: Any = tyro.cli(
         flags_of(experiment), prog=f"python -m experiments.{name}", args=arguments

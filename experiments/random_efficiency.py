@@ -150,7 +150,7 @@ def run(parameters: Parameters) -> dict[str, Any]:
 
 def relevance(points: list[dict], accuracy: np.ndarray, refits: int = 20) -> list:
     """Inverse length scales [refits D] of a process of the error over the space, each dimension from 0 to 1."""
-    from hpjax.search import process
+    from hpjax.search import gaussian_process
 
     log = lambda name, low, high: [
         (np.log(p[name]) - np.log(low)) / np.log(high / low) for p in points
@@ -169,8 +169,10 @@ def relevance(points: list[dict], accuracy: np.ndarray, refits: int = 20) -> lis
     rng, found = np.random.default_rng(0), []
     for _ in range(refits):
         some = rng.choice(len(points), round(0.8 * len(points)), replace=False)
-        value = process.standardised(1 - accuracy[some])
-        theta = process.fit(columns[some], value, [process.default(columns.shape[1])], steps=40)
+        value = gaussian_process.standardised(1 - accuracy[some])
+        theta = gaussian_process.fit(
+            columns[some], value, [gaussian_process.default(columns.shape[1])], steps=40
+        )
         found.append(np.exp(-theta[1:-1]).round(4).tolist())
     return found
 

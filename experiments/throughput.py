@@ -24,6 +24,7 @@ from typing import Any
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments.contenders.process import contest, installed, program
 from experiments.contenders.sweep import Sweep
+from hpjax import program_cache
 
 TRIALS = (1000, 10_000, 100_000)
 GROWTH = (1, 4, 16, 64, 256, 1024, 4096), (16, 32, 64, 128, 256, 512), (1, 4, 16, 64)
@@ -102,7 +103,7 @@ def reference(parameters: Parameters) -> dict[str, Any]:
 def notebook(parameters: Parameters) -> dict[str, Any]:
     """The notebook's grid, whole processes: hpjax cold and with a warm cache, scikit-learn; no refit in either."""
     with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"XDG_CACHE_HOME": cache}
+        environment = os.environ | {program_cache.SWITCH: cache}
         commands = {
             "hpjax cold": ("notebook_hpjax", "cold"),
             "hpjax warm cache": ("notebook_hpjax", "warm"),

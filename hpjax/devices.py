@@ -14,6 +14,8 @@ import jaxlib
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
+from hpjax import program_cache
+
 S = TypeVar("S")
 T = TypeVar("T")
 NOTICED: list[int] = []  # CPU devices that were said to be too few: once in a process
@@ -34,6 +36,7 @@ def devices(say: Callable[[str], None] = warn) -> list:
 
     Says so, with the remedy, when JAX was started with fewer CPU devices than there are cores.
     """
+    program_cache.keep(say)
     started, chosen = False, jax.config.values["jax_num_cpu_devices"]
     if chosen < 0 and "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         try:

@@ -31,7 +31,7 @@ from hpjax.resolve import as_space
 from hpjax.schedulers import Scheduler, halving, hyperband
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
-from hpjax.tasks.columns import frame_names, refuse_gaps
+from hpjax.tasks.columns import frame_names, refuse_lost_labels
 from hpjax.training.scorers import Scorer
 from hpjax.tune import tune
 
@@ -272,7 +272,7 @@ class _SearchInside(BaseEstimator):
         frame = hasattr(X, "columns") and hasattr(X, "iloc")
         if frame:
             frame_names(X)  # refuses names that stand twice
-            refuse_gaps(np.asarray([] if y is None else y, object).ravel(), "y")
+            refuse_lost_labels(np.asarray([] if y is None else y, object).ravel(), "y")
             validate_data(self, X, reset=True, skip_check_array=True)
             return X, self._targets(y)
         X, y = validate_data(

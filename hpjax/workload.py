@@ -15,7 +15,7 @@ from hpjax.evaluation import Evaluation
 from hpjax.learning_curves import EPOCH, LOSS, TRAIN
 from hpjax.models import Spec
 from hpjax.models.base import Target
-from hpjax.population import Library, Population, Regime, Results, plan, trial_gradients
+from hpjax.population import Library, Population, Regime, Results, gradient_blocks, plan
 from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
@@ -175,7 +175,7 @@ class Workload:
                 f"{self.evaluation.settings.objective} has no gradient; use objective='loss' with search gradient"
             )
         for spec in self.shapes:
-            trial_gradients.roots(self.space, spec, self.target.fidelity, self.family)
+            gradient_blocks.roots(self.space, spec, self.target.fidelity, self.family)
 
     def planned_for(self, trials: int) -> list[dict]:
         """The programs that a study of so many trials would have, as the ledger keeps them."""

@@ -19,6 +19,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # a program that two tests share compiles once
 CACHE = tempfile.TemporaryDirectory(prefix="hpjax-tests-")
 jax.config.update("jax_compilation_cache_dir", CACHE.name)
+os.environ.setdefault("HPJAX_CACHE", CACHE.name)  # of processes that tests start
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

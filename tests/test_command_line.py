@@ -18,7 +18,7 @@ import pandas
 import pytest
 
 import hpjax
-from hpjax import catalogue, cli
+from hpjax import catalogue, cli, program_cache
 from hpjax.cli import flags
 from hpjax.cli.console import fitted, plain
 
@@ -108,6 +108,20 @@ def test_what_trains_as_json(tmp_path):
     assert hpjax.load(answer["saved"]).table["trial"].tolist() == [
         row["trial"] for row in answer["members"]
     ]
+
+
+def test_the_cache_is_shown_and_dropped(tmp_path, monkeypatch):
+    folder = tmp_path / program_cache.kind()
+    folder.mkdir()
+    (folder / "a-cache").write_bytes(b"x" * 2_000_000)
+    monkeypatch.setenv(program_cache.SWITCH, str(tmp_path))
+    row = {"kind of machine": folder.name, "this one": "yes", "programs": 1, "MB": 2.0}
+    assert answered("cache")["kinds"] == [row]
+    assert folder.name in command("cache")[1]
+    assert answered("cache", "--clear")["dropped"] == 1
+    assert answered("cache")["kinds"] == [row | {"programs": 0, "MB": 0.0}]
+    monkeypatch.setenv(program_cache.SWITCH, "off")
+    assert "not kept: HPJAX_CACHE=off" in command("cache")[1]
 
 
 def test_lists_as_json():

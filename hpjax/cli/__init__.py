@@ -83,9 +83,12 @@ def _run(arguments: list[str]) -> int:
             description="Hyperparameter search for multilayer perceptrons in JAX",
             args=arguments,
         )
+    from hpjax import program_cache
     from hpjax.cli import training
     from hpjax.records import RunError
 
+    if not getattr(options, "cache", True):
+        program_cache.switch_off()
     output = Output(getattr(options, "json", False))
     signal.signal(signal.SIGINT, training.interrupt)  # modules are loaded
     try:
@@ -122,6 +125,8 @@ def carry_out(options: Any, output: Output) -> int:
             return reading.watch(options, output)
         case flags.Cluster():
             return training.cluster(options)
+        case flags.Cache():
+            return reading.cache(options, output)
         case flags.Tasks():
             return reading.tasks(output)
         case flags.Hyperparameters():

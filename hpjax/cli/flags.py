@@ -187,6 +187,13 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cache(Printed):
+    """Show where compiled programs are kept from one run to the next, and how many they are."""
+
+    clear: bool = False  # drop all of them
+
+
+@dataclasses.dataclass(frozen=True)
 class Tasks(Printed):
     """List the tasks."""
 
@@ -210,6 +217,7 @@ Command = (
     | Annotated[Confirm, tyro.conf.subcommand("confirm")]
     | Annotated[Ensemble, tyro.conf.subcommand("ensemble")]
     | Annotated[Cluster, tyro.conf.subcommand("cluster")]
+    | Annotated[Cache, tyro.conf.subcommand("cache")]
     | Annotated[Tasks, tyro.conf.subcommand("tasks")]
     | Annotated[Hyperparameters, tyro.conf.subcommand("hyperparameters")]
 )

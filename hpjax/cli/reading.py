@@ -1,4 +1,4 @@
-"""The commands that read: `show`, `report`, `watch`, `export`, `tasks`, `hyperparameters`."""
+"""The commands that read: `show`, `report`, `watch`, `export`, `tasks`, `hyperparameters`; and `cache`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpjax import checks
 from hpjax.cli.console import Output, table_of
 from hpjax.cli.endings import comparison_shown, study_shown
-from hpjax.cli.flags import Export, Hyperparameters, Report, Show, Watch
+from hpjax.cli.flags import Cache, Export, Hyperparameters, Report, Show, Watch
 
 if TYPE_CHECKING:
     from hpjax import catalogue
@@ -45,11 +45,8 @@ def show(options: Show, output: Output) -> int:
 def report(options: Report, output: Output) -> int:
     """Runs `hpjax report`."""
     import hpjax
-    from hpjax.cli.training import use_cache
     from hpjax.report import write_page
 
-    if options.cache:
-        use_cache()
     several = (options.run / "compare.json").exists()
     opened = hpjax.open_comparison(options.run) if several else hpjax.open_run(options.run)
     path = write_page(opened, options.out or options.run / "report.html", options.refit)
@@ -107,6 +104,36 @@ def export(options: Export, output: Output) -> int:
         written[name] = {"where": where, "trials": count}
         output.show(f"written: {count} trials to {where}; {shown.format(where)}")
     output.note(written=written)
+    return 0
+
+
+def cache(options: Cache, output: Output) -> int:
+    """Runs `hpjax cache`."""
+    import pandas
+
+    from hpjax import program_cache
+
+    if options.clear:
+        dropped = program_cache.clear()
+        output.note(dropped=dropped)
+        output.show(f"{dropped} programs dropped")
+    above, here = program_cache.root(), program_cache.kind()
+    rows = [
+        {
+            "kind of machine": kept.folder.name,
+            "this one": "yes" if kept.folder.name == here else "no",
+            "programs": len(kept.files),
+            "MB": round(kept.bytes / 1e6, 2),
+        }
+        for kept in program_cache.everything()
+    ]
+    output.note(folder=above, limit=program_cache.LIMIT, kinds=rows)
+    if above is None:
+        output.show(f"compiled programs are not kept: {program_cache.SWITCH}={program_cache.OFF}")
+    elif rows:
+        output.show(table_of(pandas.DataFrame(rows), f"in {above}", "compiled programs"))
+    else:
+        output.show(f"no compiled programs in {above}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -88,16 +87,6 @@ def _executor(options: Workers) -> Any:
     return hpjax.Cluster(where, options.unlike)
 
 
-def use_cache() -> None:
-    """Keeps compiled programs between processes, in the user's cache folder."""
-    import jax
-
-    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hpjax" / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(root))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
 def _folder(out: Path | None, name: str) -> Path:
     """The run folder that is named, or a new one below runs/."""
     if out is None:
@@ -128,8 +117,6 @@ def tune(options: Tune, output: Output) -> int:
     """Runs `hpjax tune`."""
     import hpjax
 
-    if options.cache:
-        use_cache()
     arguments = _evaluation(options) | {name: getattr(options, name) for name in SEARCHED}
     arguments["stop"] = {"seconds": options.seconds}
     if options.explain:
@@ -156,8 +143,6 @@ def compare(options: Compare, output: Output) -> int:
     import hpjax
     from hpjax import resolve
 
-    if options.cache:
-        use_cache()
     names = _listed(options.methods)
     methods = {name: {"search": name, "batch": options.batch} for name in names}
     checks.count("--budget", options.budget)
@@ -186,8 +171,6 @@ def resume(options: Resume, output: Output) -> int:
     """Runs `hpjax resume`."""
     import hpjax
 
-    if options.cache:
-        use_cache()
     several = (options.run / "compare.json").exists()
     if several and options.trials is not None:
         raise ValueError("--trials is for single runs; a comparison ends at its budget of epochs")
@@ -218,8 +201,6 @@ def confirm(options: Confirm, output: Output) -> int:
     """Runs `hpjax confirm`."""
     import hpjax
 
-    if options.cache:
-        use_cache()
     result = hpjax.open_run(options.run)
     confirmation = hpjax.confirm(result, options.top, options.repeats, executor=_executor(options))
     table = confirmation.table.rename_axis("trial")
@@ -240,8 +221,6 @@ def ensemble(options: Ensemble, output: Output) -> int:
     """Runs `hpjax ensemble`."""
     import hpjax
 
-    if options.cache:
-        use_cache()
     result = hpjax.open_run(options.run)
     found = result.ensemble(options.size, options.candidates)
     output.show(table_of(found.table, "", f"{result.name}: networks that predict together"))

@@ -7,14 +7,13 @@ import ctypes
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 
-from hpjax import devices, records
+from hpjax import devices, program_cache, records
 from hpjax.cluster.pool import DEVICE
 from hpjax.cluster.start import CORE
 from hpjax.population.executor import LocalExecutor
@@ -74,6 +73,7 @@ class Devices(WorkerPlugin):
                 while a study runs.
         """
         keep_memory()
+        program_cache.keep(devices.warn)
         number = os.environ.get(CORE) or (str(worker.name) if self.pinned else "")
         if number.isdigit() and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
@@ -129,17 +129,8 @@ def here() -> dict[str, Any]:
         "machine": known["machine"],
         "XLA_FLAGS": known["xla_flags"],
         "device": jax.devices()[0].device_kind,
-        "processor": processor(),
+        "processor": program_cache.processor(),
     }
-
-
-def processor() -> str:
-    """The model of this machine's processor, which XLA compiles for; "" where the system does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def unpickled(data: bytes) -> Any:

@@ -1,7 +1,7 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
 from hpjax.hypergrad.coordinates import rules
-from hpjax.hypergrad.cost import MEMORY, MODES, SHARE, Cost, Mode, candidates, cost_table, estimate
+from hpjax.hypergrad.cost import MODES, SHARE, Cost, Mode, candidates, cost_table, estimate
 from hpjax.hypergrad.gradient import (
     Hypergradient,
     Runs,
@@ -24,7 +24,6 @@ from hpjax.hypergrad.modes import (
 from hpjax.hypergrad.process import TrainingPlan
 
 __all__ = [
-    "MEMORY",
     "MODES",
     "SHARE",
     "Cost",

@@ -17,8 +17,6 @@ from hpjax.training.optimizers import OPTIMIZERS
 MODES = ("reverse", "mixed", "forward", "truncated", "implicit", "evolution")
 LEVELS = {"reverse": (0, 1, 2, 3), "mixed": (1, 2, 3), "truncated": (0, 1, 2, 3)}
 SHARE = 0.5  # of the free memory that a gradient may take
-# bytes that, in a study, one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
-MEMORY = 2 * 2**30
 
 
 class Mode(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from hpjax import configurations
 from hpjax.devices import devices, exhausted, warn
 from hpjax.models import Spec
-from hpjax.population import checkpoints, plan, trial_gradients
+from hpjax.population import checkpoints, gradient_blocks, plan
 from hpjax.population.executor import Executor, LocalExecutor, PendingBlock
 from hpjax.population.library import FinishedTrials, Library, best
 from hpjax.population.pack import Block, Job, pack
@@ -369,7 +369,7 @@ class Population:
             (self.programs[self._program_of(group.spec)].spec, group)
             for group in self._groups(order.unit)
         ]
-        trial_gradients.carry_out(
+        gradient_blocks.carry_out(
             order,
             shapes,
             self.space,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search import process
+from hpjax.search import gaussian_process
 from hpjax.search.base import Dim, active, center, snap
-from hpjax.search.process import Process
+from hpjax.search.gaussian_process import Process
 
 SCATTER = 1024  # points all over the cube at which EI is looked at first
 AROUND = 64  # and around each of the best points seen
@@ -33,12 +33,12 @@ class Model(NamedTuple):
 
 def believe(model: Model, dims: tuple[Dim, ...], point: np.ndarray) -> Model:
     """The model as if a point had the objective that it predicts."""
-    features, _ = process.encode(point[None], dims)
-    mean, _ = process.posterior(model.process, features)
+    features, _ = gaussian_process.encode(point[None], dims)
+    mean, _ = gaussian_process.posterior(model.process, features)
     features = np.concatenate([model.process.features, features])
     value = np.append(model.value, mean)
     return model._replace(
-        process=process.condition(features, value, model.process.theta), value=value
+        process=gaussian_process.condition(features, value, model.process.theta), value=value
     )
 
 
@@ -73,8 +73,8 @@ def peak(
 
 def _height(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
     """Log EI [m] at points."""
-    features, _ = process.encode(unit, dims)
-    mean, deviation = process.posterior(model.process, features)
+    features, _ = gaussian_process.encode(unit, dims)
+    mean, deviation = gaussian_process.posterior(model.process, features)
     return log_ei(mean, deviation, model.best)[0]
 
 
@@ -115,8 +115,8 @@ def _climb(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> tuple[np.nd
     def negative(moved: np.ndarray):
         points = unit.copy()
         points[free] = moved
-        features, _ = process.encode(points, dims)
-        mean, deviation, by_mean, by_deviation = process.posterior_gradients(
+        features, _ = gaussian_process.encode(points, dims)
+        mean, deviation, by_mean, by_deviation = gaussian_process.posterior_gradients(
             model.process, features
         )
         height, mean_slope, deviation_slope = log_ei(mean, deviation, model.best)

@@ -1,7 +1,7 @@
 """Bayesian optimization: a Gaussian process of the objective, and the point of highest expected improvement.
 
 Jones, Schonlau & Welch 1998, Efficient Global Optimization; batches by the kriging believer: Ginsbourger, Le Riche & Carraro
-2010, section 3. `process` is the model, `acquisition` finds the point.
+2010, section 3. `gaussian_process` is the model, `acquisition` finds the point.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search import process
+from hpjax.search import gaussian_process
 from hpjax.search.acquisition import Model, believe, log_ei, peak
 from hpjax.search.base import Dim, Key, Observations, Searcher, generator, snap
 from hpjax.search.history import (
@@ -148,10 +148,12 @@ def step(
         raise ValueError(f"ask {number} was made before there was a process; choose a later one")
     kept = _chosen(history.objective, evidence(history, _startup(dims, startup)))
     seen, objective = history.unit, history.objective
-    features, owner = process.encode(seen[kept], dims)
-    value = process.standardised(objective[kept])
-    model = Model(process.condition(features, value, np.array(theta)), value, owner)
-    mean, deviation = process.posterior(model.process, process.encode(places, dims)[0])
+    features, owner = gaussian_process.encode(seen[kept], dims)
+    value = gaussian_process.standardised(objective[kept])
+    model = Model(gaussian_process.condition(features, value, np.array(theta)), value, owner)
+    mean, deviation = gaussian_process.posterior(
+        model.process, gaussian_process.encode(places, dims)[0]
+    )
     height = log_ei(mean, deviation, model.best)[0]
     return Step(seen[kept], value, mean, deviation, height, points)
 
@@ -174,20 +176,20 @@ def _model(
     state: State, dims: tuple[Dim, ...], rows: np.ndarray
 ) -> tuple[np.ndarray, int, Model, dict]:
     """The process of some rows; hyperparameters are fitted when a twentieth of the points are new, and never on replay."""
-    features, owner = process.encode(state.history.unit[rows], dims)
-    value = process.standardised(state.history.objective[rows])
+    features, owner = gaussian_process.encode(state.history.unit[rows], dims)
+    value = gaussian_process.standardised(state.history.objective[rows])
     count, theta, fitted, note = state.history.count, state.theta, state.fitted, {}
     if state.hint is not None:
         theta, fitted = np.array(state.hint), count
     elif theta is None or count >= max(fitted + 1, fitted * 1.05):
-        start = process.default(features.shape[1])
+        start = gaussian_process.default(features.shape[1])
         starts = [start] if theta is None else [theta] if len(rows) > 60 else [theta, start]
-        theta = process.fit(features, value, starts, steps=60 if len(rows) < 150 else 10)
+        theta = gaussian_process.fit(features, value, starts, steps=60 if len(rows) < 150 else 10)
         fitted = count
     if fitted == count:
         note = {"theta": theta.tolist()}
-    model = Model(process.condition(features, value, theta), value, owner)
-    if model.process.jitter > process.JITTERS[0]:
+    model = Model(gaussian_process.condition(features, value, theta), value, owner)
+    if model.process.jitter > gaussian_process.JITTERS[0]:
         note |= {
             "fallback": f"{model.process.jitter:g} on the diagonal: the covariance was singular"
         }

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpjax.schedulers.base import Order
 from hpjax.search.base import Dim
-from hpjax.study.trials import Trials
+from hpjax.study.trial_ages import Trials
 
 
 def points(unit: Any, wanted: int, dims: tuple[Dim, ...], who: str = "the search") -> np.ndarray:

@@ -22,7 +22,7 @@ from hpjax.study.failures import failure_as_infinity
 from hpjax.study.reports import Report, read_objectives, recorded
 from hpjax.study.state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together
-from hpjax.study.trials import Trials
+from hpjax.study.trial_ages import Trials
 
 # fields of a report's record that say which order it answers
 ORDERED = ("kind", "trial", "source", "epochs", "seed", "unit")

@@ -13,7 +13,7 @@ from hpjax.schedulers.base import Order, Scheduler
 from hpjax.search.base import Dim, Searcher
 from hpjax.settings import Stop
 from hpjax.study.reports import Report
-from hpjax.study.trials import Trials
+from hpjax.study.trial_ages import Trials
 
 SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
 

@@ -20,7 +20,7 @@ from hpjax.tasks.columns import (
     first_place,
     frame_names,
     guessed,
-    refuse_gaps,
+    refuse_lost_labels,
 )
 from hpjax.tasks.schema import (
     Column,
@@ -407,7 +407,7 @@ def _classes(y: np.ndarray, name: str) -> tuple[np.ndarray, tuple]:
         raise TaskError(
             f"{name}: classes need one column of labels, got {y.shape}; give them as [N]"
         )
-    refuse_gaps(y, name)
+    refuse_lost_labels(y, name)
     labels = y.astype(str) if y.dtype.kind in "OUS" else y
     values, codes = np.unique(labels, return_inverse=True)
     return codes, tuple(values.tolist())

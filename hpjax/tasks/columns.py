@@ -145,7 +145,7 @@ def as_groups(groups: Any, name: str) -> np.ndarray:
         raise TaskError(f"{name}: groups must be numbers, text or dates") from None
 
 
-def refuse_gaps(y: np.ndarray, name: str) -> None:
+def refuse_lost_labels(y: np.ndarray, name: str) -> None:
     """Refuses labels that are missing, with the row."""
     if y.dtype.kind in "OUSf":
         for row, value in enumerate(y.tolist()):

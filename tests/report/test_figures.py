@@ -50,7 +50,7 @@ def test_a_step_of_bayes_is_made_again_without_fitting(monkeypatch):
     found = hpjax.minimize(
         lambda p: (p["x"] - 0.3) ** 2 + p["y"], space, search="bayes", trials=14, batch=1
     )
-    monkeypatch.setattr("hpjax.search.process.fit", None)
+    monkeypatch.setattr("hpjax.search.gaussian_process.fit", None)
     places = np.random.default_rng(0).random((300, 2))
     seen = step(found.records, found.space.dims, 13, places)
     assert seen.seen.shape == (13, 2)

@@ -12,7 +12,7 @@ import hpjax
 from hpjax import search
 from hpjax.records import encode
 from hpjax.schedulers import full, halving, hyperband, median, pbt
-from hpjax.search import SEARCHES, bayes, process, tpe
+from hpjax.search import SEARCHES, bayes, gaussian_process, tpe
 from hpjax.search.base import Dim, Observations, Parent, active, center, level, snap
 from hpjax.search.history import distinct, empty, evidence, remember
 
@@ -262,22 +262,26 @@ def test_models_take_the_highest_fidelity_with_enough():
 def test_one_loss_that_blew_up_hides_no_differences():
     loss = np.array([3.0, 0.153, 1.695, 0.2, 0.164, 0.151, 0.149])
     for far in (1e5, 1e34):
-        value = process.standardised(np.append(loss, far))
+        value = gaussian_process.standardised(np.append(loss, far))
         assert (np.diff(value[np.argsort(np.append(loss, far))]) >= 0).all()
         assert value[3] - value[6] > 0.1  # 0.2 and 0.149, of a deviation of 1
-    near, far = (process.standardised(np.append(loss, v)) for v in (1e5, 1e34))
+    near, far = (gaussian_process.standardised(np.append(loss, v)) for v in (1e5, 1e34))
     np.testing.assert_array_equal(near, far)
-    np.testing.assert_allclose(process.standardised(np.append(loss, 1e5) - 9), near, atol=1e-6)
-    half = process.standardised(np.array([0, 0, 0, 0, 0, 0.1, 0.2, 0.5, 0.3]))
+    np.testing.assert_allclose(
+        gaussian_process.standardised(np.append(loss, 1e5) - 9), near, atol=1e-6
+    )
+    half = gaussian_process.standardised(np.array([0, 0, 0, 0, 0, 0.1, 0.2, 0.5, 0.3]))
     assert len(np.unique(half)) == 5  # most are the best: nothing is cut
 
 
 def model(n=25, features=3, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.random((n, features))
-    value = process.standardised(np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * rng.standard_normal(n))
-    theta = process.fit(x, value, [process.default(features)], steps=60)
-    return x, value, theta, process.condition(x, value, theta)
+    value = gaussian_process.standardised(
+        np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * rng.standard_normal(n)
+    )
+    theta = gaussian_process.fit(x, value, [gaussian_process.default(features)], steps=60)
+    return x, value, theta, gaussian_process.condition(x, value, theta)
 
 
 def test_posterior_equals_scikit_learn_and_its_slopes_finite_differences():
@@ -289,7 +293,7 @@ def test_posterior_equals_scikit_learn_and_its_slopes_finite_differences():
     oracle = GaussianProcessRegressor(kernel, alpha=np.exp(theta[-1]) + made.jitter, optimizer=None)
     oracle.fit(x, value)
     points = np.random.default_rng(1).random((7, 3))
-    mean, deviation, by_mean, by_deviation = process.posterior_gradients(made, points)
+    mean, deviation, by_mean, by_deviation = gaussian_process.posterior_gradients(made, points)
     expected, spread = oracle.predict(points, return_std=True)
     np.testing.assert_allclose(mean, expected, atol=1e-8)
     np.testing.assert_allclose(deviation, spread, atol=1e-6)
@@ -298,7 +302,7 @@ def test_posterior_equals_scikit_learn_and_its_slopes_finite_differences():
         up, down = points.copy(), points.copy()
         up[:, f] += step
         down[:, f] -= step
-        high, low = process.posterior(made, up), process.posterior(made, down)
+        high, low = gaussian_process.posterior(made, up), gaussian_process.posterior(made, down)
         np.testing.assert_allclose(by_mean[:, f], (high[0] - low[0]) / (2 * step), atol=1e-5)
         np.testing.assert_allclose(by_deviation[:, f], (high[1] - low[1]) / (2 * step), atol=1e-5)
 
@@ -314,7 +318,7 @@ def test_the_fit_is_at_a_maximum_of_likelihood_times_prior():
         covariance = scale * Matern(lengths, nu=2.5)(x) + (noise + 1e-10) * np.eye(len(x))
         return (
             multivariate_normal.logpdf(value, np.zeros(len(x)), covariance)
-            + process.log_prior(theta)[0]
+            + gaussian_process.log_prior(theta)[0]
         )
 
     best = density(theta)
@@ -351,9 +355,9 @@ def test_log_expected_improvement_equals_quadrature_and_stays_finite_far_out():
 def test_duplicates_and_flat_losses_do_not_break_the_process():
     x = np.repeat(np.random.default_rng(0).random((5, 2)), 6, axis=0)
     for value in (np.repeat(np.arange(5.0), 6), np.zeros(30)):
-        value = process.standardised(value)
-        theta = process.fit(x, value, [process.default(2)], steps=30)
-        mean, deviation = process.posterior(process.condition(x, value, theta), x)
+        value = gaussian_process.standardised(value)
+        theta = gaussian_process.fit(x, value, [gaussian_process.default(2)], steps=30)
+        mean, deviation = gaussian_process.posterior(gaussian_process.condition(x, value, theta), x)
         assert np.isfinite(mean).all()
         assert np.isfinite(deviation).all()
 
@@ -362,7 +366,7 @@ def test_a_fallback_of_bayes_is_in_the_ledger(monkeypatch):
     def singular(*arguments, **options):
         raise np.linalg.LinAlgError("made to fail")
 
-    monkeypatch.setattr(process, "condition", singular)
+    monkeypatch.setattr(gaussian_process, "condition", singular)
     found = hpjax.minimize(bowl, BOWL, search="bayes", trials=9, batch=3)
     notes = [record.get("note", {}) for record in found.records if record["kind"] == "ask"]
     assert [note.get("fallback") for note in notes] == [None, None, "random points: made to fail"]
@@ -380,7 +384,7 @@ def test_resume_does_not_fit_again(tmp_path, monkeypatch):
     def never(*arguments, **options):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr(process, "fit", never)
+    monkeypatch.setattr(gaussian_process, "fit", never)
     hpjax.minimize(bowl, BOWL, resume=True, **options)
     assert path.read_bytes() == whole
 

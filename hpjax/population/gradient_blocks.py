@@ -20,6 +20,9 @@ from hpjax.schedulers.base import Order
 from hpjax.space import LogUniform, Space, Uniform
 from hpjax.training import batches
 
+# bytes that one network's gradient may take, and all that train in lockstep on a CPU core; fixed, so that equal studies run alike
+MEMORY = 2 * 2**30
+
 
 class TrialGradients(NamedTuple):
     """What comes back for the networks of one shape, m trials in G groups."""
@@ -192,13 +195,13 @@ def of_shape(
     full = max(len(rows) for rows, _ in regime.examples.folds)
     batch = spec.batch(full)
     mode = hypergrad.resolve_mode(
-        plan, "auto" if names else "plain", count, batch, full, memory=hypergrad.MEMORY
+        plan, "auto" if names else "plain", count, batch, full, memory=MEMORY
     )
     rows, many = len(part.unit), len(part.groups)
     lead = lambda leaf: np.concatenate([leaf] * many)
     price = hypergrad.estimate(spec, steps, mode, count, batch, full)
     local_devices = devices.devices()
-    allowed = int(hypergrad.SHARE * devices.memory(local_devices)) or hypergrad.MEMORY
+    allowed = int(hypergrad.SHARE * devices.memory(local_devices)) or MEMORY
     fitting = max(1, allowed // price.memory) * len(local_devices)
     coordinates = {name: lead(config[name]) for name in names}
     fixed = {name: lead(leaf) for name, leaf in config.items() if name not in names}
