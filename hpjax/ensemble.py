@@ -266,7 +266,7 @@ class Ensemble(Predictor):
 
     @property
     def table(self) -> pandas.DataFrame:
-        """A row per network: trial, fold, repeat, how often it was taken, and its share."""
+        """A row per network: trial, fold (not of one that was trained again on all examples), repeat, how often it was taken, and its share."""
         import pandas
 
         return pandas.DataFrame(self.members).assign(share=self.shares)

@@ -328,18 +328,19 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         budget: "fast", "good" or "best": how many networks are tried for how long; `search`, `scheduler`, `trials` and `epochs`
             take the place of what it says.
         search, scheduler, trials, epochs: as for `hpjax.tune`.
-        seconds: after which no more networks are begun.
+        seconds: after which the search begins no more networks.
         cv: folds, any splitter of scikit-learn, or pairs of rows; where None, 5, or one fold from 5,000 examples on.
         scoring: what counts over the folds: "loss", "error", any metric that `hpjax.tune` knows by name ("roc_auc", "rmse",
             "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes; its X cannot be read.
-        ensemble: whether networks of the search predict together (`Result.ensemble`), in the place of one that is trained again on all
-            examples; where None, with "good" and "best".
+        ensemble: whether several networks predict together (`Result.ensemble`), not the best one alone; where None, with "good" and
+            "best".
         columns: what columns of a frame are, as for `hpjax.tune`.
         random_state: a number, a RandomState, or None for another one each time.
         verbose: whether progress is shown.
 
     Attributes:
-        network_: the best network, trained again on all examples, or the ensemble; `network_.save(path)` keeps it.
+        network_: the best network, trained again on all examples, or the ensemble, whose networks are trained again where one fold held
+            examples out; `network_.save(path)` keeps it.
         result_: the search, a `hpjax.Result`; it is not pickled.
         classes_: [C] as they were given.
         best_params_, best_score_, best_index_: of the best configuration; greater scores are better (those of a loss are negative).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax import configurations, records
+from hpjax import catalogue, configurations, devices, records
 from hpjax.defaults import CANDIDATES, MEMBERS
 from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
@@ -24,7 +24,7 @@ from hpjax.resolve import check
 from hpjax.settings import Networks, Settings, Validation
 from hpjax.space import Space
 from hpjax.tasks import Task, splits
-from hpjax.train import train, train_along
+from hpjax.train import train_along
 from hpjax.training import metrics
 
 if TYPE_CHECKING:
@@ -233,19 +233,22 @@ class Result(Outcome):
         self,
         size: int = MEMBERS,
         candidates: int = CANDIDATES,
+        *,
         refit: bool | None = None,
         progress: bool | None = None,
     ) -> Ensemble:
         """Networks of the best trials that predict together, chosen greedily, with replacement, by their validation predictions.
 
-        Networks of a process's own study are at hand (up to 1 GiB of them); others are trained again, on the study's folds.
+        Networks of a process's own study are at hand (up to 1 GiB of them); others are trained again, on the study's folds, before
+        members are chosen.
 
         Args:
             size: the most members, counted as often as they are taken; with folds each is a trial's networks of all folds.
             candidates: trials that are chosen from, the best that went to the end; with fewer than these, the `validation` of the
                 ensemble is too good by what choosing them does.
             refit: whether the members are trained again on the whole development part, as `refit` trains one; where None, if there is
-                one fold, so that a part of the examples was never trained on. The `validation` is that of the members as chosen.
+                one fold, so that a part of the examples was never trained on (and networks were not begun afresh every round). The
+                `validation` is that of the members as chosen.
             progress: whether a bar is drawn on standard error while networks are trained again; where None, if that is a terminal.
 
         Returns:
@@ -287,52 +290,69 @@ class Result(Outcome):
         chosen = ensemble_of(
             task, folds, validation.repeats, library, evaluation, size, self.settings.seed
         )
-        again = validation.folds == 1 if refit is None else refit
-        return self._refitted(chosen, progress) if again else chosen
+        if refit is None:
+            refit = validation.folds == 1 and not self.settings.scheduler.get("renew")
+        return self._refitted(chosen, progress) if refit else chosen
 
     def _refitted(self, chosen: Ensemble, progress: bool | None) -> Ensemble:
-        """An ensemble's members trained again on the whole development part: one network for the networks of all folds."""
-        shares: dict[tuple[int, int], float] = {}
-        taken: dict[tuple[int, int], int] = {}
-        for member, share in zip(chosen.members, chosen.shares.tolist()):
-            name = member["trial"], member["repeat"]
-            shares[name], taken[name] = shares.get(name, 0.0) + share, member["taken"]
-        trials = sorted({trial for trial, _ in shares})
-        stretches = {trial: self.schedule(trial).stretches for trial in trials}
-        family, repeats = self.evaluation.known_family(), self.evaluation.validation.repeats
+        """An ensemble whose members are trained again on the whole development part, one network for those of all folds.
+
+        A member that diverges then, or does not fit in memory, stays as it was chosen.
+        """
+        trials = sorted({member["trial"] for member in chosen.members})
+        space, schedules = self._without_patience(trials)
+        repeats = self.evaluation.validation.repeats
         whole = Validation(folds=0, repeats=repeats, score_every=self.fidelity)
-        common: dict[str, Any] = {"seeds": [self.settings.seed], "progress": progress}
-        network: dict[int, Callable[..., Network]] = {}
-        still = [trial for trial in trials if len(stretches[trial]) == 1]
-        if still:
-            trained = train(
-                [self._values(trial) for trial in still],
-                self.task,
-                [self._kept(trial) for trial in still],
-                horizon=self.fidelity,
-                model=family,
-                validation=whole.by(0),
-                say=lambda text: None,
-                **common,
-            )
-            network |= {t: functools.partial(trained.network, at) for at, t in enumerate(still)}
-        moved = [trial for trial in trials if trial not in still]
-        if moved:
-            along = train_along(
-                self.space,
-                self.task,
-                Evaluation(Networks(task=None, validation=whole), family),
-                [stretches[trial] for trial in moved],
-                fidelity=self.fidelity,
-                **common,
-            )
-            network |= {t: functools.partial(along.network, at) for at, t in enumerate(moved)}
-        return Ensemble(
-            [network[trial](repeat=repeat) for trial, repeat in shares],
-            list(shares.values()),
-            [{"trial": t, "repeat": r, "taken": taken[t, r]} for t, r in shares],
-            chosen.validation,
+        family = self.evaluation.known_family()
+        trained = train_along(
+            space,
+            self.task,
+            Evaluation(Networks(task=None, validation=whole), family),
+            schedules,
+            seeds=[self.settings.seed],
+            fidelity=self.fidelity,
+            progress=progress,
         )
+        sound = np.isfinite(trained.results.train).all(1) & ~trained.results.failed
+        for trial in (trial for trial, good in zip(trials, sound) if not good):
+            devices.warn(
+                f"hpjax: trial {trial} diverged, or did not fit in memory, when it was trained on all examples; it stays as it was chosen"
+            )
+        networks, shares, members = [], [], []
+        for network, share, member in zip(chosen.networks, chosen.shares.tolist(), chosen.members):
+            at, again = trials.index(member["trial"]), {"repeat": member["repeat"]}
+            if sound[at]:
+                member = {name: value for name, value in member.items() if name != "fold"}
+                if member in members:
+                    shares[members.index(member)] += share
+                    continue
+                network = trained.network(at, **again)
+            networks.append(network)
+            shares.append(share)
+            members.append(member)
+        return Ensemble(networks, shares, members, chosen.validation)
+
+    def _without_patience(
+        self, trials: Sequence[int]
+    ) -> tuple[Space, list[list[tuple[int, np.ndarray]]]]:
+        """The space and the schedules by which trials are trained where nothing is validated.
+
+        Raises:
+            ValueError: something depends on patience.
+        """
+        entries = {n: e for n, e in (self.space.ranges | self.space.constants).items()}
+        entries.pop("patience", None)
+        names = [name for name in self.space.names if name != "patience"]
+        columns = [self.space.names.index(name) for name in names]
+        family = self.evaluation.known_family()
+        space = Space(entries, lambda name: catalogue.structural(name, family))
+        schedules = []
+        for trial in trials:
+            stretches = self.schedule(trial).stretches
+            if len(stretches) == 1:
+                stretches = [(self._kept(trial), stretches[0][1])]
+            schedules.append([(until, point[columns]) for until, point in stretches])
+        return space, schedules
 
     def _kept(self, trial: int) -> int:
         """Epochs that a trial is trained for again: with patience those of its best one."""

@@ -106,7 +106,7 @@ def train(
         evaluation,
         schedules,
         seeds=numbers,
-        fidelity=horizon or max(many),
+        fidelity=int(horizon or max(many)),
         executor=executor,
         progress=progress,
         say=say,
@@ -150,7 +150,7 @@ def train_along(
         fidelity=fidelity,
         seeds=seeds,
         trials=count * len(seeds),
-        epochs=fidelity,
+        epochs=float(np.mean([segments[-1][0] for segments in schedules])),
         say=say,
         local_devices=local_devices,
     )
@@ -176,13 +176,11 @@ def train_along(
 
 def _epochs(epochs: int | Sequence[int], count: int, horizon: int | None) -> list[int]:
     """The epochs of each of so many networks; refuses what cannot be."""
-    each: list[Any] = [epochs] * count
-    if isinstance(epochs, (list, tuple, np.ndarray)):
-        if len(epochs) != count:
-            raise ValueError(
-                f"epochs has {len(epochs)} numbers for {count} configurations; give one each, or one for all"
-            )
-        each = [*epochs]
+    each: list[Any] = [epochs] * count if np.ndim(epochs) == 0 else [*epochs]  # type: ignore[not-iterable]
+    if len(each) != count:
+        raise ValueError(
+            f"epochs has {len(each)} numbers for {count} configurations; give one each, or one for all"
+        )
     for one in each:
         checks.count("epochs", one)
     if horizon is not None:

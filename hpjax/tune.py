@@ -127,7 +127,7 @@ def tune(
         >>> sorted(result.best["config"]), len(result.trials)
         (['hidden', 'learning_rate'], 4)
     """
-    asked = {name: value for name, value in locals().items() if name not in OF_A_RUN}
+    asked = {name: value for name, value in dict(locals()).items() if name not in OF_A_RUN}
     check(watch=watch)
     assembly = _assembly(**asked)
     if len(assembly.scheduler.brackets) > 1:

@@ -64,6 +64,7 @@ class Bar(Watching):
 
     def __exit__(self, *fault: object) -> None:
         self.progress.stop()
+        self.pool = None  # the workers may be gone
 
     def event(self, what: str, seconds: float = 0.0, work: float = 0.0, networks: int = 0) -> None:
         if what == "compile":

@@ -24,7 +24,7 @@ MAY = {
     "defaults": set(),
     "report": {"analysis", "compare", "reopen", "comparison", "configurations", "files", "hypergrad", "models", "outcome", "plots", "population", "records", "result", "search", "settings", "space", "training"},
     "minimize": {"assemble", "cluster", "defaults", "devices", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
-    "result": {"configurations", "defaults", "ensemble", "evaluation", "fit", "learning_curves", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
+    "result": {"catalogue", "configurations", "defaults", "devices", "ensemble", "evaluation", "fit", "learning_curves", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
     "ensemble": {"archives", "evaluation", "files", "models", "network", "population", "tasks", "training"},
     "fit": {"devices", "evaluation", "hypergrad", "models", "network", "resolve", "settings", "space", "tasks", "train", "training"},
     "trained": {"configurations", "learning_curves", "network", "notebooks", "population", "training", "workload"},

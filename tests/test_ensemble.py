@@ -177,6 +177,84 @@ def test_members_that_are_trained_again_are_what_refit_trains(task, scheduler, v
     assert ("fold" in default.table) == (validation != 1)
 
 
+def plain(kind, width=4):
+    """Linear, or with a hidden layer of some width."""
+
+    def init(key, x):
+        return (
+            np.ones((x.shape[-1], 3))
+            if kind == "a"
+            else (np.ones((x.shape[-1], width)), np.ones((width, 3)))
+        )
+
+    def apply(params, x):
+        return x @ params if kind == "a" else np.tanh(1) * (x @ params[0]) @ params[1]
+
+    return hpjax.Model(init, apply)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "more"),
+    [
+        (
+            {"kind": hpjax.Choice(["a", "b"]), "width": hpjax.Choice([8, 16]).when("kind", "b")},
+            {"model": plain},
+        ),
+        (
+            {
+                "depth": hpjax.IntUniform(1, 2),
+                "width_1": hpjax.IntUniform(4, 6),
+                "width_2": hpjax.IntUniform(4, 6),
+            },
+            {},
+        ),
+        (
+            {"embedding": hpjax.Choice(["none", "periodic"]), "frequencies": hpjax.Choice([4, 8])},
+            {},
+        ),
+        ({"epochs": hpjax.IntUniform(1, 4), "l2": hpjax.LogUniform(1e-6, 1e-3)}, {}),
+    ],
+)
+def test_whatever_the_space_lets_be_members_can_be_trained_again(space, more):
+    space = space | {"learning_rate": hpjax.LogUniform(1e-3, 1e-2)}
+    found = hpjax.tune(space, "iris", trials=8, epochs=4, **more, **quiet)
+    for size in (1, 6):
+        ensemble = found.ensemble(size=size)
+        assert "fold" not in ensemble.table
+        assert np.isfinite(ensemble.predict_proba(found.task.x)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["diverged", "failed"])
+def test_a_member_that_cannot_be_trained_again_stays_as_it_was_chosen(monkeypatch, capsys, fault):
+    found = hpjax.tune(SPACE, "breast_cancer", trials=12, epochs=5, **quiet)
+    chosen = found.ensemble(size=6, refit=False)
+    assert len(chosen.networks) > 1
+    train_along = hpjax.result.train_along
+
+    def first_is_lost(*given, **options):
+        trained = train_along(*given, **options)
+        if fault == "diverged":
+            trained.results.train[0] = np.nan
+        else:
+            trained.results.failed[0] = True
+        return trained
+
+    monkeypatch.setattr("hpjax.result.train_along", first_is_lost)
+    again = found.ensemble(size=6)
+    lost = min(member["trial"] for member in chosen.members)
+    assert f"trial {lost} diverged, or did not fit in memory" in capsys.readouterr().err
+    assert again.table["trial"].tolist() == chosen.table["trial"].tolist()
+    assert again.table["fold"].notna().tolist() == (again.table["trial"] == lost).tolist()
+    assert again.shares.tolist() == chosen.shares.tolist()
+    same = [
+        a is b or np.array_equal(a.outputs(found.task.x), b.outputs(found.task.x))
+        for a, b in zip(again.networks, chosen.networks)
+    ]
+    assert same == again.table["fold"].notna().tolist()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["full", "halving", "pbt"])
 def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):

@@ -167,11 +167,13 @@ class Confirm(Workers, Printed):
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble(Printed):
-    """Choose networks of a run that predict together, train them again, test them once, and save them as RUN/ensemble.npz."""
+    """Choose networks of a run that predict together, test them once, and save them as RUN/ensemble.npz."""
 
     run: Annotated[Path, tyro.conf.Positional]  # run folder
     size: int = MEMBERS  # the most members, counted as often as they are taken
     candidates: int = CANDIDATES  # trials that are chosen from, the best
+    # train the chosen networks again on all examples; where absent, if one fold held some out
+    refit: bool | None = None
     cache: bool = True  # keep compiled programs between runs
 
 

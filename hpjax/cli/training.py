@@ -222,13 +222,13 @@ def ensemble(options: Ensemble, output: Output) -> int:
     import hpjax
 
     result = hpjax.open_run(options.run)
-    found = result.ensemble(options.size, options.candidates)
+    found = result.ensemble(options.size, options.candidates, refit=options.refit)
     output.show(table_of(found.table, "", f"{result.name}: networks that predict together"))
     output.note(run=options.run, members=found.table, validation=found.validation)
     if found.validation:
         together, alone = found.validation["ensemble"], found.validation["single"]
         output.show(
-            f"validation {result.settings.minimised}, chosen on one half and scored on the other: {together:.4g}; the best network alone {alone:.4g}"
+            f"validation {result.settings.minimised}, chosen on one half of it and scored on the other: {together:.4g}; the best network alone {alone:.4g}"
         )
     if len(result.task.test):
         test_shown(result, result.test(found), output)

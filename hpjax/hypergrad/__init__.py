@@ -3,6 +3,7 @@
 from hpjax.hypergrad.coordinates import rules
 from hpjax.hypergrad.cost import MODES, SHARE, Cost, Mode, candidates, cost_table, estimate
 from hpjax.hypergrad.gradient import (
+    Differentiated,
     Hypergradient,
     Runs,
     configure,
@@ -27,6 +28,7 @@ __all__ = [
     "MODES",
     "SHARE",
     "Cost",
+    "Differentiated",
     "Evolution",
     "Forward",
     "Hypergradient",

@@ -394,7 +394,7 @@ class Task:
             weights=weights,
             groups=groups,
         )
-        if test and not len(task.test):
+        if test:
             return dataclasses.replace(
                 task, test=holdout(task, np.arange(len(x)), test, seed).valid
             )
