@@ -16,6 +16,8 @@ from typing import NamedTuple
 import jax
 import jaxlib
 
+from hpjax import processor
+
 SWITCH = "HPJAX_CACHE"  # environment variable: a folder for the cache, or OFF
 OFF = "off"
 LIMIT = 2**30  # bytes; what was written longest ago goes first
@@ -41,18 +43,9 @@ def root() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpjax" / "programs"
 
 
-def processor() -> str:
-    """The model of this machine's processor, which XLA compiles for; "" where the system does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-
-
 def kind() -> str:
     """Names what a program is compiled for: the processor and the version of JAX. A home folder may be that of several machines."""
-    about = (platform.machine(), processor(), jaxlib.__version__)
+    about = (platform.machine(), processor.model(), jaxlib.__version__)
     return f"{platform.machine()}-{hashlib.sha256(repr(about).encode()).hexdigest()[:8]}"
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 
-from hpjax import devices, program_cache, records
+from hpjax import devices, processor, program_cache, records
 from hpjax.cluster.pool import DEVICE
 from hpjax.cluster.start import CORE
 from hpjax.population.executor import LocalExecutor
@@ -129,7 +129,7 @@ def here() -> dict[str, Any]:
         "machine": known["machine"],
         "XLA_FLAGS": known["xla_flags"],
         "device": jax.devices()[0].device_kind,
-        "processor": program_cache.processor(),
+        "processor": processor.model(),
     }
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hpjax.devices import mesh_of
+from hpjax.devices import fast, mesh_of
 from hpjax.models import Spec
 from hpjax.population.kernels import jitted, kernel_of
 from hpjax.population.pack import Block
@@ -192,7 +192,7 @@ class LocalExecutor:
     def _compile(self, lowered: Lowered) -> Compiled:
         """In the background."""
         started = time.perf_counter()
-        call = lowered.call.compile()
+        call = lowered.call.compile(fast())
         elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)

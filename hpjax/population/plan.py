@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.devices import in_cache
 from hpjax.models import Family, Spec
+from hpjax.processor import cache_size, shared_cache_size
 from hpjax.training.optimizers import OPTIMIZERS
 
 COMPILE = 1.5  # seconds a program costs
@@ -23,6 +23,7 @@ RATE = 60e9  # flop per second and core in training
 BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 WIDEST_CHUNK = 256
+LOCKSTEP = 8  # measured: results/LOG.md, 2026-11-30
 SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not foresee
 # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
 ROW_BYTES = 2**17
@@ -112,14 +113,21 @@ def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) ->
     )
 
 
+def lockstep_bytes() -> int:
+    """What networks in lockstep on a core may touch in a step: half of what it has of the third-level cache, up to `LOCKSTEP` times the
+    second level. The time of starting kernels that is saved is more than what the slower memory costs.
+    """
+    return max(cache_size(), min(LOCKSTEP * cache_size(), shared_cache_size() // 2))
+
+
 def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
-    """Networks in lockstep: what a core's cache holds (and ROW_BYTES allows), no more than there are; a power of two."""
+    """Networks in lockstep: what `lockstep_bytes` hold (and ROW_BYTES allows), no more than there are; a power of two."""
     touched = member_bytes(spec, spec.batch(load.train))
     # states in, states out, and what a step touches; then probed for the knee of throughput
     if load.memory:
         wide = min(load.memory // (4 * touched), math.ceil(members / devices))
         return 1 << (max(1, wide).bit_length() - 1)
-    fits = in_cache(touched)
+    fits = max(1, lockstep_bytes() // touched)
     needed = max(1, -(-int(members) // devices))
     rows = max(load.valid, spec.batch(load.train), spec.size.longest)
     sound = max(1, ROW_BYTES // (np.dtype(spec.dtype).itemsize * rows))

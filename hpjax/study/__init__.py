@@ -2,7 +2,7 @@
 
 from hpjax.study.loop import play, run
 from hpjax.study.reports import Report, parted
-from hpjax.study.state import Callbacks, Progress
+from hpjax.study.study_state import Callbacks, Progress
 from hpjax.study.together import merged, together
 
 __all__ = ["Callbacks", "Progress", "Report", "merged", "parted", "play", "run", "together"]

@@ -20,7 +20,7 @@ from hpjax.settings import Stop
 from hpjax.study import checks
 from hpjax.study.failures import failure_as_infinity
 from hpjax.study.reports import Report, read_objectives, recorded
-from hpjax.study.state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
+from hpjax.study.study_state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together
 from hpjax.study.trial_ages import Trials
 
