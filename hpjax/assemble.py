@@ -116,6 +116,8 @@ class Assembly:
             seeds=[settings.seed],
             trials=self.study.stop.trials or EXPECTED_TRIALS,
             epochs=scheduler.mean_epochs,
+            orders=scheduler.orders,
+            batch=settings.batch or self.study.searcher.batch,
             grad=self.study.searcher.wants_grad,
             say=say,
         )

@@ -64,6 +64,8 @@ class Workload:
         seeds: of the studies; each has its own folds, initial weights and minibatches.
         trials: how many a study is expected to have: programs are chosen for that.
         epochs: how long each trains, on average.
+        orders: of the scheduler: how many train together, for how long; all trials where ().
+        batch: trials that are asked for at once; any number where None.
         studies: how many train at once: blocks are as wide as all of them fill.
         grad: whether gradients will be asked for.
         local_devices: devices; all of them where None.
@@ -85,6 +87,8 @@ class Workload:
         trials: int,
         epochs: float,
         say: Callable[[str], None],
+        orders: Sequence[tuple[int, int]] = (),
+        batch: int | None = None,
         studies: int = 1,
         grad: bool = False,
         local_devices: list | None = None,
@@ -116,10 +120,12 @@ class Workload:
             valid=max(len(valid) for _, valid in self.examples.folds),
             score_every=evaluation.validation.score_every,
             memory=devices.memory(self.local_devices),
+            orders=tuple(orders),
+            batch=batch,
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.local_devices))
         if studies > 1:
-            self.load = self.load._replace(trials=trials * studies)
+            self.load = self.load._replace(trials=trials * studies, studies=studies)
             share = 1 / len(self.programs)
             self.programs = tuple(
                 plan.program(program.spec, share, self.load, len(self.local_devices))
@@ -198,11 +204,9 @@ class Workload:
                 if at is not None
                 else plan.program(spec.roomier(), share, self.load, len(self.local_devices))
             )
-            members = share * self.load.trials * self.load.groups
-            full_chunks = plan.seconds(
-                program.spec, max(members, 1), self.load, program.devices, program.chunk
+            total += plan.training_seconds(
+                program.spec, share, self.load, program.devices, program.chunk
             )
-            total += full_chunks * min(1.0, members)
         return total
 
     def left(self, trials: int, spent: float) -> float:

@@ -18,9 +18,9 @@ from hpjax.models import Family, Spec
 from hpjax.processor import cache_size, shared_cache_size
 from hpjax.training.optimizers import OPTIMIZERS
 
-COMPILE = 1.5  # seconds a program costs
-RATE = 60e9  # flop per second and core in training
-BANDWIDTH = 20e9  # bytes per second and core for weights, moments and gradients
+COMPILE = 2.0  # seconds a program costs
+RATE = 120e9  # flop per second and core in training
+BANDWIDTH = 40e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 WIDEST_CHUNK = 256
 LOCKSTEP = 8  # measured: results/LOG.md, 2026-11-30
@@ -87,6 +87,15 @@ class Load(NamedTuple):
     valid: int  # examples in the largest validation part
     score_every: int
     memory: int = 0  # bytes of an accelerator; 0 on CPUs, whose caches count instead
+    orders: tuple[tuple[int, int], ...] = ()  # as a scheduler has them; all trials at once where ()
+    batch: int | None = None  # trials that are asked for at once; any number where None
+    studies: int = 1  # that are trained together
+
+    def together(self) -> list[tuple[int, float]]:
+        """(Trials that are trained together, for how many epochs), of each order."""
+        many = min(self.trials, self.studies * (self.batch or self.trials))
+        orders = self.orders or ((0, 1),)
+        return [(self.studies * n if n else many, epochs) for n, epochs in orders if epochs]
 
 
 def member_bytes(spec: Spec, batch: int) -> int:
@@ -96,21 +105,27 @@ def member_bytes(spec: Spec, batch: int) -> int:
     return np.dtype(spec.dtype).itemsize * numbers
 
 
-def seconds(spec: Spec, members: float, load: Load, devices: int, chunk: int) -> float:
-    """Predicted training time of some networks in a program."""
+def epoch_seconds(spec: Spec, load: Load, chunk: int) -> float:
+    """Predicted seconds in which a core trains a chunk of networks for an epoch."""
     batch = spec.batch(load.train)
-    steps = -(-load.train // batch) * load.epochs
-    size = spec.size
-    validation = 2 * size.products * load.valid
-    flop = 6 * batch * size.products + validation / max(
-        1, load.score_every * -(-load.train // batch)
-    )
+    steps, size = -(-load.train // batch), spec.size
+    validation = 2 * size.products * load.valid / max(1, load.score_every * steps)
+    flop = 6 * batch * size.products + validation
     item = np.dtype(spec.dtype).itemsize
     moved = item * size.weights * OPTIMIZERS[spec.optimizer].traffic
-    chunks = math.ceil(members / (chunk * devices))
-    return float(
-        steps * chunks * (LAUNCH + chunk * spec.overhead * (flop / RATE + moved / BANDWIDTH))
-    )
+    return steps * (LAUNCH + chunk * spec.overhead * (flop / RATE + moved / BANDWIDTH))
+
+
+def training_seconds(spec: Spec, share: float, load: Load, devices: int, chunk: int) -> float:
+    """Predicted seconds of training a share of the trials of a study, order by order: a chunk that is not full takes as long as a full one."""
+    each, orders = epoch_seconds(spec, load, chunk), load.together()
+    total = 0.0
+    for trials, epochs in orders:
+        members = share * trials
+        chunks = math.ceil(load.groups * math.ceil(max(1.0, members) / chunk) / devices)
+        total += epochs * chunks * min(1.0, members)
+    often = load.trials * load.epochs / sum(trials * epochs for trials, epochs in orders)
+    return often * total * each
 
 
 def lockstep_bytes() -> int:
@@ -120,19 +135,22 @@ def lockstep_bytes() -> int:
     return max(cache_size(), min(LOCKSTEP * cache_size(), shared_cache_size() // 2))
 
 
-def chunk_of(spec: Spec, members: float, load: Load, devices: int) -> int:
-    """Networks in lockstep: what `lockstep_bytes` hold (and ROW_BYTES allows), no more than there are; a power of two."""
-    touched = member_bytes(spec, spec.batch(load.train))
-    # states in, states out, and what a step touches; then probed for the knee of throughput
+def chunk_of(spec: Spec, share: float, load: Load, devices: int) -> int:
+    """Networks in lockstep, a power of two, of a program that trains a share of the trials.
+
+    On CPUs that with which the study is trained soonest, of what `lockstep_bytes` hold and ROW_BYTES allows; on accelerators as many as
+    their memory holds, which is probed for the knee of throughput before the study begins.
+    """
+    touched, trials = member_bytes(spec, spec.batch(load.train)), max(1.0, share * load.trials)
+    # states in, states out, and what a step touches
     if load.memory:
-        wide = min(load.memory // (4 * touched), math.ceil(members / devices))
+        wide = min(load.memory // (4 * touched), math.ceil(trials / devices))
         return 1 << (max(1, wide).bit_length() - 1)
-    fits = max(1, lockstep_bytes() // touched)
-    needed = max(1, -(-int(members) // devices))
     rows = max(load.valid, spec.batch(load.train), spec.size.longest)
     sound = max(1, ROW_BYTES // (np.dtype(spec.dtype).itemsize * rows))
-    wide = min(WIDEST_CHUNK, fits, sound, 1 << (needed - 1).bit_length())
-    return 1 << (wide.bit_length() - 1)
+    widest = min(WIDEST_CHUNK, max(1, lockstep_bytes() // touched), sound)
+    chunks = [1 << power for power in range(widest.bit_length())]
+    return min(chunks, key=lambda chunk: training_seconds(spec, share, load, devices, chunk))
 
 
 def make(
@@ -157,9 +175,8 @@ def make(
     """
 
     def cost(spec: Spec, share: float) -> float:
-        trials = share * load.trials
-        chunk = chunk_of(spec, trials, load, devices)
-        return COMPILE + seconds(spec, trials * load.groups, load, devices, chunk)
+        chunk = chunk_of(spec, share, load, devices)
+        return COMPILE + training_seconds(spec, share, load, devices, chunk)
 
     alike: dict[tuple, dict[Spec, float]] = {}
     for spec, share in zip(*rounded(specs, shares)):
@@ -226,9 +243,8 @@ def rounded(specs: Sequence[Spec], shares: Sequence[float]) -> tuple[list[Spec],
 
 def program(spec: Spec, share: float, load: Load, devices: int) -> Program:
     """A program with its block width."""
-    trials = max(1.0, share * load.trials)
-    chunk = chunk_of(spec, trials, load, devices)
-    needed = math.ceil(trials * load.groups / (chunk * devices))
+    chunk = chunk_of(spec, share, load, devices)
+    needed = math.ceil(max(1.0, share * load.trials) * load.groups / (chunk * devices))
     return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices)
 
 

@@ -62,13 +62,18 @@ class Scheduler(NamedTuple):
         return sum(networks for rungs in entering for _, networks in rungs)
 
     @property
-    def mean_epochs(self) -> float:
-        """Epochs that a trial trains on average, as planned."""
-        spent = sum(
-            (until - (0 if self.fresh else before)) * (networks or 1)
+    def orders(self) -> tuple[tuple[int, int], ...]:
+        """(Networks that are trained together, 0 for any number; for how many epochs), for each rung of each bracket, as planned."""
+        return tuple(
+            (networks, until - (0 if self.fresh else before))
             for rungs in self.brackets
             for (until, networks), before in zip(rungs, (0, *(until for until, _ in rungs)))
         )
+
+    @property
+    def mean_epochs(self) -> float:
+        """Epochs that a trial trains on average, as planned."""
+        spent = sum(epochs * (networks or 1) for networks, epochs in self.orders)
         return spent / (self.trials or len(self.brackets))
 
 
