@@ -272,7 +272,7 @@ def table(held: Numbers) -> str:
             )
         lines += [
             "",
-            f"Machine in the same run: matrix product {roof['gflops']:.0f} GFLOP/s, copy {roof['copy_gbytes']:.1f} GB/s. hpjax reaches {100 * found['share_of_sgemm']:.0f} % of the matrix product and {100 * found['share_of_bound']:.0f} % of the bound ({found['bound_by']}, {found['bound_seconds']:.2f} s).",
+            f"Machine in the same run: matrix product {roof['gflops']:.0f} GFLOP/s ({', '.join(f'{name} {value:.0f}' for name, value in roof['products'].items())}; NumPy on one core {roof['one_core_gflops']:.0f}), a hidden layer's products of a step, on every core {roof['step_gflops']:.0f}; copy {roof['copy_gbytes']:.1f} GB/s. hpjax reaches {100 * found['share_of_sgemm']:.0f} % of the matrix product and {100 * found['share_of_bound']:.0f} % of the bound ({found['bound_by']}, {found['bound_seconds']:.2f} s).",
             "",
         ]
         lines += (

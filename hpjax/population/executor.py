@@ -173,7 +173,7 @@ class LocalExecutor:
                 regime.gradients,
                 batches.uneven(regime.examples, spec),
                 regime.metrics,
-                kernel_of(program, self.local_devices[0].platform),
+                kernel_of(program, self.local_devices[0].platform, regime.most_examples),
             )
             lead = (program.chunks * program.devices, program.chunk)
             scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}

@@ -23,6 +23,8 @@ RATE = 120e9  # flop per second and core in training
 BANDWIDTH = 40e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
 WIDEST_CHUNK = 256
+# networks that are trained on the last axis of arrays: units of a layer and examples of a minibatch at most; and as many in a chunk
+TINY, WIDEST_TINY_CHUNK = 16, 1024
 LOCKSTEP = 8  # measured: results/LOG.md, 2026-11-30
 SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not foresee
 # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
@@ -135,6 +137,16 @@ def lockstep_bytes() -> int:
     return max(cache_size(), min(LOCKSTEP * cache_size(), shared_cache_size() // 2))
 
 
+def tiny(spec: Spec, examples: int) -> bool:
+    """Whether starting the products of a network costs a CPU more than they compute: measured, results/LOG.md, 2026-11-30.
+
+    Args:
+        spec: of the network.
+        examples: of the training part.
+    """
+    return spec.batch(examples) <= TINY and spec.size.longest <= TINY
+
+
 def chunk_of(spec: Spec, share: float, load: Load, devices: int) -> int:
     """Networks in lockstep, a power of two, of a program that trains a share of the trials.
 
@@ -148,7 +160,8 @@ def chunk_of(spec: Spec, share: float, load: Load, devices: int) -> int:
         return 1 << (max(1, wide).bit_length() - 1)
     rows = max(load.valid, spec.batch(load.train), spec.size.longest)
     sound = max(1, ROW_BYTES // (np.dtype(spec.dtype).itemsize * rows))
-    widest = min(WIDEST_CHUNK, max(1, lockstep_bytes() // touched), sound)
+    most = WIDEST_TINY_CHUNK if tiny(spec, load.train) else WIDEST_CHUNK
+    widest = min(most, max(1, lockstep_bytes() // touched), sound)
     chunks = [1 << power for power in range(widest.bit_length())]
     return min(chunks, key=lambda chunk: training_seconds(spec, share, load, devices, chunk))
 

@@ -40,6 +40,11 @@ class Regime(NamedTuple):
         return len(self.examples.folds) // len(self.seeds)
 
     @property
+    def most_examples(self) -> int:
+        """Of the largest training part."""
+        return max(len(train) for train, _ in self.examples.folds)
+
+    @property
     def groups(self) -> int:
         """G of one seed: folds x repeats."""
         return self.folds * self.repeats

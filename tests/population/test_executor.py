@@ -206,12 +206,12 @@ def test_a_kernel_trains_what_it_supports(monkeypatch):
 
     def one_by_one(program, trainer, mesh):
         built.append(program.spec.hidden)
-        vmapped = kernels.vmapped(program, trainer, mesh)
+        vmapped = kernels.chunk_by_chunk(kernels.vmapped, program, trainer, mesh)
         return lambda *arguments: jax.tree.map(
             lambda leaf: leaf + jnp.zeros((), leaf.dtype), vmapped(*arguments)
         )
 
-    kernel = kernels.Kernel(lambda program, platform: program.spec.hidden == (7, 7), one_by_one)
+    kernel = kernels.Kernel(lambda program, *more: program.spec.hidden == (7, 7), one_by_one)
     plain, order, _ = setting()
     expected = plain.carry_out(order)
     monkeypatch.setattr(kernels, "KERNELS", {"one by one": kernel, **kernels.KERNELS})

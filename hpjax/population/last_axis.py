@@ -1,0 +1,426 @@
+"""`vmap` with the mapped axis last: what many tiny networks are trained with.
+
+Where layers have but a few units, a product of every network is a loop over a few numbers, and starting it costs more than it computes.
+With the networks on the last axis of every array each operation is one long loop over networks, which the processor's vectors run
+through; a product becomes a sum of as many terms as its short axis is long.
+
+The rule of nearly every operation is simple, since the axis is appended: no other axis changes its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+UNROLLED = 64  # terms of a product, at most
+
+# operations on each number for itself
+EACH = frozenset(
+    [
+        "abs",
+        "acos",
+        "add",
+        "add_any",
+        "and",
+        "asin",
+        "atan2",
+        "cbrt",
+        "ceil",
+        "clamp",
+        "convert_element_type",
+        "copy",
+        "copy_p",
+        "cos",
+        "cosh",
+        "div",
+        "eq",
+        "erf",
+        "erf_inv",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "ge",
+        "gt",
+        "integer_pow",
+        "is_finite",
+        "le",
+        "log",
+        "log1p",
+        "logistic",
+        "lt",
+        "max",
+        "min",
+        "mul",
+        "ne",
+        "neg",
+        "nextafter",
+        "not",
+        "optimization_barrier",
+        "or",
+        "pow",
+        "reduce_precision",
+        "rem",
+        "round",
+        "rsqrt",
+        "select_n",
+        "shift_left",
+        "shift_right_arithmetic",
+        "shift_right_logical",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "stop_gradient",
+        "sub",
+        "tan",
+        "tanh",
+        "xor",
+    ]
+)
+# operations along axes that are named from the front
+ALONG = frozenset(
+    [
+        "argmax",
+        "argmin",
+        "cumlogsumexp",
+        "cummax",
+        "cummin",
+        "cumprod",
+        "cumsum",
+        "reduce_and",
+        "reduce_max",
+        "reduce_min",
+        "reduce_or",
+        "reduce_prod",
+        "reduce_sum",
+        "rev",
+        "squeeze",
+    ]
+)
+INNER = {
+    "pjit": "jaxpr",
+    "jit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_closed_call": "call_jaxpr",
+}
+INNER |= {
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "remat": "jaxpr",
+    "checkpoint": "jaxpr",
+}
+
+
+class NoRule(NotImplementedError):
+    """An operation that has no rule here."""
+
+
+def mapped_last(function: Callable[..., Any], shared: Sequence[Any], mapped: Sequence[Any]) -> Any:
+    """`function(*shared, *mapped)` for every place of the last axis of the leaves of `mapped`.
+
+    Args:
+        function: of pytrees of arrays, to a pytree of arrays.
+        shared: pytrees that are the same at all places.
+        mapped: pytrees whose leaves are [... P].
+
+    Returns:
+        What the function returns, leaves [... P].
+
+    Raises:
+        NoRule: it does something that has no rule.
+    """
+    leaves, structure = jax.tree.flatten((*shared, *mapped))
+    many = len(jax.tree.leaves(tuple(shared)))
+    along = [False] * many + [True] * (len(leaves) - many)
+    places = leaves[-1].shape[-1]
+    one = [
+        jax.ShapeDtypeStruct(leaf.shape[:-1] if last else leaf.shape, leaf.dtype)
+        for leaf, last in zip(leaves, along)
+    ]
+    flat: list[Any] = []
+
+    def of_leaves(*given: Any) -> list[Any]:
+        answer, tree = jax.tree.flatten(function(*jax.tree.unflatten(structure, given)))
+        flat.append(tree)
+        return answer
+
+    closed = jax.make_jaxpr(of_leaves)(*one)
+    values, last = _Places(places).run(closed, leaves, along)
+    spread = [v if at else _spread(v, jnp.shape(v), places) for v, at in zip(values, last)]
+    return jax.tree.unflatten(flat[0], spread)
+
+
+def _spread(value: Any, shape: Sequence[int], places: int) -> Any:
+    """A value that is the same at all places, of some shape, at each of them."""
+    value = jnp.broadcast_to(value, shape)
+    return lax.broadcast_in_dim(value, (*shape, places), range(len(shape)))
+
+
+class _Places:
+    """Runs a program of JAX for P places at once; each value is a pair of arrays and whether it has the axis."""
+
+    def __init__(self, places: int):
+        self.places = places
+
+    def run(
+        self, closed: core.ClosedJaxpr, given: Sequence[Any], along: Sequence[bool]
+    ) -> tuple[list[Any], list[bool]]:
+        """The outputs of a program, and which of them have the axis."""
+        program = closed.jaxpr
+        known: dict[Any, tuple[Any, bool]] = {}
+        known |= {var: (value, False) for var, value in zip(program.constvars, closed.consts)}
+        known |= {var: pair for var, pair in zip(program.invars, zip(given, along))}
+
+        def read(var: Any) -> tuple[Any, bool]:
+            return (var.val, False) if isinstance(var, core.Literal) else known[var]
+
+        for equation in program.eqns:
+            values, flags = zip(*map(read, equation.invars)) if equation.invars else ((), ())
+            out, last = self.step(equation, list(values), list(flags))
+            known |= {var: pair for var, pair in zip(equation.outvars, zip(out, last))}
+        outs = [read(var) for var in program.outvars]
+        return [value for value, _ in outs], [flag for _, flag in outs]
+
+    def step(
+        self, equation: Any, values: list[Any], along: list[bool]
+    ) -> tuple[list[Any], list[bool]]:
+        """The outputs of an operation."""
+        name, parameters = equation.primitive.name, dict(equation.params)
+        if name in INNER:
+            inner = parameters[INNER[name]]
+            closed = inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
+            return self.run(closed, values, along)
+        if not any(along):
+            out = equation.primitive.bind(*values, **parameters)
+            many = equation.primitive.multiple_results
+            return (list(out) if many else [out]), [False] * len(equation.outvars)
+        if name in EACH:
+            shapes = [var.aval.shape for var in equation.outvars]
+            if name == "optimization_barrier":
+                return list(lax.optimization_barrier(tuple(values))), along
+            wide = [self.widened(v, flag, shapes[0]) for v, flag in zip(values, along)]
+            return [equation.primitive.bind(*wide, **parameters)], [True]
+        rule = getattr(self, f"_{name}", None)
+        if name in ALONG:
+            return [equation.primitive.bind(*values, **parameters)], [True]
+        if rule is None:
+            raise NoRule(name)
+        return rule(equation, values, along, parameters)
+
+    def widened(self, value: Any, along: bool, shape: Sequence[int]) -> Any:
+        """A value [*shape P]; of a number that stands for all of a shape, too."""
+        if not along:
+            return _spread(value, shape, self.places)
+        if value.ndim - 1 == len(shape):
+            return value
+        return lax.broadcast_in_dim(value, (*shape, self.places), (len(shape),))
+
+    # --- axes ---
+    def _broadcast_in_dim(self, equation: Any, values: list, along: list, parameters: dict):
+        shape, dims = parameters["shape"], parameters["broadcast_dimensions"]
+        out = lax.broadcast_in_dim(values[0], (*shape, self.places), (*dims, len(shape)))
+        return [out], [True]
+
+    def _reshape(self, equation: Any, values: list, along: list, parameters: dict):
+        if parameters.get("dimensions") is not None:
+            raise NoRule("reshape of turned axes")
+        return [values[0].reshape(*parameters["new_sizes"], self.places)], [True]
+
+    def _transpose(self, equation: Any, values: list, along: list, parameters: dict):
+        turned = parameters["permutation"]
+        return [lax.transpose(values[0], (*turned, len(turned)))], [True]
+
+    def _concatenate(self, equation: Any, values: list, along: list, parameters: dict):
+        shapes = [var.aval.shape for var in equation.invars]
+        wide = [self.widened(v, flag, s) for v, flag, s in zip(values, along, shapes)]
+        return [lax.concatenate(wide, parameters["dimension"])], [True]
+
+    def _stack(self, equation: Any, values: list, along: list, parameters: dict):
+        shapes = [var.aval.shape for var in equation.invars]
+        wide = [self.widened(v, flag, s) for v, flag, s in zip(values, along, shapes)]
+        return [jnp.stack(wide, parameters["axis"])], [True]
+
+    def _slice(self, equation: Any, values: list, along: list, parameters: dict):
+        start, limit = parameters["start_indices"], parameters["limit_indices"]
+        strides = parameters["strides"] or (1,) * len(start)
+        return [lax.slice(values[0], (*start, 0), (*limit, self.places), (*strides, 1))], [True]
+
+    def _split(self, equation: Any, values: list, along: list, parameters: dict):
+        parts = lax.split(values[0], parameters["sizes"], parameters["axis"])
+        return list(parts), [True] * len(parts)
+
+    def _tile(self, equation: Any, values: list, along: list, parameters: dict):
+        return [jnp.tile(values[0], (*parameters["reps"], 1))], [True]
+
+    def _dynamic_slice(self, equation: Any, values: list, along: list, parameters: dict):
+        if any(along[1:]):
+            raise NoRule("dynamic_slice from another place for each network")
+        start = (*values[1:], jnp.zeros((), values[1].dtype) if len(values) > 1 else 0)
+        sizes = (*parameters["slice_sizes"], self.places)
+        return [lax.dynamic_slice(values[0], start, sizes)], [True]
+
+    def _dynamic_update_slice(self, equation: Any, values: list, along: list, parameters: dict):
+        if any(along[2:]):
+            raise NoRule("dynamic_update_slice at another place for each network")
+        shapes = [var.aval.shape for var in equation.invars[:2]]
+        whole, part = (self.widened(v, f, s) for v, f, s in zip(values[:2], along, shapes))
+        start = (*values[2:], jnp.zeros((), values[2].dtype))
+        return [lax.dynamic_update_slice(whole, part, start)], [True]
+
+    def _pad(self, equation: Any, values: list, along: list, parameters: dict):
+        if along[1]:
+            raise NoRule("pad with another value for each network")
+        config = (*parameters["padding_config"], (0, 0, 0))
+        return [lax.pad(values[0], values[1], config)], [True]
+
+    def _gather(self, equation: Any, values: list, along: list, parameters: dict):
+        if along[1]:
+            raise NoRule("gather from another place for each network")
+        numbers = parameters["dimension_numbers"]
+        rank = len(equation.outvars[0].aval.shape)
+        parameters |= {
+            "dimension_numbers": numbers._replace(offset_dims=(*numbers.offset_dims, rank)),
+            "slice_sizes": (*parameters["slice_sizes"], self.places),
+        }
+        return [equation.primitive.bind(*values, **parameters)], [True]
+
+    def _scatter(self, equation: Any, values: list, along: list, parameters: dict):
+        if along[1]:
+            raise NoRule("scatter to another place for each network")
+        shapes = [var.aval.shape for var in equation.invars]
+        whole = self.widened(values[0], along[0], shapes[0])
+        updates = self.widened(values[2], along[2], shapes[2])
+        numbers = parameters["dimension_numbers"]
+        window = (*numbers.update_window_dims, len(shapes[2]))
+        parameters |= {"dimension_numbers": numbers._replace(update_window_dims=window)}
+        return [equation.primitive.bind(whole, values[1], updates, **parameters)], [True]
+
+    # --- products ---
+    def _dot_general(self, equation: Any, values: list, along: list, parameters: dict):
+        """A sum over the contracted axis, term by term: each is one loop over networks."""
+        (left_contract, right_contract), (left_batch, right_batch) = parameters["dimension_numbers"]
+        shapes = [var.aval.shape for var in equation.invars]
+        terms = int(np.prod([shapes[0][axis] for axis in left_contract]))
+        if terms > UNROLLED:
+            raise NoRule(f"a product of {terms} terms")
+
+        def arranged(value: Any, last: bool, shape: tuple, contract: tuple, batch: tuple) -> Any:
+            free = [a for a in range(len(shape)) if a not in (*contract, *batch)]
+            order = [*contract, *batch, *free] + ([len(shape)] if last else [])
+            kept = [shape[a] for a in (*batch, *free)]
+            tail = [self.places] if last else [1]
+            return jnp.transpose(value, order).reshape(terms, *kept, *tail), len(free)
+
+        left, free_left = arranged(values[0], along[0], shapes[0], left_contract, left_batch)
+        right, free_right = arranged(values[1], along[1], shapes[1], right_contract, right_batch)
+        batch = len(left_batch)
+        left = left.reshape(*left.shape[:-1], *[1] * free_right, left.shape[-1])
+        at = 1 + batch
+        right = right.reshape(*right.shape[:at], *[1] * free_left, *right.shape[at:])
+        total = left[0] * right[0]
+        for term in range(1, terms):
+            total = total + left[term] * right[term]
+        dtype = parameters.get("preferred_element_type")
+        return [total if dtype is None else total.astype(dtype)], [True]
+
+    # --- loops ---
+    def _scan(self, equation: Any, values: list, along: list, parameters: dict):
+        consts, carried = parameters["num_consts"], parameters["num_carry"]
+        closed, end = parameters["jaxpr"], consts + carried
+        fixed, fixed_along = values[:consts], along[:consts]
+        sliced, sliced_along = values[end:], along[end:]
+        shapes = [var.aval.shape for var in closed.jaxpr.invars[consts:end]]
+
+        def body(carry: list, xs: Any):
+            out, last = self.run(
+                closed, [*fixed, *carry, *xs], [*fixed_along, *flags, *sliced_along]
+            )
+            seen.append(last)
+            new = [
+                self.widened(v, at, s) if flag else v
+                for v, at, flag, s in zip(out, last, flags, shapes)
+            ]
+            return new, out[carried:]
+
+        flags = along[consts:end]
+        while True:  # what a loop carries has the axis where it ever gets it
+            seen: list[list[bool]] = []
+            carry = [
+                self.widened(v, at, s) if flag else v
+                for v, at, flag, s in zip(values[consts:end], along[consts:end], flags, shapes)
+            ]
+            xs = [jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for v in sliced]
+            jax.eval_shape(body, carry, xs)
+            grown = [a or b for a, b in zip(flags, seen[-1])]
+            if grown == list(flags):
+                break
+            flags = grown
+        final, stacked = lax.scan(
+            body,
+            carry,
+            sliced,
+            length=parameters["length"],
+            reverse=parameters["reverse"],
+            unroll=parameters["unroll"],
+        )
+        return [*final, *stacked], [*flags, *seen[-1][carried:]]
+
+    def _while(self, equation: Any, values: list, along: list, parameters: dict):
+        asked, repeated = parameters["cond_nconsts"], parameters["body_nconsts"]
+        end = asked + repeated
+        closed = parameters["body_jaxpr"]
+        shapes = [var.aval.shape for var in closed.jaxpr.invars[repeated:]]
+        start, flags = values[end:], along[end:]
+
+        def body(carry: list) -> list:
+            out, last = self.run(closed, [*values[asked:end], *carry], [*along[asked:end], *flags])
+            seen.append(last)
+            return [
+                self.widened(v, at, s) if flag else v
+                for v, at, flag, s in zip(out, last, flags, shapes)
+            ]
+
+        while True:
+            seen: list[list[bool]] = []
+            carry = [
+                self.widened(v, at, s) if flag else v
+                for v, at, flag, s in zip(start, along[end:], flags, shapes)
+            ]
+            jax.eval_shape(body, carry)
+            grown = [a or b for a, b in zip(flags, seen[-1])]
+            if grown == list(flags):
+                break
+            flags = grown
+
+        def going_on(carry: list) -> Any:
+            (go,), (last,) = self.run(
+                parameters["cond_jaxpr"], [*values[:asked], *carry], [*along[:asked], *flags]
+            )
+            if last:
+                raise NoRule("a loop that ends at another time for each network")
+            return go
+
+        return lax.while_loop(going_on, body, carry), list(flags)
+
+    def _cond(self, equation: Any, values: list, along: list, parameters: dict):
+        if along[0]:
+            raise NoRule("another branch for each network")
+        shapes = [var.aval.shape for var in equation.outvars]
+
+        def branch(closed: core.ClosedJaxpr) -> Callable[..., list]:
+            def taken(*given: Any) -> list:
+                out, last = self.run(closed, given, along[1:])
+                return [self.widened(v, at, s) for v, at, s in zip(out, last, shapes)]
+
+            return taken
+
+        out = lax.switch(values[0], [branch(b) for b in parameters["branches"]], *values[1:])
+        return list(out), [True] * len(out)
