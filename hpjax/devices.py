@@ -17,6 +17,14 @@ from hpjax.processor import cache_size, features
 
 S = TypeVar("S")
 T = TypeVar("T")
+# what a user may have set in JAX that changes results
+SETTINGS = (
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_enable_x64",
+    "jax_numpy_dtype_promotion",
+    "jax_threefry_partitionable",
+)
 NOTICED: list[int] = []  # CPU devices that were said to be too few: once in a process
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hpjax.devices import SETTINGS
 from hpjax.files import reason
 from hpjax.records import RunError
 
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from hpjax.population import Regime
 
 DEVICE = "device"  # the resource of Dask that a worker has one of
-SETTINGS = (
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_enable_x64",
-    "jax_numpy_dtype_promotion",
-    "jax_threefry_partitionable",
-)
 TASKS = {"pure": False, "retries": 2}
 ENDED = ("finished", "error", "cancelled")  # of a task
 AGAIN = 0.1  # seconds after which a task that was lost is looked at again

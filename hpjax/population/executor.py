@@ -7,6 +7,7 @@ while the first trains. A block's results are asked for in the order of blocks, 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hpjax.devices import fast, mesh_of
+from hpjax.devices import SETTINGS, fast, mesh_of
 from hpjax.models import Spec
 from hpjax.population.kernels import jitted, kernel_of
 from hpjax.population.pack import Block
@@ -87,7 +88,7 @@ class Executor(Protocol):
 class Lowered(NamedTuple):
     """A program that is still to be compiled."""
 
-    program: Program
+    name: tuple  # among those of this process
     call: Any  # lowered
     empty: Any
     data: Any
@@ -97,10 +98,18 @@ class Lowered(NamedTuple):
 class Compiled(NamedTuple):
     """A program ready to run."""
 
-    program: Program
     call: Callable
     empty: Any  # a block of states to start from scratch with, on the devices
     data: Any  # on the devices
+
+
+# Programs of this process that are ready: a later population of the same shapes begins at once. What it traces to may also depend on
+# what the user has set in JAX.
+READY: OrderedDict[tuple, tuple[Callable, Any]] = (
+    OrderedDict()
+)  # name -> its function, and an empty block
+MOST_READY = 64
+SMALL = 2**24  # bytes of an empty block that is kept
 
 
 class LocalExecutor:
@@ -142,12 +151,16 @@ class LocalExecutor:
             return
         shapes = {name: (leaf.shape[1:], leaf.dtype) for name, leaf in config.items()}
         try:
-            lowered = self._lowered(program, shapes)
+            made = self._made(program, shapes)
         except jax.errors.JaxRuntimeError as fault:  # `submit` answers with it
             self.compiled[number] = Future()
             self.compiled[number].set_exception(fault)
+            return
+        if isinstance(made, Lowered):
+            self.compiled[number] = self._compiling.submit(self._compile, made)
         else:
-            self.compiled[number] = self._compiling.submit(self._compile, lowered)
+            self.compiled[number] = Future()
+            self.compiled[number].set_result(made)
 
     def forget(self, number: int) -> None:
         """Drops a compiled program."""
@@ -159,7 +172,8 @@ class LocalExecutor:
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
         self.compiled = {n: f for n, f in self.compiled.items() if not f.cancelled()}
 
-    def _lowered(self, program: Program, shapes: dict[str, tuple]) -> Lowered:
+    def _made(self, program: Program, shapes: dict[str, tuple]) -> Lowered | Compiled:
+        """The program, compiled where this process has done so before."""
         started = time.perf_counter()
         self.listen("compile")
         spec, regime = program.spec, self.regime
@@ -175,19 +189,30 @@ class LocalExecutor:
                 regime.metrics,
                 kernel_of(program, self.local_devices[0].platform, regime.most_examples),
             )
+            arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(data))
+            settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
+            name = (call, tuple(sorted(shapes.items())), arrays, settings)
             lead = (program.chunks * program.devices, program.chunk)
-            scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}
             draws = spec.functions.draws
-            one = jax.eval_shape(begin, draws, scalar)
-            rows = NamedSharding(self.mesh, PartitionSpec("device"))
-            blank = lambda s: jax.device_put(np.zeros((*lead, *s.shape), s.dtype), rows)
-            empty = jax.tree.map(blank, one)
+            ready, empty = READY.get(name, (None, None))
+            if empty is None:
+                empty = self._empty(lead, begin, draws, shapes)
+            if ready is not None:
+                self.listen("compiled", seconds=0.0)
+                return Compiled(ready, empty, data)
             kinds = (bool, np.int32, np.int32, np.int32, np.uint32)
             each = [np.zeros(lead[:1], kind) for kind in kinds]
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
             draw = np.zeros((lead[0], *draws.shape), draws.dtype)
             lowered = call.lower(data, empty, wide, *each, draw)
-        return Lowered(program, lowered, empty, data, time.perf_counter() - started)
+        return Lowered(name, lowered, empty, data, time.perf_counter() - started)
+
+    def _empty(self, lead: tuple, begin: Callable, draws: Any, shapes: dict[str, tuple]) -> Any:
+        """A block of states [*lead ...], zeros, on the devices."""
+        scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}
+        rows = NamedSharding(self.mesh, PartitionSpec("device"))
+        blank = lambda s: jax.device_put(np.zeros((*lead, *s.shape), s.dtype), rows)
+        return jax.tree.map(blank, jax.eval_shape(begin, draws, scalar))
 
     def _compile(self, lowered: Lowered) -> Compiled:
         """In the background."""
@@ -196,7 +221,11 @@ class LocalExecutor:
         elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
-        return Compiled(lowered.program, call, lowered.empty, lowered.data)
+        small = sum(leaf.nbytes for leaf in jax.tree.leaves(lowered.empty)) <= SMALL
+        READY[lowered.name] = call, lowered.empty if small else None
+        while len(READY) > MOST_READY:
+            READY.popitem(last=False)
+        return Compiled(call, lowered.empty, lowered.data)
 
     def device_data(self, spec: Spec) -> Any:
         """The task on the devices, as `batches.prepare` makes it for a spec."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import OrderedDict
 from concurrent.futures import Future
 
 import jax
@@ -12,12 +13,18 @@ import pytest
 import hpjax
 from hpjax import configurations, resolve, tasks
 from hpjax.models.base import Target
-from hpjax.population import Population, Regime, kernels, plan
+from hpjax.population import Population, Regime, executor, kernels, plan
 from hpjax.population.executor import LocalExecutor
 from hpjax.schedulers.base import Order
 from hpjax.training import batches
 
 WIDTHS = [(6,), (7, 7), (8,)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_ready(monkeypatch):
+    """Programs that other tests compiled are compiled again."""
+    monkeypatch.setattr(executor, "READY", OrderedDict())
 
 
 def setting(widths=WIDTHS, **options):
@@ -93,7 +100,7 @@ def test_an_interrupt_takes_back_what_waits_to_be_compiled(monkeypatch):
 
 def test_an_interrupt_while_a_program_is_traced_takes_back_the_others(monkeypatch):
     trained, order, _ = setting()
-    begun, slow, trace = threading.Event(), LocalExecutor._compile, LocalExecutor._lowered
+    begun, slow, trace = threading.Event(), LocalExecutor._compile, LocalExecutor._made
     compiled = []
 
     def slowly(self, traced):
@@ -107,7 +114,7 @@ def test_an_interrupt_while_a_program_is_traced_takes_back_the_others(monkeypatc
         return trace(self, program, shapes)
 
     monkeypatch.setattr(LocalExecutor, "_compile", slowly)
-    monkeypatch.setattr(LocalExecutor, "_lowered", interrupted)
+    monkeypatch.setattr(LocalExecutor, "_made", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trained.carry_out(order)
     monkeypatch.undo()
@@ -121,7 +128,7 @@ def test_programs_that_do_not_fit_while_they_are_made_ready_are_narrowed(monkeyp
     """Broke: states that did not fit on the devices ended the study, if it was not a block that was too large."""
     trained, order, _ = setting()
     trained.adopt([program._replace(chunk=4) for program in trained.programs])
-    trace, said = LocalExecutor._lowered, []
+    trace, said = LocalExecutor._made, []
     trained.say = said.append
 
     def traced(self, program, shapes):
@@ -129,7 +136,7 @@ def test_programs_that_do_not_fit_while_they_are_made_ready_are_narrowed(monkeyp
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return trace(self, program, shapes)
 
-    monkeypatch.setattr(LocalExecutor, "_lowered", traced)
+    monkeypatch.setattr(LocalExecutor, "_made", traced)
     results = trained.carry_out(order)
     assert results.failed.tolist() == [False, False, fit == 0, fit == 0, False, False]
     assert np.isfinite(results.loss).all() == (fit > 0)

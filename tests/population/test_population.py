@@ -340,21 +340,14 @@ def test_out_of_memory_halves_the_block(blobs, monkeypatch):
         values | {"learning_rate": {"uniform": [0.0, 1.0]}},
         (plan.Program(spec, 4, 2, 2),),
     ).carry_out(order(range(7), units, 2))
-    compile_ = LocalExecutor._compile
+    run = LocalExecutor._run
 
-    def failing(self, traced):
-        compiled = compile_(self, traced)
-        if traced.program.width > 8:
+    def failing(self, block, leaves):
+        if block.program.width > 8:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+        return run(self, block, leaves)
 
-            def call(*arguments):
-                raise jax.errors.JaxRuntimeError(
-                    "RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes"
-                )
-
-            return compiled._replace(call=call)
-        return compiled
-
-    monkeypatch.setattr(LocalExecutor, "_compile", failing)
+    monkeypatch.setattr(LocalExecutor, "_run", failing)
     results = trained.carry_out(order(range(7), units, 2))
     assert said == ["hpjax: out of memory; blocks of 8 networks instead of 16"]
     np.testing.assert_allclose(results.loss, expected.loss, rtol=1e-4)
