@@ -88,6 +88,7 @@ class Executor(Protocol):
 class Lowered(NamedTuple):
     """A program that is still to be compiled."""
 
+    program: Program
     name: tuple  # among those of this process
     call: Any  # lowered
     empty: Any
@@ -205,7 +206,7 @@ class LocalExecutor:
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
             draw = np.zeros((lead[0], *draws.shape), draws.dtype)
             lowered = call.lower(data, empty, wide, *each, draw)
-        return Lowered(name, lowered, empty, data, time.perf_counter() - started)
+        return Lowered(program, name, lowered, empty, data, time.perf_counter() - started)
 
     def _empty(self, lead: tuple, begin: Callable, draws: Any, shapes: dict[str, tuple]) -> Any:
         """A block of states [*lead ...], zeros, on the devices."""
