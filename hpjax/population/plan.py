@@ -18,7 +18,7 @@ from hpjax.models import Family, Spec
 from hpjax.processor import cache_size, shared_cache_size
 from hpjax.training.optimizers import OPTIMIZERS
 
-COMPILE = 2.0  # seconds a program costs
+COMPILE = 2.5  # seconds a program costs
 RATE = 120e9  # flop per second and core in training
 BANDWIDTH = 40e9  # bytes per second and core for weights, moments and gradients
 LAUNCH = 25e-6  # seconds a step costs whatever its size
