@@ -59,6 +59,11 @@ def workload_of(
         seeds=seeds,
         trials=max(trials for trials, _ in costs),
         epochs=float(np.mean([epochs for _, epochs in costs])),
+        orders=[
+            order
+            for one in {entry.name: entry.study for entry in entries}.values()
+            for order in _orders(one)
+        ],
         studies=len(entries),
         grad=any(one.searcher.wants_grad for one in studies),
         say=say,
@@ -115,7 +120,7 @@ def _play(
 ) -> Generator[Order, Report, None]:
     """One of the studies, step by step; its trials are numbered behind those of the studies before it."""
     resolved = entry.study
-    batch = resolved.settings.batch or resolved.searcher.batch or ANY_BATCH
+    batch = _batch(resolved)
     ledger.put(plan_record(resolved.settings, batch, resolved.scheduler, training))
     return study.play(
         resolved.searcher,
@@ -131,6 +136,17 @@ def _play(
         batch=batch,
         watch=lambda progress: shown(entry.name, entry.seed, progress, trained),
     )
+
+
+def _orders(resolved: ResolvedStudy) -> list[tuple[int, int]]:
+    """What a study's scheduler orders; where it takes any number, as many as are asked for at once."""
+    batch = _batch(resolved)
+    return [(trials or batch, epochs) for trials, epochs in resolved.scheduler.orders]
+
+
+def _batch(resolved: ResolvedStudy) -> int:
+    """Trials that a study asks for at once."""
+    return resolved.settings.batch or resolved.searcher.batch or ANY_BATCH
 
 
 def _cost(resolved: ResolvedStudy) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -61,8 +62,7 @@ def devices(say: Callable[[str], None] = warn) -> list:
 
 
 def in_cache(touched: int) -> int:
-    """How many networks train in lockstep on a core where each step reads what the one before wrote: as many as its second-level
-    cache holds, one at least.
+    """How many networks go through a hypergradient in lockstep on a core: as many as its second-level cache holds, one at least.
 
     Args:
         touched: bytes that a step of one of them touches.
@@ -126,9 +126,21 @@ def narrowing(run: Callable[[S], T], size: S, narrower: Callable[[S], S | None])
 
 
 def fast() -> dict[str, Any]:
-    """Compiler options for training: the widest vectors of the processor, of which XLA uses half by itself."""
+    """Compiler options for training: the widest vectors of the processor, of which XLA uses half by itself; where the user did not choose."""
     wide = devices(lambda text: None)[0].platform == "cpu" and "avx512f" in features()
-    return {"xla_cpu_prefer_vector_width": 512} if wide else {}
+    chosen = "xla_cpu_prefer_vector_width" in os.environ.get("XLA_FLAGS", "")
+    options = {"xla_cpu_prefer_vector_width": 512}
+    return options if wide and not chosen and _known(tuple(options.items())) else {}
+
+
+@functools.cache
+def _known(options: tuple[tuple[str, Any], ...]) -> bool:
+    """Whether this version's compiler has these options."""
+    try:
+        jax.jit(lambda x: x).lower(np.float32(0)).compile(dict(options))
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def sound() -> dict[str, Any]:

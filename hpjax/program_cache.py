@@ -5,9 +5,11 @@ JAX's own persistent compilation cache does the work; here it is switched on, an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ from hpjax import processor
 
 SWITCH = "HPJAX_CACHE"  # environment variable: a folder for the cache, or OFF
 OFF = "off"
+QUICK = 0.05  # seconds of compiling below which a program is not kept
+KIND = re.compile(r".+-[0-9a-f]{8}")  # what folders are called
 LIMIT = 2**30  # bytes; what was written longest ago goes first
 PROGRAMS = "*-cache"  # names of files, as JAX gives them
 _asked: list[bool] = []  # once in a process
@@ -34,13 +38,21 @@ class Kept(NamedTuple):
 
 
 def root() -> Path | None:
-    """The folder of all kinds of machines; None where the cache is switched off."""
+    """The folder of all kinds of machines; None where the cache is switched off.
+
+    Raises:
+        FileNotFoundError: nobody says where the user's folder is.
+    """
     said = os.environ.get(SWITCH, "")
-    if said.lower() == OFF:
+    if said.lower() in (OFF, "0", "no", "false"):
         return None
-    if said:
-        return Path(said)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpjax" / "programs"
+    try:
+        if said:
+            return Path(said).expanduser().absolute()
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as fault:
+        raise FileNotFoundError(0, str(fault)) from None
+    return Path(caches).absolute() / "hpjax" / "programs"
 
 
 def kind() -> str:
@@ -58,24 +70,27 @@ def keep(say: Callable[[str], None]) -> None:
     if _asked:
         return
     _asked.append(True)
-    above = root()
-    if above is None or not jax.config.values["jax_enable_compilation_cache"]:
+    known = jax.config.values
+    if not known["jax_enable_compilation_cache"] or known["jax_compilation_cache_dir"] is not None:
         return
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
-        return
-    folder = above / kind()
+    folder: Path | None = None
     try:
+        if (above := root()) is None:
+            return
+        folder = above / kind()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_others(folder)
         shrink(contents(folder))
     except OSError as fault:
         say(
-            f"hpjax: compiled programs cannot be kept in {folder} ({fault.strerror or fault}); set {SWITCH} to another folder, or to {OFF}"
+            f"hpjax: compiled programs cannot be kept in {folder or 'a folder of the user'} ({fault.strerror or fault}); set {SWITCH} to another folder, or to {OFF}"
         )
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", QUICK)
+    if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def switch_off() -> None:
@@ -89,17 +104,22 @@ def refuse_others(folder: Path) -> None:
     Raises:
         PermissionError: it is.
     """
+    if os.name != "posix":  # whose folders have no such marks
+        return
     about = folder.stat()
-    own = not hasattr(os, "getuid") or about.st_uid == os.getuid()
-    if not own or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(0, "others can write to it")
 
 
 def contents(folder: Path) -> Kept:
     """What a folder holds."""
-    known = [(path.stat(), path) for path in folder.glob(PROGRAMS)]
-    known.sort(key=lambda one: one[0].st_mtime)
-    return Kept(folder, [path for _, path in known], sum(about.st_size for about, _ in known))
+    known = []
+    for path in folder.glob(PROGRAMS):
+        with contextlib.suppress(FileNotFoundError):  # another process drops programs, too
+            about = path.stat()
+            known.append((about.st_mtime, about.st_size, path))
+    known.sort()
+    return Kept(folder, [path for *_, path in known], sum(size for _, size, _ in known))
 
 
 def shrink(kept: Kept, most: int = LIMIT) -> None:
@@ -108,8 +128,9 @@ def shrink(kept: Kept, most: int = LIMIT) -> None:
     for path in kept.files:
         if left <= most:
             return
-        left -= path.stat().st_size
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            left -= path.stat().st_size
+            path.unlink()
 
 
 def everything() -> list[Kept]:
@@ -117,7 +138,8 @@ def everything() -> list[Kept]:
     above = root()
     if above is None or not above.is_dir():
         return []
-    return [contents(folder) for folder in sorted(above.iterdir()) if folder.is_dir()]
+    folders = [folder for folder in sorted(above.iterdir()) if KIND.fullmatch(folder.name)]
+    return [contents(folder) for folder in folders if folder.is_dir()]
 
 
 def clear() -> int:

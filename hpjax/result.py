@@ -247,15 +247,15 @@ class Result(Outcome):
             candidates: trials that are chosen from, the best that went to the end; with fewer than these, the `validation` of the
                 ensemble is too good by what choosing them does.
             refit: whether the members are trained again on the whole development part, as `refit` trains one; where None, if there is
-                one fold, so that a part of the examples was never trained on (and networks were not begun afresh every round). The
-                `validation` is that of the members as chosen.
+                one fold, so that a part of the examples was never trained on (and networks were not begun afresh every round, nor
+                anything searched under a condition on patience). The `validation` is that of the members as chosen.
             progress: whether a bar is drawn on standard error while networks are trained again; where None, if that is a terminal.
 
         Returns:
             An Ensemble, whose `validation` tells what selection is worth on examples that it did not see.
 
         Raises:
-            ValueError: no trial reached full fidelity without diverging.
+            ValueError: no trial reached full fidelity without diverging; `refit` where something depends on patience.
         """
         check(size=size, candidates=candidates)
         evaluation, task = self.evaluation, self.task
@@ -290,8 +290,15 @@ class Result(Outcome):
         chosen = ensemble_of(
             task, folds, validation.repeats, library, evaluation, size, self.settings.seed
         )
+        ranges = self.space.ranges.values()
+        depends = any(one.condition and one.condition.name == "patience" for one in ranges)
+        if refit and depends:
+            raise ValueError(
+                "something is searched under a condition on patience, which needs validation, so that members cannot be trained on all examples; leave refit out"
+            )
         if refit is None:
-            refit = validation.folds == 1 and not self.settings.scheduler.get("renew")
+            afresh = self.settings.scheduler.get("renew")
+            refit = validation.folds == 1 and not afresh and not depends
         return self._refitted(chosen, progress) if refit else chosen
 
     def _refitted(self, chosen: Ensemble, progress: bool | None) -> Ensemble:
@@ -335,11 +342,7 @@ class Result(Outcome):
     def _without_patience(
         self, trials: Sequence[int]
     ) -> tuple[Space, list[list[tuple[int, np.ndarray]]]]:
-        """The space and the schedules by which trials are trained where nothing is validated.
-
-        Raises:
-            ValueError: something depends on patience.
-        """
+        """The space and the schedules by which trials are trained where nothing is validated."""
         entries = {n: e for n, e in (self.space.ranges | self.space.constants).items()}
         entries.pop("patience", None)
         names = [name for name in self.space.names if name != "patience"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,7 @@ def train_along(
         seeds=seeds,
         trials=count * len(seeds),
         epochs=float(np.mean([segments[-1][0] for segments in schedules])),
+        orders=_orders(schedules),
         say=say,
         local_devices=local_devices,
     )
@@ -172,6 +174,16 @@ def train_along(
             column[...] = np.nan
     last = np.array([segments[-1][1] for segments in schedules])
     return Trained(seeds, workload, population, whole, last)
+
+
+def _orders(schedules: Sequence[Sequence[tuple[int, np.ndarray]]]) -> list[tuple[int, int]]:
+    """(Schedules that go from one epoch to another together, for how many epochs), as a plan has it."""
+    stretches = collections.Counter(
+        (begin, until)
+        for segments in schedules
+        for (until, _), begin in zip(segments, (0, *(until for until, _ in segments)))
+    )
+    return [(many, until - begin) for (begin, until), many in stretches.items()]
 
 
 def _epochs(epochs: int | Sequence[int], count: int, horizon: int | None) -> list[int]:

@@ -64,8 +64,8 @@ class Workload:
         seeds: of the studies; each has its own folds, initial weights and minibatches.
         trials: how many a study is expected to have: programs are chosen for that.
         epochs: how long each trains, on average.
-        orders: of the scheduler: how many train together, for how long; all trials where ().
-        batch: trials that are asked for at once; any number where None.
+        orders: of schedulers: how many trials of a seed train together, 0 for all that are asked for at once; for how long.
+        batch: trials of a seed that are asked for at once; any number where None.
         studies: how many train at once: blocks are as wide as all of them fill.
         grad: whether gradients will be asked for.
         local_devices: devices; all of them where None.
@@ -120,12 +120,13 @@ class Workload:
             valid=max(len(valid) for _, valid in self.examples.folds),
             score_every=evaluation.validation.score_every,
             memory=devices.memory(self.local_devices),
+            seeds=len(self.seeds),
             orders=tuple(orders),
             batch=batch,
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.local_devices))
         if studies > 1:
-            self.load = self.load._replace(trials=trials * studies, studies=studies)
+            self.load = self.load._replace(trials=trials * studies)
             share = 1 / len(self.programs)
             self.programs = tuple(
                 plan.program(program.spec, share, self.load, len(self.local_devices))

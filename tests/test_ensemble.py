@@ -226,6 +226,18 @@ def test_whatever_the_space_lets_be_members_can_be_trained_again(space, more):
 
 
 @pytest.mark.slow
+def test_what_depends_on_patience_is_not_trained_again():
+    space = SPACE | {
+        "patience": hpjax.Choice([1, 2]),
+        "l2": hpjax.LogUniform(1e-4, 1e-2).when("patience", 2),
+    }
+    found = hpjax.tune(space, "iris", trials=6, epochs=4, **quiet)
+    assert "fold" in found.ensemble().table
+    with pytest.raises(ValueError, match="a condition on patience"):
+        found.ensemble(refit=True)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["diverged", "failed"])
 def test_a_member_that_cannot_be_trained_again_stays_as_it_was_chosen(monkeypatch, capsys, fault):
     found = hpjax.tune(SPACE, "breast_cancer", trials=12, epochs=5, **quiet)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,27 @@ def test_a_place_that_is_no_folder_is_said_and_the_study_goes_on(tmp_path):
     assert (tmp_path / "run" / "ledger.jsonl").exists()
 
 
+def test_where_nobody_says_where_the_users_folder_is(monkeypatch):
+    monkeypatch.delenv(program_cache.SWITCH, raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(program_cache.Path, "home", nowhere)
+    monkeypatch.setattr(program_cache, "_asked", [])
+    said, known = [], program_cache.jax.config.values["jax_compilation_cache_dir"]
+    program_cache.jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        program_cache.keep(said.append)
+    finally:
+        program_cache.jax.config.update("jax_compilation_cache_dir", known)
+    assert len(said) == 1
+    assert "Could not determine home directory" in said[0]
+    with pytest.raises(FileNotFoundError, match="home directory"):
+        program_cache.everything()
+
+
 def filled(folder, sizes):
     """Programs of these sizes, the first written first."""
     folder.mkdir(parents=True)
@@ -128,8 +150,12 @@ def test_where_it_is(monkeypatch, tmp_path):
     assert program_cache.everything() == []
     monkeypatch.setenv(program_cache.SWITCH, str(tmp_path / "own"))
     assert program_cache.everything() == []
-    filled(tmp_path / "own" / "one", [1, 2])
-    filled(tmp_path / "own" / "two", [3])
+    filled(tmp_path / "own" / "x86_64-0123abcd", [1, 2])
+    filled(tmp_path / "own" / "x86_64-4567cdef", [3])
+    filled(tmp_path / "own" / "somebody's", [4])
     assert [kept.bytes for kept in program_cache.everything()] == [3, 3]
     assert program_cache.clear() == 3
     assert [kept.bytes for kept in program_cache.everything()] == [0, 0]
+    assert (tmp_path / "own" / "somebody's" / "0-cache").exists()
+    monkeypatch.setenv(program_cache.SWITCH, "~/here")
+    assert program_cache.root() == Path("~/here").expanduser()

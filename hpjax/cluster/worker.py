@@ -130,6 +130,7 @@ def here() -> dict[str, Any]:
         "XLA_FLAGS": known["xla_flags"],
         "device": jax.devices()[0].device_kind,
         "processor": processor.model(),
+        "vectors": "avx512" if "avx512f" in processor.features() else "",
     }
 
 

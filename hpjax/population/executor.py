@@ -199,6 +199,7 @@ class LocalExecutor:
             if empty is None:
                 empty = self._empty(lead, begin, draws, shapes)
             if ready is not None:
+                READY[name] = READY.pop(name)  # the latest that was asked for
                 self.listen("compiled", seconds=0.0)
                 return Compiled(ready, empty, data)
             kinds = (bool, np.int32, np.int32, np.int32, np.uint32)
@@ -222,8 +223,10 @@ class LocalExecutor:
         elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
+        # an accelerator's memory is for what trains
         small = sum(leaf.nbytes for leaf in jax.tree.leaves(lowered.empty)) <= SMALL
-        READY[lowered.name] = call, lowered.empty if small else None
+        kept = small and self.local_devices[0].platform == "cpu"
+        READY[lowered.name] = call, lowered.empty if kept else None
         while len(READY) > MOST_READY:
             READY.popitem(last=False)
         return Compiled(call, lowered.empty, lowered.data)

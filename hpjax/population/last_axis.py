@@ -262,9 +262,9 @@ class _Places:
     def _dynamic_slice(self, equation: Any, values: list, along: list, parameters: dict):
         if any(along[1:]):
             raise NoRule("dynamic_slice from another place for each network")
-        start = (*values[1:], jnp.zeros((), values[1].dtype) if len(values) > 1 else 0)
+        start = (*values[1:], jnp.zeros((), values[1].dtype))
         sizes = (*parameters["slice_sizes"], self.places)
-        return [lax.dynamic_slice(values[0], start, sizes)], [True]
+        return [equation.primitive.bind(values[0], *start, slice_sizes=sizes)], [True]
 
     def _dynamic_update_slice(self, equation: Any, values: list, along: list, parameters: dict):
         if any(along[2:]):
@@ -272,7 +272,7 @@ class _Places:
         shapes = [var.aval.shape for var in equation.invars[:2]]
         whole, part = (self.widened(v, f, s) for v, f, s in zip(values[:2], along, shapes))
         start = (*values[2:], jnp.zeros((), values[2].dtype))
-        return [lax.dynamic_update_slice(whole, part, start)], [True]
+        return [equation.primitive.bind(whole, part, *start)], [True]
 
     def _pad(self, equation: Any, values: list, along: list, parameters: dict):
         if along[1]:
@@ -307,6 +307,9 @@ class _Places:
         """A sum over the contracted axis, term by term: each is one loop over networks."""
         (left_contract, right_contract), (left_batch, right_batch) = parameters["dimension_numbers"]
         shapes = [var.aval.shape for var in equation.invars]
+        dtypes = {var.aval.dtype for var in (*equation.invars, *equation.outvars)}
+        if dtypes not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
+            raise NoRule(f"a product of {', '.join(sorted(map(str, dtypes)))}")
         terms = int(np.prod([shapes[0][axis] for axis in left_contract]))
         if terms > UNROLLED:
             raise NoRule(f"a product of {terms} terms")
@@ -327,8 +330,7 @@ class _Places:
         total = left[0] * right[0]
         for term in range(1, terms):
             total = total + left[term] * right[term]
-        dtype = parameters.get("preferred_element_type")
-        return [total if dtype is None else total.astype(dtype)], [True]
+        return [total], [True]
 
     # --- loops ---
     def _scan(self, equation: Any, values: list, along: list, parameters: dict):

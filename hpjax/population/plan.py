@@ -1,6 +1,6 @@
 """Which trials share a program, and how wide a block is.
 
-A program costs about a second to compile; a padded one does more arithmetic than its networks need. The plan trades one
+A program costs a second or two to compile; a padded one does more arithmetic than its networks need. The plan trades one
 for the other by a small cost model of constants, never of timings, so that equal studies have equal plans.
 """
 
@@ -37,7 +37,7 @@ class Program(NamedTuple):
     """One compiled program: the networks it can hold, and how many at once."""
 
     spec: Spec  # exact, or padded
-    chunk: int  # networks in lockstep, sized to a core's cache
+    chunk: int  # networks in lockstep, as many as train soonest
     chunks: int  # chunks per device in one call
     devices: int
 
@@ -89,15 +89,19 @@ class Load(NamedTuple):
     valid: int  # examples in the largest validation part
     score_every: int
     memory: int = 0  # bytes of an accelerator; 0 on CPUs, whose caches count instead
-    orders: tuple[tuple[int, int], ...] = ()  # as a scheduler has them; all trials at once where ()
-    batch: int | None = None  # trials that are asked for at once; any number where None
-    studies: int = 1  # that are trained together
+    seeds: int = 1  # that the trials are of: networks of different ones share no chunk
+    # (trials of a seed that are trained together, 0 for all that are asked for at once; for how many epochs); all at once where ()
+    orders: tuple[tuple[int, int], ...] = ()
+    batch: int | None = None  # trials of a seed that are asked for at once; any number where None
 
-    def together(self) -> list[tuple[int, float]]:
-        """(Trials that are trained together, for how many epochs), of each order."""
-        many = min(self.trials, self.studies * (self.batch or self.trials))
-        orders = self.orders or ((0, 1),)
-        return [(self.studies * n if n else many, epochs) for n, epochs in orders if epochs]
+    def together(self) -> dict[int, int]:
+        """Trials of a seed that are trained together -> for how many epochs, over all orders."""
+        most = max(1, math.ceil(self.trials / self.seeds))
+        found: dict[int, int] = {}
+        for trials, epochs in self.orders or ((0, 1),):
+            many = min(most, trials or self.batch or most)
+            found[many] = found.get(many, 0) + epochs
+        return {trials: epochs for trials, epochs in found.items() if epochs} or {most: 1}
 
 
 def member_bytes(spec: Spec, batch: int) -> int:
@@ -120,14 +124,13 @@ def epoch_seconds(spec: Spec, load: Load, chunk: int) -> float:
 
 def training_seconds(spec: Spec, share: float, load: Load, devices: int, chunk: int) -> float:
     """Predicted seconds of training a share of the trials of a study, order by order: a chunk that is not full takes as long as a full one."""
-    each, orders = epoch_seconds(spec, load, chunk), load.together()
-    total = 0.0
-    for trials, epochs in orders:
+    together, total = load.together(), 0.0
+    for trials, epochs in together.items():
         members = share * trials
-        chunks = math.ceil(load.groups * math.ceil(max(1.0, members) / chunk) / devices)
-        total += epochs * chunks * min(1.0, members)
-    often = load.trials * load.epochs / sum(trials * epochs for trials, epochs in orders)
-    return often * total * each
+        chunks = load.seeds * load.groups * math.ceil(max(1.0, members) / chunk)
+        total += epochs * math.ceil(chunks / devices) * min(1.0, members)
+    planned = load.seeds * sum(trials * epochs for trials, epochs in together.items())
+    return load.trials * load.epochs / planned * total * epoch_seconds(spec, load, chunk)
 
 
 def lockstep_bytes() -> int:
@@ -270,7 +273,7 @@ def assign(programs: Sequence[Program], spec: Spec) -> int | None:
 def unforeseen(planned: int, spec: Spec, load: Load, devices: int) -> Program:
     """The program of a shape that none of the `planned` programs covers.
 
-    It depends on the plan and the shape alone, never on what was trained before, nor on how many trials there are to be: a network stays in one program for its
+    It depends on the plan and the shape alone (and on what schedulers order), never on what was trained before, nor on how many trials there are to be: a network stays in one program for its
     whole life, and a resumed study or a comparison meets its shapes in another order but trains them in the same programs.
     """
     return program(spec.roomier(), 1 / (planned + 1), load._replace(trials=SEEN_LATE), devices)

@@ -82,6 +82,10 @@ CASES = {
         b.at[:, 2].set(a.sum()),
         lax.dynamic_slice(b, (1, 0), (2, 2)),
     ),
+    "outside": lambda a, b: (
+        lax.dynamic_slice_in_dim(b, jnp.int32(-6), 1, 0),
+        lax.dynamic_update_slice(b, a[:1, :1], (jnp.int32(-9), 0)),
+    ),
     "written": lambda a, b: (
         lax.dynamic_update_slice(b, jnp.ones((1, 1)), (1, 2)),
         lax.dynamic_update_slice(jnp.ones((3, 4)), b[:1], (1, 0)),
@@ -136,6 +140,13 @@ def test_an_operation_is_that_of_vmap(name):
             "product of 100 terms",
         ),
         (lambda b: jnp.sort(b), "sort"),
+        (lambda b: b.astype(jnp.bfloat16) @ b.T.astype(jnp.bfloat16), "a product of bfloat16"),
+        (
+            lambda b: lax.dot(
+                b.astype(jnp.int8), b.T.astype(jnp.int8), preferred_element_type=jnp.int32
+            ),
+            "a product of int32, int8",
+        ),
     ],
 )
 def test_what_has_no_rule_is_said(function, what):
