@@ -22,6 +22,9 @@ def roofline_worker(sweep: Sweep) -> tuple[Run, About]:
     """The machine: float32 products of NumPy, XLA and, where it is installed, PyTorch, on all cores; the fastest counts. NumPy's on one
     core; three products of a hidden layer (forward, of the weights, of the inputs) again and again, on every core for itself; a copy.
     """
+    from hpjax import devices
+
+    count = len(devices.devices())  # before JAX is started with one
     found: dict[str, Any] = {}
     products, own = large_products(), step_products(sweep)
     source = [np.ones(2**25, np.float32) for _ in range(os.cpu_count() or 1)]
@@ -33,7 +36,7 @@ def roofline_worker(sweep: Sweep) -> tuple[Run, About]:
         found["gflops"] = max(found["products"].values())
         found["one_core_gflops"] = flop / on_one_core(products["NumPy"])
         width = sweep.hidden[0]
-        flop = 6 * sweep.batch * width * width * STEPS * (os.cpu_count() or 1) / 1e9
+        flop = 6 * sweep.batch * width * width * STEPS * count / 1e9
         found["step_gflops"] = flop / seconds_of(own)
         started = time.perf_counter()
         threads = [threading.Thread(target=np.copyto, args=pair) for pair in zip(target, source)]
