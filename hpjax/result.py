@@ -263,10 +263,19 @@ class Result(Outcome):
         trials = self.ranking[:candidates].tolist()
         if not trials:
             raise ValueError(self.why_none)
+        afresh = self.settings.scheduler.get("renew")
+        ranges = self.space.ranges.values()
+        depends = any(one.condition and one.condition.name == "patience" for one in ranges)
+        if refit and depends:
+            raise ValueError(
+                "something is searched under a condition on patience, which needs validation, so that members cannot be trained on all examples; leave refit out"
+            )
+        if refit is None:
+            refit = evaluation.validation.folds == 1 and not afresh and not depends
         kept = {} if self.trained is None else self.trained.library or {}
         missing = [trial for trial in trials if trial not in kept]
         library = {trial: kept[trial] for trial in trials if trial in kept}
-        if missing and self.settings.scheduler.get("renew"):
+        if missing and afresh:
             raise ValueError(
                 "networks that were begun afresh every round cannot be trained again; call ensemble() where the study ran, with fewer candidates"
             )
@@ -290,15 +299,6 @@ class Result(Outcome):
         chosen = ensemble_of(
             task, folds, validation.repeats, library, evaluation, size, self.settings.seed
         )
-        ranges = self.space.ranges.values()
-        depends = any(one.condition and one.condition.name == "patience" for one in ranges)
-        if refit and depends:
-            raise ValueError(
-                "something is searched under a condition on patience, which needs validation, so that members cannot be trained on all examples; leave refit out"
-            )
-        if refit is None:
-            afresh = self.settings.scheduler.get("renew")
-            refit = validation.folds == 1 and not afresh and not depends
         return self._refitted(chosen, progress) if refit else chosen
 
     def _refitted(self, chosen: Ensemble, progress: bool | None) -> Ensemble:
@@ -327,13 +327,13 @@ class Result(Outcome):
             )
         networks, shares, members = [], [], []
         for network, share, member in zip(chosen.networks, chosen.shares.tolist(), chosen.members):
-            at, again = trials.index(member["trial"]), {"repeat": member["repeat"]}
+            at = trials.index(member["trial"])
             if sound[at]:
                 member = {name: value for name, value in member.items() if name != "fold"}
                 if member in members:
                     shares[members.index(member)] += share
                     continue
-                network = trained.network(at, **again)
+                network = trained.network(at, repeat=member["repeat"])
             networks.append(network)
             shares.append(share)
             members.append(member)
@@ -343,7 +343,7 @@ class Result(Outcome):
         self, trials: Sequence[int]
     ) -> tuple[Space, list[list[tuple[int, np.ndarray]]]]:
         """The space and the schedules by which trials are trained where nothing is validated."""
-        entries = {n: e for n, e in (self.space.ranges | self.space.constants).items()}
+        entries = dict(self.space.ranges | self.space.constants)
         entries.pop("patience", None)
         names = [name for name in self.space.names if name != "patience"]
         columns = [self.space.names.index(name) for name in names]

@@ -104,11 +104,9 @@ class Compiled(NamedTuple):
     data: Any  # on the devices
 
 
-# Programs of this process that are ready: a later population of the same shapes begins at once. What it traces to may also depend on
-# what the user has set in JAX.
-READY: OrderedDict[tuple, tuple[Callable, Any]] = (
-    OrderedDict()
-)  # name -> its function, and an empty block
+# Programs of this process that are ready, by name -> the function, and an empty block: a later population of the same shapes begins at once.
+# What a program is traced to may also depend on what the user has set in JAX.
+READY: OrderedDict[tuple, tuple[Callable, Any]] = OrderedDict()
 MOST_READY = 64
 SMALL = 2**24  # bytes of an empty block that is kept
 

@@ -222,6 +222,12 @@ class _Places:
             return value
         return lax.broadcast_in_dim(value, (*shape, self.places), (len(shape),))
 
+    def all_widened(
+        self, variables: Sequence[Any], values: Sequence, along: Sequence[bool]
+    ) -> list:
+        """Values with the axis, each in the shape of its variable."""
+        return [self.widened(v, f, var.aval.shape) for var, v, f in zip(variables, values, along)]
+
     # --- axes ---
     def _broadcast_in_dim(self, equation: Any, values: list, along: list, parameters: dict):
         shape, dims = parameters["shape"], parameters["broadcast_dimensions"]
@@ -238,13 +244,11 @@ class _Places:
         return [lax.transpose(values[0], (*turned, len(turned)))], [True]
 
     def _concatenate(self, equation: Any, values: list, along: list, parameters: dict):
-        shapes = [var.aval.shape for var in equation.invars]
-        wide = [self.widened(v, flag, s) for v, flag, s in zip(values, along, shapes)]
+        wide = self.all_widened(equation.invars, values, along)
         return [lax.concatenate(wide, parameters["dimension"])], [True]
 
     def _stack(self, equation: Any, values: list, along: list, parameters: dict):
-        shapes = [var.aval.shape for var in equation.invars]
-        wide = [self.widened(v, flag, s) for v, flag, s in zip(values, along, shapes)]
+        wide = self.all_widened(equation.invars, values, along)
         return [jnp.stack(wide, parameters["axis"])], [True]
 
     def _slice(self, equation: Any, values: list, along: list, parameters: dict):
@@ -269,8 +273,7 @@ class _Places:
     def _dynamic_update_slice(self, equation: Any, values: list, along: list, parameters: dict):
         if any(along[2:]):
             raise NoRule("dynamic_update_slice at another place for each network")
-        shapes = [var.aval.shape for var in equation.invars[:2]]
-        whole, part = (self.widened(v, f, s) for v, f, s in zip(values[:2], along, shapes))
+        whole, part = self.all_widened(equation.invars[:2], values, along)
         start = (*values[2:], jnp.zeros((), values[2].dtype))
         return [equation.primitive.bind(whole, part, *start)], [True]
 
@@ -294,11 +297,10 @@ class _Places:
     def _scatter(self, equation: Any, values: list, along: list, parameters: dict):
         if along[1]:
             raise NoRule("scatter to another place for each network")
-        shapes = [var.aval.shape for var in equation.invars]
-        whole = self.widened(values[0], along[0], shapes[0])
-        updates = self.widened(values[2], along[2], shapes[2])
+        variables = equation.invars[::2]
+        whole, updates = self.all_widened(variables, values[::2], along[::2])
         numbers = parameters["dimension_numbers"]
-        window = (*numbers.update_window_dims, len(shapes[2]))
+        window = (*numbers.update_window_dims, len(variables[1].aval.shape))
         parameters |= {"dimension_numbers": numbers._replace(update_window_dims=window)}
         return [equation.primitive.bind(whole, values[1], updates, **parameters)], [True]
 
@@ -333,73 +335,80 @@ class _Places:
         return [total], [True]
 
     # --- loops ---
-    def _scan(self, equation: Any, values: list, along: list, parameters: dict):
-        consts, carried = parameters["num_consts"], parameters["num_carry"]
-        closed, end = parameters["jaxpr"], consts + carried
-        fixed, fixed_along = values[:consts], along[:consts]
-        sliced, sliced_along = values[end:], along[end:]
-        shapes = [var.aval.shape for var in closed.jaxpr.invars[consts:end]]
+    def carried(
+        self,
+        variables: Sequence[Any],
+        start: list,
+        along: list[bool],
+        once: Callable[[list, list[bool], list], tuple[list, list[bool]]],
+        rows: list,
+    ) -> tuple[list, list[bool]]:
+        """What a loop carries from its start on, and which of it has the axis: what ever gets it has it from the beginning.
 
-        def body(carry: list, xs: Any):
-            out, last = self.run(
-                closed, [*fixed, *carry, *xs], [*fixed_along, *flags, *sliced_along]
-            )
-            seen.append(last)
-            new = [
-                self.widened(v, at, s) if flag else v
-                for v, at, flag, s in zip(out, last, flags, shapes)
-            ]
-            return new, out[carried:]
-
-        flags = along[consts:end]
-        while True:  # what a loop carries has the axis where it ever gets it
-            seen: list[list[bool]] = []
-            carry = [
-                self.widened(v, at, s) if flag else v
-                for v, at, flag, s in zip(values[consts:end], along[consts:end], flags, shapes)
-            ]
-            xs = [jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for v in sliced]
-            jax.eval_shape(body, carry, xs)
-            grown = [a or b for a, b in zip(flags, seen[-1])]
-            if grown == list(flags):
-                break
+        Args:
+            variables: what the loop calls what it carries.
+            start: their values before it.
+            along: which of these have the axis.
+            once: (carried values, which have the axis, rows) -> the values after one turn, and which of them have it.
+            rows: shapes of what each turn is given.
+        """
+        flags = along
+        while True:
+            carry = self.taken_along(variables, start, along, flags)
+            grown = [a or b for a, b in zip(flags, self.flags_after(once, carry, flags, rows))]
+            if grown == flags:
+                return carry, flags
             flags = grown
-        final, stacked = lax.scan(
-            body,
-            carry,
-            sliced,
-            length=parameters["length"],
-            reverse=parameters["reverse"],
-            unroll=parameters["unroll"],
-        )
-        return [*final, *stacked], [*flags, *seen[-1][carried:]]
+
+    def flags_after(
+        self, once: Callable[..., tuple[list, list[bool]]], carry: list, flags: list, rows: list
+    ) -> list[bool]:
+        """What has the axis after a turn of a loop; nothing is computed."""
+        found: list[bool] = []
+
+        def turn(carry: list, rows: list) -> None:
+            found.extend(once(carry, flags, rows)[1])
+
+        jax.eval_shape(turn, carry, rows)
+        return found
+
+    def taken_along(
+        self, variables: Sequence[Any], values: Sequence, along: Sequence[bool], wanted: list[bool]
+    ) -> list:
+        """Values that a loop carries on: those of which it is wanted have the axis."""
+        wide = zip(variables, values, along, wanted)
+        return [self.widened(v, has, var.aval.shape) if want else v for var, v, has, want in wide]
+
+    def _scan(self, equation: Any, values: list, along: list, parameters: dict):
+        consts, count = parameters["num_consts"], parameters["num_carry"]
+        closed, end = parameters["jaxpr"], consts + count
+        variables, sliced = closed.jaxpr.invars[consts:end], values[end:]
+
+        def once(carry: list, flags: list[bool], xs: list) -> tuple[list, list[bool]]:
+            given = [*values[:consts], *carry, *xs]
+            return self.run(closed, given, [*along[:consts], *flags, *along[end:]])
+
+        rows = [jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for v in sliced]
+        carry, flags = self.carried(variables, values[consts:end], along[consts:end], once, rows)
+        last: list[bool] = []
+
+        def body(carry: list, xs: list) -> tuple[list, list]:
+            out, last[:] = once(carry, flags, xs)
+            return self.taken_along(variables, out, last, flags), out[count:]
+
+        options = {name: parameters[name] for name in ("length", "reverse", "unroll")}
+        final, stacked = lax.scan(body, carry, sliced, **options)
+        return [*final, *stacked], [*flags, *last[count:]]
 
     def _while(self, equation: Any, values: list, along: list, parameters: dict):
         asked, repeated = parameters["cond_nconsts"], parameters["body_nconsts"]
-        end = asked + repeated
-        closed = parameters["body_jaxpr"]
-        shapes = [var.aval.shape for var in closed.jaxpr.invars[repeated:]]
-        start, flags = values[end:], along[end:]
+        end, closed = asked + repeated, parameters["body_jaxpr"]
+        variables = closed.jaxpr.invars[repeated:]
 
-        def body(carry: list) -> list:
-            out, last = self.run(closed, [*values[asked:end], *carry], [*along[asked:end], *flags])
-            seen.append(last)
-            return [
-                self.widened(v, at, s) if flag else v
-                for v, at, flag, s in zip(out, last, flags, shapes)
-            ]
+        def once(carry: list, flags: list[bool], rows: list) -> tuple[list, list[bool]]:
+            return self.run(closed, [*values[asked:end], *carry], [*along[asked:end], *flags])
 
-        while True:
-            seen: list[list[bool]] = []
-            carry = [
-                self.widened(v, at, s) if flag else v
-                for v, at, flag, s in zip(start, along[end:], flags, shapes)
-            ]
-            jax.eval_shape(body, carry)
-            grown = [a or b for a, b in zip(flags, seen[-1])]
-            if grown == list(flags):
-                break
-            flags = grown
+        carry, flags = self.carried(variables, values[end:], along[end:], once, [])
 
         def going_on(carry: list) -> Any:
             (go,), (last,) = self.run(
@@ -409,7 +418,8 @@ class _Places:
                 raise NoRule("a loop that ends at another time for each network")
             return go
 
-        return lax.while_loop(going_on, body, carry), list(flags)
+        body = lambda carry: self.taken_along(variables, *once(carry, flags, []), flags)
+        return lax.while_loop(going_on, body, carry), flags
 
     def _cond(self, equation: Any, values: list, along: list, parameters: dict):
         if along[0]:
