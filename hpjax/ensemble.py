@@ -44,6 +44,7 @@ class Judged(NamedTuple):
         y: [V C] targets alike.
         weight: [V] of the examples.
         units: [2 C] what 1 and 0 of standardised numbers are.
+        rows: [V] which examples of the task they are.
         owner: [V] whose the examples are: numbers of groups, or of rows, that halves keep together.
     """
 
@@ -51,18 +52,21 @@ class Judged(NamedTuple):
     y: np.ndarray
     weight: np.ndarray
     units: np.ndarray
+    rows: np.ndarray
     owner: np.ndarray
 
     def part(self, rows: np.ndarray) -> Judged:
         """Of some examples."""
-        return Judged(
-            self.p[:, rows], self.y[rows], self.weight[rows], self.units, self.owner[rows]
+        y, weight, which, owner = (
+            array[rows] for array in (self.y, self.weight, self.rows, self.owner)
         )
+        return Judged(self.p[:, rows], y, weight, self.units, which, owner)
 
     @property
     def truth(self) -> tuple[Any, ...]:
-        """What a score takes beside predictions, in float32."""
-        return tuple(np.float32(array) for array in (self.y, self.weight, self.units))
+        """What a score takes beside predictions, in single precision."""
+        arrays = (np.float32(array) for array in (self.y, self.weight, self.units))
+        return *arrays, self.rows.astype(np.int32)
 
 
 class Score:
@@ -84,10 +88,10 @@ class Score:
         self._loss, self._classes, self._config = losses.loss_of(spec), spec.classes, config
         self._transform, self._standards = spec.target_transform, standards
         self._evaluation = evaluation
-        self.many = jax.jit(jax.vmap(self.objective, (0, None, None, None)))
+        self.many = jax.jit(jax.vmap(self.objective, (0, None, None, None, None)))
 
-    def objective(self, p: Any, y: Any, weight: Any, units: Any) -> Any:
-        """[] of predictions [V C] of weighted examples."""
+    def objective(self, p: Any, y: Any, weight: Any, units: Any, rows: Any) -> Any:
+        """[] of predictions [V C] of weighted examples, rows of the task."""
         logits = self._loss.logits
         outputs = _as_logits(p) if logits else p
         objective = self._evaluation.settings.objective
@@ -97,7 +101,7 @@ class Score:
         if objective == "error":
             return metrics.error(p, y, weight, self._classes, 0.5)
         metric = dict(self._evaluation.metrics)[objective]
-        return minimised(self._evaluation.settings, {objective: metric(p, y, weight, units)})  # type: ignore[arg-type]
+        return minimised(self._evaluation.settings, {objective: metric(p, y, weight, units, rows)})  # type: ignore[arg-type]
 
     def _trained_on(self, v: Any, units: Any) -> Any:
         """Standardised numbers of the target as the loss takes them."""

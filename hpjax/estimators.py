@@ -331,7 +331,7 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
         seconds: after which the search begins no more networks.
         cv: folds, any splitter of scikit-learn, or pairs of rows; where None, 5, or one fold from 5,000 examples on.
         scoring: what counts over the folds: "loss", "error", any metric that `hpjax.tune` knows by name ("roc_auc", "rmse",
-            "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes; its X cannot be read.
+            "neg_log_loss", ...), or a scorer (estimator, X, y), such as `make_scorer` makes; its estimator predicts the rows of X alone.
         ensemble: whether several networks predict together (`Result.ensemble`), not the best one alone; where None, with "good" and
             "best".
         columns: what columns of a frame are, as for `hpjax.tune`.

@@ -21,11 +21,13 @@ class TruthOn(NamedTuple):
         y: [n C] classes as shares, or numbers of mean 0 and deviation 1.
         weight: [n] of the examples, 1 in the mean.
         units: [2 C] what 1 and 0 of such numbers are; 1 and 0 for classes.
+        rows: [n] which.
     """
 
     y: np.ndarray
     weight: np.ndarray
     units: np.ndarray
+    rows: np.ndarray
 
     def standardised(self, p: np.ndarray) -> np.ndarray:
         """Predictions [... n C] in the target's units, as `y` has them; probabilities are left as they are."""
@@ -40,7 +42,7 @@ def truth_on(task: Any, rows: np.ndarray) -> TruthOn:
         deviation = y.std(0)
         units = np.stack([np.where(deviation > 0, deviation, 1), y.mean(0)])
     weight = np.ones(len(rows)) if task.weights is None else task.weights[rows]
-    return TruthOn((y - units[1]) / units[0], weight / weight.mean(), units)
+    return TruthOn((y - units[1]) / units[0], weight / weight.mean(), units, rows)
 
 
 class Evaluation(NamedTuple):
@@ -91,9 +93,9 @@ class Evaluation(NamedTuple):
         """
         truth = truth_on(task, rows)
         p = predicted[:, 1:] if task.classes and task.outputs == 1 else predicted
-        given = (truth.standardised(p), truth.y, truth.weight, truth.units)
-        single: Any = [np.float32(array) for array in given]
-        return {name: float(metric(*single)) for name, metric in self.metrics}
+        arrays = (truth.standardised(p), truth.y, truth.weight, truth.units)
+        given: Any = [*map(np.float32, arrays), rows.astype(np.int32)]
+        return {name: float(metric(*given)) for name, metric in self.metrics}
 
     def objective(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """What is minimised, [n], from every metric [n]: its negative where greater is better; NaN where the loss is not finite."""

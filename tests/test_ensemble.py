@@ -50,7 +50,7 @@ def judged(loss, candidates=7, rows=90, seed=0):
         y, p = (y[:, 1:], p[..., 1:]) if loss == "bce" else (y, p)
     units = np.stack([np.ones(y.shape[1]), np.zeros(y.shape[1])])
     weight = rng.uniform(0.5, 2, rows)
-    return Judged(p.astype(np.float32), y, weight, units, np.arange(rows))
+    return Judged(p.astype(np.float32), y, weight, units, np.arange(rows), np.arange(rows))
 
 
 def score_by_hand(loss, p, y, weight):
@@ -100,7 +100,7 @@ def test_what_is_reported_was_not_selected_on():
     rng = np.random.default_rng(1)
     y = np.eye(2)[rng.integers(0, 2, 60)][:, 1:]
     p = rng.uniform(0.1, 0.9, (200, 60, 1)).astype(np.float32)
-    given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]), np.arange(60))
+    given = Judged(p, y, np.ones(60), np.array([[1.0], [0.0]]), np.arange(60), np.arange(60))
     score = Score(spec_of("bce", 1), {}, Evaluation(Networks(task=None), None))
     chosen = select(score, given, 32)
     mean = np.tensordot(chosen / chosen.sum(), p.astype(float), 1)
@@ -308,7 +308,9 @@ def test_examples_of_one_owner_are_in_one_half():
         units = np.array([[1.0], [0.0]])
         found.append(
             [
-                honest(score, Judged(p, y, np.ones(240), units, whose), 32, seed)["ensemble"]
+                honest(score, Judged(p, y, np.ones(240), units, np.arange(240), whose), 32, seed)[
+                    "ensemble"
+                ]
                 for whose in (owner, np.arange(240))
             ]
         )

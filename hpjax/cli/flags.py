@@ -181,7 +181,7 @@ class Ensemble(Printed):
 class Cluster:
     """Start a Dask cluster on this machine, or workers for one, until interrupted."""
 
-    # one for each accelerator, or core where there is none, where absent
+    # one for each accelerator, or core where there is none, where absent; 0: the scheduler alone
     workers: int | None = None
     join: str | None = None  # a scheduler's address; a scheduler is started where absent
     host: str = "127.0.0.1"  # that the scheduler listens at; this machine alone reaches 127.0.0.1

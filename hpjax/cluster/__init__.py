@@ -2,5 +2,6 @@
 
 from hpjax.cluster.functions import spread
 from hpjax.cluster.pool import Cluster, Pool, pooled
+from hpjax.cluster.start import WORKER_OPTIONS
 
-__all__ = ["Cluster", "Pool", "pooled", "spread"]
+__all__ = ["WORKER_OPTIONS", "Cluster", "Pool", "pooled", "spread"]

@@ -1,4 +1,6 @@
-"""What runs in the scheduler: it lets a block outlive more deaths of workers than Dask would, as machines come and go."""
+"""What runs in the scheduler: it lets a block outlive more deaths of workers than Dask would, as machines come and go, and tells
+workers which studies there are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
+STUDIES = "hpjax_studies"  # what a worker asks the scheduler for
 DEATHS = 20  # of workers that had a block, after which the block is taken to be what kills them
 
 
@@ -15,11 +18,16 @@ class Forgiving(SchedulerPlugin):
     Args:
         name: what the keys of the study's tasks begin with; also of this plugin, and of that of the workers.
         client: of the study, after which both plugins go.
+        reduces: whether Dask drops copies of results when no study runs.
     """
 
-    def __init__(self, name: str, client: str):
-        self.name, self.client = name, client
+    def __init__(self, name: str, client: str, reduces: bool):
+        self.name, self.client, self.reduces = name, client, reduces
         self.deaths: dict[Any, int] = {}
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """The study begins."""
+        scheduler.handlers.setdefault(STUDIES, lambda: _studies(scheduler))
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Dask has counted this one for every task that was there, begun or not."""
@@ -33,7 +41,15 @@ class Forgiving(SchedulerPlugin):
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """The process that searches is gone, or done."""
         if client == self.client:
+            memory = scheduler.extensions.get("amm")
+            if self.reduces and memory is not None:
+                scheduler.loop.add_callback(memory.start)
             scheduler.loop.add_callback(
                 scheduler.unregister_worker_plugin, comm=None, name=self.name
             )
             scheduler.loop.add_callback(scheduler.remove_plugin, name=self.name)
+
+
+def _studies(scheduler: Scheduler) -> list[str]:
+    """Names of the studies that are trained for now."""
+    return [plugin.name for plugin in scheduler.plugins.values() if isinstance(plugin, Forgiving)]

@@ -42,6 +42,7 @@ class ClusterExecutor:
         from hpjax.cluster import worker
 
         self.pool, self.client = pool, pool.client
+        self.fidelity = regime.target.fidelity
         self.run = f"{pool.name}-{next(_runs)}"
         # a task, so that a worker that comes later, or the last that had it, makes it again
         self.regime = pool.submit(worker.unpickled, cloudpickle.dumps(regime), priority=2)
@@ -60,7 +61,7 @@ class ClusterExecutor:
 
     def store(self, groups: int) -> RemoteStore:
         """In the workers' memory."""
-        return RemoteStore(self.pool, groups)
+        return RemoteStore(self.pool, groups, self.fidelity)
 
     def fitted(self, program: Program) -> Program:
         """Blocks of CPUs are as planned, so that workers run the very programs of one machine; an accelerator trains a chunk."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hpjax.cluster.pool import Pool
+
+TRIES = 3  # of configurations whose function gives no answer
 
 
 def spread(function: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
@@ -34,7 +35,7 @@ def spread(function: Callable[..., Any], pool: Pool) -> Callable[..., Any]:
             )
             for rows in parts
         ]
-        found = [pool.result(task, patience=math.inf) for task in tasks]
+        found = [pool.result(task, pool.function_patience, TRIES) for task in tasks]
         for values in found:
             if isinstance(values, Exception):
                 raise values

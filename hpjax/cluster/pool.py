@@ -34,6 +34,7 @@ SILENT = 60.0  # seconds without a sign of life after which a worker is taken to
 FRESH = 2.0  # seconds that a count of workers is good for
 ANSWER = 60.0  # seconds that a scheduler has to answer
 PATIENCE = 900.0  # seconds without an answer after which a block is trained elsewhere
+COPIES = 2  # of the states of networks that may be trained on
 
 
 class Cluster(NamedTuple):
@@ -43,13 +44,14 @@ class Cluster(NamedTuple):
         where: a scheduler's address, a `distributed.Client`, or a number of worker processes to start on this machine (a script
             that does must keep what it runs under `if __name__ == "__main__":`, as they import it again).
         unlike: whether workers may have other versions or devices than this process; last digits may then depend on who trains what.
-        patience: seconds without an answer after which the worker that trains a block is started anew, and the block trained elsewhere;
-            one that is not heard at all is given `SILENT` seconds.
+        patience: seconds without an answer after which a busy worker is started anew, and what it did is done elsewhere; where None,
+            `PATIENCE` for blocks, twice as long after each time, and none for functions of `minimize`, of which hpjax cannot know how
+            long they take. A worker that is not heard at all is given `SILENT` seconds.
     """
 
     where: Any
     unlike: bool = False
-    patience: float = PATIENCE
+    patience: float | None = None
 
 
 class Pool:
@@ -60,14 +62,19 @@ class Pool:
         address: of its scheduler.
         name: what the keys of this study's tasks begin with.
         resources: what a block needs of a worker.
-        patience: as in `Cluster`.
+        patience: seconds that a block has; doubled where one had not enough.
+        function_patience: seconds that a function of the user's has.
         seconds: worker -> how long it trained.
     """
 
     def __init__(self, client: Client, cluster: Cluster, say: Callable[[str], None]):
         import jax
 
-        self.client, self.say, self.patience = client, say, cluster.patience
+        self.client, self.say = client, say
+        given = cluster.patience
+        self.patience, self.function_patience = (
+            (PATIENCE, math.inf) if given is None else (given, given)
+        )
         self.address = client.scheduler.address if client.scheduler else "?"
         self.name = f"hpjax-{uuid.uuid4().hex[:12]}"
         self.resources = {DEVICE: 1}
@@ -75,6 +82,9 @@ class Pool:
         self._tasks = itertools.count()
         self._seen: dict[str, tuple[float, float]] = {}
         self._looked: tuple[float, list[str]] = (-math.inf, [])
+        self._uncopied: list[Future] = []
+        self._copies = False  # whether some are under way
+        self._reduces = False  # whether Dask drops copies, but for studies
         self._refuse_without_device()
         self.devices = jax.devices()
 
@@ -91,12 +101,16 @@ class Pool:
         ready = Devices(self.name, len(self.devices), pinned, settings(), wanted)
         with self.reached():
             try:
-                self.client.register_plugin(Forgiving(self.name, self.client.id), name=self.name)
+                self._reduces = self.client.amm.running()
+                forgiving = Forgiving(self.name, self.client.id, self._reduces)
+                self.client.register_plugin(forgiving, name=self.name)
             except (ImportError, AttributeError) as fault:
                 raise ValueError(
                     f"the scheduler at {self.address} cannot load this hpjax ({fault}); install the same version where it runs"
                 ) from None
             self._silent()
+            if self._reduces:
+                self.client.amm.stop()
             for left in reversed(range(TRIES)):
                 try:
                     self._soon(lambda: self.client.register_plugin(ready, name=self.name))
@@ -118,12 +132,13 @@ class Pool:
                 f"hpjax: {len(names)} workers trained for {sum(self.seconds.values()):.1f} s, from {' to '.join(each)}"
             )
         if self.client.status == "running":
-            for leave in (
-                self.client.unregister_scheduler_plugin,
-                self.client.unregister_worker_plugin,
-            ):
+            leave = [
+                lambda: self.client.unregister_scheduler_plugin(self.name),
+                lambda: self.client.unregister_worker_plugin(self.name),
+            ]
+            for each in leave + [self.client.amm.start] * self._reduces:
                 with contextlib.suppress(OSError, ValueError):
-                    self._soon(lambda leave=leave: leave(self.name))
+                    self._soon(each)
 
     def _soon(self, ask: Callable[[], Any]) -> None:
         """Asks something of all workers that one which is cut off does not answer.
@@ -175,29 +190,50 @@ class Pool:
     def _key(self) -> str:
         return f"{self.name}-{next(self._tasks):09d}"
 
-    def result(self, future: Future, patience: float | None = None) -> Any:
+    def result(self, future: Future, patience: float | None = None, tries: float = math.inf) -> Any:
         """As `results`, of one task."""
-        return self.results([future], patience=patience)[0]
+        return self.results([future], patience=patience, tries=tries)[0]
+
+    def copy(self, future: Future) -> None:
+        """Brings a task's result to a second worker, soon: so it is not computed again where the first one dies."""
+        self._uncopied.append(future)
+        self.client.loop.add_callback(self._copy)  # type: ignore[missing-attribute]
+
+    async def _copy(self) -> None:
+        """Copies what there is to copy, in one message at a time."""
+        if self._copies:
+            return
+        self._copies = True
+        try:
+            while self._uncopied and self.client.status == "running":
+                held, self._uncopied = self._uncopied, []
+                # without a second copy it is computed again, where it must be
+                with contextlib.suppress(OSError, KeyError, ValueError, asyncio.CancelledError):
+                    await self.client.replicate(held, n=COPIES, asynchronous=True)  # type: ignore[not-async]
+        finally:
+            self._copies = False
 
     def results(
         self,
         futures: Sequence[Future],
         before: Sequence[Future] | None = None,
         patience: float | None = None,
+        tries: float = math.inf,
     ) -> list[Any]:
         """What tasks return, in one message; waits for them before.
 
         Args:
             futures: of the tasks.
             before: the task that each of them waits for.
-            patience: in the place of `Cluster.patience`.
+            patience: in the place of the pool's.
+            tries: how often a task may be given to another worker as it took longer than that.
 
         Raises:
-            RunError: the scheduler is gone, no worker comes, or worker after worker died of a task.
+            RunError: the scheduler is gone, no worker comes, worker after worker died of a task, or no try was long enough.
             Exception: a task's own.
         """
         for future, own in zip(futures, before or futures):
-            self.wait(future, own, patience)
+            self.wait(future, own, patience, tries)
         with self.reached():
             if self.client.status != "running":
                 raise OSError("closed")
@@ -208,7 +244,13 @@ class Pool:
                     began = time.monotonic()
             return whole.result()
 
-    def wait(self, future: Future, before: Future, patience: float | None = None) -> None:
+    def wait(
+        self,
+        future: Future,
+        before: Future,
+        patience: float | None = None,
+        tries: float = math.inf,
+    ) -> None:
         """Waits for the end of a task, and of the one `before` it, through the deaths and stalls of workers; as `results`."""
         ended, began = Event(), time.monotonic()
         looked = began
@@ -222,8 +264,13 @@ class Pool:
                     continue
                 if time.monotonic() - looked >= min(LOOK, most):
                     looked = time.monotonic()
+                    late = looked - began > most
                     if self._look([future, before], looked - began, most):
-                        began = looked
+                        began, tries = looked, tries - late
+                    if tries <= 0:
+                        raise RunError(
+                            f"a function gave no answer within {most:g} s on worker after worker; the ledger is whole up to here, mend the function, or give it more time: hpjax.Cluster(..., patience={10 * most:g})"
+                        )
 
     def _asked(self, futures: Sequence[Future]) -> concurrent.futures.Future:
         """What ended tasks returned, on its way here."""

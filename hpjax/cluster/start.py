@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import platform
+import random
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,13 @@ CORE = "HPJAX_CORE"  # the core that a worker keeps to
 PAUSE = 1.0  # seconds between looks whether a worker has ended, and before it is started again
 GONE = 300.0  # seconds without the scheduler, and without workers, after which it is given up
 WAIT = 30.0  # seconds that the scheduler has to come up
+# of Dask's worker, however it is started
+WORKER_OPTIONS = [
+    *("--resources", f"{DEVICE}=1"),
+    *("--nthreads", "2"),  # one trains, one answers meanwhile
+    *("--memory-limit", "0"),  # what does not fit is seen, and halved
+    "--no-dashboard",
+]
 
 
 def accelerators() -> int:
@@ -37,10 +45,7 @@ def worker_command(address: str, name: str) -> list[str]:
     """How a worker is started."""
     return [
         *(sys.executable, "-m", "distributed.cli.dask_worker", address),
-        *("--name", name, "--resources", f"{DEVICE}=1"),
-        *("--nthreads", "2"),  # one trains, one answers meanwhile
-        *("--memory-limit", "0"),  # what does not fit is seen, and halved
-        "--no-dashboard",
+        *("--name", name, *WORKER_OPTIONS),
     ]
 
 
@@ -53,9 +58,11 @@ def workers_of(address: str, count: int | None, say: Callable[[str], None]) -> N
         say: told of workers that end.
     """
     found = accelerators()
+    # others, whom this process does not know, may have workers on the same cores
+    first = random.randrange(cores())
     own = [
-        {"CUDA_VISIBLE_DEVICES": str(number % found)} if found else {CORE: str(number)}
-        for number in range(count or found or cores())
+        {"CUDA_VISIBLE_DEVICES": str(number % found)} if found else {CORE: str(first + number)}
+        for number in range((found or cores()) if count is None else count)
     ]
 
     def begun(number: int) -> subprocess.Popen:
@@ -86,7 +93,7 @@ def serve(workers: int | None, host: str, port: int, say: Callable[[str], None])
     """Runs a scheduler and workers until it is interrupted.
 
     Args:
-        workers: as `count` of `workers_of`.
+        workers: as `count` of `workers_of`; the scheduler alone where 0.
         host: that the scheduler listens at; only this machine can reach 127.0.0.1.
         port: of the scheduler.
         say: told the address.
@@ -103,7 +110,10 @@ def serve(workers: int | None, host: str, port: int, say: Callable[[str], None])
         say(
             f"hpjax: a cluster at {address}; hpjax tune --cluster {address}, more workers by hpjax cluster --join {address}"
         )
-        workers_of(address, workers, say)
+        if workers == 0:
+            scheduler.wait()
+        else:
+            workers_of(address, workers, say)
     finally:
         stop([scheduler])
 

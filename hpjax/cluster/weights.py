@@ -34,13 +34,19 @@ class RemoteStore:
     What it keeps of each network is where it is: the number of a future, and two places a and b in the tree with leaves [a b ...], or
     the `worker.TrainedBlock`, that this holds.
 
+    Args:
+        pool: the workers.
+        groups: G of each trial.
+        fidelity: epochs after which no network is trained on; until then two workers have its state, so that the death of one
+            costs nothing but the blocks that it trains.
+
     Attributes:
         home: live trial -> number of the program that trains it.
         age: live trial -> epoch that it was last trained until.
     """
 
-    def __init__(self, pool: Pool, groups: int):
-        self.pool, self.groups = pool, groups
+    def __init__(self, pool: Pool, groups: int, fidelity: int):
+        self.pool, self.groups, self.fidelity = pool, groups, fidelity
         self._places = WeightStore(groups)
         self.home, self.age = self._places.home, self._places.age
         self._held: dict[int, Future] = {}
@@ -68,6 +74,8 @@ class RemoteStore:
         number = next(self._numbers)
         self._held[number] = answer.weights
         self._places.take(block, _places(number, *block.real.shape))
+        if (block.until < self.fidelity).any():
+            self.pool.copy(answer.weights)
         if len(self._held) > self._enough:
             self._forget()
 

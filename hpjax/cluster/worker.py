@@ -14,6 +14,7 @@ import numpy as np
 from distributed import Reschedule, Worker, WorkerPlugin, get_worker
 
 from hpjax import devices, processor, program_cache, records
+from hpjax.cluster.deaths import STUDIES
 from hpjax.cluster.pool import DEVICE
 from hpjax.cluster.start import CORE
 from hpjax.population.executor import LocalExecutor
@@ -92,6 +93,8 @@ class Devices(WorkerPlugin):
         if other:
             _refused.add(self.name)
             await _set_devices(worker, 0)
+            if self.name not in await getattr(worker.scheduler, STUDIES)():
+                await self._forgotten(worker)  # it ended while this worker joined
             raise ValueError(
                 f"worker {worker.address} is unlike the process of the study: {'; '.join(other)}; make them alike, or allow it by hpjax.Cluster(..., unlike=True) (--unlike)"
             )
@@ -100,9 +103,13 @@ class Devices(WorkerPlugin):
         """The study is over."""
         _settings.pop(self.name, None)
         if self.name in _refused:
-            _refused.remove(self.name)
-            if not _refused:
-                await _set_devices(worker, 1)
+            await self._forgotten(worker)
+
+    async def _forgotten(self, worker: Worker) -> None:
+        """The study that refused this worker is over."""
+        _refused.discard(self.name)
+        if not _refused:
+            await _set_devices(worker, 1)
 
 
 async def _set_devices(worker: Worker, count: int) -> None:

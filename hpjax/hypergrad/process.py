@@ -185,22 +185,11 @@ def process_of(
     def scores(state: State, values: Config, training: bool) -> tuple[Array, Array, tuple]:
         """Loss, error and own metrics on the training or the validation part."""
         if training:
-            rows, weight = data.train[group], jnp.arange(places, dtype=jnp.int32) < count
+            weight = jnp.arange(places, dtype=jnp.int32) < count
+            part = batches.part_of(spec, data, group, data.train[group], weight)
         else:
-            rows, weight = data.valid[group], data.valid_weight[group]
-        x, y = batches.inputs(spec, data, group, rows)
-        weight = weight.astype(dtype)
-        return stepping.scores(
-            spec,
-            state.params,
-            state.stats,
-            config(values),
-            x,
-            y,
-            weight,
-            plan.metrics,
-            batches.units_of(data, group),
-        )
+            part = batches.validation_part(spec, data, group)
+        return stepping.scores(spec, state.params, state.stats, config(values), part, plan.metrics)
 
     def report(state: State, h: Hyper) -> dict:
         if not plan.report:

@@ -178,7 +178,8 @@ def judging(metrics: Any, objective: Any, task: Task) -> tuple[Metrics, Metrics]
 def truth_of(task: Task) -> Truth:
     """What metrics have to know of a task."""
     values = task.values if task.classes else ()
-    return Truth(values, task.outputs, task.weights is not None, task.y.ndim == 1)
+    weighted, single = task.weights is not None, task.y.ndim == 1
+    return Truth(values, task.outputs, weighted, single, task.table, len(task.x))
 
 
 def as_space(space: Space | Mapping | str | Path | None, family: Family = MLP) -> Space:

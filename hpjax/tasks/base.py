@@ -11,6 +11,7 @@ import numpy as np
 from hpjax.defaults import TEST_SEED, TEST_SHARE
 from hpjax.notebooks import shown
 from hpjax.tasks.columns import (
+    Groups,
     TaskError,
     as_features,
     as_frame,
@@ -46,6 +47,7 @@ class TaskOptions(NamedTuple):
     seed: int = TEST_SEED  # of the hold-out
     kind: str | None = None
     columns: Mapping[str, str] | None = None
+    values: tuple = ()  # all classes, where they are known
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -67,6 +69,7 @@ class Task:
         notes: what became of columns and rows, for people.
         weights: [N] of the examples, in training, validation and metrics; 1 each where None.
         groups: [N] int: rows of one group are never apart, in no fold and not for the test.
+        group_values: the groups as they were given, by number.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Task:
     notes: tuple[str, ...] = ()
     weights: np.ndarray | None = None
     groups: np.ndarray | None = None
+    group_values: tuple = ()
 
     def __post_init__(self):
         if self.labels and not self.values:
@@ -112,10 +116,6 @@ class Task:
             row, column = huge
             raise TaskError(
                 f"{self.name}: row {row + 1} has {self.x[row, column]:g} in column {self.signature.column(column)}; no network can use numbers beyond {LARGEST:g}, rescale or drop it"
-            )
-        if self.labels and len(np.unique(self.y)) < 2:
-            raise TaskError(
-                f"{self.name}: every example has class {self.labels[int(self.y[0])]!r:.80}; two are needed"
             )
 
     def _refuse_weights(self, weights: np.ndarray) -> None:
@@ -197,6 +197,14 @@ class Task:
     def examples(self, rows: np.ndarray) -> Any:
         """The examples of some rows as a network takes them: an array, or a table where there is a schema."""
         return frame_of(self.x[rows], self.schema) if self.schema else self.x[rows]
+
+    def table(self, rows: np.ndarray) -> Any:
+        """The features of some rows by the names of their columns, numbers as float64; an array where columns have no names."""
+        if self.schema or not self.features:
+            return self.examples(rows)
+        import pandas
+
+        return pandas.DataFrame(self.x[rows], columns=list(self.features))
 
     def with_test(self, test: np.ndarray) -> Task:
         """The same task with these rows held out.
@@ -331,6 +339,7 @@ class Task:
         seed: int = TEST_SEED,
         kind: str | None = None,
         columns: Mapping[str, str] | None = None,
+        values: tuple = (),
         weights: Any = None,
         groups: Any = None,
         standardize: bool = True,
@@ -346,6 +355,7 @@ class Task:
             seed: of the hold-out.
             kind: "classes" or "numbers"; told from the targets where None.
             columns: what columns are, where that is not to be told from them: name -> "number", "category", "date", "weight", "group" or "drop".
+            values: all classes, in their order, where not each of them need be there; those that are there where ().
             weights: [N] of the examples, as a column of "weight" says, too; 1 each where None.
             groups: [N] of the examples, as a column of "group" says, too: those of one group are never apart.
             standardize: whether features (and numeric targets) are brought to mean 0 and deviation 1 of the training part.
@@ -373,10 +383,10 @@ class Task:
         doubt = ""
         if kind is None:
             kind, doubt = guessed(y)
-        values: tuple = ()
         if kind == "classes":
-            y, values = _classes(y, name)
+            y, values = _classes(y, values, name)
         else:
+            values = ()
             y = _numbers(y, name)
         labels = tuple(str(value) for value in values)
         weights, groups = _beside(table, weights, groups, name)
@@ -392,7 +402,8 @@ class Task:
             schema=table.schema,
             notes=(*notes, *table.notes),
             weights=weights,
-            groups=groups,
+            groups=None if groups is None else groups.number,
+            group_values=() if groups is None else groups.values,
         )
         if test:
             return dataclasses.replace(
@@ -401,8 +412,8 @@ class Task:
         return task
 
 
-def _classes(y: np.ndarray, name: str) -> tuple[np.ndarray, tuple]:
-    """Labels [N] as class numbers [N], and the classes as they were given."""
+def _classes(y: np.ndarray, known: tuple, name: str) -> tuple[np.ndarray, tuple]:
+    """Labels [N] as class numbers [N], and the classes as they were given; those that are known already where there are some."""
     if y.ndim != 1:
         raise TaskError(
             f"{name}: classes need one column of labels, got {y.shape}; give them as [N]"
@@ -410,7 +421,19 @@ def _classes(y: np.ndarray, name: str) -> tuple[np.ndarray, tuple]:
     refuse_lost_labels(y, name)
     labels = y.astype(str) if y.dtype.kind in "OUS" else y
     values, codes = np.unique(labels, return_inverse=True)
-    return codes, tuple(values.tolist())
+    values = tuple(values.tolist())
+    if not known:
+        if len(values) < 2:
+            raise TaskError(f"{name}: every example has class {values[0]!r:.80}; two are needed")
+        return codes, values
+    place = {str(value): number for number, value in enumerate(known)}
+    place |= {value: number for number, value in enumerate(known)}  # 0.0 is 0
+    numbers = [place.get(value, place.get(str(value))) for value in values]
+    if None in numbers:
+        raise TaskError(
+            f"{name}: class {values[numbers.index(None)]!r:.80} is none of {', '.join(map(str, known))!s:.100}; drop its rows, or train on some"
+        )
+    return np.array(numbers)[codes], known
 
 
 def _numbers(y: np.ndarray, name: str) -> np.ndarray:
@@ -423,7 +446,7 @@ def _numbers(y: np.ndarray, name: str) -> np.ndarray:
 
 def _beside(
     table: Table, weights: Any, groups: Any, name: str
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> tuple[np.ndarray | None, Groups | None]:
     """Weights and groups, given beside a table or in a column of it."""
     for what, beside, column in (
         ("weights", weights, table.weights),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -132,17 +132,34 @@ def as_weights(weights: Any, name: str) -> np.ndarray:
         raise TaskError(f"{name}: weights must be numbers, one for each row") from None
 
 
-def as_groups(groups: Any, name: str) -> np.ndarray:
-    """Groups [N] of examples as whole numbers in the order of their values, -1 where there is none."""
+class Groups(NamedTuple):
+    """Which examples belong together.
+
+    Attributes:
+        number: [N] int, in the order of the groups' values; -1 where there is none.
+        values: the groups as they were given, by number.
+    """
+
+    number: np.ndarray
+    values: tuple
+
+
+def as_groups(groups: Any, name: str) -> Groups:
+    """Groups of examples [N].
+
+    Raises:
+        TaskError: no column of numbers, text or dates.
+    """
     import pandas
 
     values = np.asarray(groups, object)
     if values.ndim != 1:
         raise TaskError(f"{name}: groups must be one for each row, got shape {values.shape}")
     try:
-        return pandas.factorize(values, sort=True)[0]
+        number, found = pandas.factorize(values, sort=True)
     except TypeError:
         raise TaskError(f"{name}: groups must be numbers, text or dates") from None
+    return Groups(number, tuple(found.tolist()))
 
 
 def refuse_lost_labels(y: np.ndarray, name: str) -> None:

@@ -25,6 +25,7 @@ def read(
     seed: int = TEST_SEED,
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
+    values: tuple = (),
 ) -> Task:
     """A task from a file, by its ending.
 
@@ -38,7 +39,7 @@ def read(
         test: share held out, where the file has no test set.
         seed: of the hold-out.
         kind: "classes" or "numbers"; told from the targets where None.
-        columns: what columns are, as for `Task.of`.
+        columns, values: what columns are, and all classes, as for `Task.of`.
 
     Raises:
         TaskError: one line that names the file, the row or field, and the remedy.
@@ -60,7 +61,7 @@ def read(
         ".parquet": parquet_files.read_parquet,
     }
     ending = Path(name).suffix.lower()
-    options = TaskOptions(test, seed, kind, columns)
+    options = TaskOptions(test, seed, kind, columns, values)
     try:
         if ending in readers:
             return readers[ending](path, target, options)

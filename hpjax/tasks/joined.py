@@ -30,21 +30,23 @@ def validated_on(
         columns: what the user said of the task's columns.
 
     Raises:
-        TaskError: a file without a column of the task's, with other kinds of values in one, or with a class that the task has not.
+        TaskError: a file without a column of the task's, with other kinds of values in one, with a class that the task has not, or with
+            a group that it has, too.
     """
     below = _alike(task, path, target, columns)
     x = _features(task, below)
     y = np.concatenate([task.y, _targets(task, below)])
     if (task.weights is None) != (below.weights is None):
         raise TaskError(f"{below.name}: weights stand in one of {task.name} and {path} alone")
-    apart = "" if task.groups is None else "; their groups are taken for others than the task's"
+    groups, group_values = _groups(task, below)
     together = dataclasses.replace(
         task,
         x=np.concatenate([task.x, x]),
         y=y,
         weights=None if task.weights is None else np.concatenate([task.weights, below.weights]),  # type: ignore[list-item]
-        groups=None if task.groups is None else _groups(task.groups, below),
-        notes=(*task.notes, f"{len(x)} rows of {path} are validated on{apart}"),
+        groups=groups,
+        group_values=group_values,
+        notes=(*task.notes, f"{len(x)} rows of {path} are validated on"),
     )
     rows = np.arange(len(task.x), len(together.x))
     return dataclasses.replace(together, folds=(Split(task.development, rows),))
@@ -54,8 +56,9 @@ def _alike(
     task: Task, path: str | Path, target: str | None, columns: Mapping[str, str] | None
 ) -> Task:
     """The file as a task, its columns read as those of another."""
+    values = task.values if task.classes else ()
     if not task.schema:
-        below = read(path, target, 0, kind=task.kind, columns=columns)
+        below = read(path, target, 0, kind=task.kind, columns=columns, values=values)
         if below.schema:
             raise TaskError(
                 f"{path}: has text or gaps, or a column that varies otherwise, where {task.name} has numbers alone; make them alike"
@@ -63,7 +66,7 @@ def _alike(
         return below
     kinds = {column.source: column.kind for column in task.schema}
     beside = {name: what for name, what in (columns or {}).items() if what in ("weight", "group")}
-    return read(path, target, 0, kind=task.kind, columns=kinds | beside)
+    return read(path, target, 0, kind=task.kind, columns=kinds | beside, values=values)
 
 
 def _features(task: Task, below: Task) -> np.ndarray:
@@ -89,22 +92,25 @@ def _features(task: Task, below: Task) -> np.ndarray:
 
 
 def _targets(task: Task, below: Task) -> np.ndarray:
-    """Targets of a task like another, classes numbered as there."""
-    if not task.classes:
-        if below.y.shape[1:] != task.y.shape[1:]:
-            raise TaskError(f"{below.name}: other targets than {task.name}; make them alike")
-        return below.y
-    place = {str(value): number for number, value in enumerate(task.values)}
-    place |= {value: number for number, value in enumerate(task.values)}  # 0.0 is 0
-    for label, value in zip(below.labels, below.values):
-        if value not in place and str(value) not in place:
-            raise TaskError(
-                f"{below.name}: class {label!r:.80} is none of {task.name}; drop its rows, or train on some"
-            )
-    return np.array([place.get(value, place.get(str(value))) for value in below.values])[below.y]
+    """Targets of a task like another."""
+    if below.y.shape[1:] != task.y.shape[1:]:
+        raise TaskError(f"{below.name}: other targets than {task.name}; make them alike")
+    return below.y
 
 
-def _groups(groups: np.ndarray, below: Task) -> np.ndarray:
-    """Groups of both; those of the file are others than the task's."""
-    own = np.arange(len(below.x)) if below.groups is None else below.groups
-    return np.concatenate([groups, groups.max() + 1 + own])
+def _groups(task: Task, below: Task) -> tuple[np.ndarray | None, tuple]:
+    """Groups of both and their values; each row of a file without groups is one of its own."""
+    if task.groups is None:
+        return None, ()
+    own, values = below.groups, below.group_values
+    if own is None:
+        own, values = np.arange(len(below.x)), (None,) * len(below.x)
+    shared = {*map(str, task.group_values)} & {str(value) for value in values if value is not None}
+    if shared:
+        raise TaskError(
+            f"{below.name}: group {min(shared)!r:.80} is in {task.name}, too, and would be trained and validated on; drop its rows, or leave the groups out"
+        )
+    return np.concatenate([task.groups, len(task.group_values) + own]), (
+        *task.group_values,
+        *values,
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpjax.tasks.columns import TaskError, as_groups
+from hpjax.tasks.columns import Groups, TaskError, as_groups
 from hpjax.tasks.gap_spellings import is_gap
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ class Table(NamedTuple):
         schema: of the columns.
         notes: what became of columns, a line each.
         weights: [N] of the examples, where a column holds them.
-        groups: [N] of the examples, as codes, where a column holds them.
+        groups: of the examples, where a column holds them.
     """
 
     x: np.ndarray
     schema: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     weights: np.ndarray | None = None
-    groups: np.ndarray | None = None
+    groups: Groups | None = None
 
 
 def column_kinds(
@@ -123,7 +123,7 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
         TaskError: a number that is not finite, a column that is not what the user says, or no column that varies.
     """
     parts, schema, notes = [], [], []
-    beside: dict[str, np.ndarray] = {}
+    beside: dict[str, Any] = {}
     for name, series in frame.items():
         name, what = str(name), columns.get(str(name))
         if what == "drop":

@@ -112,9 +112,13 @@ def splits(
     Raises:
         TaskError: more folds than examples of the rarest class (or than rows or groups), or a class missing from a training part.
     """
+    rows = task.development
+    if task.classes and len(np.unique(task.y[rows])) < 2:
+        raise TaskError(
+            f"{task.name}: every example has class {task.labels[int(task.y[rows[0]])]!r:.80}; two are needed"
+        )
     if task.folds:
         return task.folds
-    rows = task.development
     if folds < 1 or folds > len(rows):
         raise TaskError(f"{task.name}: folds={folds} for {len(rows)} rows; give 1 to {len(rows)}")
     if folds == 1:

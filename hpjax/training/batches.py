@@ -71,6 +71,35 @@ class Coded(NamedTuple):
     hot: Any  # [H] int32
 
 
+class Part(NamedTuple):
+    """Examples that a network of one group is scored on.
+
+    Attributes:
+        x: [V F] inputs.
+        y: [V C] targets.
+        weight: [V] of the examples; 0 where there is none.
+        units: of standardised targets.
+        rows: [V] int32, which examples of the task they are.
+    """
+
+    x: Array
+    y: Array
+    weight: Array
+    units: Units
+    rows: Array
+
+
+def part_of(spec: Spec, data: Data, group: Array, rows: Array, weight: Array) -> Part:
+    """Weighted examples [V] of one group, as its networks see them."""
+    x, y = inputs(spec, data, group, rows)
+    return Part(x, y, weight.astype(spec.dtype), units_of(data, group), rows)
+
+
+def validation_part(spec: Spec, data: Data, group: Array) -> Part:
+    """What the networks of one group are validated on."""
+    return part_of(spec, data, group, data.valid[group], data.valid_weight[group])
+
+
 def inputs(spec: Spec, data: Data, group: Array, index: Array) -> tuple[Array, Array]:
     """Examples [B] of one group as its networks see them: x [B F] and y [B C], standardised by its training part."""
     shift, scale, coded = data.shift[group], data.scale[group], data.coded
@@ -356,15 +385,15 @@ def standards(examples: Examples, rows: np.ndarray, spec: Spec | None = None) ->
     numeric = examples.standardize and not examples.classes
     by_rank = spec is not None and spec.scaling == "quantile"
     transform = "none" if spec is None else spec.target_transform
+    seen = rows if weights is None else rows[weights > 0]
+    counted = None if weights is None else weights[weights > 0]
     y, about = examples.y, None
     if transform != "none":
-        about = powers(transform, y, rows)
+        about = powers(transform, y, seen, counted)
         y = transformed(transform, y, about)
     of_inputs = of(examples.x, examples.standardize and not by_rank)
     found = Standards(*of_inputs, *of(y, numeric), about=about)
-    seen = rows if weights is None else rows[weights > 0]
     if by_rank:
-        counted = None if weights is None else weights[weights > 0]
         found = found._replace(quantiles=quantiles(examples.x[seen], counted))
     if examples.layout is None or examples.codes is None:
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,34 +14,48 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from hpjax.training.metrics import Array, Metric, Truth
 
+KEPT = 16  # tables of validation parts that a scorer reads
+TRIED = 200  # examples that a scorer is tried on, at least
+
 
 class _Predicted(BaseEstimator):
-    """Stands before a scorer as an estimator whose predictions are known."""
+    """Stands before a scorer as an estimator whose predictions are known.
 
-    def __init__(self, values: Sequence = (), predictions: Any = None):
-        self.values, self.predictions = values, predictions
+    Args:
+        values: the classes.
+        predictions: of all rows that are scored.
+        table: the features of these rows; None where the scorer does not read them.
+    """
+
+    def __init__(self, values: Sequence = (), predictions: Any = None, table: Any = None):
+        self.values, self.predictions, self.table = values, predictions, table
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
+    def known(self, X: Any) -> np.ndarray:
+        """Predictions of all rows, or of some rows of the table.
 
-class _NoRows:
-    """Stands for the rows X, which are not at hand; nothing can be read of them."""
-
-    def _refuse(self, *arguments: Any, **more: Any) -> Any:
-        raise ValueError("scorers are handed predictions; the rows X themselves are not at hand")
-
-    __getitem__ = __array__ = __len__ = __iter__ = _refuse
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._refuse()
+        Raises:
+            ValueError: rows that are not of the table.
+        """
+        table = self.table
+        if X is table:
+            return self.predictions
+        if hasattr(table, "iloc") and hasattr(X, "iloc"):
+            place = table.index.get_indexer(X.index)
+            if (place >= 0).all() and X.equals(table.iloc[place]):
+                return self.predictions[place]
+        elif isinstance(table, np.ndarray) and np.array_equal(X, table):
+            return self.predictions
+        raise ValueError(
+            "predictions are known of the rows X that the scorer is given, not of others; predict X, and take some of its predictions"
+        )
 
 
 class _PredictedNumbers(RegressorMixin, _Predicted):
     def predict(self, X: Any) -> np.ndarray:
-        return self.predictions
+        return self.known(X)
 
 
 class _PredictedClasses(ClassifierMixin, _Predicted):
@@ -49,10 +64,10 @@ class _PredictedClasses(ClassifierMixin, _Predicted):
         return np.array(self.values)
 
     def predict(self, X: Any) -> np.ndarray:
-        return self.classes_[self.predictions.argmax(1)]
+        return self.classes_[self.known(X).argmax(1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        return self.predictions
+        return self.known(X)
 
 
 def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
@@ -61,7 +76,8 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
     It is NaN where the scorer refuses, as many do where a fold lacks a class.
 
     Args:
-        scorer: (estimator, X, y) -> a number, of the estimator's predictions; X is not at hand.
+        scorer: (estimator, X, y) -> a number, of the estimator's predictions; X are the features of the rows that are scored, as
+            `Task.table` gives them.
         truth: of the task.
         name: for messages.
 
@@ -70,47 +86,73 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
     """
 
     weighted = truth.weighted and _takes_weights(scorer)
+    table = None if _of_predictions(scorer) or truth.table is None else _Tables(truth.table)
 
-    def one(p: np.ndarray, y: np.ndarray, weight: np.ndarray, units: np.ndarray) -> float:
+    def one(
+        p: np.ndarray, y: np.ndarray, weight: np.ndarray, units: np.ndarray, rows: np.ndarray
+    ) -> float:
         """Of one network."""
         if not np.isfinite(p).all():
             return np.nan
         there = weight > 0
+        x = None if table is None else table(rows[there])
         p, y, weight = (array[there].astype(np.float64) for array in (p, y, weight))
         options = {"sample_weight": weight} if weighted else {}
         if truth.values:
             whole = np.concatenate([1 - p, p], 1) if p.shape[1] == 1 else p
             codes = (y[:, 0] > 0.5).astype(int) if y.shape[1] == 1 else y.argmax(1)
             whole = whole / whole.sum(1, keepdims=True)
-            estimator: Any = _PredictedClasses(truth.values, whole)
+            estimator: Any = _PredictedClasses(truth.values, whole, x)
             given = np.array(truth.values)[codes]
         else:
             p, given = p * units[0] + units[1], y * units[0] + units[1]
             if truth.single:
                 p, given = p[:, 0], given[:, 0]
-            estimator = _PredictedNumbers((), p)
-        return float(scorer(estimator, _NoRows(), given, **options))
+            estimator = _PredictedNumbers((), p, x)
+        return float(scorer(estimator, x, given, **options))
 
-    def many(p: Any, y: Any, weight: Any, units: Any) -> np.ndarray:
+    def many(*given: Any) -> np.ndarray:
         """Of networks [...] side by side."""
-        p, y, weight, units = map(np.asarray, (p, y, weight, units))
-        found = np.empty(p.shape[:-2], p.dtype)
+        arrays = [np.asarray(array) for array in given]
+        found = np.empty(arrays[0].shape[:-2], arrays[0].dtype)
         for place in np.ndindex(found.shape):
             try:
-                found[place] = one(p[place], y[place], weight[place], units[place])
+                found[place] = one(*(array[place] for array in arrays))
             except ValueError:  # not defined on such a part
                 found[place] = np.nan
         return found
 
     _try(one, truth, name)
 
-    def on_host(p: Array, y: Array, weight: Array, units: Array) -> Array:
-        given = jax.lax.stop_gradient((p, y, weight, units))
+    def on_host(p: Array, y: Array, weight: Array, units: Array, rows: Array) -> Array:
+        given = jax.lax.stop_gradient((p, y, weight, units, rows))
         return jax.pure_callback(
             many, jax.ShapeDtypeStruct((), p.dtype), *given, vmap_method="broadcast_all"
         )
 
     return Metric(on_host, True)
+
+
+class _Tables:
+    """The features of rows, the last ones kept; a scorer cannot change them for the next network."""
+
+    def __init__(self, table: Callable[[np.ndarray], Any]):
+        self._table = table
+        self._of = functools.lru_cache(KEPT)(self._made)
+
+    def __call__(self, rows: np.ndarray) -> Any:
+        return self._of(rows.astype(np.int64).tobytes()).copy()
+
+    def _made(self, rows: bytes) -> Any:
+        return self._table(np.frombuffer(rows, np.int64))
+
+    def __reduce__(self) -> Any:
+        return _Tables, (self._table,)
+
+
+def _of_predictions(scorer: Any) -> bool:
+    """Whether it is one of scikit-learn's, which reads predictions alone."""
+    return type(scorer).__module__.startswith("sklearn.metrics")
 
 
 def _takes_weights(scorer: Any) -> bool:
@@ -122,7 +164,8 @@ def _takes_weights(scorer: Any) -> bool:
 def _try(one: Callable[..., float], truth: Truth, name: str) -> None:
     """Refuses a scorer that does not give a number for a few examples of every class."""
     count = max(2, len(truth.values))
-    rows = 4 * count
+    rows = max(TRIED, 4 * count)
+    spread = np.linspace(0, max(0, truth.examples - 1), rows).astype(int)  # some twice where few
     rng = np.random.default_rng(0)
     if truth.values:
         p = rng.dirichlet(np.ones(count), rows)
@@ -130,11 +173,12 @@ def _try(one: Callable[..., float], truth: Truth, name: str) -> None:
         p, y = (p[:, 1:], y[:, 1:]) if truth.outputs == 1 else (p, y)
     else:
         p, y = rng.uniform(1, 2, (2, rows, truth.outputs))
+    units = np.array([[1.0], [0.0]]) * np.ones(truth.outputs)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            value = one(p, y, np.ones(rows), np.array([[1.0], [0.0]]) * np.ones(truth.outputs))
-    except (ValueError, TypeError, AttributeError, IndexError) as fault:
+            value = one(p, y, np.ones(rows), units, spread)
+    except (ValueError, TypeError, AttributeError, LookupError) as fault:
         raise ValueError(
             f"{name} cannot score such targets: {' '.join(str(fault).split())[:200]}"
         ) from None

@@ -17,7 +17,7 @@ from hpjax.learning_curves import COLUMNS
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers
-from hpjax.training.batches import Data, importance, inputs, units_of
+from hpjax.training.batches import Data, Part, importance, inputs, validation_part
 from hpjax.training.metrics import Metrics
 from hpjax.training.stepping import Carried, scores, update, value_and_grad_of
 
@@ -111,10 +111,8 @@ def trainer(
         after = update(spec, config, before, grads, stats, epoch, some)
         return state._replace(**after._asdict()), data
 
-    def evaluate(state: TrainState, config: Config, x: Array, y: Array, weight: Array, units: Any):
-        loss, wrong, others = scores(
-            spec, state.params, state.stats, config, x, y, weight, metrics, units
-        )
+    def evaluate(state: TrainState, config: Config, part: Part):
+        loss, wrong, others = scores(spec, state.params, state.stats, config, part, metrics)
         return state.scores._replace(loss=loss, error=wrong, metrics=others)
 
     def remember(state: TrainState, config: Config, on_grid: Array):
@@ -132,9 +130,7 @@ def trainer(
     def advance(state: TrainState, config: Config, data: Data, group: Array, until: Array):
         if "epochs" in spec.features:
             until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
-        x_valid, y_valid = inputs(spec, data, group, data.valid[group])
-        valid_weight = data.valid_weight[group].astype(dtype)
-        validation = (x_valid, y_valid, valid_weight, units_of(data, group))
+        validation = validation_part(spec, data, group)
         count, key = data.count[group], data.key[group]
         places = data.order.shape[-1]
         size = spec.batch(places)
@@ -187,7 +183,7 @@ def trainer(
                 state = epoch(state)
             else:
                 state = jax.lax.while_loop(lambda s: s.epoch < goal, epoch, state)
-            state = state._replace(scores=evaluate(state, config, *validation))
+            state = state._replace(scores=evaluate(state, config, validation))
             if state.best:
                 state = remember(state, config, state.epoch % score_every == 0)
             line = jnp.stack([state.epoch.astype(dtype), *state.scores.values()])

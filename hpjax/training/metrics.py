@@ -21,16 +21,19 @@ class Metric(NamedTuple):
         function: in jax.numpy, (predictions [N C], y [N C]) -> a number for each example [N], whose mean is meant; or
             (predictions, y, weight [N]) -> one number, for what is no mean: examples of weight 0 do not count. Predictions are
             probabilities of classes (one column for two classes) or standardised numbers; y are one-hot rows, 0/1 in one
-            column, or standardised numbers. It may ask for `units` [2 C], too: what 1 and 0 of standardised numbers are.
+            column, or standardised numbers. It may ask for `units` [2 C], too: what 1 and 0 of standardised numbers are; and for
+            `rows` [N]: which examples of the task they are.
         greater_is_better: whether a search should make it large.
     """
 
     function: Callable[..., Array]
     greater_is_better: bool = False
 
-    def __call__(self, predictions: Array, y: Array, weight: Array, units: Array) -> Array:
-        """[] the value on weighted examples [N]; units [2 C] of standardised numbers."""
-        asked = {"weight": weight, "units": units}
+    def __call__(
+        self, predictions: Array, y: Array, weight: Array, units: Array, rows: Array
+    ) -> Array:
+        """[] the value on weighted examples [N], rows of the task; units [2 C] of standardised numbers."""
+        asked = {"weight": weight, "units": units, "rows": rows}
         more = {name: asked[name] for name in asked if self.asks(name)}
         found = jnp.asarray(self.function(predictions, y, **more), predictions.dtype)
         if "weight" in more:
@@ -53,12 +56,16 @@ class Truth(NamedTuple):
         outputs: C.
         weighted: whether examples have weights.
         single: whether there is one column of targets.
+        table: rows [n] -> features of these, as `Task.table` gives them; for scorers that read them.
+        examples: how many rows there are.
     """
 
     values: tuple
     outputs: int
     weighted: bool = False
     single: bool = True
+    table: Callable[[np.ndarray], Any] | None = None
+    examples: int = 0
 
 
 def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.0) -> Array:

@@ -193,7 +193,7 @@ def by_name(names: Iterable[str], truth: Truth) -> Metrics:
                 raise ValueError(
                     f"{name!r:.80} is no metric: none of {', '.join(ON_DEVICE)}, nor a scorer of scikit-learn"
                 )
-            found.append((name, _known(name, truth)))
+            found.append((name, _known(name, truth._replace(table=None, examples=0))))
             continue
         metric, kind = ON_DEVICE[name]
         if (kind == "numbers") == bool(truth.values):
@@ -280,7 +280,8 @@ def _refuse_shape(name: str, metric: Metric, outputs: int) -> None:
     """Refuses a metric that gives anything but a number, or one for each example."""
     shapes = {"p": (7, outputs), "weight": (7,), "units": (2, outputs)}
     like = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    more = {name: like[name] for name in ("weight", "units") if metric.asks(name)}
+    like["rows"] = jax.ShapeDtypeStruct((7,), jnp.int32)
+    more = {name: like[name] for name in ("weight", "units", "rows") if metric.asks(name)}
     weighted = "weight" in more
     try:
         found = jax.eval_shape(metric.function, like["p"], like["p"], **more)

@@ -12,8 +12,9 @@ from hpjax.checks import one_of
 from hpjax.models import Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import metrics, optimizers
+from hpjax.training.batches import Part
 from hpjax.training.losses import loss_of
-from hpjax.training.targets import Units, in_units
+from hpjax.training.targets import in_units
 
 GRADIENTS = ("explicit", "autodiff")
 
@@ -70,16 +71,14 @@ def scores(
     params: Any,
     stats: Any,
     config: Config,
-    x: Array,
-    y: Array,
-    weight: Array,
+    part: Part,
     others: metrics.Metrics,
-    units: Units,
 ) -> tuple[Array, Array, tuple[Array, ...]]:
-    """Loss, error and further metrics of a network on weighted examples; `units` are those of the targets.
+    """Loss, error and further metrics of a network on weighted examples.
 
     The loss is that of training; the others are of the target itself, where that is transformed.
     """
+    x, y, weight, units, rows = part
     outputs, _ = spec.functions.outputs(params, stats, config, x, None)
     loss = loss_of(spec)
     mean = (loss.each(outputs, y, config) * weight).sum() / jnp.maximum(weight.sum(), 1)
@@ -87,8 +86,8 @@ def scores(
     predictions = loss.predictions(outputs)
     if spec.target_transform == "none":
         wrong = metrics.error(outputs, y, weight, spec.classes, boundary)
-        return mean, wrong, tuple(m(predictions, y, weight, units.scale) for _, m in others)
+        return mean, wrong, tuple(m(predictions, y, weight, units.scale, rows) for _, m in others)
     assert units.raw is not None  # a transform is undone into these
     p, truth = (in_units(spec.target_transform, v, units) for v in (predictions, y))
-    values = tuple(metric(p, truth, weight, units.raw) for _, metric in others)
+    values = tuple(metric(p, truth, weight, units.raw, rows) for _, metric in others)
     return mean, metrics.error(p, truth, weight, spec.classes), values

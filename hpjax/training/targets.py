@@ -1,6 +1,7 @@
 """Targets in a form that is easier to learn, and what networks say of them, undone into the target's own units.
 
-Yeo-Johnson's power (Yeo & Johnson 2000) is fitted to each fold's training part by scikit-learn's PowerTransformer.
+Yeo-Johnson's power (Yeo & Johnson 2000) is fitted to each fold's training part by scikit-learn's PowerTransformer; where examples
+have weights, which that does not take, by the same likelihood weighted.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ class Units(NamedTuple):
     raw: Array | None = None
 
 
-def powers(name: str, y: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
-    """What a transform needs to know of targets [N C], by those of a training part, `rows`: of each column Yeo-Johnson's power (1 under other transforms), and the
-    least and the greatest that is undone, [3 C].
+def powers(
+    name: str, y: np.ndarray, rows: Any = slice(None), weights: np.ndarray | None = None
+) -> np.ndarray:
+    """What a transform needs to know of targets [N C], by those of a training part, `rows`, and their weights, positive: of each column
+    Yeo-Johnson's power (1 under other transforms), and the least and the greatest that is undone, [3 C].
 
     Under a power below 0 or above 2 transformed numbers have an end; what a network says beyond the training part's own is taken for that.
 
@@ -45,11 +48,35 @@ def powers(name: str, y: np.ndarray, rows: Any = slice(None)) -> np.ndarray:
     open_ended = np.ones(y.shape[1])
     if name != "yeo_johnson":
         return np.stack([open_ended, -np.inf * open_ended, STEEPEST * open_ended])
-    from sklearn.preprocessing import PowerTransformer
+    if weights is None:
+        from sklearn.preprocessing import PowerTransformer
 
-    power = PowerTransformer(standardize=False).fit(y[rows]).lambdas_
+        power = PowerTransformer(standardize=False).fit(y[rows]).lambdas_
+    else:
+        power = np.array([_power(column, weights) for column in y[rows].T])
     t = transformed(name, y[rows], np.stack([power, power, power]))
     return np.stack([power, t.min(0), t.max(0)])
+
+
+def _power(y: np.ndarray, weights: np.ndarray) -> float:
+    """The power under which numbers [n] are most likely normal, each counted by its weight; 1 where they do not vary."""
+    from scipy.optimize import minimize_scalar
+
+    share = weights / weights.sum()
+    if np.ptp(y) == 0:
+        return 1.0
+    logs = (share * np.sign(y) * np.log1p(np.abs(y))).sum()
+
+    def unlikely(power: float) -> float:
+        """Minus the mean logarithm of the likelihood, but for a constant."""
+        t = transformed("yeo_johnson", y, np.full((3, 1), power))
+        variance = (share * (t - (share * t).sum()) ** 2).sum()
+        if not 0 < variance < np.inf:
+            return np.inf
+        return float(np.log(variance) / 2 - (power - 1) * logs)
+
+    with np.errstate(over="ignore", invalid="ignore"):  # powers far off
+        return float(minimize_scalar(unlikely, (-2, 2), method="brent").x)
 
 
 def transformed(name: str, y: Any, about: Any, xp: Any = np) -> Any:

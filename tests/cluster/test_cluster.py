@@ -259,6 +259,102 @@ def test_functions_are_spread(client):
     np.testing.assert_array_equal(here.trials["objective"], there.trials["objective"])
 
 
+def test_a_function_that_hangs_is_called_again_elsewhere(tmp_path, client):
+    """It hangs once; then, for ever."""
+
+    def objective(point, mark=tmp_path / "hung"):
+        if point["x"].max() > 4 and not mark.exists():
+            mark.touch()
+            time.sleep(600)
+        return (point["x"] - 1) ** 2
+
+    def hanging(point):
+        time.sleep(600)
+        return point["x"]
+
+    space, cluster = {"x": hpjax.Uniform(-5.0, 5.0)}, hpjax.Cluster(client, patience=4)
+    here = hpjax.minimize(lambda p: (p["x"] - 1) ** 2, space, search="sobol", trials=40)
+    there = hpjax.minimize(objective, space, search="sobol", trials=40, executor=cluster)
+    assert (tmp_path / "hung").exists()
+    np.testing.assert_array_equal(here.trials["objective"], there.trials["objective"])
+    began = time.monotonic()
+    with pytest.raises(
+        RunError, match="a function gave no answer within 4 s on worker after"
+    ) as caught:
+        hpjax.minimize(hanging, space, trials=2, out=tmp_path / "run", executor=cluster)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 60
+    found = hpjax.minimize(
+        lambda p: p["x"],
+        {"x": hpjax.Uniform(-5.0, 5.0)},
+        trials=2,
+        out=tmp_path / "run",
+        resume=True,
+    )
+    assert len(found.trials) == 2
+
+
+class Ended(distributed.SchedulerPlugin):
+    """Counts how often each task of a study ended on a worker."""
+
+    def __init__(self):
+        self.times: dict[str, int] = {}
+
+    def transition(self, key, start, finish, *args, **more):
+        if (start, finish) == ("processing", "memory") and str(key).startswith("hpjax-"):
+            self.times[key] = self.times.get(key, 0) + 1
+
+
+def test_a_death_between_rungs_trains_nothing_again(tmp_path, cluster, client):
+    """Two workers have the states of networks that may go on."""
+    ended, killed = Ended(), []
+    cluster.scheduler.add_plugin(ended, name="ended")
+
+    def kill(progress, population):
+        if killed or not population.store.age:
+            return
+        deadline = time.monotonic() + 20
+        held = [future.key for future in population.store._held.values()]
+        while time.monotonic() < deadline and not all(map(copied, held)):
+            time.sleep(0.05)
+        assert all(map(copied, held))
+        nannies = [n for n in cluster.workers.values() if n.worker_address]
+        killed.append(nannies[0].pid)
+        os.kill(killed[0], signal.SIGKILL)
+        time.sleep(1)
+
+    def copied(key):
+        return len(cluster.scheduler.tasks[key].who_has) >= 2
+
+    options = METHODS["halving"] | {"validation": 2}
+    try:
+        hpjax.tune(SPACE, "iris", out=tmp_path / "here", **options, **quiet)
+        hpjax.tune(
+            SPACE, "iris", out=tmp_path / "there", executor=client, watch=kill, **options, **quiet
+        )
+    finally:
+        cluster.scheduler.remove_plugin("ended")
+    assert killed
+    assert ledger(tmp_path / "here") == ledger(tmp_path / "there")
+    assert set(ended.times.values()) == {1}
+    assert client.amm.running()
+
+
+def test_a_worker_that_joins_as_its_study_ends_is_not_left_without_device(client):
+    from hpjax.cluster.pool import Pool
+    from hpjax.cluster.worker import Devices
+
+    pool = Pool(client, hpjax.Cluster(client), lambda text: None)
+    pool.begin(pinned=False, unlike=False)
+    pool.close()
+    late = Devices("hpjax-over", 1, False, {}, {"machine": "another"})
+    with pytest.raises(ValueError, match="is unlike the process of the study"):
+        client.register_plugin(late, name="hpjax-over")
+    client.unregister_worker_plugin("hpjax-over")
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    assert [worker["resources"]["device"] for worker in workers] == [1, 1]
+
+
 def test_a_block_that_does_not_fit_is_halved(tmp_path, client, monkeypatch):
     def small():
         from hpjax.population.executor import LocalExecutor

@@ -279,10 +279,10 @@ def test_a_study_on_two_files_is_resumed_by_their_names(tmp_path):
     ("change", "message"),
     [
         (lambda frame: frame.drop(columns="age"), "no column 'age'"),
-        (lambda frame: frame.assign(target="ancient"), "every example has class 'ancient'"),
+        (lambda frame: frame.assign(target="ancient"), "class 'ancient' is none of"),
         (
             lambda frame: frame.assign(target=["ancient"] + ["old"] * (len(frame) - 1)),
-            "class 'ancient' is none of first",
+            "class 'ancient' is none of .*; drop its rows",
         ),
         (lambda frame: frame.assign(age="many"), "column 'age' has no number"),
     ],
@@ -294,6 +294,55 @@ def test_a_file_that_is_other_is_refused(tmp_path, change, message):
     with pytest.raises(TaskError, match=message) as caught:
         validated_on(first, tmp_path / "second.csv", "target", {"patient": "drop"})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_a_file_of_one_class_is_validated_on(tmp_path, text):
+    files(tmp_path)
+    columns = {"patient": "drop"} if text else {"patient": "drop", "town": "drop"}
+    second = pandas.read_csv(tmp_path / "second.csv")
+    one = second["target"].iloc[0]
+    second[second["target"] == one].to_csv(tmp_path / "second.csv", index=False)
+    first = hpjax.tasks.read(tmp_path / "first.csv", columns=columns)
+    task = validated_on(first, tmp_path / "second.csv", "target", columns)
+    assert set(task.truth(task.folds[0].valid)) == {one}
+    found = hpjax.train({"hidden": (4,)}, task, 2, metrics=["accuracy"], say=quiet)
+    network = found.network(0)
+    wanted = np.mean(network.predict(task.examples(task.folds[0].valid)) == one)
+    assert found.table["accuracy"].iloc[0] == pytest.approx(wanted)
+
+
+def test_one_class_to_train_on_is_refused(tmp_path):
+    files(tmp_path)
+    first = hpjax.tasks.read(tmp_path / "first.csv", values=("old", "young"))
+    assert first.values == ("old", "young")
+    alone = first.y == first.y[0]
+    task = Task.of(first.x[alone], first.truth(alone), values=("old", "young"), test=0)
+    with pytest.raises(TaskError, match=r"every example has class .*; two are needed"):
+        hpjax.train({"hidden": (4,)}, task, 1, say=quiet)
+    with pytest.raises(TaskError, match=r"every example has class .*; two are needed"):
+        Task.of(first.x[alone], first.truth(alone))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_groups_of_two_files_are_kept_apart(tmp_path, shared):
+    frame = files(tmp_path)
+    columns = {"patient": "group"}
+    first, second = frame.iloc[:90].copy(), frame.iloc[90:].copy()
+    second["patient"] = second["patient"].str.replace("p", "q")
+    if shared:
+        second.loc[95, "patient"] = first["patient"][3]
+    first.to_csv(tmp_path / "first.csv", index=False)
+    second.to_csv(tmp_path / "second.csv", index=False)
+    task = hpjax.tasks.read(tmp_path / "first.csv", columns=columns)
+    if shared:
+        with pytest.raises(TaskError, match=r"group 'p\d+' is in first, too") as caught:
+            validated_on(task, tmp_path / "second.csv", "target", columns)
+        assert "\n" not in str(caught.value)
+        return
+    both = validated_on(task, tmp_path / "second.csv", "target", columns)
+    given = np.concatenate([first["patient"], second["patient"]])
+    assert np.array(both.group_values)[both.groups].tolist() == given.tolist()
 
 
 def test_tables_of_numbers_are_joined_by_name(tmp_path):

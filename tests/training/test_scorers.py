@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
 from sklearn import metrics
 from sklearn.metrics import fbeta_score, make_scorer
@@ -69,7 +70,7 @@ def test_metrics_of_classes_are_scikit_learns(name, classes, seed):
     ((_, metric),) = by_name([name], Truth(tuple(range(classes)), given[0].shape[1]))
     units = jnp.stack([jnp.ones(given[0].shape[1]), jnp.zeros(given[0].shape[1])])
     found = jax.jit(lambda *given: metric(*given))(
-        *map(jnp.float32, given), jnp.float32(weight), units
+        *map(jnp.float32, given), jnp.float32(weight), units, jnp.arange(60)
     )
     assert float(found) == pytest.approx(OF_CLASSES[name](y, p, weight), rel=2e-5)
 
@@ -83,7 +84,8 @@ def test_metrics_of_numbers_are_scikit_learns_in_the_targets_units(name, count):
     units = np.stack([np.full(count, 2.0) * np.arange(1, count + 1), np.full(count, 3.0)])
     plain = [(values - units[1]) / units[0] for values in (p, y)]
     ((_, metric),) = by_name([name], Truth((), count, single=count == 1))
-    found = metric(*map(jnp.float32, plain), jnp.float32(weight), jnp.float32(units))
+    given = *map(jnp.float32, plain), jnp.float32(weight), jnp.float32(units)
+    found = metric(*given, jnp.arange(50))
     assert float(found) == pytest.approx(OF_NUMBERS[name](y, p, sample_weight=weight), rel=2e-5)
 
 
@@ -92,9 +94,8 @@ def test_r2_of_a_constant_part_is_scikit_learns():
     p = y + np.float32(0.3)
     units, weight = jnp.array([[1.0], [0.0]]), jnp.ones(40)
     ((_, metric),) = by_name(["r2"], Truth((), 1))
-    assert (
-        float(metric(jnp.asarray(p), jnp.asarray(y), weight, units)) == 0 == metrics.r2_score(y, p)
-    )
+    found = metric(jnp.asarray(p), jnp.asarray(y), weight, units, jnp.arange(40))
+    assert float(found) == 0 == metrics.r2_score(y, p)
     assert float(error(jnp.asarray(p), jnp.asarray(y), weight, False)) == pytest.approx(
         3.6, rel=1e-4
     )
@@ -222,6 +223,109 @@ def test_a_scorer_of_ones_own_is_handed_the_classes_as_they_were_given():
         say=quiet,
     )
     assert found.trials["f2"].max() == found.trials["f2"][found.best["trial"]] > 0.5
+
+
+def women_found(estimator, X, y):
+    """A scorer that reads the features: the share of right predictions among some rows."""
+    women = X["sex"] == "f"
+    return float(np.mean(estimator.predict(X[women]) == y[women.to_numpy()]))
+
+
+def near_found(estimator, X, y):
+    """The error of numbers whose first feature is large, by an array of features."""
+    return -float(np.mean(np.abs(estimator.predict(X) - y)[X[:, 0] > 0]))
+
+
+def people(rows=120, seed=0):
+    rng = np.random.default_rng(seed)
+    x = pandas.DataFrame({"age": rng.normal(size=rows), "sex": rng.choice(["f", "m"], rows)})
+    return x, np.where(x["age"] + (x["sex"] == "f") + rng.normal(size=rows) > 0.5, "yes", "no")
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_scorers_read_the_features_of_the_rows_that_are_scored(folds):
+    x, y = people()
+    x.index = np.arange(120)[::-1] + 7  # a user's own, which is not the rows' number
+    task = Task.of(x, y, "people", test=0)
+    parts = hpjax.tasks.splits(task, folds, 0)
+    found = hpjax.train(
+        SPACE | {"learning_rate": 0.05},
+        task,
+        9,
+        validation=[*parts],
+        metrics={"women": women_found},
+        say=quiet,
+    )
+    wanted = []
+    for fold, (_, valid) in enumerate(parts):
+        women = valid[(x["sex"] == "f").to_numpy()[valid]]
+        predicted = found.network(0, fold=fold).predict(x.iloc[women])
+        wanted.append(np.mean(predicted == y[women]))
+    assert found.table["women"].iloc[0] == pytest.approx(np.mean(wanted))
+
+
+def test_scorers_read_arrays_and_columns_without_text():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 2))
+    y = x @ [1.0, 2.0] + 5
+    pairs, options = [(np.arange(60), np.arange(60, 90))], dict(epochs=9, say=quiet)
+
+    def by_name(estimator, X, y):
+        return -float(np.mean(np.abs(estimator.predict(X) - y)[X["a"] > 0]))
+
+    for given, scorer in ((x, near_found), (pandas.DataFrame(x, columns=["a", "b"]), by_name)):
+        task = Task.of(given, y, "t", test=0)
+        found = hpjax.train(
+            {"hidden": (4,)}, task, validation=pairs, metrics={"near": scorer}, **options
+        )
+        network, seen = found.network(0), x[60:, 0] > 0
+        wanted = -np.mean(np.abs(network.predict(given[60:]) - y[60:])[seen])
+        assert found.table["near"].iloc[0] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_scorers_of_features_choose_ensembles_and_measure_the_test_part():
+    x, y = people(300)
+    found = hpjax.tune(
+        SPACE, (x, y), trials=3, objective="women", metrics={"women": women_found}, say=quiet
+    )
+    rows, network = found.task.test, found.refit()
+    women = rows[(x["sex"] == "f").to_numpy()[rows]]
+    wanted = np.mean(network.predict(x.iloc[women]) == y[women])
+    assert found.test(network)["women"] == pytest.approx(wanted)
+    single = found.ensemble(size=1, refit=False)
+    assert {member["trial"] for member in single.members} == {found.best["trial"]}
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        lambda estimator, X, y: float(np.mean(estimator.predict(X.assign(age=0)) == y)),
+        lambda estimator, X, y: float(np.mean(estimator.predict(X.to_numpy()) == y)),
+    ],
+)
+def test_a_scorer_that_predicts_other_rows_is_refused(scorer):
+    x, y = people()
+    x["height"] = np.arange(120.0)
+    with pytest.raises(ValueError, match="known of the rows X that the scorer is given") as caught:
+        hpjax.tune(SPACE, (x, y), trials=1, metrics={"mine": scorer}, say=quiet)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_metric_may_ask_which_examples_it_is_of():
+    x, y = people()
+    price = np.random.default_rng(1).uniform(size=120)
+
+    def cost(p, y, weight, rows):
+        wrong = ((p[:, 0] > 0.5) != (y[:, 0] > 0.5)).astype(p.dtype)
+        return (jnp.asarray(price, p.dtype)[rows] * wrong * weight).sum()
+
+    pairs = [(np.arange(80), np.arange(80, 120))]
+    task = Task.of(x, y, "people", test=0)
+    found = hpjax.train(
+        {"hidden": (4,)}, task, 3, validation=pairs, metrics={"cost": cost}, say=quiet
+    )
+    wrong = found.network(0).predict(x[80:]) != y[80:]
+    assert found.table["cost"].iloc[0] == pytest.approx(price[80:][wrong].sum(), rel=1e-5)
 
 
 def test_weights_are_handed_to_scorers():

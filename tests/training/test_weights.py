@@ -8,6 +8,8 @@ from sklearn import metrics as sklearn_metrics
 import hpjax
 from hpjax import Task, hypergrad
 from hpjax.tasks import Split
+from hpjax.training import batches
+from hpjax.training.targets import powers
 
 quiet = dict(say=lambda text: None)
 
@@ -50,6 +52,33 @@ def test_a_weight_is_as_many_examples(kind, gradients):
         np.testing.assert_allclose(a["w"], b["w"], rtol=1e-9)
     columns = ["train", "loss", "mine"] + (["error"] if kind == "classes" else [])
     np.testing.assert_allclose(weighted.table[columns], repeated.table[columns], rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_weight_is_as_many_examples_to_the_power_of_a_transform(seed):
+    rng = np.random.default_rng(seed)
+    y = np.stack([np.exp(rng.normal(size=60)), rng.normal(size=60) ** 3, np.ones(60)], 1)
+    weights = rng.integers(0, 4, 60)
+    y[weights == 0] *= 1e6  # says nothing
+    rows = np.flatnonzero(weights)
+    weighted = powers("yeo_johnson", y, rows, weights[rows].astype(float))
+    repeated = powers("yeo_johnson", np.repeat(y, weights, 0))
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-5)
+
+
+def test_examples_without_weight_say_nothing_of_a_transform():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 2)), np.exp(rng.normal(size=60))
+    weights = rng.integers(0, 3, 60).astype(float)
+    found = []
+    for factor in (1, 1e5):
+        task = Task.of(x, np.where(weights > 0, y, y * factor), test=0, weights=weights)
+        spec, _ = hypergrad.configure(task, hidden=(4,), target_transform="yeo_johnson")
+        examples = batches.examples_of(task, hpjax.tasks.splits(task, 2, 0))
+        found.append([batches.standards(examples, train, spec) for train, _ in examples.folds])
+    for one, other in zip(*found):
+        np.testing.assert_array_equal(one.about, other.about)
+        np.testing.assert_array_equal(one.y_shift, other.y_shift)
 
 
 @pytest.mark.slow
