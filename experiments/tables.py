@@ -56,15 +56,16 @@ class Parameters:
     budgets: tuple[str, ...]  # of the estimators
     spaces: tuple[str, ...]  # default (with embeddings of numbers), plain
     seeds: int
+    best_seeds: int  # of budget "best", which takes long
     peers: bool  # whether they run, too
     rows: int | None = None  # the most that are read; all where absent
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
 
 
 PRESETS: dict[Preset, Parameters] = {
-    "smoke": Parameters(("fast",), ("plain",), 1, True, 600),
-    "small": Parameters(("fast", "good"), ("plain", "default"), 5, True),
-    "paper": Parameters(("fast", "good", "best"), ("plain", "default"), 5, True),
+    "smoke": Parameters(("fast",), ("plain",), 1, 1, True, 600),
+    "small": Parameters(("fast", "good", "best"), ("plain", "default"), 5, 1, True),
+    "paper": Parameters(("fast", "good", "best"), ("plain", "default"), 5, 5, True),
 }
 
 
@@ -281,6 +282,7 @@ def run(name: str, parameters: Parameters) -> dict[str, Any]:
         found = [
             row
             for budget in parameters.budgets
+            if budget != "best" or seed < parameters.best_seeds
             for space in parameters.spaces
             for row in ours(table, budget, space, seed)
         ]
