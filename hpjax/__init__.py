@@ -31,7 +31,7 @@ from hpjax.population import Population
 from hpjax.records import RunError
 from hpjax.reopen import open_run, resume
 from hpjax.result import Result
-from hpjax.schedulers import full, halving, hyperband, ladder, median, pbt, replay
+from hpjax.schedulers import asha, full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.settings import Stop, Validation
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
 from hpjax.tasks import Task, TaskError
@@ -82,6 +82,7 @@ __all__ = [
     "Uniform",
     "Validation",
     "__version__",
+    "asha",
     "compare",
     "confirm",
     "explain",

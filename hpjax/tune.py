@@ -80,10 +80,10 @@ def tune(
         search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
             scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations (dicts), or a factory of `dims`.
         start: configurations to look at first.
-        scheduler: a name ("full", "halving", "hyperband", "median", "pbt") or one that was made: `hpjax.halving(...)`; where
+        scheduler: a name ("asha", "full", "halving", "hyperband", "median", "pbt") or one that was made: `hpjax.halving(...)`; where
             None every network trains for all epochs, or as the named method says.
         epochs: of a network that lives to the end; those of the space where None (20 where it names none).
-        eta: halving and hyperband, by name, keep one network in eta; 3 where None.
+        eta: halving, asha and hyperband, by name, keep one network in eta; 3 where None.
         trials: how many; None for all of a grid or list, else those of the scheduler's brackets, else 64.
         seed: names all randomness.
         validation: how a configuration is scored: a dict ({"folds": 5, "repeats": 2, "score_every": 10}), or its folds alone. These are a

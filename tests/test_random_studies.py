@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 import hpjax
 from hpjax import assemble, compared_studies, configurations, records, tasks, workload
 from hpjax.models.base import Target, cast
-from hpjax.schedulers import full, halving, hyperband, median, pbt
+from hpjax.schedulers import asha, full, halving, hyperband, median, pbt
 from hpjax.training import batches, loop
 
 EPOCHS = 4
 SCHEDULERS = {
+    "asha": lambda: asha(EPOCHS, eta=2, together=3),
+    "asha that stops": lambda: asha(EPOCHS, eta=2, together=2, variant="stopping"),
     "full": lambda: full(EPOCHS),
     "halving": lambda: halving(((1, 6), (2, 3), (4, 1))),
     "hyperband": lambda: hyperband(EPOCHS, eta=2),

@@ -74,10 +74,10 @@ class Tune(Data, Workers, Followed, Printed):
     # where to look: grid, sobol, bayes, tpe, genetic, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
     search: str = "random"
     # how long each network lives; all to the end where absent, unless the search brings its own
-    scheduler: Literal["halving", "hyperband", "median", "pbt", "full"] | None = None
+    scheduler: Literal["asha", "halving", "hyperband", "median", "pbt", "full"] | None = None
     epochs: int | None = None  # of a network that lives to the end; those of the space where absent
     trials: int | None = None  # how many; those of the scheduler's brackets where absent, or 64
-    eta: int | None = None  # halving and hyperband keep one in eta; 3 where absent
+    eta: int | None = None  # halving, asha and hyperband keep one in eta; 3 where absent
     levels: int = LEVELS  # of a grid, per range
     seed: int = 0  # names all randomness
     seconds: float | None = None  # stop after (recorded as not deterministic)

@@ -34,7 +34,7 @@ LOOKS = {
     "genetic": ("#228833", "P", "-"), "differential": ("#CCBB44", "X", "-"), "cmaes": ("#AA3377", "*", "-"),
     "hyperband": ("#DDAA33", "h", "-"), "bohb": ("#BB5566", "<", "-"), "dehb": ("#004488", ">", "-"),
     "pbt": ("#8C564B", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#CC3311", "8", "-"), "gradient_renewed": ("#CC3311", "H", "--"),
-    "median": ("#44AA99", "4", "-"),
+    "median": ("#44AA99", "4", "-"), "asha": ("#117733", "<", "-"),
     "Optuna random": ("#BBBBBB", "o", "--"), "Optuna GP": ("#4477AA", "D", "--"), "Optuna TPE": ("#EE6677", "^", "--"),
     "Optuna CMA-ES": ("#AA3377", "*", "--"), "bayesian-optimization": ("#4477AA", "s", ":"),
     "cmaes library": ("#AA3377", "1", ":"), "SciPy DE": ("#CCBB44", "2", ":"), "evosax CMA-ES": ("#AA3377", "3", "-."),

@@ -86,6 +86,8 @@ def summarise(
     for name, column in (("diverged", diverged), ("failed", failed)):
         column[trial] = _column([{name: [0] * len(r["trial"])} | r for r in answers], name)
     finished[_column(answers, "finished").astype(np.int64)] = True
+    if records and records[-1].get("why") == "done":  # whoever waits is not trained on
+        finished |= asked > 0
     for record in answers:
         if "unit" in record:
             unit[record["trial"]] = np.reshape(record["unit"], (len(record["unit"]), dims))

@@ -120,11 +120,11 @@ def as_scheduler(
 
     Args:
         search: names of methods bring their scheduler.
-        scheduler: one that was made, or a name: "full", "halving", "hyperband", "median", "pbt".
+        scheduler: one that was made, or a name: "asha", "full", "halving", "hyperband", "median", "pbt".
         fidelity: epochs of a network that lives to the end, where `epochs` does not say.
         epochs: the same, as the user gave them.
         trials: of halving's first rung.
-        eta: halving and hyperband keep one in eta; 3 where None.
+        eta: halving, asha and hyperband keep one in eta; 3 where None.
 
     Raises:
         ValueError: an unknown name, a method with another scheduler than its own, epochs beside a scheduler that knows its own,
@@ -167,9 +167,9 @@ def _refuse_idle_eta(eta: int | None, scheduler: Scheduler, made: bool) -> None:
         raise ValueError(
             f"eta={eta}, but the scheduler was made with its own; leave eta out, or make it with that"
         )
-    if eta is not None and scheduler.name not in ("halving", "hyperband"):
+    if eta is not None and scheduler.name not in ("asha", "halving", "hyperband"):
         raise ValueError(
-            f"eta={eta} acts on halving and hyperband, and this study has {scheduler.name}; leave eta out, or give scheduler='halving'"
+            f"eta={eta} acts on halving, asha and hyperband, and this study has {scheduler.name}; leave eta out, or give scheduler='halving'"
         )
 
 

@@ -1,6 +1,7 @@
 """How long each network lives: one scheduler a file, all of them ask/tell machines over trial numbers."""
 
 from hpjax.defaults import FIRST_RUNG
+from hpjax.schedulers.asha import asha
 from hpjax.schedulers.base import Order, Scheduler
 from hpjax.schedulers.full import full
 from hpjax.schedulers.halving import ETA, halving, ladder
@@ -11,7 +12,7 @@ from hpjax.schedulers.replay import replay
 
 # made again from Scheduler.settings
 SCHEDULERS = {
-    factory.__name__: factory for factory in (full, halving, hyperband, median, pbt, replay)
+    factory.__name__: factory for factory in (asha, full, halving, hyperband, median, pbt, replay)
 }
 
 
@@ -19,9 +20,9 @@ def by_name(name: str, epochs: int, eta: int = ETA, networks: int = FIRST_RUNG) 
     """A scheduler that is known by no more than its name.
 
     Args:
-        name: "full", "halving", "hyperband", "median" or "pbt"; the last two decide ten times in a network's life.
+        name: "asha", "full", "halving", "hyperband", "median" or "pbt"; the last two decide ten times in a network's life.
         epochs: of a network that lives to the end.
-        eta: halving and hyperband keep one network in eta.
+        eta: halving, asha and hyperband keep one network in eta.
         networks: of halving's first rung.
 
     Raises:
@@ -30,6 +31,7 @@ def by_name(name: str, epochs: int, eta: int = ETA, networks: int = FIRST_RUNG) 
     interval = max(1, epochs // 10)
     factories = {
         "full": lambda: full(epochs),
+        "asha": lambda: asha(epochs, eta),
         "halving": lambda: halving(ladder(networks, epochs, eta)),
         "hyperband": lambda: hyperband(epochs, eta),
         "median": lambda: median(epochs, interval),
@@ -64,6 +66,7 @@ __all__ = [
     "SCHEDULERS",
     "Order",
     "Scheduler",
+    "asha",
     "brackets",
     "by_name",
     "from_settings",

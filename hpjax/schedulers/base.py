@@ -49,6 +49,7 @@ class Scheduler(NamedTuple):
     tell: Callable[[State, Order, Array], tuple[State, Array]]
 
     fresh: bool = False  # every rung takes new trials, trained from the start
+    together: int = 0  # trials of an order, where that is not a rung; 0 where it is
 
     @property
     def name(self) -> str:
@@ -65,7 +66,7 @@ class Scheduler(NamedTuple):
     def orders(self) -> tuple[tuple[int, int], ...]:
         """(Networks that are trained together, 0 for any number; for how many epochs), for each rung of each bracket, as planned."""
         return tuple(
-            (networks, until - (0 if self.fresh else before))
+            (self.together or networks, until - (0 if self.fresh else before))
             for rungs in self.brackets
             for (until, networks), before in zip(rungs, (0, *(until for until, _ in rungs)))
         )
@@ -73,7 +74,8 @@ class Scheduler(NamedTuple):
     @property
     def mean_epochs(self) -> float:
         """Epochs that a trial trains on average, as planned."""
-        spent = sum(epochs * (networks or 1) for networks, epochs in self.orders)
+        rungs = [networks or 1 for rungs in self.brackets for _, networks in rungs]
+        spent = sum(epochs * many for many, (_, epochs) in zip(rungs, self.orders))
         return spent / (self.trials or len(self.brackets))
 
 

@@ -7,8 +7,8 @@ from hpjax.methods import METHODS
 from hpjax.resolve import as_scheduler
 from hpjax.schedulers import ETA, by_name
 
-NAMES = ("full", "halving", "hyperband", "median", "pbt")
-DIVIDING = ("halving", "hyperband")
+NAMES = ("asha", "full", "halving", "hyperband", "median", "pbt")
+DIVIDING = ("asha", "halving", "hyperband")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,7 +33,7 @@ def test_eta_acts_or_is_refused(search, name):
             as_scheduler(search, name, 9, trials=8).brackets
         )
     else:
-        with pytest.raises(ValueError, match="eta=2 acts on halving and hyperband"):
+        with pytest.raises(ValueError, match="eta=2 acts on halving, asha and hyperband"):
             as_scheduler(search, name, 9, eta=2)
 
 

@@ -8,6 +8,7 @@ import pytest
 import hpjax
 from hpjax.schedulers import (
     SCHEDULERS,
+    asha,
     brackets,
     from_settings,
     full,
@@ -96,6 +97,123 @@ def test_the_median_rule_by_hand():
     assert (patient.trials["epochs"] == 3).all()
 
 
+class Climbing:
+    """Asynchronous halving by lists and dicts, one decision at a time: the orders of a study of trials that come in their order."""
+
+    def __init__(self, epochs, eta, grace, together, variant, loss, trials):
+        self.eta, self.together, self.variant = eta, together, variant
+        rungs = [epochs]
+        while rungs[0] // eta >= grace and epochs // eta ** len(rungs) >= 1:
+            rungs.insert(0, epochs // eta ** len(rungs))
+        self.rungs = rungs
+        self.reached = {rung: {} for rung in rungs}  # rung -> trial -> loss
+        self.left = {rung: set() for rung in rungs}  # promoted or ended
+        self.orders, self.new = [], list(range(trials))
+        while self.step(loss):
+            pass
+
+    def ready(self, rung, up):
+        reached, left = self.reached[rung], self.left[rung]
+        if rung == self.rungs[-1]:
+            return []
+        ranked = sorted(reached, key=lambda trial: (reached[trial], trial))
+        if self.variant == "promotion":
+            share = -(-len(ranked) // self.eta) if up else len(ranked) // self.eta
+            ranked = ranked[:share]
+        else:
+            ranked = list(reached)
+        return [trial for trial in ranked if trial not in left and np.isfinite(reached[trial])]
+
+    def step(self, loss):
+        for rung in reversed(self.rungs):
+            if len(self.ready(rung, False)) >= self.together:
+                return self.promote(rung, False, loss)
+        if self.new:
+            chosen, self.new = self.new[: self.together], self.new[self.together :]
+            return self.train(chosen, self.rungs[0], loss)
+        for rung in self.rungs:
+            if self.ready(rung, True):
+                return self.promote(rung, True, loss)
+        return False
+
+    def promote(self, rung, up, loss):
+        chosen = self.ready(rung, up)[: self.together]
+        self.left[rung] |= set(chosen)
+        return self.train(chosen, self.rungs[self.rungs.index(rung) + 1], loss)
+
+    def train(self, chosen, rung, loss):
+        chosen = sorted(chosen)
+        for trial in chosen:
+            self.reached[rung][trial] = loss(trial, rung)
+            seen = sorted(self.reached[rung].values())
+            best = len(seen) < self.eta or loss(trial, rung) <= seen[len(seen) // self.eta - 1]
+            if self.variant == "stopping" and not best:
+                self.left[rung].add(trial)
+        self.orders.append((chosen, rung))
+        return True
+
+
+@pytest.mark.parametrize("variant", ["promotion", "stopping"])
+@pytest.mark.parametrize(("epochs", "eta", "grace"), [(27, 3, 1), (20, 2, 3), (9, 3, 9), (5, 4, 1)])
+@pytest.mark.parametrize("together", [1, 4, 50])
+@pytest.mark.parametrize("trials", [1, 7, 40])
+def test_asha_decides_as_by_hand(variant, epochs, eta, grace, together, trials):
+    rng = np.random.default_rng(trials)
+    table = np.round(rng.random((trials, epochs + 1)), 1)  # with ties
+    table[rng.random(table.shape) < 0.1] = np.inf
+    known = Climbing(
+        epochs, eta, grace, together, variant, lambda trial, rung: table[trial, rung], trials
+    )
+    start = [{"x": (trial + 0.5) / trials} for trial in range(trials)]
+
+    def loss(point, until):
+        return table[(point["x"] * trials).astype(int), until]
+
+    made = asha(epochs, eta, grace, together, variant)
+    found = hpjax.minimize(loss, LINE, search=start, scheduler=made)
+    reports = [r for r in found.records if r["kind"] == "report"]
+    assert [(r["trial"], r["epochs"][0]) for r in reports] == known.orders
+    assert not set(found.trials["status"]) & {"NEW", "RUNNING"}
+    for report in reports:
+        assert report["source"] == (
+            [-1] * len(report["trial"])
+            if report["epochs"][0] == known.rungs[0]
+            else report["trial"]
+        )
+
+
+@pytest.mark.parametrize("search", ["random", "tpe", "bayes", "genetic"])
+@pytest.mark.parametrize("variant", ["promotion", "stopping"])
+def test_asha_is_replayed_exactly(tmp_path, search, variant):
+    options = dict(search=search, scheduler=asha(9, together=5, variant=variant), trials=40, seed=2)
+    loss = lambda point, until: (point["x"] - 0.3) ** 2 + 1 / until
+    hpjax.minimize(loss, LINE, out=tmp_path / "whole", **options)
+    for reports in (2, 7, 11):
+        seen = []
+
+        def watch(progress, seen=seen, reports=reports):
+            seen.append(progress)
+            if len(seen) == reports:
+                raise KeyboardInterrupt
+
+        folder = tmp_path / str(reports)
+        with pytest.raises(KeyboardInterrupt):
+            hpjax.minimize(loss, LINE, out=folder, watch=watch, **options)
+        hpjax.minimize(loss, LINE, out=folder, resume=True, **options)
+        ledgers = [(one / "ledger.jsonl").read_bytes() for one in (tmp_path / "whole", folder)]
+        assert ledgers[0] == ledgers[1]
+
+
+def test_asha_serves_full_orders_first():
+    """A rung is trained on as soon as it fills an order, while trials still come."""
+    reports, found = orders_of(asha(9, together=9), lambda p, e: p["x"] - 0 * e, 81, search="sobol")
+    sizes = [(len(r["trial"]), r["epochs"][0]) for r in reports]
+    assert sizes[:4] == [(9, 1), (9, 1), (9, 1), (9, 3)]
+    assert sizes.count((9, 1)) == 9
+    assert sizes.count((9, 3)) == 3
+    assert (found.trials["status"] == "OK").sum() >= 9  # those that later ones overtook went on, too
+
+
 def test_an_epoch_limit_leaves_networks_that_live_to_the_end():
     found = hpjax.minimize(
         lambda p, e: p["x"] + 0 / e, LINE, scheduler=median(20, 2), stop={"epochs": 600}
@@ -169,6 +287,7 @@ def test_pbt_copies_the_best_and_rescues_the_failed():
 
 def test_settings_make_every_scheduler_again():
     made = (
+        asha(9, 3, 2, 4, "stopping"),
         full(3),
         halving(((1, 4), (3, 2))),
         hyperband(27),
@@ -191,6 +310,10 @@ def test_settings_make_every_scheduler_again():
         (lambda: hyperband(0), "epochs of at least 1"),
         (lambda: hyperband(9, promote="dead"), "promote='dead' is none of live, fresh"),
         (lambda: median(0), "epochs of at least 1"),
+        (lambda: asha(9, eta=1), "asha needs eta of at least 2"),
+        (lambda: asha(9, grace=10), "grace of at most its 9 epochs, got 10"),
+        (lambda: asha(9, together=0), "asha needs together of at least 1"),
+        (lambda: asha(9, variant="both"), "variant='both' is none of promotion, stopping"),
         (lambda: pbt(1), "population of at least 2"),
         (lambda: pbt(quantile=0.7), "quantile must be above 0 and at most 0.5, got 0.7"),
         (lambda: pbt(jump=-1), "jump must lie in"),

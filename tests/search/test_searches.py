@@ -11,7 +11,7 @@ import pytest
 import hpjax
 from hpjax import search
 from hpjax.records import encode
-from hpjax.schedulers import full, halving, hyperband, median, pbt
+from hpjax.schedulers import asha, full, halving, hyperband, median, pbt
 from hpjax.search import SEARCHES, bayes, gaussian_process, tpe
 from hpjax.search.base import Dim, Observations, Parent, active, center, level, snap
 from hpjax.search.history import distinct, empty, evidence, remember
@@ -35,6 +35,7 @@ FOUND = {
     "chain": lambda dims: search.chain(dims, np.full((2, len(dims)), 0.3), search.tpe),
 }
 SCHEDULED = {
+    "asha": lambda: asha(9, together=4),
     "full": lambda: full(9),
     "halving": lambda: halving(((1, 9), (3, 3), (9, 1))),
     "hyperband": lambda: hyperband(9),

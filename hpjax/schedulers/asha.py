@@ -1,0 +1,192 @@
+"""Asynchronous successive halving (ASHA): a rung promotes as soon as enough of its trials may go on, not when all of it is done.
+
+Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht & Talwalkar 2020, A System for Massively Parallel Hyperparameter Tuning,
+MLSys, algorithm 2. There each free worker takes one trial; here networks train side by side, so an order takes `together` trials of
+one rung. Decisions are a function of what was reported, in its order: a study is replayed exactly. The stopping variant is that of
+Ray Tune's AsyncHyperBandScheduler: a trial that is among the best of its rung when it gets there goes on, the others end.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hpjax.checks import one_of
+from hpjax.defaults import HYPERBAND_EPOCHS
+from hpjax.schedulers.base import Order, Scheduler, check_whole, order
+from hpjax.schedulers.halving import ETA
+from hpjax.search.base import Key, single
+
+VARIANTS = ("promotion", "stopping")
+
+
+class Rung(NamedTuple):
+    """The trials that were trained until one epoch, in the order of their reports."""
+
+    trial: np.ndarray  # [n]
+    unit: np.ndarray  # [n D]
+    objective: np.ndarray  # [n] +inf where it failed
+    paused: np.ndarray  # [n] bool: it may go on
+
+
+class Climb(NamedTuple):
+    """Who waits for a first order, and who has got how far."""
+
+    trial: np.ndarray  # [m] new ones
+    unit: np.ndarray  # [m D]
+    rungs: tuple[Rung, ...]
+    closed: bool  # no more trials come for now
+
+
+def asha(
+    epochs: int = HYPERBAND_EPOCHS,
+    eta: int = ETA,
+    grace: int = 1,
+    together: int = 8,
+    variant: str = "promotion",
+) -> Scheduler:
+    """Trains trials to the first rung, and from each rung on as soon as enough may go on.
+
+    Args:
+        epochs: R, of a network that lives to the end.
+        eta: one in eta goes on; rungs are eta times longer than those below.
+        grace: r, epochs of the first rung, at least.
+        together: trials of an order; where no more trials come, orders are made of those that are left.
+        variant: "promotion": a paused trial goes on when it is among the best 1/eta of all that have reached its rung; until then it waits,
+            and its network with it. "stopping": it goes on only if it is among them when it gets there, and ends else; the first
+            eta - 1 of a rung go on all the same.
+
+    Returns:
+        A Scheduler. The highest rung that can fill an order is served first, then new trials. A trial that failed never goes on; ties
+        go to the lower trial number. When trials run out, each rung promotes its share rounded up, from the lowest one upwards, so
+        that one trial reaches the end.
+
+    Raises:
+        ValueError: arguments out of bounds.
+
+    Example:
+        >>> [until for until, _ in asha(27, together=4).brackets[0]]
+        [1, 3, 9, 27]
+    """
+    check_whole("asha", epochs=(epochs, 1), eta=(eta, 2), grace=(grace, 1), together=(together, 1))
+    one_of("variant", variant, VARIANTS)
+    if grace > epochs:
+        raise ValueError(f"asha needs grace of at most its {epochs} epochs, got {grace}")
+    steps = 0
+    while grace * eta ** (steps + 1) <= epochs:
+        steps += 1
+    until = [epochs // eta ** (steps - i) for i in range(steps + 1)]
+    last = len(until) - 1
+
+    def init(dims: tuple) -> Climb:
+        nobody = np.zeros(0, np.int64)
+        points = np.zeros((0, len(dims)))
+        rung = Rung(nobody, points, np.zeros(0), np.zeros(0, bool))
+        return Climb(nobody, points, (rung,) * len(until), False)
+
+    def admit(state: Climb, trial: np.ndarray, unit: np.ndarray) -> Climb:
+        trial = np.concatenate([state.trial, trial])
+        return state._replace(trial=trial, unit=np.concatenate([state.unit, unit]), closed=False)
+
+    def going_on(rung: Rung, rounded_up: bool) -> np.ndarray:
+        """Which trials [k] of a rung may go on, by number of row, the best first."""
+        if variant == "stopping":
+            return np.flatnonzero(rung.paused)
+        count = len(rung.trial)
+        best = _best(rung, -(-count // eta) if rounded_up else count // eta)
+        return best[rung.paused[best]]
+
+    def chosen(state: Climb) -> tuple[int, np.ndarray] | None:
+        """The rung that is served next, -1 for new trials, and rows of it; None where nothing can be done."""
+        every = [(at, going_on(state.rungs[at], False)) for at in range(last)]
+        every = [(-1, np.arange(len(state.trial))), *every]
+        full = [(at, rows) for at, rows in reversed(every) if len(rows) >= together]
+        if full:
+            return full[0]
+        if not state.closed:
+            return None
+        rest = [every[0], *((at, going_on(state.rungs[at], True)) for at in range(last))]
+        return next(((at, rows) for at, rows in rest if len(rows)), None)
+
+    def room(state: Climb) -> tuple[int, int]:
+        promotes = any(len(going_on(rung, False)) >= together for rung in state.rungs[:last])
+        return (0 if promotes else max(0, together - len(state.trial))), until[0]
+
+    def ask(state: Climb, key: Key) -> tuple[Order | None, Climb]:
+        del key
+        found = chosen(state)
+        if found is None:
+            return None, state
+        at, rows = found[0], found[1][:together]
+        if at < 0:
+            made = order(state.trial[rows], state.unit[rows], until[0], fresh=True)
+            rest = state._replace(trial=state.trial[together:], unit=state.unit[together:])
+            return made, rest
+        rung = state.rungs[at]
+        rows = rows[np.argsort(rung.trial[rows])]
+        paused = rung.paused.copy()
+        paused[rows] = False
+        made = order(rung.trial[rows], rung.unit[rows], until[at + 1], fresh=False)
+        return made, _with(state, at, rung._replace(paused=paused))
+
+    def tell(state: Climb, done: Order, objectives: np.ndarray) -> tuple[Climb, np.ndarray]:
+        objective = single(objectives)
+        at = until.index(int(done.epochs[0]))
+        before = state.rungs[at]
+        reached = np.concatenate([before.objective, objective])
+        lives = np.isfinite(objective) & (at < last)
+        if variant == "stopping":
+            lives &= _among_best(reached, len(objective), eta)
+        rung = Rung(
+            np.concatenate([before.trial, done.trial]),
+            np.concatenate([before.unit, done.unit]),
+            reached,
+            np.concatenate([before.paused, lives]),
+        )
+        return _with(state, at, rung), done.trial[~lives]
+
+    return Scheduler(
+        settings={
+            "name": "asha",
+            "epochs": epochs,
+            "eta": eta,
+            "grace": grace,
+            "together": together,
+            "variant": variant,
+        },
+        fidelity=epochs,
+        brackets=(tuple((epoch, eta ** (last - i)) for i, epoch in enumerate(until)),),
+        init=init,
+        room=room,
+        admit=admit,
+        close=lambda state: state._replace(closed=True),
+        ask=ask,
+        tell=tell,
+        together=together,
+    )
+
+
+def _with(state: Climb, at: int, rung: Rung) -> Climb:
+    """The same with another rung."""
+    return state._replace(rungs=(*state.rungs[:at], rung, *state.rungs[at + 1 :]))
+
+
+def _best(rung: Rung, count: int) -> np.ndarray:
+    """Rows [count] of the lowest objectives, the lowest first; ties go to the lower trial number."""
+    if not count:
+        return np.zeros(0, np.int64)
+    worst = np.partition(rung.objective, count - 1)[count - 1]
+    rows = np.flatnonzero(rung.objective <= worst)
+    return rows[np.lexsort((rung.trial[rows], rung.objective[rows]))][:count]
+
+
+def _among_best(reached: np.ndarray, fresh: int, eta: int) -> np.ndarray:
+    """Whether each of the last `fresh` objectives [n] is among the best 1/eta of those up to it; the first eta - 1 are."""
+    first = len(reached) - fresh
+    found = np.ones(fresh, bool)
+    for at in range(fresh):
+        seen = reached[: first + at + 1]
+        if len(seen) >= eta:
+            found[at] = seen[-1] <= np.partition(seen, len(seen) // eta - 1)[len(seen) // eta - 1]
+    return found
