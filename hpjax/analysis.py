@@ -414,16 +414,3 @@ def partial_dependence(
         found.append(inside[0] @ rest if len(dims) == 1 else (inside[0] * rest) @ inside[1].T)
     table = np.array(found)
     return x, table.mean(0), table.std(0)
-
-
-def pareto(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Rows [m] that no other beats in both cost and value, by rising cost.
-
-    Example:
-        >>> pareto(np.array([1, 2, 3]), np.array([5.0, 6.0, 1.0])).tolist()
-        [0, 2]
-    """
-    order = np.lexsort((value, cost))
-    order = order[np.isfinite(np.asarray(value)[order])]
-    best = np.minimum.accumulate(np.append(np.inf, np.asarray(value)[order]))[:-1]
-    return order[np.asarray(value)[order] < best]

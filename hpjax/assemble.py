@@ -28,6 +28,7 @@ from hpjax.tasks import Task
 from hpjax.workload import SAMPLES, Workload, nobody, report_of
 
 ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
+SEVERAL = ("random", "sobol", "grid", "bayes", "tpe", "genetic", "nsga2")  # objectives
 SAVED = 20.0  # seconds between checkpoints, at least
 
 
@@ -53,9 +54,10 @@ def resolved_study(
         search, scheduler: as given, or as made from the settings.
     """
     if settings.networks is not None:
-        refuse_unlike_losses(space, settings.networks.objective)
+        refuse_unlike_losses(space, settings.networks.objectives)
     make, known, points = as_search(search, space, settings.levels)
     searcher = make(space.dims)
+    _refuse_several(settings, searcher, scheduler)
     if searcher.wants_grad and scheduler.name != "full":
         raise ValueError(
             f"this search takes gradients through whole trainings; use scheduler=hpjax.full(...), not {scheduler.name}"
@@ -78,6 +80,25 @@ def resolved_study(
         points,
         known,
     )
+
+
+def _refuse_several(settings: Settings, searcher: Searcher, scheduler: Scheduler) -> None:
+    """Refuses several objectives where the search or the scheduler takes one, and costs that a scheduler would see in part."""
+    networks = settings.networks
+    if networks is None:
+        return
+    if len(networks.objectives) > 1 and not searcher.several:
+        raise ValueError(
+            f"the search takes one objective, and there are {', '.join(networks.objectives)}; give search= one of {', '.join(SEVERAL)}, or constraints= in the place of an objective"
+        )
+    if len(networks.objectives) > 1 and not scheduler.several:
+        raise ValueError(
+            f"scheduler {scheduler.name} takes one objective, and there are {', '.join(networks.objectives)}; give full, halving, hyperband or asha"
+        )
+    if "seconds" in (*networks.objectives, *networks.constraints) and scheduler.name != "full":
+        raise ValueError(
+            f"seconds are known of whole trainings; leave scheduler={scheduler.name} out, or seconds"
+        )
 
 
 def _tupled(config: Mapping) -> dict:

@@ -128,6 +128,10 @@ def compare(
         validation=validation,
         gradients=gradients,
     )
+    if evaluation.settings.further:
+        raise ValueError(
+            f"compare ranks methods by one objective, and there are {', '.join(evaluation.settings.objectives)}; tune takes several"
+        )
     refuse_idle_numbers(space, evaluation.known_family())
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)

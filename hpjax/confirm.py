@@ -62,7 +62,7 @@ def confirm(
 
     Args:
         result: of a study, or its run folder.
-        top: trials.
+        top: trials; of several objectives those of the front first, so that `top=len(result.pareto)` confirms it, by the first objective.
         repeats: fresh seeds, at least 2.
         level: of the interval.
         executor: who trains, as for `tune`.
@@ -116,7 +116,8 @@ def _table(
 
     report = report_of(trained.results, result.evaluation)
     by_seed = lambda column: column.reshape(repeats, -1)
-    values = by_seed(np.where(np.isfinite(report.objective), report.objective, np.inf))
+    first = report.objective.reshape(len(report.objective), -1)[:, 0]
+    values = by_seed(np.where(np.isfinite(first), first, np.inf))
     names = (*BUILT_IN, *(name for name, _ in result.evaluation.metrics))
     metrics = {n: by_seed((report.columns | report.metrics)[n]).mean(0) for n in names}
     mean, searched = values.mean(0), result.table["objective"][trials]

@@ -98,11 +98,33 @@ class Evaluation(NamedTuple):
         return {name: float(metric(*given)) for name, metric in self.metrics}
 
     def objective(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What is minimised, [n], from every metric [n]: its negative where greater is better; NaN where the loss is not finite."""
-        return np.where(np.isfinite(values["loss"]), minimised(self.settings, values), np.nan)
+        """What is minimised, from every metric [n]: [n], or [n O] where there are several objectives; NaN where the loss is not finite."""
+        known = np.isfinite(values["loss"])
+        columns = [
+            np.where(known, minimised(self.settings, values, name), np.nan)
+            for name in self.settings.objectives
+        ]
+        return columns[0] if len(columns) == 1 else np.stack(columns, 1)
+
+    def violation(self, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """By how much constraints are broken [n], over all of them; 0 where the loss is not finite, None where there are none."""
+        bounds = self.settings.bounds
+        if not bounds:
+            return None
+        broken = np.sum([bound.broken(values[bound.name]) for bound in bounds], 0)
+        broken = np.where(np.isnan(broken), np.inf, broken)  # not defined
+        return np.where(np.isfinite(values["loss"]), broken, 0.0)
 
 
-def minimised(settings: Networks, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What is minimised, [n], from every metric [n]: its negative where greater is better."""
-    value = values[settings.objective]
-    return -value if settings.metrics.get(settings.objective, False) else value
+def minimised(
+    settings: Networks, values: Mapping[str, np.ndarray], name: str | None = None
+) -> np.ndarray:
+    """What is minimised, [n], from every metric [n]: its negative where greater is better.
+
+    Args:
+        settings: of the study.
+        values: by name.
+        name: of the objective; the first where None.
+    """
+    name = name or settings.objective
+    return settings.sign(name) * values[name]

@@ -47,10 +47,10 @@ def minimize(
     """Minimises a function of a batch of configurations.
 
     Args:
-        objective: {name: values [P]} -> what is minimised [P]; inactive values are NaN (numbers) or None, and a value that is not
-            finite is a failure. With a scheduler it is also given epochs [P].
+        objective: {name: values [P]} -> what is minimised [P], or [P O] of several objectives; inactive values are NaN (numbers) or None,
+            and a value that is not finite is a failure. With a scheduler it is also given epochs [P].
         space: named ranges and constants, any names, or the path of a TOML file of them.
-        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
+        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "nsga2", "differential", "cmaes", or a method with its
             scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations, or a factory of `dims`.
         start: configurations to look at first.
         scheduler: one that was made, or a name, where the objective has fidelities; a named method without one has 81.
@@ -66,7 +66,7 @@ def minimize(
         gradient: {name: values [P]} -> {name: d loss / d value [P]} of the continuous ranges, for searches that want it.
 
     Returns:
-        An Outcome: `best`, `trials`.
+        An Outcome: `best`, `trials`; `pareto` where there are several objectives.
 
     Raises:
         ValueError: anything that can be wrong with the arguments, or values of another shape.
@@ -178,9 +178,9 @@ def evaluate(
         raise ValueError(
             f"the objective must return real numbers [P], got {returned!r:.80}"
         ) from None
-    if value.shape != (len(order.trial),):
+    if value.shape[:1] != (len(order.trial),) or value.ndim > 2 or 0 in value.shape[1:]:
         raise ValueError(
-            f"the objective is given a batch and must return one value for each of its {len(order.trial)} configurations, got shape {value.shape}"
+            f"the objective is given a batch and must return one value, or a row of values, for each of its {len(order.trial)} configurations, got shape {value.shape}"
         )
     if not order.grad:
         return Report(value)

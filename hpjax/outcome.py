@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpjax import configurations, records
+from hpjax import configurations, fronts, records
 from hpjax.defaults import SHOWN
 from hpjax.notebooks import shown
 from hpjax.schedulers import from_settings
@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         best: the best trial at full fidelity: {"trial", "config", "objective"}, and "epochs" where there are any; "trial" is None
-            if none.
+            if none. Where there are several objectives, that of the front (`pareto`) with the lowest first one.
         trials: a pandas table, a row per trial: its hyperparameters, objective, epochs where there are any, status.
         stopped: why the study ended: "done", "epochs", "seconds" or "rounds".
         folder: the run folder, or None.
@@ -67,14 +67,68 @@ class Outcome:
     @property
     def columns(self) -> tuple[str, ...]:
         """What the table of trials says of each, beside its hyperparameters."""
-        return ("objective", *(("epochs",) if self.fidelities else ()), "status")
+        return (*self.objectives, *(("epochs",) if self.fidelities else ()), "status")
 
     @functools.cached_property
     def ranking(self) -> np.ndarray:
         """Trials that reached full fidelity without failing [m], the best first."""
         value = np.where(self.table["status"] == "OK", self.table["objective"], np.inf)
-        order = np.argsort(value, kind="stable")
+        rank = np.zeros(len(value))
+        if len(self.objectives) > 1:
+            every = np.where(np.isfinite(value)[:, None], self.table["objectives"], np.inf)
+            rank = fronts.ranks(every)
+        order = np.lexsort((value, rank))
         return order[np.isfinite(value[order])]
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """The names of what trials are judged by, and the sign that it has as minimised."""
+        if self.settings.networks is not None:
+            networks = self.settings.networks
+            return {name: networks.sign(name) for name in networks.objectives}
+        count = self.table["objectives"].shape[1]
+        return {"objective": 1.0} | {f"objective_{at + 1}": 1.0 for at in range(1, count)}
+
+    @functools.cached_property
+    def pareto(self) -> pandas.DataFrame:
+        """The trials at full fidelity that no other beats in all objectives, by the first one: hyperparameters and objectives."""
+        ok = np.flatnonzero(self.table["status"] == "OK")
+        rows = ok[fronts.front(self.table["objectives"][ok])]
+        table = self.trials.loc[rows, [*self.space.names]]
+        values = self.table["objectives"][rows] * list(self.objectives.values())
+        return table.assign(**dict(zip(self.objectives, values.T)))
+
+    def hypervolume(self, reference: Mapping[str, float] | None = None) -> pandas.DataFrame:
+        """How much the front covers, after each report: the volume between it and a reference, in the units of the objectives.
+
+        Args:
+            reference: a value of each objective, by name, that is worse than those that count; the worst that any trial reached at
+                full fidelity, where None.
+
+        Returns:
+            A row per report: epochs (of all trials by then) and hypervolume.
+
+        Raises:
+            ValueError: a reference that lacks an objective, or has another.
+        """
+        import pandas
+
+        names, signs = list(self.objectives), np.array(list(self.objectives.values()))
+        if reference is not None and set(reference) != set(names):
+            raise ValueError(
+                f"reference has {', '.join(map(str, reference)) or 'nothing'}; give a value of {' and '.join(names)}"
+            )
+        every = self.table["objectives"][self.table["status"] == "OK"]
+        if reference is not None:
+            worst = signs * [reference[name] for name in names]
+        else:
+            worst = every.max(0, initial=-np.inf)
+        seen, rows = np.zeros((0, len(names))), []
+        for spent, points in records.costs_and_objectives(self.records, self.fidelity):
+            seen = np.concatenate([seen, points])
+            seen = seen[fronts.front(seen)]
+            rows.append({"epochs": spent, "hypervolume": fronts.hypervolume(seen, worst)})
+        return pandas.DataFrame(rows, columns=["epochs", "hypervolume"])
 
     @functools.cached_property
     def best(self) -> dict:
@@ -118,7 +172,9 @@ class Outcome:
 
     def column(self, name: str) -> np.ndarray:
         """A column of the table of trials, other than hyperparameters."""
-        return self.table[name]
+        if name in self.table:
+            return self.table[name]
+        return self.table["objectives"][:, list(self.objectives).index(name)]
 
     @functools.cached_property
     def trials(self) -> pandas.DataFrame:

@@ -90,6 +90,8 @@ class Result(Outcome):
     def columns(self) -> tuple[str, ...]:
         """What the table of trials says of each, beside its hyperparameters."""
         after = ("train", "epochs", "parameters", "seconds", "diverged", "status")
+        if self.evaluation.settings.constraints:
+            after = ("violation", *after)
         return ("objective", "loss", "error", *self.metrics, *after)
 
     @property
@@ -163,14 +165,8 @@ class Result(Outcome):
         table = pandas.DataFrame(flat[seen].astype(float), columns=list(columns))
         table.insert(0, "trial", trial[seen].astype(int))
         table = table.astype({"epoch": int}).drop_duplicates(["trial", "epoch"], keep="last")
-        table.insert(
-            2,
-            "objective",
-            minimised(
-                self.evaluation.settings,
-                {str(name): column.to_numpy() for name, column in table.items()},
-            ),
-        )
+        values = {str(name): column.to_numpy() for name, column in table.items()}
+        table.insert(2, "objective", minimised(self.evaluation.settings, values))
         return table.sort_values(["trial", "epoch"]).reset_index(drop=True)
 
     @functools.cached_property
@@ -197,6 +193,9 @@ class Result(Outcome):
         objective = self.evaluation.settings.objective
         if (np.isfinite(self.table["loss"]) & ~np.isfinite(self.table["objective"])).any():
             return f"{objective} is not defined on some fold, as where a class is missing; give another objective, or other folds"
+        if (self.table["status"] == "INFEASIBLE").any():
+            limits = self.evaluation.settings.constraints.items()
+            return f"no trial that reached full fidelity keeps the constraints {', '.join(f'{name} {bound}' for name, bound in limits)}; widen them, or add trials"
         return "no trial reached full fidelity without diverging; lower learning_rate's range, or add trials"
 
     def refit(self, trial: int | None = None, seed: int | None = None) -> Network:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
 from hpjax.files import RunError, encode, read_bytes
 
@@ -60,6 +62,38 @@ class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds: Count | None = None
 
 
+COSTS = ("parameters", "seconds")  # what a network has whatever it predicts
+
+
+class Bound(NamedTuple):
+    """A constraint: what is at most or at least a number."""
+
+    name: str
+    least: bool  # whether it is a lower bound
+    value: float
+
+    @classmethod
+    def read(cls, name: str, text: str) -> Bound:
+        """Of "<= 50_000" or ">= 0.9".
+
+        Raises:
+            ValueError: something else.
+        """
+        sign, number = text.strip()[:2], text.strip()[2:].strip()
+        try:
+            value = float(number)
+        except ValueError:
+            value = float("nan")
+        if sign not in ("<=", ">=") or not math.isfinite(value):
+            raise ValueError(f"constraint {name} is {text!r:.60}; write '<= 50_000' or '>= 0.9'")
+        return cls(name, sign == ">=", value)
+
+    def broken(self, values: np.ndarray) -> np.ndarray:
+        """By how much [n], as a share of the bound's size where that is above 1; 0 where it holds."""
+        off = self.value - values if self.least else values - self.value
+        return np.maximum(off, 0) / max(1.0, abs(self.value))
+
+
 class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which networks a study trains, on what, and how they are judged; objects that cannot be written stand by name."""
 
@@ -74,7 +108,9 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     metrics: dict[str, bool] = {}  # by name, and whether greater is better
     # those of the metrics that are known by their names; the others are the user's functions
     by_name: list[str] = []
-    objective: Text = "loss"  # "loss", "error", or one of the metrics
+    objective: Text = "loss"  # "loss", "error", one of the metrics, or a cost
+    further: list[Text] = []  # objectives beside that one
+    constraints: dict[Text, Text] = {}  # of any of these, by name: "<= 50000", ">= 0.9"
     validation: Validation = Validation()
     gradients: Literal["explicit", "autodiff"] = "explicit"
 
@@ -92,9 +128,28 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "validation": self.validation.splitter,
         }
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.objective, *self.further)
+
+    @property
+    def bounds(self) -> list[Bound]:
+        """The constraints, read."""
+        return [Bound.read(name, text) for name, text in self.constraints.items()]
+
+    def sign(self, name: str) -> float:
+        """What an objective, as minimised, is times what it is called by: -1 for a metric that should be large."""
+        return -1.0 if self.metrics.get(name) else 1.0
+
     def __post_init__(self) -> None:
-        if self.objective not in ("loss", "error", *self.metrics):
-            raise ValueError(f"objective {self.objective!r:.80} is no metric of the study")
+        known = ("loss", "error", *self.metrics, *COSTS)
+        for name in (*self.objectives, *self.constraints):
+            if name not in known:
+                raise ValueError(f"objective {name!r:.80} is no metric of the study")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"an objective stands twice among {', '.join(self.objectives)}")
+        _ = self.bounds
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -133,8 +188,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def sign(self) -> float:
         """What the minimised objective is times what trials are judged by: -1 for a metric that should be large."""
-        greater = self.networks is not None and self.networks.metrics.get(self.judged_by)
-        return -1.0 if greater else 1.0
+        return 1.0 if self.networks is None else self.networks.sign(self.judged_by)
 
 
 class MethodSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

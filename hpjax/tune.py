@@ -51,7 +51,8 @@ def tune(
     trials: int | None = None,
     seed: int = 0,
     validation: Any = 1,
-    objective: str = "loss",
+    objective: str | Sequence[str] = "loss",
+    constraints: Mapping[str, str] | None = None,
     stop: Stop | Mapping | None = None,
     out: str | Path | None = None,
     levels: int = LEVELS,
@@ -77,7 +78,7 @@ def tune(
         space: named ranges and constants, or the path of a TOML file of them; names from the catalogue. Where None, learning
             rate, depth, widths, activation and l2.
         task: a Task, its name, a file, or arrays or tables (x, y), or (x, y, weights of the examples).
-        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes", or a method with its
+        search: a name ("random", "grid", "sobol", "bayes", "tpe", "genetic", "nsga2", "differential", "cmaes", or a method with its
             scheduler: "hyperband", "bohb", "dehb", "pbt"), a list of configurations (dicts), or a factory of `dims`.
         start: configurations to look at first.
         scheduler: a name ("asha", "full", "halving", "hyperband", "median", "pbt") or one that was made: `hpjax.halving(...)`; where
@@ -90,7 +91,11 @@ def tune(
             number (1 holds out 20 % of the development part, K >= 2 is cross-validation; both stratified by classes, groups whole), a
             splitter of scikit-learn's kind, pairs of rows (train, valid), or the path of a file that is validated on.
         objective: what is minimised, of validation: "loss", "error", one of `metrics`, or another metric by name (made large where
-            greater is better).
+            greater is better). Several, in a list, are minimised together (searches random, sobol, grid, bayes, tpe, genetic, nsga2): the
+            first says how well a network does, others may be "parameters" and "seconds" (of the devices; a ledger with these is no two
+            times the same). `result.pareto` is what no trial beats.
+        constraints: bounds of objectives, metrics or costs, by name: {"parameters": "<= 50_000", "error": "<= 0.1"}. A trial that breaks
+            one is INFEASIBLE: no scheduler promotes it, and it is never the best.
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
         levels: values of a grid per range.

@@ -326,8 +326,12 @@ def report_of(results: Results, evaluation: Evaluation) -> Report:
         columns["failed"] = results.failed
     if results.cost is not None:
         columns["cost"] = results.cost
-    value = evaluation.objective({"loss": loss, "error": error} | metrics)
-    if results.loss.shape[1] > 1:
+    values = {"loss": loss, "error": error} | metrics
+    values |= {"parameters": results.parameters.astype(float), "seconds": results.seconds}
+    value, violation = evaluation.objective(values), evaluation.violation(values)
+    if violation is not None:
+        columns["violation"] = violation
+    if results.loss.shape[1] > 1 and value.ndim == 1:
         each = {name: results.metrics[..., at] for at, (name, _) in enumerate(evaluation.metrics)}
         columns["replicates"] = evaluation.objective(
             {"loss": results.loss, "error": results.error} | each

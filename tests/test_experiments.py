@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "experiments").exists(), reason="runs in a checkout, which has the experiments"
 )
 FREE = {
-    "pbt_toy": "toy", "long_ledger": "seconds", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
+    "pbt_toy": "toy", "asynchronous_halving": "race", "long_ledger": "seconds", "low_discrepancy": "hits", "grid_beside_random": "nine", "learning_rate_effect": "rates",
     "trainability_boundary": "boundary", "hypergradient_cost": "cost", "backprop_steps": "epoch1", "finite_differences": "differences",
     "exploding_gradients": "exploding", "initialisation": "histograms", "capacity_effect": "capacity", "activation_effect": "training",
     "optimizers_compared": "optimizers", "bayesian_steps": "steps", "hyperband_steps": "brackets", "pbt_schedule": "schedule", "bohb_dehb": "regret",
@@ -31,7 +31,7 @@ STORED = {
     "double_descent": "descent", "vanishing_gradients": "norms", "metalearn_rate": "rates", "many_starts": "starts",
     "hypergradient_chaos": "chaos", "learned_schedule": "schedule", "mup_transfer": "rates", "overfitting_cures": "cures",
     "epochs_and_early_stopping": "epochs", "batch_size_effect": "batches", "dropout_curves": "dropout", "random_efficiency": "efficiency",
-    "hyperband_compared": "compared", "fcnet_tables": "retrained", "tables": "tables",
+    "several_objectives": "tables", "hyperband_compared": "compared", "fcnet_tables": "retrained", "tables": "tables",
 }  # fmt: skip
 
 
@@ -268,3 +268,15 @@ def test_figures(name, tmp_path):
 @pytest.mark.parametrize("name", STORED)
 def test_figures_of_stored_data(name, tmp_path):
     smoke(name, STORED[name], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_script_for_an_accelerator(tmp_path):
+    """On this machine's device: forty lines at most."""
+    done = experiment("contenders.accelerator", "--preset", "smoke", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 40
+    assert any("float32, products highest: losses off by" in line for line in lines)
+    assert any(line.startswith("2-4-1 networks:") for line in lines)
+    assert sum("by hand" in line for line in lines) == 2

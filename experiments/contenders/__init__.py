@@ -1,7 +1,7 @@
 """The contenders of the benchmark: each runs in a process of its own and trains the same sweep.
 
 A worker is a function sweep -> (run, about), where run() trains the whole sweep once and returns its median validation loss. Whole
-programs stand beside them: `notebook_hpjax`, `notebook_scikit_learn`, `overhead`, `mixed`.
+programs stand beside them: `notebook_hpjax`, `notebook_scikit_learn`, `overhead`, `mixed`; and `accelerator`, the one script for a GPU.
 """
 
 from functools import partial

@@ -28,6 +28,8 @@ class Contender:
             json.dumps(dataclasses.asdict(sweep)),
         ]
         environment = dict(os.environ)
+        # several processes share an accelerator's memory
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         if name == "roofline":  # what may keep NumPy from the fastest product of this processor
             for hindrance in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
                 environment.pop(hindrance, None)

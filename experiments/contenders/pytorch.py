@@ -11,10 +11,11 @@ from experiments.contenders.sweep import About, Run, Sweep, digits
 
 
 def torch_data(sweep: Sweep) -> tuple[Any, ...]:
-    """PyTorch's tensors and sizes."""
+    """PyTorch's tensors, on its accelerator where it has one, and sizes."""
     import torch
 
-    x, y, x_valid, y_valid = (torch.from_numpy(np.ascontiguousarray(a)) for a in digits())
+    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
+    x, y, x_valid, y_valid = (torch.tensor(np.ascontiguousarray(a)) for a in digits())
     return torch, x, y.long(), x_valid, y_valid.long(), (64, *sweep.hidden, 10)
 
 
@@ -68,7 +69,7 @@ def torch_vmap_worker(sweep: Sweep) -> tuple[Run, About]:
                 torch.zeros(sweep.networks, b),
             ]
         first, second = [torch.zeros_like(p) for p in params], [torch.zeros_like(p) for p in params]
-        rates = torch.from_numpy(np.geomspace(5e-4, 2e-3, sweep.networks).astype(np.float32))
+        rates = torch.tensor(np.geomspace(5e-4, 2e-3, sweep.networks).astype(np.float32))
         step = 0
         for _ in range(epochs):
             for index in torch.randperm(len(x)).split(sweep.batch):

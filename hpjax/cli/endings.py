@@ -8,7 +8,15 @@ from typing import Any
 from hpjax.cli.console import Output, fitted, table_of
 from hpjax.defaults import SHOWN
 
-RANK = {"OK": 0, "RUNNING": 1, "PRUNED": 1, "NEW": 2, "DIVERGED": 3, "FAILED": 3}
+RANK = {
+    "OK": 0,
+    "RUNNING": 1,
+    "PRUNED": 1,
+    "INFEASIBLE": 2,
+    "NEW": 2,
+    "DIVERGED": 3,
+    "FAILED": 3,
+}
 
 
 def study_ended(result: Any, output: Output) -> int:

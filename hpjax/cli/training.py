@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 import threading
@@ -47,6 +48,15 @@ def _listed(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
+def _bounds(text: str | None) -> dict[str, str]:
+    """Constraints by name, of "parameters <= 50000, error <= 0.1"."""
+    found = {}
+    for one in _listed(text):
+        name, bound = re.fullmatch(r"([^<>=\s]*)(.*)", one).groups()  # type: ignore[union-attr]
+        found[name] = bound.strip()
+    return found
+
+
 def _columns(options: Data) -> dict[str, str]:
     """What --drop, --number, --categorical and --date say of columns."""
     found: dict[str, str] = {}
@@ -64,7 +74,9 @@ def _evaluation(options: Data) -> dict[str, Any]:
     folds = options.validation_file or options.folds
     return {
         "validation": {"folds": folds, "repeats": options.repeats},
-        "objective": options.objective,
+        "objective": options.objective
+        if "," not in options.objective
+        else _listed(options.objective),
         "metrics": _listed(options.metrics),
         "data": options.data,
         "target": options.target,
@@ -119,6 +131,7 @@ def tune(options: Tune, output: Output) -> int:
 
     arguments = _evaluation(options) | {name: getattr(options, name) for name in SEARCHED}
     arguments["stop"] = {"seconds": options.seconds}
+    arguments["constraints"] = _bounds(options.constraints)
     if options.explain:
         plan = hpjax.explain(options.space, options.task, **arguments)
         output.show(str(plan))

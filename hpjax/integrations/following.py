@@ -19,7 +19,12 @@ from hpjax.result import Result
 
 SHARE = 0.05  # of the time that a run takes, which following it may add
 INTERRUPTED = "interrupted"  # why a study ended that did not end
-ENDED = ("OK", "DIVERGED", "FAILED")  # a pruned trial may still be trained on while the run lasts
+ENDED = (
+    "OK",
+    "INFEASIBLE",
+    "DIVERGED",
+    "FAILED",
+)  # a pruned trial may still be trained on while the run lasts
 
 
 class Study(NamedTuple):
@@ -67,7 +72,7 @@ class Tracker(Protocol):
         """What a trial scored after these epochs [n], by name; finite or not."""
 
     def end(self, trial: Trial, status: str) -> None:
-        """A trial is OK, PRUNED, DIVERGED or FAILED, or RUNNING where the study ended before it."""
+        """A trial is OK, PRUNED, INFEASIBLE, DIVERGED or FAILED, or RUNNING where the study ended before it."""
 
     def close(self, whole: bool) -> None:
         """Called once, last: whether the study was done, or is interrupted."""

@@ -16,6 +16,7 @@ AT_ONCE = 1000  # metrics that MLflow takes in a call
 STATUS = {
     "OK": "FINISHED",
     "PRUNED": "KILLED",
+    "INFEASIBLE": "FINISHED",
     "DIVERGED": "FAILED",
     "FAILED": "FAILED",
     "RUNNING": "KILLED",

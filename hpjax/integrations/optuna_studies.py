@@ -22,7 +22,14 @@ from hpjax.settings import written
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Range, Space
 
 MOST = 3000  # trials that are written: Optuna writes them one by one, and its dashboard slows beyond thousands
-STATES = {"OK": "COMPLETE", "PRUNED": "PRUNED", "DIVERGED": "FAIL", "FAILED": "FAIL"}
+STATES = {
+    "OK": "COMPLETE",
+    "PRUNED": "PRUNED",
+    "INFEASIBLE": "COMPLETE",
+    "DIVERGED": "FAIL",
+    "FAILED": "FAIL",
+}
+BOUNDS = "constraints"  # Optuna's own name for how far a trial is beyond its bounds
 
 
 def library() -> Any:
@@ -47,7 +54,7 @@ def write_journal(
     """Writes a study to a new Optuna journal, which `optuna-dashboard PATH` shows.
 
     Trials that were trained to the end are COMPLETE, those that a scheduler stopped PRUNED, those that diverged or did not fit in memory
-    FAIL; others are left out. Intermediate values are the learning curve; user attributes are the other columns of the table of trials.
+    FAIL, and those that break a constraint say so as Optuna's samplers do; others are left out. Intermediate values, of one objective, are the learning curve; user attributes are the other columns of the table of trials.
 
     Args:
         result: of `tune` or `minimize`, or read by `open_run`.
@@ -71,16 +78,18 @@ def write_journal(
         raise RunError(f"{path} is there already; give another file, or move it away")
     trials = _written_trials(result, say)
     settings = result.settings
-    frozen = _frozen(result, trials, settings.sign)
+    frozen = _frozen(result, trials)
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=name or (result.folder.name if result.folder is not None else "hpjax"),
-            direction="minimize" if settings.sign > 0 else "maximize",
+            directions=[
+                "minimize" if sign > 0 else "maximize" for sign in result.objectives.values()
+            ],
         )
-        study.set_user_attr("objective", settings.judged_by)
+        study.set_user_attr("objective", ", ".join(result.objectives))
         study.set_user_attr("hpjax", written(settings))
         study.add_trials(frozen)
     finally:
@@ -100,11 +109,15 @@ def _written_trials(result: Outcome, say: Callable[[str], None]) -> list[int]:
     return result.sample(ended, MOST).tolist()
 
 
-def _frozen(result: Outcome, trials: list[int], sign: float) -> list[Any]:
+def _frozen(result: Outcome, trials: list[int]) -> list[Any]:
     """Trials as Optuna has them."""
+    signs = np.array([*result.objectives.values()])
     from optuna.trial import TrialState, create_trial
 
-    scales, curves, when = distributions(result.space), _curves(result, sign), _when(result)
+    scales, when = distributions(result.space), _when(result)
+    curves = (
+        _curves(result, float(signs[0])) if len(signs) == 1 else {}
+    )  # Optuna has none of several
     columns = result.space.decode(result.table["unit"])
     active = result.space.active(result.table["unit"])
     table = result.trials
@@ -112,16 +125,20 @@ def _frozen(result: Outcome, trials: list[int], sign: float) -> list[Any]:
     made = []
     for trial in trials:
         state = TrialState[STATES[result.table["status"][trial]]]
-        value = float(sign * result.table["objective"][trial])
+        values = (signs * result.table["objectives"][trial]).tolist()
+        if state == TrialState.FAIL or (state == TrialState.PRUNED and len(signs) > 1):
+            values = None
+        beyond = float(result.table["violation"][trial])
         there = [n for i, n in enumerate(result.space.names) if active[trial, i]]
         named = {n: _written(plain(columns[n][trial])) for n in there}
         frozen = create_trial(
             state=state,
-            value=None if state == TrialState.FAIL else value,
+            values=values,
             params=named,
             distributions={n: scales[n] for n in named},
             intermediate_values=curves.get(trial, {}),
             user_attrs={n: plain(table.at[trial, n]) for n in others} | {"trial": trial},
+            system_attrs={} if np.isnan(beyond) else {BOUNDS: [beyond]},
         )
         if trial in when:  # else it is now
             frozen.datetime_start, frozen.datetime_complete = when[trial]

@@ -19,6 +19,7 @@ MOST = 1000  # trials: each is a folder, and TensorBoard slows beyond them
 STATUS = {
     "OK": "STATUS_SUCCESS",
     "PRUNED": "STATUS_SUCCESS",
+    "INFEASIBLE": "STATUS_SUCCESS",
     "DIVERGED": "STATUS_FAILURE",
     "FAILED": "STATUS_FAILURE",
     "RUNNING": "STATUS_UNKNOWN",

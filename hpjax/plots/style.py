@@ -31,7 +31,7 @@ COLORS = (
 LOOKS = {
     "random": ("#BBBBBB", "o", "-"), "sobol": ("#66CCEE", "v", "-"), "grid": ("#777777", "s", "-"),
     "manual": ("#000000", "x", "-"), "bayes": ("#4477AA", "D", "-"), "tpe": ("#EE6677", "^", "-"),
-    "genetic": ("#228833", "P", "-"), "differential": ("#CCBB44", "X", "-"), "cmaes": ("#AA3377", "*", "-"),
+    "genetic": ("#228833", "P", "-"), "nsga2": ("#332288", "p", "-"), "differential": ("#CCBB44", "X", "-"), "cmaes": ("#AA3377", "*", "-"),
     "hyperband": ("#DDAA33", "h", "-"), "bohb": ("#BB5566", "<", "-"), "dehb": ("#004488", ">", "-"),
     "pbt": ("#8C564B", "p", "-"), "halving": ("#999933", "d", "-"), "gradient": ("#CC3311", "8", "-"), "gradient_renewed": ("#CC3311", "H", "--"),
     "median": ("#44AA99", "4", "-"), "asha": ("#117733", "<", "-"),

@@ -238,6 +238,7 @@ class Population:
         parts: dict[int, list[tuple[np.ndarray, dict]]] = {}
         for group in self._groups(order.unit):
             number = self._program_of(group.spec)
+            results.parameters[group.rows] = group.spec.weights
             config = self.programs[number].spec.member(group.spec, group.config)
             there = ~results.failed[group.rows]
             config = {name: leaf[there] for name, leaf in config.items()}

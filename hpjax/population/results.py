@@ -35,6 +35,7 @@ class Results(NamedTuple):
     curves: np.ndarray  # [n G rows 4+M], columns as `learning_curves` names them
     failed: np.ndarray  # [n] bool
     seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
+    parameters: np.ndarray  # [n] int, weights and biases of its networks
     # [n G D] d validation loss / d unit, where the order asks for it
     grad: np.ndarray | None = None
     cost: np.ndarray | None = None  # [n] epochs charged, where it is not the epochs trained
@@ -46,7 +47,7 @@ class Results(NamedTuple):
         self.loss[rows], self.error[rows] = later.loss, later.error
         self.train[rows], self.metrics[rows] = later.train, later.metrics
         self.reached[rows], self.weights_epoch[rows] = later.reached, later.weights_epoch
-        self.failed[rows] = later.failed
+        self.failed[rows], self.parameters[rows] = later.failed, later.parameters
 
 
 def empty_results(count: int, regime: Regime) -> Results:
@@ -62,4 +63,5 @@ def empty_results(count: int, regime: Regime) -> Results:
         curves=np.full((*lead, regime.rows, regime.columns), np.nan, np.float32),
         failed=np.zeros(count, bool),
         seconds=np.zeros(count),
+        parameters=np.zeros(count, np.int64),
     )

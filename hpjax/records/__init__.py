@@ -16,7 +16,15 @@ from hpjax.records.curves import load as load_curves
 from hpjax.records.ledger import CHECKPOINT, Ledger, read_ledger, read_times, refuse_occupied
 from hpjax.records.provenance import DECIDING, commit, differences, environment, note_environment
 from hpjax.records.run import open_folder
-from hpjax.records.tables import incumbent, lineage, reports, seconds, summarise
+from hpjax.records.tables import (
+    costs_and_objectives,
+    incumbent,
+    lineage,
+    objectives_of,
+    reports,
+    seconds,
+    summarise,
+)
 
 __all__ = [
     "CHECKPOINT",
@@ -24,6 +32,7 @@ __all__ = [
     "Ledger",
     "RunError",
     "commit",
+    "costs_and_objectives",
     "curve_columns",
     "differences",
     "encode",
@@ -33,6 +42,7 @@ __all__ = [
     "load_curves",
     "note_environment",
     "numbers",
+    "objectives_of",
     "open_folder",
     "plain",
     "read_json",

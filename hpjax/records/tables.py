@@ -12,7 +12,14 @@ from hpjax.records import curves
 from hpjax.records.trial_status import status_of
 
 # columns of a report, and what a null among them stands for
-COLUMNS = {"objective": np.inf, "loss": np.inf, "error": np.nan, "train": np.nan, "kept": np.nan}
+COLUMNS = {
+    "objective": np.inf,
+    "loss": np.inf,
+    "error": np.nan,
+    "train": np.nan,
+    "kept": np.nan,
+    "violation": np.inf,
+}
 
 
 def reports(records: list[dict]) -> Iterator[tuple[int, dict]]:
@@ -29,21 +36,48 @@ def incumbent(records: list[dict], fidelity: int) -> tuple[np.ndarray, np.ndarra
         trials at full fidelity [n] (infinite before the first).
     """
     answers = [record for record in records if record["kind"] == "report"]
+    costs = [cost for each in _charged(answers) for cost in each]
+    value = _column(answers, "objective", np.inf)
+    if any("violation" in record for record in answers):
+        value = np.where(_column(answers, "violation", np.inf) > 0, np.inf, value)
+    full = np.where(_column(answers, "epochs") >= fidelity, value, np.inf)
+    return np.cumsum(costs), np.minimum.accumulate(value), np.minimum.accumulate(full)
+
+
+def _charged(answers: list[dict]) -> Iterator[list[float]]:
+    """The epochs that each report charged each of its trials."""
     age: dict[int, int] = {}
-    costs: list[float] = []
     for record in answers:
         reached = record.get("reached", record["epochs"])
         before = [age.get(source, 0) if source >= 0 else 0 for source in record["source"]]
-        costs += record.get("cost") or [max(0, r - b) for r, b in zip(reached, before)]
+        yield record.get("cost") or [max(0, r - b) for r, b in zip(reached, before)]
         age |= dict(zip(record["trial"], reached))
-    value = _column(answers, "objective", np.inf)
-    full = np.where(_column(answers, "epochs") >= fidelity, value, np.inf)
-    return np.cumsum(costs), np.minimum.accumulate(value), np.minimum.accumulate(full)
+
+
+def costs_and_objectives(records: list[dict], fidelity: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Epochs over all trials after each report, and the objectives [m O] of those of its trials that reached full fidelity and broke no constraint."""
+    answers, spent = [record for record in records if record["kind"] == "report"], 0
+    for record, costs in zip(answers, _charged(answers)):
+        spent += int(sum(costs))
+        good = np.array(record["epochs"]) >= fidelity
+        if "violation" in record:
+            good &= numbers(record["violation"], np.inf) <= 0
+        yield spent, objectives_of(record)[good]
 
 
 def _column(records: list[dict], name: str, missing: float = np.nan) -> np.ndarray:
     """A column of several reports, one after another [n], its nulls as `missing`."""
     return numbers(list(chain.from_iterable(record[name] for record in records)), missing)
+
+
+def objectives_of(record: dict) -> np.ndarray:
+    """What a report says was minimised [n O]; failures are infinite."""
+    first = numbers(record["objective"], np.inf)[:, None]
+    rows = record.get("further")
+    if rows is None:
+        return first
+    others = numbers(list(chain.from_iterable(rows)), np.inf).reshape(len(first), -1)
+    return np.concatenate([first, others], 1)
 
 
 @uncollected()
@@ -59,8 +93,9 @@ def summarise(
         metrics: the user's own, where no plan is recorded yet.
 
     Returns:
-        Columns by trial number: unit [n D], objective (what was minimised), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0
-        if not) and status: OK, PRUNED, DIVERGED, FAILED, RUNNING or NEW.
+        Columns by trial number: unit [n D], objective (what was minimised; the first, where there are several), objectives [n O], violation (of
+        constraints), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0 if not) and status: OK, PRUNED, DIVERGED,
+        FAILED, INFEASIBLE, RUNNING or NEW.
     """
     asks = [record for record in records if record["kind"] == "ask"]
     answers = [record for record in records if record["kind"] == "report"]
@@ -73,6 +108,11 @@ def summarise(
         table[name] = np.full(count, np.nan)
         having = [record for record in answers if name in record]
         table[name][_column(having, "trial").astype(np.int64)] = _column(having, name, missing)
+    several = [objectives_of(record) for record in answers if "further" in record]
+    table["objectives"] = table["objective"][:, None]
+    if several:
+        table["objectives"] = np.full((count, several[0].shape[1]), np.nan)
+        table["objectives"][trial] = np.concatenate(several)
     own = [
         record["metrics"] | {"trial": record["trial"]} for record in answers if "metrics" in record
     ]
@@ -91,7 +131,8 @@ def summarise(
     for record in answers:
         if "unit" in record:
             unit[record["trial"]] = np.reshape(record["unit"], (len(record["unit"]), dims))
-    status = status_of(table["objective"], asked, finished, failed, fidelity)
+    broken = table["violation"] > 0
+    status = status_of(table["objective"], asked, finished, failed, broken, fidelity)
     return {"unit": unit, **table, "epochs": epochs, "diverged": diverged, "status": status}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpjax import analysis, plots, records
+from hpjax import fronts, plots, records
 from hpjax.outcome import Outcome
 from hpjax.report.hyperparameters import _drawn, drawn_values, hyperparameters, scales
 from hpjax.result import Result
@@ -64,13 +64,17 @@ def _rungs(result: Result, folder: Path) -> list[Path]:
 
 
 def _pareto(result: Result, folder: Path) -> list[Path]:
-    """Loss against what a network costs: its parameters, and its seconds."""
+    """The objective against the others of the study; where it has one, against what a network costs: its parameters, and its seconds."""
     trials = result.trials
     ok = (trials["status"] == "OK") & np.isfinite(trials["objective"])
     if ok.sum() < 2:
         return []
     labels = {"parameters": "parameters", "seconds": "seconds of the devices"}
+    others = [*result.objectives][1:]
+    if others:
+        labels = {name: labels.get(name, f"validation {name}") for name in others}
     costs = {label: trials.loc[ok, column].to_numpy(float) for column, label in labels.items()}
+    signs = {label: result.objectives.get(column, 1.0) for column, label in labels.items()}
     known = {label: cost for label, cost in costs.items() if np.isfinite(cost).all()}
     if not known:
         return []
@@ -83,7 +87,7 @@ def _pareto(result: Result, folder: Path) -> list[Path]:
             ax,
             cost,
             told,
-            analysis.pareto(cost, told),
+            fronts.front(np.stack([cost * signs[label], told], 1)),
             label,
             f"validation {result.settings.minimised}",
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import analysis, configurations, records
+from hpjax import analysis, configurations, fronts, records
 from hpjax.models.base import Target
 from hpjax.outcome import Outcome
 from hpjax.population import plan
@@ -45,9 +45,9 @@ def study_page(result: Outcome, refit: bool = True) -> dict[str, Any]:
         refit: whether the best network is trained again, for its confusion matrix and calibration.
     """
     sign = result.settings.sign
-    fronts = _pareto(result) if isinstance(result, Result) else {}
+    pareto = _pareto(result) if isinstance(result, Result) else {}
     every = np.arange(len(result.table["objective"]))
-    rows = result.sample(every, ROWS, [trial for front in fronts.values() for trial in front])
+    rows = result.sample(every, ROWS, [trial for front in pareto.values() for trial in front])
     trials = scored(result)
     model = None if trials is None else modelled(trials)
     return {
@@ -66,7 +66,7 @@ def study_page(result: Outcome, refit: bool = True) -> dict[str, Any]:
         "incumbent": _incumbent(result, sign),
         "curves": _curves(result, sign) if isinstance(result, Result) else [],
         "importance": _importance(trials, model),
-        "pareto": fronts,
+        "pareto": pareto,
         "lineage": _lineage(result, sign),
         "network": _network(result) if refit and isinstance(result, Result) else None,
         "facts": _facts(result),
@@ -126,7 +126,12 @@ ENDINGS = {
 def found(result: Outcome, sign: float) -> str:
     """What the study found, in a few sentences."""
     counts = dict(zip(*np.unique(result.table["status"], return_counts=True)))
-    words = {"PRUNED": "stopped early", "DIVERGED": "diverged", "FAILED": "failed"}
+    words = {
+        "PRUNED": "stopped early",
+        "INFEASIBLE": "broke a constraint",
+        "DIVERGED": "diverged",
+        "FAILED": "failed",
+    }
     others = [f"{counts[status]} {word}" for status, word in words.items() if status in counts]
     total = len(result.table["objective"])
     why = ENDINGS.get(result.stopped, result.stopped)
@@ -286,18 +291,18 @@ def _contour(trials: Scored, model: Modelled, pair: list[int]) -> dict[str, Any]
 
 
 def _pareto(result: Result) -> dict[str, list[int]]:
-    """The trials that no other beats in objective and cost, by rising cost."""
+    """The trials that no other beats in objective and another one, or a cost where there is no other, by the latter."""
     trials = result.trials
     ok = ((trials["status"] == "OK") & np.isfinite(trials["objective"])).to_numpy()
-    fronts = {}
-    for name in ("parameters", "seconds"):
-        cost = trials[name].to_numpy(float)
+    found = {}
+    for name in [*result.objectives][1:] or ["parameters", "seconds"]:
+        cost = trials[name].to_numpy(float) * result.objectives.get(name, 1.0)
         usable = np.flatnonzero(ok & np.isfinite(cost))
         if len(np.unique(cost[usable])) > 1:
             objective = trials["objective"].to_numpy(float)
-            front = analysis.pareto(cost[usable], objective[usable])
-            fronts[name] = usable[front].tolist()
-    return fronts
+            front = fronts.front(np.stack([cost[usable], objective[usable]], 1))
+            found[name] = usable[front].tolist()
+    return found
 
 
 # --- population-based training ----------------------------------------------------------------------------------------

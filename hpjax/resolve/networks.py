@@ -15,7 +15,7 @@ from hpjax.evaluation import BUILT_IN, Evaluation
 from hpjax.models import MLP, Family
 from hpjax.models.base import Target
 from hpjax.resolve.numbers import check
-from hpjax.settings import Networks, Validation
+from hpjax.settings import COSTS, Bound, Networks, Validation
 from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
 from hpjax.training.hyperparameters import NEEDS, STATIC
@@ -106,7 +106,8 @@ def as_evaluation(
     model: Any = None,
     loss: Any = None,
     metrics: Mapping[str, Any] | Sequence[str] | None = None,
-    objective: str = "loss",
+    objective: str | Sequence[str] = "loss",
+    constraints: Mapping[str, str] | None = None,
     validation: Any = 1,
     gradients: str = "explicit",
     fewest: int = 1,
@@ -123,7 +124,9 @@ def as_evaluation(
     resolved_task = as_task(task, data, target, kind, columns)
     family = as_family(model, space, resolved_task, loss)
     resolved_space = as_space(space, family)
-    own, named = judging(metrics, objective, resolved_task)
+    objectives = as_objectives(objective)
+    limits = as_constraints(constraints)
+    own, named = judging(metrics, (*objectives, *limits), resolved_task)
     every = tuple(sorted((*own, *named), key=lambda item: item[0]))
     for name in {name for name, _ in own} & {*resolved_space.ranges, *resolved_space.constants}:
         raise ValueError(f"{name} is a hyperparameter of the space and a metric; rename the metric")
@@ -138,19 +141,61 @@ def as_evaluation(
         loss=None if loss is None else own_name(loss),
         metrics={name: metric.greater_is_better for name, metric in every},
         by_name=[name for name, _ in named],
-        objective=objective,
+        objective=objectives[0],
+        further=list(objectives[1:]),
+        constraints=limits,
         validation=judged,
         gradients=gradients,  # type: ignore[arg-type]
     )
     return resolved_space, resolved_task, Evaluation(settings, family, every)
 
 
-def judging(metrics: Any, objective: Any, task: Task) -> tuple[Metrics, Metrics]:
-    """The user's own metrics, and those that are asked for by name, the objective among them.
+def as_objectives(objective: Any) -> tuple[str, ...]:
+    """The names of what is minimised.
+
+    Raises:
+        ValueError: none, one twice, or a cost as the first.
+    """
+    names = tuple(objective) if isinstance(objective, (list, tuple)) else (objective,)
+    if not names:
+        raise ValueError("objective is an empty list; give 'loss', or several names")
+    twice = [name for at, name in enumerate(names) if name in names[:at]]
+    if twice:
+        raise ValueError(f"objective has {twice[0]!r:.80} twice; leave one out")
+    if names[0] in COSTS:
+        raise ValueError(
+            f"the first objective must say how well a network does, and {names[0]} is what it costs; give objective=['error', {names[0]!r}], or constraints={{{names[0]!r}: '<= ...'}}"
+        )
+    return names
+
+
+def as_constraints(constraints: Any) -> dict[str, str]:
+    """Bounds by name, as run.json keeps them.
+
+    Raises:
+        ValueError: no mapping of names to bounds.
+    """
+    if constraints is None:
+        return {}
+    if not isinstance(constraints, Mapping):
+        raise ValueError(
+            f"constraints must be a dict such as {{'parameters': '<= 50_000'}}, got {constraints!r:.80}"
+        )
+    for name, text in constraints.items():
+        if not isinstance(text, str):
+            raise ValueError(
+                f"constraint {name!s:.80} is {text!r:.60}; write '<= 50_000' or '>= 0.9'"
+            )
+        Bound.read(name, text)
+    return dict(constraints)
+
+
+def judging(metrics: Any, judged_by: Sequence[Any], task: Task) -> tuple[Metrics, Metrics]:
+    """The user's own metrics, and those that are asked for by name, objectives and constraints among them.
 
     Args:
         metrics: functions or scorers by name, or a list of names.
-        objective: "loss", "error", one of the user's own, or a name.
+        judged_by: "loss", "error", one of the user's own, a cost, or a name.
         task: whose targets are judged.
 
     Raises:
@@ -166,10 +211,12 @@ def judging(metrics: Any, objective: Any, task: Task) -> tuple[Metrics, Metrics]
                 f"metrics must be names, or a dict of functions by name, got {name!r:.80}"
             )
     known = (*BUILT_IN, *(name for name, _ in own))
-    if objective not in known:
+    for objective in judged_by:
+        if objective in known or objective in COSTS:
+            continue
         if not isinstance(objective, str) or not is_name(objective):
             raise ValueError(
-                f"objective={objective!r:.80} is none of {', '.join((*known, *ON_DEVICE))}, nor a scorer of scikit-learn"
+                f"objective={objective!r:.80} is none of {', '.join((*known, *COSTS, *ON_DEVICE))}, nor a scorer of scikit-learn"
             )
         asked.append(objective)
     return own, by_name([name for name in asked if name not in BUILT_IN], truth_of(task))
@@ -244,11 +291,11 @@ def _chosen(space: Space, choice: str) -> list:
     return [*values, default] if conditional else values
 
 
-def refuse_unlike_losses(space: Space, objective: str) -> None:
+def refuse_unlike_losses(space: Space, objectives: Sequence[str]) -> None:
     """Refuses a search for the least loss where what the loss is differs from trial to trial."""
     for name in space.ranges:
         unlike = name in ("loss", "target_transform") or NEEDS.get(name, ("",))[0] == "loss"
-        if objective == "loss" and unlike:
+        if "loss" in objectives and unlike:
             raise ValueError(
                 f"objective='loss' would compare different losses, as {name} varies; give objective='error', or a metric such as 'rmse' or 'log_loss'"
             )

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax import fronts
 from hpjax.checks import one_of
 from hpjax.defaults import HYPERBAND_EPOCHS
 from hpjax.schedulers.base import Order, Scheduler, check_whole, order
 from hpjax.schedulers.halving import ETA
-from hpjax.search.base import Key, single
+from hpjax.search.base import Key
 
 VARIANTS = ("promotion", "stopping")
 
@@ -26,7 +27,7 @@ class Rung(NamedTuple):
 
     trial: np.ndarray  # [n]
     unit: np.ndarray  # [n D]
-    objective: np.ndarray  # [n] +inf where it failed
+    objectives: np.ndarray  # [n O] +inf where it failed
     paused: np.ndarray  # [n] bool: it may go on
 
 
@@ -82,7 +83,7 @@ def asha(
     def init(dims: tuple) -> Climb:
         nobody = np.zeros(0, np.int64)
         points = np.zeros((0, len(dims)))
-        rung = Rung(nobody, points, np.zeros(0), np.zeros(0, bool))
+        rung = Rung(nobody, points, np.zeros((0, 1)), np.zeros(0, bool))
         return Climb(nobody, points, (rung,) * len(until), False)
 
     def admit(state: Climb, trial: np.ndarray, unit: np.ndarray) -> Climb:
@@ -131,13 +132,13 @@ def asha(
         return made, _with(state, at, rung._replace(paused=paused))
 
     def tell(state: Climb, done: Order, objectives: np.ndarray) -> tuple[Climb, np.ndarray]:
-        objective = single(objectives)
         at = until.index(int(done.epochs[0]))
         before = state.rungs[at]
-        reached = np.concatenate([before.objective, objective])
-        lives = np.isfinite(objective) & (at < last)
+        known = before.objectives if len(before.trial) else objectives[:0]
+        reached = np.concatenate([known, objectives])
+        lives = np.isfinite(objectives).all(1) & (at < last)
         if variant == "stopping":
-            lives &= _among_best(reached, len(objective), eta)
+            lives &= _among_best(reached, len(objectives), eta)
         rung = Rung(
             np.concatenate([before.trial, done.trial]),
             np.concatenate([before.unit, done.unit]),
@@ -163,6 +164,7 @@ def asha(
         close=lambda state: state._replace(closed=True),
         ask=ask,
         tell=tell,
+        several=True,
         together=together,
     )
 
@@ -176,17 +178,18 @@ def _best(rung: Rung, count: int) -> np.ndarray:
     """Rows [count] of the lowest objectives, the lowest first; ties go to the lower trial number."""
     if not count:
         return np.zeros(0, np.int64)
-    worst = np.partition(rung.objective, count - 1)[count - 1]
-    rows = np.flatnonzero(rung.objective <= worst)
-    return rows[np.lexsort((rung.trial[rows], rung.objective[rows]))][:count]
+    place = fronts.places(rung.objectives)
+    worst = np.partition(place, count - 1)[count - 1]
+    rows = np.flatnonzero(place <= worst)
+    return rows[np.lexsort((rung.trial[rows], place[rows]))][:count]
 
 
 def _among_best(reached: np.ndarray, fresh: int, eta: int) -> np.ndarray:
-    """Whether each of the last `fresh` objectives [n] is among the best 1/eta of those up to it; the first eta - 1 are."""
+    """Whether each of the last `fresh` objectives [n O] is among the best 1/eta of those up to it; the first eta - 1 are."""
     first = len(reached) - fresh
     found = np.ones(fresh, bool)
     for at in range(fresh):
-        seen = reached[: first + at + 1]
+        seen = fronts.places(reached[: first + at + 1])
         if len(seen) >= eta:
             found[at] = seen[-1] <= np.partition(seen, len(seen) // eta - 1)[len(seen) // eta - 1]
     return found

@@ -58,4 +58,5 @@ def full(epochs: int = EPOCHS, renew: bool = False) -> Scheduler:
         close=lambda state: state,
         ask=ask,
         tell=lambda state, done, objectives: (state, done.trial),
+        several=True,
     )

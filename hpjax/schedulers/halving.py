@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax import fronts
 from hpjax.schedulers.base import UNBOUNDED, Order, Rungs, Scheduler, check_whole, joined, order
-from hpjax.search.base import Key, single
+from hpjax.search.base import Key
 
 
 class Bracket(NamedTuple):
@@ -50,7 +51,8 @@ def halving(rungs: Rungs = ((2, 54), (6, 18), (18, 6))) -> Scheduler:
 
     Returns:
         A Scheduler. A network that is not promoted is finished; one that failed (objective +inf) is never promoted; ties go to
-        the lower trial number. When trials run out, a partial bracket climbs the same rungs with its share of networks.
+        the lower trial number. Of several objectives the first fronts are promoted, and of the last of these those that lie apart
+        (Schmucker, Donini, Zafar, Salinas & Archambeau 2021, Multi-objective Asynchronous Successive Halving). When trials run out, a partial bracket climbs the same rungs with its share of networks.
 
     Raises:
         ValueError: rungs that do not climb.
@@ -106,7 +108,7 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         return order(state.trial, state.unit, epochs, fresh=entering), state
 
     def tell(state: Bracket, done: Order, objectives: np.ndarray):
-        objective = single(objectives)
+        objective = fronts.places(objectives)
         rungs = brackets[state.number]
         last = state.rung == len(rungs) - 1
         if fresh:
@@ -135,4 +137,5 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         ask=ask,
         tell=tell,
         fresh=fresh,
+        several=True,
     )

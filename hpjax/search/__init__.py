@@ -9,6 +9,7 @@ from hpjax.search.genetic import genetic
 from hpjax.search.gradient import gradient
 from hpjax.search.grid import grid
 from hpjax.search.manual import manual
+from hpjax.search.nsga2 import nsga2
 from hpjax.search.optuna import optuna
 from hpjax.search.random import random
 from hpjax.search.sobol import sobol
@@ -16,7 +17,7 @@ from hpjax.search.tpe import tpe
 
 SEARCHES = {  # those that need nothing but the dimensions
     made.__name__: made
-    for made in (bayes, cmaes, differential, genetic, gradient, grid, random, sobol, tpe)
+    for made in (bayes, cmaes, differential, genetic, gradient, grid, nsga2, random, sobol, tpe)
 }
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "gradient",
     "grid",
     "manual",
+    "nsga2",
     "optuna",
     "random",
     "sobol",

@@ -42,6 +42,8 @@ class Observations(NamedTuple):
     epochs: Array  # [n] fidelity
     finished: Array  # [n] bool: no more will come
     grad: Array | None = None  # [n D] d objective / d unit, for searches that want it
+    # [n] by how much constraints are broken, whose objectives are +inf then; None where there are none
+    violation: Array | None = None
 
     @property
     def objective(self) -> Array:
@@ -57,7 +59,7 @@ def single(objectives: Array) -> Array:
     """
     if objectives.shape[1] != 1:
         raise ValueError(
-            f"this search or scheduler takes one objective, the study has {objectives.shape[1]}; take another, such as random with full"
+            f"this search or scheduler takes one objective, the study has {objectives.shape[1]}; take another, such as nsga2 or tpe with full or hyperband"
         )
     return objectives[:, 0]
 
@@ -74,6 +76,7 @@ class Searcher(NamedTuple):
         batch: the most points at once that it learns well from; None for any number.
         note: state -> what the last ask wants recorded beside its points: fitted numbers, fallbacks; {} for nothing.
         hint: (state, note) -> state; before an ask is replayed, the note that was recorded with it.
+        several: whether it takes several objectives.
     """
 
     init: Callable[[Key], State]
@@ -83,6 +86,7 @@ class Searcher(NamedTuple):
     batch: int | None = None
     note: Callable[[State], dict] = lambda state: {}
     hint: Callable[[State, dict], State] = lambda state, note: state
+    several: bool = False
 
 
 def generator(key: Key) -> np.random.Generator:

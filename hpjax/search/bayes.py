@@ -1,7 +1,8 @@
 """Bayesian optimization: a Gaussian process of the objective, and the point of highest expected improvement.
 
 Jones, Schonlau & Welch 1998, Efficient Global Optimization; batches by the kriging believer: Ginsbourger, Le Riche & Carraro
-2010, section 3. `gaussian_process` is the model, `acquisition` finds the point.
+2010, section 3. `gaussian_process` is the model, `acquisition` finds the point. With several objectives each point is of other weights,
+drawn at random, of an augmented Tchebycheff sum of their ranks: Knowles 2006, ParEGO, section III.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hpjax.search.history import (
 )
 from hpjax.search.sobol import sobol
 
+TCHEBYCHEFF = 0.05  # of the sum of weighted objectives, beside the largest of them
 MOST = 400  # points that a process is made of: the best half, and the latest
 
 
@@ -59,17 +61,15 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
     def ask(state: State, key: Key, n: int, fidelity: int):
         rng, history = generator(key), state.history
         rows = evidence(history, startup)
-        finite = np.isfinite(history.objective[rows])
+        finite = np.isfinite(history.objectives[rows]).all(1)
         first, note = state.first, {}
         theta, fitted = state.theta, state.fitted
         unit = np.zeros((0, width))
         if not width or len(rows) < startup or finite.sum() < 2:
             unit, first = opening.ask(state.first, key, n, fidelity)
         else:
-            rows = _chosen(history.objective, rows)
             try:
-                theta, fitted, model, note = _model(state, dims, rows)
-                unit = _batch(model, dims, history, rows, rng, n)
+                theta, fitted, unit, note = _proposed(state, dims, rows, rng, n)
             except np.linalg.LinAlgError as fault:
                 unit = rng.random((n, width))
                 note = {"fallback": f"random points: {fault}"}
@@ -88,6 +88,7 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
         batch=batch,
         note=lambda state: state.note,
         hint=lambda state, note: state._replace(hint=note.get("theta")),
+        several=True,
     )
 
 
@@ -172,6 +173,40 @@ def _chosen(objective: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return rows[np.sort(np.concatenate([best, rest]))]
 
 
+def _proposed(
+    state: State, dims: tuple[Dim, ...], rows: np.ndarray, rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, int, np.ndarray, dict]:
+    """Hyperparameters, the points that they were fitted to, proposals [n D], and what the ledger is told."""
+    history = state.history
+    if history.objectives.shape[1] == 1:
+        rows = _chosen(history.objective, rows)
+        theta, fitted, model, note = _model(state, dims, rows)
+        return theta, fitted, _batch(model, dims, [*waiting(history)], history, rows, rng, n), note
+    unit, note = np.zeros((0, len(dims))), {}
+    for _ in range(n):
+        value = np.full(len(history.trial), np.inf)
+        value[rows] = _weighted(history.objectives[rows], rng)
+        one = state._replace(history=history._replace(objectives=value[:, None]))
+        kept = _chosen(value, rows)
+        theta, fitted, model, said = _model(one, dims, kept)
+        lies = [*waiting(history), *unit]
+        unit = np.concatenate([unit, _batch(model, dims, lies, one.history, kept, rng, 1)])
+        note, state = said | note, state._replace(theta=theta, fitted=fitted, hint=None)
+    return theta, fitted, unit, note
+
+
+def _weighted(objectives: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Objectives [n O] as one [n]: the largest of their weighted ranks, and a little of the sum; +inf where they are."""
+    from scipy.stats import rankdata
+
+    weights = rng.dirichlet(np.ones(objectives.shape[1]))
+    finite = np.isfinite(objectives).all(1)
+    found = np.full(len(objectives), np.inf)
+    rank = weights * rankdata(objectives[finite], axis=0) / max(1, finite.sum())
+    found[finite] = rank.max(1) + TCHEBYCHEFF * rank.sum(1)
+    return found
+
+
 def _model(
     state: State, dims: tuple[Dim, ...], rows: np.ndarray
 ) -> tuple[np.ndarray, int, Model, dict]:
@@ -201,13 +236,13 @@ def _model(
 def _batch(
     model: Model,
     dims: tuple[Dim, ...],
+    lies: list[np.ndarray],
     history: History,
     rows: np.ndarray,
     rng: np.random.Generator,
     n: int,
 ) -> np.ndarray:
-    """Points [n D], each of highest EI when those before it, and those that are out, had their predicted means."""
-    lies = [*waiting(history)]
+    """Points [n D], each of highest EI when those before it, and those that are out, `lies` [D], had their predicted means."""
     known = history.unit[rows]
     order = np.argsort(model.value, kind="stable")
     unit = np.zeros((0, known.shape[1]))

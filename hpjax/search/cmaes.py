@@ -132,9 +132,10 @@ def cmaes(
         while len(back) >= optimizer.population_size:
             group = sorted(back)[: optimizer.population_size]
             ranked = sorted(group, key=lambda t: (-back[t][0], back[t][1], t))
-            optimizer = copy.deepcopy(optimizer)
-            values = _values([back[t] for t in ranked])
-            optimizer.tell([(drawn[t], value) for t, value in zip(ranked, values)])
+            if np.isfinite([back[t][1] for t in group]).any():  # else it says nothing
+                optimizer = copy.deepcopy(optimizer)
+                values = _values([back[t] for t in ranked])
+                optimizer.tell([(drawn[t], value) for t, value in zip(ranked, values)])
             for trial in group:
                 del back[trial], drawn[trial]
             if restart and kinds.numbers and optimizer.should_stop():

@@ -1,6 +1,7 @@
 """A genetic algorithm: parents by tournament, uniform and blend crossover, mutation, and elitism.
 
-Holland 1975; blend crossover of numbers by Eshelman & Schaffer 1993 (BLX-alpha).
+Holland 1975; blend crossover of numbers by Eshelman & Schaffer 1993 (BLX-alpha). With several objectives or constraints, what is best is
+decided as in NSGA-II: Deb, Pratap, Agarwal & Meyarivan 2002, A Fast and Elitist Multiobjective Genetic Algorithm.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpjax import fronts
 from hpjax.search.base import Dim, Key, Observations, Searcher, generator
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
 
 class Elite(NamedTuple):
-    """The best so far, best first: by epochs, the most first, then by objective."""
+    """The best so far, best first: by epochs, the most first, then by objective, or by front and crowding where there are several."""
 
     unit: np.ndarray  # [p D]
     epochs: np.ndarray  # [p]
-    objective: np.ndarray  # [p]
+    objectives: np.ndarray  # [p O]
+    violation: np.ndarray  # [p] of constraints
     trial: np.ndarray  # [p]
     history: History  # of finite spaces, to propose nothing twice; else only counts
     replaced: int
@@ -54,14 +57,15 @@ def genetic(
     def init(key: Key):
         del key
         nobody = np.zeros(0, np.int64)
-        return Elite(np.zeros((0, width)), nobody, np.zeros(0), nobody, empty(dims), 0)
+        nothing = np.zeros((0, 1))
+        return Elite(np.zeros((0, width)), nobody, nothing, np.zeros(0), nobody, empty(dims), 0)
 
     def ask(state: Elite, key: Key, n: int, fidelity: int):
         del fidelity
         rng = generator(key)
         fresh = rng.random((n, width))
         unit = fresh
-        if len(state.objective) >= min(population, 4):
+        if len(state.trial) >= min(population, 4):
             first = np.arange(n)[:, None] < population - state.history.asked
             drawn = first | (rng.random((n, 1)) < newcomers)
             unit = np.where(drawn, fresh, breed(state, rng, n))
@@ -70,7 +74,7 @@ def genetic(
 
     def breed(state: Elite, rng: np.random.Generator, n: int):
         # sorted: low is good
-        drawn = rng.integers(len(state.objective), size=(2, n, tournament)).min(-1)
+        drawn = rng.integers(len(state.trial), size=(2, n, tournament)).min(-1)
         mother, father = state.unit[drawn]
         both = rng.random((n, 1)) < crossover
         low, high = np.minimum(mother, father), np.maximum(mother, father)
@@ -87,18 +91,28 @@ def genetic(
     def tell(state: Elite, observations: Observations):
         history = remember(state.history, observations)
         stale = np.isin(state.trial, observations.trial)  # reported again, at a higher fidelity
-        unit, epochs, objective, trial = (
+        broken = observations.violation
+        if broken is None:
+            broken = np.zeros(len(observations.trial))
+        objectives = state.objectives
+        if not len(state.trial):  # now it is known how many there are
+            objectives = np.zeros((0, observations.objectives.shape[1]))
+        unit, epochs, objectives, violation, trial = (
             np.concatenate([old[~stale], new])
             for old, new in (
                 (state.unit, observations.unit),
                 (state.epochs, observations.epochs),
-                (state.objective, observations.objective),
+                (objectives, observations.objectives),
+                (state.violation, broken),
                 (state.trial, observations.trial),
             )
         )
-        best = np.lexsort((trial, objective, -epochs))
-        best = best[np.isfinite(objective[best])][:population]
-        return Elite(unit[best], epochs[best], objective[best], trial[best], history, 0)
+        constrained = bool((violation > 0).any())
+        place = fronts.places(objectives, violation if constrained else None)
+        best = np.lexsort((trial, place, -epochs))
+        best = best[np.isfinite(place[best])][:population]
+        kept = (column[best] for column in (unit, epochs, objectives, violation, trial))
+        return Elite(*kept, history, 0)
 
     return Searcher(
         init=init,
@@ -106,6 +120,7 @@ def genetic(
         tell=tell,
         batch=population,
         note=lambda state: {"replaced": state.replaced} if state.replaced else {},
+        several=True,
     )
 
 

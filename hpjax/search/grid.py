@@ -87,4 +87,6 @@ def grid(
         return np.concatenate(found), Next(index)
 
     conditional = any(dim.parent is not None for dim in dims)
-    return Searcher(init=lambda key: Next(0), ask=ask, tell=lambda state, observations: state)
+    return Searcher(
+        init=lambda key: Next(0), ask=ask, tell=lambda state, observations: state, several=True
+    )

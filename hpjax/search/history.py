@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Observations, snap
+from hpjax.search.base import Dim, Observations, single, snap
 from hpjax.search.grid import axis, point
 
 LISTED = 2**16  # points of a finite space that are listed when it is nearly used up
@@ -19,7 +19,7 @@ class History(NamedTuple):
     """
 
     unit: np.ndarray  # [capacity D]
-    objective: np.ndarray  # [capacity] +inf where it failed
+    objectives: np.ndarray  # [capacity O] +inf where it failed
     epochs: np.ndarray  # [capacity]
     trial: np.ndarray  # [capacity]
     used: np.ndarray  # [1] rows that any state has written
@@ -27,12 +27,17 @@ class History(NamedTuple):
     asked: int  # points handed out: the number of the next trial
     out: dict[int, np.ndarray]  # trial -> point [D], handed out and not told
 
+    @property
+    def objective(self) -> np.ndarray:
+        """The objective [capacity], for searches of one."""
+        return single(self.objectives)
+
 
 def empty(dims: tuple[Dim, ...]) -> History:
     """Nothing seen."""
     whole = np.zeros(0, np.int64)
     return History(
-        np.zeros((0, len(dims))), np.zeros(0), whole, whole, np.zeros(1, np.int64), 0, 0, {}
+        np.zeros((0, len(dims))), np.zeros((0, 1)), whole, whole, np.zeros(1, np.int64), 0, 0, {}
     )
 
 
@@ -46,11 +51,14 @@ def handed(history: History, unit: np.ndarray) -> History:
 
 def remember(history: History, observations: Observations) -> History:
     """The history after a report."""
-    columns = [history.unit, history.objective, history.epochs, history.trial]
+    objectives = history.objectives
+    if not history.count:  # now it is known how many there are
+        objectives = np.zeros((len(objectives), observations.objectives.shape[1]))
+    columns = [history.unit, objectives, history.epochs, history.trial]
     start, stop = history.count, history.count + len(observations.trial)
     used = history.used
     # full, or another state went on from here
-    if stop > len(history.objective) or used[0] != start:
+    if stop > len(history.trial) or used[0] != start:
         capacity = max(64, 2 * stop)
         columns = [
             np.concatenate([a[:start], np.zeros((capacity - start, *a.shape[1:]), a.dtype)])
@@ -59,7 +67,7 @@ def remember(history: History, observations: Observations) -> History:
         used = np.array([start])
     for column, new in zip(
         columns,
-        (observations.unit, observations.objective, observations.epochs, observations.trial),
+        (observations.unit, observations.objectives, observations.epochs, observations.trial),
     ):
         column[start:stop] = new
     used[0] = stop
@@ -67,7 +75,7 @@ def remember(history: History, observations: Observations) -> History:
     out = {trial: unit for trial, unit in history.out.items() if trial not in known}
     return history._replace(
         unit=columns[0],
-        objective=columns[1],
+        objectives=columns[1],
         epochs=columns[2],
         trial=columns[3],
         used=used,

@@ -45,4 +45,6 @@ def manual(dims: tuple[Dim, ...], points: np.ndarray) -> Searcher:
         del key, fidelity
         return points[state.row : state.row + n], Next(min(state.row + n, len(points)))
 
-    return Searcher(init=lambda key: Next(0), ask=ask, tell=lambda state, observations: state)
+    return Searcher(
+        init=lambda key: Next(0), ask=ask, tell=lambda state, observations: state, several=True
+    )

@@ -70,4 +70,6 @@ def random(dims: tuple[Dim, ...]) -> Searcher:
         unit = drawn(state.key, state.index, n, len(dims))
         return unit, state._replace(index=state.index + n)
 
-    return Searcher(init=lambda key: Next(key, 0), ask=ask, tell=lambda state, observations: state)
+    return Searcher(
+        init=lambda key: Next(key, 0), ask=ask, tell=lambda state, observations: state, several=True
+    )

@@ -51,4 +51,6 @@ def sobol(dims: tuple[Dim, ...]) -> Searcher:
             warnings.simplefilter("ignore", UserWarning)
             return engine.random(n), after
 
-    return Searcher(init=lambda key: Next(key, 0), ask=ask, tell=lambda state, observations: state)
+    return Searcher(
+        init=lambda key: Next(key, 0), ask=ask, tell=lambda state, observations: state, several=True
+    )

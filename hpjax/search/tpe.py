@@ -1,7 +1,9 @@
 """Tree-structured Parzen estimator: propose where good points are dense and bad ones are not.
 
 Bergstra, Bardenet, Bengio & Kegl 2011, Algorithms for Hyper-Parameter Optimization, section 4, with the adaptive bandwidths
-and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Falkner, Klein & Hutter 2018, section 3.2.
+and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Falkner, Klein & Hutter 2018, section 3.2. With several objectives, good points are those of the
+first fronts, and of the last of these those that lie apart (Ozaki, Tanigaki, Watanabe & Onishi 2020, Multiobjective Tree-Structured
+Parzen Estimator, which takes those that cover most).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax import fronts
 from hpjax.checks import one_of
 from hpjax.search.base import Dim, Key, Observations, Searcher, active, generator, level, snap
 from hpjax.search.history import (
@@ -114,6 +117,7 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
         ),
         batch=8,
         note=lambda state: state.note,
+        several=True,
     )
 
 
@@ -126,7 +130,7 @@ def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray
 
     BOHB's model has D + 1 points of either kind at least, Hyperopt's 25 good ones at most.
     """
-    objective, share = history.objective[rows], model.share
+    objective, share = fronts.places(history.objectives[rows]), model.share
     count = int(np.ceil(share * len(rows) if share else 0.25 * np.sqrt(len(rows))))
     least = history.unit.shape[1] + 1 if model.scott else 1
     count = max(least, count) if model.scott else min(count, 25)

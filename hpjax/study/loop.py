@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpjax.defaults import ANY_BATCH
-from hpjax.records import Ledger, RunError, uncollected
+from hpjax.records import Ledger, RunError, numbers, objectives_of, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.settings import Stop
 from hpjax.study import checks
 from hpjax.study.failures import failure_as_infinity
-from hpjax.study.reports import Report, read_objectives, recorded
+from hpjax.study.reports import Report, recorded
 from hpjax.study.study_state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together
 from hpjax.study.trial_ages import Trials
@@ -271,8 +271,10 @@ def _recorded(parts: StudyParts, state: State, known: dict, order: Order) -> Rep
         {name: known[name] for name in ORDERED if name in known}, _ordered(order, moved), past=1
     )
     columns = {name: np.array(known[name]) for name in ("reached", "cost") if name in known}
+    if "violation" in known:
+        columns["violation"] = numbers(known["violation"], np.inf)
     grad = np.asarray(known["grad"], np.float64) if "grad" in known else None
-    return Report(read_objectives(known["objective"]), columns, grad=grad)
+    return Report(objectives_of(known), columns, grad=grad)
 
 
 def _ordered(order: Order, moved: bool) -> dict:
@@ -295,11 +297,12 @@ def _absorb(
 ) -> np.ndarray:
     """Records a report and tells it to the scheduler and the search; returns the trials that are finished."""
     ledger, trials = parts.ledger, state.trials
-    objectives = failure_as_infinity(report.objective)
+    every, violation = failure_as_infinity(report.objective), report.columns.get("violation")
+    objectives = every if violation is None else _allowed(every, violation)
     state.scheduling, done = parts.scheduler.tell(state.scheduling, order, objectives)
     if known is None:
         done = checks.finished(done, order, trials)
-        _record(ledger, trials, order, report, objectives, done)
+        _record(ledger, trials, order, report, every, done)
     else:
         done = np.asarray(done, np.int64)
         again = {"kind": "report", "finished": np.sort(done).tolist()}
@@ -312,6 +315,7 @@ def _absorb(
         order.epochs,
         trials.finished[order.trial],
         report.grad,
+        violation,
     )
     state.searching = parts.search.tell(state.searching, observations)
     _account(state, order, report)
@@ -321,6 +325,11 @@ def _absorb(
     gained = _gain(state, order.trial[full], objectives[full])
     state.waited = 0 if gained else state.waited + bool(full.any())
     return done
+
+
+def _allowed(objectives: np.ndarray, violation: np.ndarray) -> np.ndarray:
+    """Objectives [n O] of a study with constraints: those that break one are as those that failed."""
+    return np.where(violation[:, None] > 0, np.inf, objectives)
 
 
 def _record(
@@ -334,7 +343,7 @@ def _record(
     """Writes a report [n O] and the trials that it finished."""
     moved = not (trials.unit[order.trial] == order.unit).all()
     record = _ordered(order, moved) | report.columns
-    record |= {"objective": recorded(objectives), "finished": np.sort(done)}
+    record |= recorded(objectives) | {"finished": np.sort(done)}
     if report.metrics:
         record["metrics"] = report.metrics
     if report.grad is not None:

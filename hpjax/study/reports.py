@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.records import numbers
 from hpjax.schedulers.base import Order
 
 
@@ -16,7 +15,7 @@ class Report(NamedTuple):
 
     objective: np.ndarray  # [n], or [n O], what is minimised; not finite where it failed
     # [n] each, to record: loss, error, train, reached, diverged, failed; cost (epochs), where it is not the epochs trained;
-    # replicates [n G], the objective of each network, where a trial has several
+    # replicates [n G], the objective of each network, where a trial has several; violation, of constraints
     columns: dict[str, np.ndarray] = {}
     metrics: dict[str, np.ndarray] = {}  # [n] each, the user's own by name
     curves: np.ndarray | None = None  # [n rows 4+M]
@@ -24,15 +23,10 @@ class Report(NamedTuple):
     seconds: np.ndarray | None = None  # [n] that each trial took of the devices
 
 
-def recorded(objectives: np.ndarray) -> np.ndarray:
-    """Objectives [n O] as the ledger has them: [n] where there is one."""
-    return objectives[:, 0] if objectives.shape[1] == 1 else objectives
-
-
-def read_objectives(known: list) -> np.ndarray:
-    """What `recorded` wrote, [n] or [n O]; failures are null there."""
-    table = np.array(known, object)
-    return numbers(table.ravel().tolist(), np.inf).reshape(table.shape)
+def recorded(objectives: np.ndarray) -> dict[str, np.ndarray]:
+    """Objectives [n O] as the ledger has them: the first [n], and the others [n O-1] where there are some."""
+    first = {"objective": objectives[:, 0]}
+    return first if objectives.shape[1] == 1 else first | {"further": objectives[:, 1:]}
 
 
 def parted(report: Report, orders: Sequence[Order]) -> list[Report]:

@@ -133,6 +133,24 @@ def test_a_metric_that_should_be_large(tmp_path):
     assert start_from(study, top=1)[0] == result.best["config"]
 
 
+def test_several_objectives_and_bounds(tmp_path):
+    found = hpjax.tune(
+        {"hidden": hpjax.Choice([(2,), (16,)]), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 6},
+        "iris", objective=["accuracy", "parameters"], constraints={"parameters": "<= 100"},
+        scheduler="halving", trials=9, say=lambda text: None,
+    )  # fmt: skip
+    write_journal(found, tmp_path / "journal.log")
+    study = loaded(tmp_path / "journal.log")
+    assert [one.name for one in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    best = {trial.user_attrs["trial"]: trial.values for trial in study.best_trials}
+    assert set(best) >= set(found.pareto.index)
+    for trial, row in found.pareto.iterrows():
+        assert best[trial] == pytest.approx([row["accuracy"], row["parameters"]])
+    broken = found.trials.index[found.trials["status"] == "INFEASIBLE"]
+    assert len(broken)
+    assert not set(best) & set(broken)
+
+
 def test_of_many_trials_the_best_and_a_sample_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr("hpjax.integrations.optuna_studies.MOST", 20)
     result = hpjax.minimize(lambda p: p["x"], {"x": hpjax.Uniform(0, 1)}, trials=50)

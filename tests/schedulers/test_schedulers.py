@@ -211,7 +211,9 @@ def test_asha_serves_full_orders_first():
     assert sizes[:4] == [(9, 1), (9, 1), (9, 1), (9, 3)]
     assert sizes.count((9, 1)) == 9
     assert sizes.count((9, 3)) == 3
-    assert (found.trials["status"] == "OK").sum() >= 9  # those that later ones overtook went on, too
+    assert (
+        found.trials["status"] == "OK"
+    ).sum() >= 9  # those that later ones overtook went on, too
 
 
 def test_an_epoch_limit_leaves_networks_that_live_to_the_end():
