@@ -73,9 +73,8 @@ class Tune(Data, Workers, Followed, Printed):
     # a name that `hpjax tasks` lists, or a file
     task: Annotated[str, tyro.conf.Positional] = "digits"
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    constraints: str | None = (
-        None  # bounds with commas between: "parameters <= 50000, error <= 0.1"
-    )
+    # bounds with commas between: "parameters <= 50000, error <= 0.1"
+    constraints: str | None = None
     # where to look: grid, sobol, bayes, tpe, genetic, nsga2, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
     search: str = "random"
     # how long each network lives; all to the end where absent, unless the search brings its own

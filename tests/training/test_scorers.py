@@ -345,7 +345,11 @@ def test_weights_are_handed_to_scorers():
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        ("iris", dict(objective="auc"), "objective='auc' is none of loss, error, accuracy"),
+        (
+            "iris",
+            dict(objective="auc"),
+            "objective='auc' is none of loss, error, parameters, seconds, accuracy",
+        ),
         ("iris", dict(objective=3), "objective=3 is none of loss, error"),
         (
             "iris",
