@@ -33,8 +33,8 @@ class Parameters:
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(9, 1, 4, 1),
-    "small": Parameters(81, 6, 16, 5),
-    "paper": Parameters(243, 20, 27, 10),
+    "small": Parameters(81, 20, 4, 10),
+    "paper": Parameters(243, 40, 8, 20),
 }
 
 
