@@ -1,8 +1,8 @@
 """Asynchronous successive halving (ASHA): a rung promotes as soon as enough of its trials may go on, not when all of it is done.
 
 Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht & Talwalkar 2020, A System for Massively Parallel Hyperparameter Tuning,
-MLSys, algorithm 2. There each free worker takes one trial; here networks train side by side, so an order takes `together` trials of
-one rung. Decisions are a function of what was reported, in its order: a study is replayed exactly. The stopping variant is that of
+MLSys, algorithm 2. There each free worker takes one trial; here networks train side by side, so an order takes all trials of one rung
+that may go on, once they are `together`. Decisions are a function of what was reported, in its order: a study is replayed exactly. The stopping variant is that of
 Ray Tune's AsyncHyperBandScheduler: a trial that is among the best of its rung when it gets there goes on, the others end.
 """
 
@@ -53,13 +53,14 @@ def asha(
         epochs: R, of a network that lives to the end.
         eta: one in eta goes on; rungs are eta times longer than those below.
         grace: r, epochs of the first rung, at least.
-        together: trials of an order; where no more trials come, orders are made of those that are left.
+        together: trials that a rung promotes at once, at least; new ones come eta times as many. Where no more trials come, orders are
+            made of those that are left.
         variant: "promotion": a paused trial goes on when it is among the best 1/eta of all that have reached its rung; until then it waits,
             and its network with it. "stopping": it goes on only if it is among them when it gets there, and ends else; the first
             eta - 1 of a rung go on all the same.
 
     Returns:
-        A Scheduler. The highest rung that can fill an order is served first, then new trials. A trial that failed never goes on; ties
+        A Scheduler. The highest rung with enough trials is served first, then new ones. A trial that failed never goes on; ties
         go to the lower trial number. When trials run out, each rung promotes its share rounded up, from the lowest one upwards, so
         that one trial reaches the end.
 
@@ -101,29 +102,30 @@ def asha(
     def chosen(state: Climb) -> tuple[int, np.ndarray] | None:
         """The rung that is served next, -1 for new trials, and rows of it; None where nothing can be done."""
         every = [(at, going_on(state.rungs[at], False)) for at in range(last)]
-        every = [(-1, np.arange(len(state.trial))), *every]
-        full = [(at, rows) for at, rows in reversed(every) if len(rows) >= together]
-        if full:
-            return full[0]
+        enough = [(at, rows) for at, rows in reversed(every) if len(rows) >= together]
+        if enough:
+            return enough[0]
+        new = np.arange(len(state.trial))
+        if len(new) >= eta * together:
+            return -1, new
         if not state.closed:
             return None
-        rest = [every[0], *((at, going_on(state.rungs[at], True)) for at in range(last))]
+        rest = [(-1, new), *((at, going_on(state.rungs[at], True)) for at in range(last))]
         return next(((at, rows) for at, rows in rest if len(rows)), None)
 
     def room(state: Climb) -> tuple[int, int]:
         promotes = any(len(going_on(rung, False)) >= together for rung in state.rungs[:last])
-        return (0 if promotes else max(0, together - len(state.trial))), until[0]
+        return (0 if promotes else max(0, eta * together - len(state.trial))), until[0]
 
     def ask(state: Climb, key: Key) -> tuple[Order | None, Climb]:
         del key
         found = chosen(state)
         if found is None:
             return None, state
-        at, rows = found[0], found[1][:together]
+        at, rows = found
         if at < 0:
-            made = order(state.trial[rows], state.unit[rows], until[0], fresh=True)
-            rest = state._replace(trial=state.trial[together:], unit=state.unit[together:])
-            return made, rest
+            made = order(state.trial, state.unit, until[0], fresh=True)
+            return made, state._replace(trial=state.trial[:0], unit=state.unit[:0])
         rung = state.rungs[at]
         rows = rows[np.argsort(rung.trial[rows])]
         paused = rung.paused.copy()

@@ -50,7 +50,7 @@ class Scheduler(NamedTuple):
 
     fresh: bool = False  # every rung takes new trials, trained from the start
     several: bool = False  # whether it takes several objectives
-    together: int = 0  # trials of an order, where that is not a rung; 0 where it is
+    together: int = 0  # trials of an order, about, where that is not a rung; 0 where it is
 
     @property
     def name(self) -> str:
