@@ -33,7 +33,7 @@ class Parameters:
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(9, 1, 4, 1),
-    "small": Parameters(81, 20, 4, 10),
+    "small": Parameters(81, 20, 8, 10),
     "paper": Parameters(243, 40, 8, 20),
 }
 
