@@ -196,7 +196,8 @@ class Assembly:
         saved = [time.monotonic()]
 
         def carry_out(order: Order):
-            return report_of(trained.carry_out(order), self.evaluation)
+            whole = order.epochs >= self.scheduler.fidelity
+            return report_of(trained.carry_out(order), self.evaluation, whole)
 
         def save():
             if cache is not None and trained.home and time.monotonic() - saved[0] > SAVED:

@@ -97,9 +97,9 @@ def play_together(
         for grad in (False, True):
             some = {number: order for number, order in orders.items() if order.grad == grad}
             if some:
-                whole = report_of(
-                    trained.carry_out(study.merged(some, STRIDE)), workload.evaluation
-                )
+                merged = study.merged(some, STRIDE)
+                ended = merged.epochs >= workload.target.fidelity
+                whole = report_of(trained.carry_out(merged), workload.evaluation, ended)
                 reports |= zip(some, study.parted(whole, list(some.values())))
         return reports
 

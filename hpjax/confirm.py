@@ -34,7 +34,7 @@ class Confirmation:
 
     Attributes:
         table: a row per trial, the confirmed best first: searched (its objective in the study), objective (mean over fresh seeds),
-            deviation (standard, over them), loss, error and own metrics (means), tied (no worse than the best within noise), parameters, epochs, seconds.
+            deviation (standard, over them), loss, error and own metrics (means), violation (of constraints; trials that break one are last), tied (no worse than the best within noise), parameters, epochs, seconds.
         best: {"trial", "config", "objective", "tied"}: "tied" holds the trials that cannot be told from it.
         test: metrics on the held-out set, of the best trained again on the whole development part; {} without one.
         optimism: how much lower the searched objective of the study's best was than its confirmed one.
@@ -114,20 +114,25 @@ def _table(
     """What the trials [n] became on fresh seeds, the best first, and by how much the study's best had been flattered."""
     import pandas
 
-    report = report_of(trained.results, result.evaluation)
+    count = len(trained.results.loss)
+    report = report_of(trained.results, result.evaluation, np.ones(count, bool))
     by_seed = lambda column: column.reshape(repeats, -1)
     first = report.objective.reshape(len(report.objective), -1)[:, 0]
     values = by_seed(np.where(np.isfinite(first), first, np.inf))
     names = (*BUILT_IN, *(name for name, _ in result.evaluation.metrics))
     metrics = {n: by_seed((report.columns | report.metrics)[n]).mean(0) for n in names}
     mean, searched = values.mean(0), result.table["objective"][trials]
-    order = np.argsort(mean, kind="stable")
+    broken = report.columns.get("violation")
+    violation = {} if broken is None else {"violation": by_seed(broken).mean(0)}
+    allowed = violation.get("violation", np.zeros(len(trials))) <= 0
+    order = np.lexsort((mean, ~allowed))
     finite = np.isfinite(values).all()
     columns = {
         "searched": searched,
         "objective": mean,
         "deviation": np.std(values, axis=0, ddof=1) if finite else np.full(len(trials), np.nan),
         **metrics,
+        **violation,
         "tied": _tied(values, int(order[0]), level),
         "parameters": result.trials.loc[trials, "parameters"].to_numpy(),
         "epochs": result.table["epochs"][trials],

@@ -106,12 +106,20 @@ class Evaluation(NamedTuple):
         ]
         return columns[0] if len(columns) == 1 else np.stack(columns, 1)
 
-    def violation(self, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """By how much constraints are broken [n], over all of them; 0 where the loss is not finite, None where there are none."""
+    def violation(self, values: Mapping[str, np.ndarray], whole: np.ndarray) -> np.ndarray | None:
+        """By how much constraints are broken [n], over all of them; 0 where the loss is not finite, None where there are none.
+
+        Args:
+            values: by name [n].
+            whole: [n] whether a network was trained to the end; before, only what does not change while it trains is held against it.
+        """
         bounds = self.settings.bounds
         if not bounds:
             return None
-        broken = np.sum([bound.broken(values[bound.name]) for bound in bounds], 0)
+        broken = np.zeros(len(whole))
+        for bound in bounds:
+            counts = whole | (bound.name == "parameters")
+            broken += np.where(counts, bound.broken(values[bound.name]), 0.0)
         broken = np.where(np.isnan(broken), np.inf, broken)  # not defined
         return np.where(np.isfinite(values["loss"]), broken, 0.0)
 

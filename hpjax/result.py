@@ -190,7 +190,7 @@ class Result(Outcome):
     @property
     def why_none(self) -> str:
         """What to say where no trial is the best."""
-        objective = self.evaluation.settings.objective
+        objective = ", ".join(self.evaluation.settings.objectives)
         if (np.isfinite(self.table["loss"]) & ~np.isfinite(self.table["objective"])).any():
             return f"{objective} is not defined on some fold, as where a class is missing; give another objective, or other folds"
         if (self.table["status"] == "INFEASIBLE").any():

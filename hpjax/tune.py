@@ -95,7 +95,7 @@ def tune(
             first says how well a network does, others may be "parameters" and "seconds" (of the devices; a ledger with these is no two
             times the same). `result.pareto` is what no trial beats.
         constraints: bounds of objectives, metrics or costs, by name: {"parameters": "<= 50_000", "error": "<= 0.1"}. A trial that breaks
-            one is INFEASIBLE: no scheduler promotes it, and it is never the best.
+            one is INFEASIBLE, and never the best; bounds of "parameters" count at every rung, others once a network is trained to the end.
         stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
         out: run folder; nothing is written where None.
         levels: values of a grid per range.

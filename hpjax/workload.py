@@ -11,7 +11,7 @@ import numpy as np
 
 from hpjax import catalogue, configurations, devices, tasks
 from hpjax.cluster import Pool
-from hpjax.evaluation import Evaluation
+from hpjax.evaluation import Evaluation, minimised
 from hpjax.learning_curves import EPOCH, LOSS, TRAIN
 from hpjax.models import Spec
 from hpjax.models.base import Target
@@ -303,8 +303,14 @@ class Workload:
         return lines
 
 
-def report_of(results: Results, evaluation: Evaluation) -> Report:
-    """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does."""
+def report_of(results: Results, evaluation: Evaluation, whole: np.ndarray) -> Report:
+    """Networks' results as trials': the mean over folds and repeats; a trial diverges where one of its networks does.
+
+    Args:
+        results: of an order.
+        evaluation: of its study.
+        whole: [n] whether a trial was trained to the end.
+    """
     loss, error, others = results.loss.mean(1), results.error.mean(1), results.metrics.mean(1)
     epoch = results.curves[..., EPOCH]
     broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., [TRAIN, LOSS]]).all(-1)
@@ -328,14 +334,14 @@ def report_of(results: Results, evaluation: Evaluation) -> Report:
         columns["cost"] = results.cost
     values = {"loss": loss, "error": error} | metrics
     values |= {"parameters": results.parameters.astype(float), "seconds": results.seconds}
-    value, violation = evaluation.objective(values), evaluation.violation(values)
+    value, violation = evaluation.objective(values), evaluation.violation(values, whole)
     if violation is not None:
         columns["violation"] = violation
-    if results.loss.shape[1] > 1 and value.ndim == 1:
+    if results.loss.shape[1] > 1:
         each = {name: results.metrics[..., at] for at, (name, _) in enumerate(evaluation.metrics)}
-        columns["replicates"] = evaluation.objective(
-            {"loss": results.loss, "error": results.error} | each
-        )
+        each |= {"loss": results.loss, "error": results.error}
+        first = minimised(evaluation.settings, each)
+        columns["replicates"] = np.where(np.isfinite(results.loss), first, np.nan)
     # networks that early stopping ended leave the mean to the others
     there = np.isfinite(epoch)[..., None]
     total = np.where(there, results.curves, 0).sum(1)

@@ -25,6 +25,31 @@ def settings_of(folder):
 
 
 DOORS = {
+    "objectives": (
+        [
+            "--objective",
+            "error, parameters",
+            "--constraints",
+            "parameters<=500, error <= 0.9",
+            "--search",
+            "nsga2",
+            "--trials",
+            "4",
+            "--epochs",
+            "2",
+        ],
+        dict(
+            objective=["error", "parameters"],
+            constraints={"parameters": "<=500", "error": "<= 0.9"},
+            search="nsga2",
+            trials=4,
+            epochs=2,
+        ),
+    ),
+    "asha": (
+        ["--scheduler", "asha", "--trials", "9", "--epochs", "3"],
+        dict(scheduler="asha", trials=9, epochs=3),
+    ),
     "nothing": ([], {}),
     "halving": (
         ["--scheduler", "halving", "--trials", "6", "--epochs", "4"],

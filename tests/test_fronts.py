@@ -220,6 +220,58 @@ def test_constraints_hold(tmp_path, search, scheduler):
     assert read.trials["violation"].equals(found.trials["violation"])
 
 
+@pytest.mark.parametrize("scheduler", ["halving", "asha", "pbt"])
+def test_bounds_of_what_training_changes_are_judged_at_its_end(scheduler):
+    """After the first epochs nobody has so small an error."""
+    space = {name: value for name, value in SPACE.items() if name != "hidden"} | {"epochs": 9}
+    found = hpjax.tune(
+        space, "iris", objective="loss", constraints={"error": "<= 0.2"}, scheduler=scheduler,
+        trials=16, **quiet,
+    )  # fmt: skip
+    ended = found.trials[found.table["whole"]]
+    assert set(ended["status"]) <= {"OK", "INFEASIBLE"}
+    assert (ended["status"] == "OK").tolist() == (ended["error"] <= 0.2).tolist()
+    assert found.best["error"] <= 0.2
+    early = found.trials[~found.table["whole"]]
+    assert not (early["status"] == "INFEASIBLE").any()
+
+
+def test_the_size_of_networks_that_are_differentiated_is_known():
+    space = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 2}
+    for bound, status in (("<= 66", "INFEASIBLE"), ("<= 67", "OK")):
+        found = hpjax.tune(
+            space, "iris", search="gradient", constraints={"parameters": bound}, trials=8, **quiet
+        )
+        assert set(found.trials["parameters"]) == {67}
+        assert set(found.trials["status"]) == {status}
+
+
+def test_settings_without_them_are_as_before():
+    """A run that was begun before there were several objectives goes on."""
+    found = hpjax.tune(SPACE, "iris", trials=2, **quiet)
+    marks = hpjax.settings.fingerprints(found.settings)
+    assert not {"further", "constraints"} & set(marks)
+    for name in ("violation", "objectives"):
+        with pytest.raises(ValueError, match=f"a metric cannot be called '{name}'"):
+            hpjax.tune(SPACE, "iris", metrics={name: lambda p, y: p[:, 0]}, trials=2, **quiet)
+
+
+def test_folds_have_replicates_of_the_first_objective():
+    options = dict(objective=["error", "parameters"], validation=2, trials=3, **quiet)
+    found = hpjax.tune(SPACE, "iris", **options)
+    mean = found.replicates.mean(axis=1).groupby("trial").mean()
+    np.testing.assert_allclose(mean, found.trials["error"], atol=1e-6)
+
+
+def test_a_front_is_confirmed_within_its_bounds():
+    options = dict(objective=["error", "parameters"], constraints={"error": "<= 0.9"})
+    found = hpjax.tune(SPACE, "iris", trials=6, **options, **quiet)
+    table = hpjax.confirm(found, len(found.pareto), 2, progress=False, **quiet).table
+    assert set(table.index) == set(found.pareto.index)
+    assert (table["violation"] == 0).all()
+    assert table["objective"].is_monotonic_increasing
+
+
 def test_where_nothing_holds_nothing_is_best():
     found = hpjax.tune(
         SPACE, "iris", objective=["error", "parameters"], constraints={"parameters": "<= 3"},

@@ -53,6 +53,8 @@ def _bounds(text: str | None) -> dict[str, str]:
     found = {}
     for one in _listed(text):
         name, bound = re.fullmatch(r"([^<>=\s]*)(.*)", one).groups()  # type: ignore[union-attr]
+        if name in found:
+            raise ValueError(f"--constraints has two bounds of {name!r:.80}; give one")
         found[name] = bound.strip()
     return found
 
@@ -202,6 +204,8 @@ def cluster(options: Cluster) -> int:
     """Runs `hpjax cluster`."""
     from hpjax.cluster import start
 
+    if options.join is not None and options.workers == 0:
+        raise ValueError("--join starts workers, and --workers 0 is none of them; leave one out")
     with start.ended_by_signals():
         if options.join is None:
             start.serve(options.workers, options.host, options.port, print)

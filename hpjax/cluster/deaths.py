@@ -8,7 +8,7 @@ from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
-STUDIES = "hpjax_studies"  # what a worker asks the scheduler for
+STUDIES, ENDED = "hpjax_studies", "hpjax_ended"  # what the scheduler is asked
 DEATHS = 20  # of workers that had a block, after which the block is taken to be what kills them
 
 
@@ -18,16 +18,16 @@ class Forgiving(SchedulerPlugin):
     Args:
         name: what the keys of the study's tasks begin with; also of this plugin, and of that of the workers.
         client: of the study, after which both plugins go.
-        reduces: whether Dask drops copies of results when no study runs.
     """
 
-    def __init__(self, name: str, client: str, reduces: bool):
-        self.name, self.client, self.reduces = name, client, reduces
+    def __init__(self, name: str, client: str):
+        self.name, self.client = name, client
         self.deaths: dict[Any, int] = {}
 
     async def start(self, scheduler: Scheduler) -> None:
         """The study begins."""
-        scheduler.handlers.setdefault(STUDIES, lambda: _studies(scheduler))
+        studies = scheduler.extensions.setdefault(STUDIES, Studies(scheduler))
+        studies.begin(self.name)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Dask has counted this one for every task that was there, begun or not."""
@@ -41,15 +41,32 @@ class Forgiving(SchedulerPlugin):
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """The process that searches is gone, or done."""
         if client == self.client:
-            memory = scheduler.extensions.get("amm")
-            if self.reduces and memory is not None:
-                scheduler.loop.add_callback(memory.start)
+            scheduler.extensions[STUDIES].end(self.name)
             scheduler.loop.add_callback(
                 scheduler.unregister_worker_plugin, comm=None, name=self.name
             )
             scheduler.loop.add_callback(scheduler.remove_plugin, name=self.name)
 
 
-def _studies(scheduler: Scheduler) -> list[str]:
-    """Names of the studies that are trained for now."""
-    return [plugin.name for plugin in scheduler.plugins.values() if isinstance(plugin, Forgiving)]
+class Studies:
+    """The studies that a cluster trains for now, which workers and clients ask for; while there are some, Dask keeps copies of results, which
+    its active memory manager would drop.
+    """
+
+    def __init__(self, scheduler: Scheduler):
+        self.memory, self.names, self.reduces = scheduler.extensions.get("amm"), set(), False
+        scheduler.handlers |= {STUDIES: lambda: sorted(self.names), ENDED: self.end}
+
+    def begin(self, name: str) -> None:
+        """A study begins."""
+        self.names.add(name)
+        if self.memory is not None and self.memory.running:
+            self.memory.stop()
+            self.reduces = True
+
+    def end(self, name: str) -> None:
+        """A study is over."""
+        self.names.discard(name)
+        if not self.names and self.reduces:
+            self.memory.start()
+            self.reduces = False

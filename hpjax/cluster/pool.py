@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 DEVICE = "device"  # the resource of Dask that a worker has one of
 TASKS = {"pure": False, "retries": 2}
-ENDED = ("finished", "error", "cancelled")  # of a task
+OVER = ("finished", "error", "cancelled")  # statuses of a task
+CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 AGAIN = 0.1  # seconds after which a task that was lost is looked at again
 TRIES = 5  # to make the workers ready
 LOOK = 5.0  # seconds of waiting after which it is looked whether the worker lives
@@ -84,7 +85,6 @@ class Pool:
         self._looked: tuple[float, list[str]] = (-math.inf, [])
         self._uncopied: list[Future] = []
         self._copies = False  # whether some are under way
-        self._reduces = False  # whether Dask drops copies, but for studies
         self._refuse_without_device()
         self.devices = jax.devices()
 
@@ -101,16 +101,12 @@ class Pool:
         ready = Devices(self.name, len(self.devices), pinned, settings(), wanted)
         with self.reached():
             try:
-                self._reduces = self.client.amm.running()
-                forgiving = Forgiving(self.name, self.client.id, self._reduces)
-                self.client.register_plugin(forgiving, name=self.name)
+                self.client.register_plugin(Forgiving(self.name, self.client.id), name=self.name)
             except (ImportError, AttributeError) as fault:
                 raise ValueError(
                     f"the scheduler at {self.address} cannot load this hpjax ({fault}); install the same version where it runs"
                 ) from None
             self._silent()
-            if self._reduces:
-                self.client.amm.stop()
             for left in reversed(range(TRIES)):
                 try:
                     self._soon(lambda: self.client.register_plugin(ready, name=self.name))
@@ -125,6 +121,8 @@ class Pool:
 
     def close(self) -> None:
         """Says who trained for how long, and leaves the cluster as it was."""
+        from hpjax.cluster.deaths import ENDED
+
         if self.seconds:
             names = sorted(self.seconds, key=lambda name: self.seconds[name])
             each = [f"{self.seconds[name]:.1f} s ({name})" for name in (names[0], names[-1])]
@@ -133,10 +131,11 @@ class Pool:
             )
         if self.client.status == "running":
             leave = [
+                lambda: getattr(self.client.scheduler, ENDED)(name=self.name),
                 lambda: self.client.unregister_scheduler_plugin(self.name),
                 lambda: self.client.unregister_worker_plugin(self.name),
             ]
-            for each in leave + [self.client.amm.start] * self._reduces:
+            for each in leave:
                 with contextlib.suppress(OSError, ValueError):
                     self._soon(each)
 
@@ -208,7 +207,7 @@ class Pool:
             while self._uncopied and self.client.status == "running":
                 held, self._uncopied = self._uncopied, []
                 # without a second copy it is computed again, where it must be
-                with contextlib.suppress(OSError, KeyError, ValueError, asyncio.CancelledError):
+                with contextlib.suppress(OSError, KeyError, ValueError, *CANCELLED):
                     await self.client.replicate(held, n=COPIES, asynchronous=True)  # type: ignore[not-async]
         finally:
             self._copies = False
@@ -256,7 +255,7 @@ class Pool:
         looked = began
         future.add_done_callback(lambda _: ended.set())
         with self.reached():
-            while self.client.status == "running" and future.status not in ENDED:
+            while self.client.status == "running" and future.status not in OVER:
                 most = self.patience if patience is None else patience
                 if ended.is_set():  # it was lost with its worker, and is computed again
                     time.sleep(AGAIN)
@@ -265,6 +264,8 @@ class Pool:
                 if time.monotonic() - looked >= min(LOOK, most):
                     looked = time.monotonic()
                     late = looked - began > most
+                    if late and tries <= 1:  # else another worker would begin it
+                        self.client.cancel([future], force=True)
                     if self._look([future, before], looked - began, most):
                         began, tries = looked, tries - late
                     if tries <= 0:

@@ -125,6 +125,8 @@ def _frozen(result: Outcome, trials: list[int]) -> list[Any]:
     made = []
     for trial in trials:
         state = TrialState[STATES[result.table["status"][trial]]]
+        if state == TrialState.COMPLETE and not result.table["whole"][trial]:
+            state = TrialState.PRUNED
         values = (signs * result.table["objectives"][trial]).tolist()
         if state == TrialState.FAIL or (state == TrialState.PRUNED and len(signs) > 1):
             values = None

@@ -365,10 +365,10 @@ class Population:
             grad=np.zeros((len(order.trial), self.regime.groups, order.unit.shape[1])),
             cost=np.zeros(len(order.trial), np.int64),
         )
-        shapes = [
-            (self.programs[self._program_of(group.spec)].spec, group)
-            for group in self._groups(order.unit)
-        ]
+        groups = self._groups(order.unit)
+        for group in groups:
+            results.parameters[group.rows] = group.spec.weights
+        shapes = [(self.programs[self._program_of(group.spec)].spec, group) for group in groups]
         gradient_blocks.carry_out(
             order,
             shapes,

@@ -94,7 +94,7 @@ def summarise(
 
     Returns:
         Columns by trial number: unit [n D], objective (what was minimised; the first, where there are several), objectives [n O], violation (of
-        constraints), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0 if not) and status: OK, PRUNED, DIVERGED,
+        constraints), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0 if not), whole (whether it was to be trained to the end) and status: OK, PRUNED, DIVERGED,
         FAILED, INFEASIBLE, RUNNING or NEW.
     """
     asks = [record for record in records if record["kind"] == "ask"]
@@ -132,8 +132,10 @@ def summarise(
         if "unit" in record:
             unit[record["trial"]] = np.reshape(record["unit"], (len(record["unit"]), dims))
     broken = table["violation"] > 0
-    status = status_of(table["objective"], asked, finished, failed, broken, fidelity)
-    return {"unit": unit, **table, "epochs": epochs, "diverged": diverged, "status": status}
+    status = status_of(table["objective"], asked, finished, failed, broken & finished, fidelity)
+    whole = asked >= fidelity
+    described = {"epochs": epochs, "diverged": diverged, "whole": whole, "status": status}
+    return {"unit": unit, **table, **described}
 
 
 def lineage(records: list[dict], trial: int) -> list[tuple[int, int, np.ndarray]]:

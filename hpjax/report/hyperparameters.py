@@ -66,7 +66,7 @@ def scored(result: Outcome) -> Scored | None:
     if not len(finite):
         return None
     label = f"validation {result.settings.minimised}" if isinstance(result, Result) else "objective"
-    full = result.table["status"] == "OK"
+    full = result.table["whole"] & np.isfinite(objective)
     full = full if result.fidelities and full[finite].any() else np.ones(len(objective), bool)
     early = int((~full[finite]).sum())
     grey = f"grey: {early} trials that were stopped before epoch {result.fidelity}" if early else ""

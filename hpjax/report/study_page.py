@@ -60,7 +60,10 @@ def study_page(result: Outcome, refit: bool = True) -> dict[str, Any]:
         "found": found(result, sign),
         "total": len(every),
         "limits": _limits_of_bins(result, sign),
-        "early": int((result.table["status"] == "PRUNED").sum()),
+        "early": int(np.isin(result.table["status"], ("PRUNED", "INFEASIBLE")).sum()),
+        "grey": "beyond a bound, or stopped early"
+        if (result.table["status"] == "INFEASIBLE").any()
+        else "stopped early",
         "trial": rows.tolist(),
         "columns": _columns(result, rows, sign),
         "incumbent": _incumbent(result, sign),
@@ -154,7 +157,7 @@ def _text(value: Any) -> str:
 # --- trials -----------------------------------------------------------------------------------------------------------
 def _limits_of_bins(result: Outcome, sign: float) -> list[float | None]:
     """The objectives of the last trial of each of `SHARES` of those that were trained to the end, the best first."""
-    ranked = sign * result.table["objective"][result.ranking]
+    ranked = sign * np.sort(result.table["objective"][result.ranking])
     if not len(ranked):
         return []
     at = [max(0, int(np.ceil(share * len(ranked))) - 1) for share in SHARES]

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpjax import fronts
 from hpjax.checks import one_of
-from hpjax.defaults import HYPERBAND_EPOCHS
+from hpjax.defaults import FIRST_RUNG, HYPERBAND_EPOCHS
 from hpjax.schedulers.base import Order, Scheduler, check_whole, order
 from hpjax.schedulers.halving import ETA
 from hpjax.search.base import Key
@@ -56,7 +56,7 @@ def asha(
         together: trials that a rung promotes at once, at least; new ones come eta times as many. Where no more trials come, orders are
             made of those that are left.
         variant: "promotion": a paused trial goes on when it is among the best 1/eta of all that have reached its rung; until then it waits,
-            and its network with it. "stopping": it goes on only if it is among them when it gets there, and ends else; the first
+            and its network with it, in memory and in checkpoints. "stopping": it goes on only if it is among them when it gets there, and ends else; the first
             eta - 1 of a rung go on all the same.
 
     Returns:
@@ -80,6 +80,7 @@ def asha(
         steps += 1
     until = [epochs // eta ** (steps - i) for i in range(steps + 1)]
     last = len(until) - 1
+    many = -(-FIRST_RUNG // eta**last)  # of the last rung, as planned
 
     def init(dims: tuple) -> Climb:
         nobody = np.zeros(0, np.int64)
@@ -159,7 +160,7 @@ def asha(
             "variant": variant,
         },
         fidelity=epochs,
-        brackets=(tuple((epoch, eta ** (last - i)) for i, epoch in enumerate(until)),),
+        brackets=(tuple((epoch, many * eta ** (last - i)) for i, epoch in enumerate(until)),),
         init=init,
         room=room,
         admit=admit,

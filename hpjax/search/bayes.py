@@ -120,7 +120,7 @@ def step(
         startup: as the study's search was given it.
 
     Raises:
-        ValueError: an ask that was not made by a process (the first ones are Sobol points).
+        ValueError: an ask that was not made by a process (the first ones are Sobol points), or several objectives.
     """
     asked, units, theta, history = 0, {}, None, empty(dims)
     for record in records:
@@ -132,7 +132,13 @@ def step(
             asked += 1
             units |= dict(enumerate(points, record["first"]))
         elif record["kind"] == "report":
+            if "further" in record:
+                raise ValueError(
+                    "each point of a study of several objectives has a process of its own"
+                )
             objective = np.array([np.inf if v is None else v for v in record["objective"]], float)
+            broken = [v is None or v > 0 for v in record.get("violation", [0] * len(objective))]
+            objective[broken] = np.inf
             trial = np.array(record["trial"], int)
             unit = snap(np.array([units[t] for t in record["trial"]]), dims)
             observations = Observations(

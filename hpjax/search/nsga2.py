@@ -10,7 +10,7 @@ from hpjax.search.base import Dim, Searcher
 from hpjax.search.genetic import genetic
 
 
-def nsga2(dims: tuple[Dim, ...], population: int = 50, batch: int | None = None) -> Searcher:
+def nsga2(dims: tuple[Dim, ...], population: int = 20, batch: int | None = None) -> Searcher:
     """Children of the points on the first fronts, those that lie apart preferred; parents by tournaments of two.
 
     Args:

@@ -105,7 +105,9 @@ def _groups(task: Task, below: Task) -> tuple[np.ndarray | None, tuple]:
     own, values = below.groups, below.group_values
     if own is None:
         own, values = np.arange(len(below.x)), (None,) * len(below.x)
-    shared = {*map(str, task.group_values)} & {str(value) for value in values if value is not None}
+    there = [value for value in values if value is not None]
+    shared = {*map(str, task.group_values)} & {*map(str, there)}
+    shared |= {str(value) for value in {*task.group_values} & {*there}}  # 1.0 is 1
     if shared:
         raise TaskError(
             f"{below.name}: group {min(shared)!r:.80} is in {task.name}, too, and would be trained and validated on; drop its rows, or leave the groups out"

@@ -228,6 +228,8 @@ def test_an_epoch_limit_leaves_networks_that_live_to_the_end():
 
 
 def test_planned_trials_and_epochs():
+    assert [asha(epochs).trials for epochs in (1, 2, 9, 81, 729)] == [81, 81, 81, 81, 729]
+    assert asha(9).mean_epochs == halving(((1, 81), (3, 27), (9, 9))).mean_epochs
     assert hyperband(81).trials == 143
     fresh = hyperband(81, promote="fresh")
     assert fresh.trials == 206

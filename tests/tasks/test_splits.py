@@ -345,6 +345,18 @@ def test_groups_of_two_files_are_kept_apart(tmp_path, shared):
     assert np.array(both.group_values)[both.groups].tolist() == given.tolist()
 
 
+def test_groups_are_the_same_whatever_kind_of_numbers_they_are(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {"a": rng.normal(size=20), "g": np.arange(20) % 5, "y": rng.normal(size=20)}
+    )
+    frame.to_csv(tmp_path / "one.csv", index=False)
+    frame.assign(g=frame["g"] + 4.0).to_csv(tmp_path / "two.csv", index=False)
+    task = hpjax.tasks.read(tmp_path / "one.csv", columns={"g": "group"})
+    with pytest.raises(TaskError, match=r"group '4(\.0)?' is in one, too"):
+        validated_on(task, tmp_path / "two.csv", None, {"g": "group"})
+
+
 def test_tables_of_numbers_are_joined_by_name(tmp_path):
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])

@@ -84,7 +84,8 @@ function pareto(study) {
     trialDots(study, p, shown, study.objective);
     const list = html("p", { class: "note" }, "On the front: ", ...front.slice(0, 12).flatMap((row, i) => [i ? ", " : "",
       html("button", { type: "button", onclick: () => study.choose(row) }, `${study.data.trial[row]}`)]), front.length > 12 ? " …" : "");
-    return figure(`No other trained to the end is better and takes fewer ${name}`, p.root, list);
+    const better = name === "parameters" || name === "seconds" ? `takes fewer ${name}` : `has a better ${name}`;
+    return figure(`No other trained to the end is better and ${better}`, p.root, list);
   });
   return html("div", { class: "panels" }, ...panels);
 }

@@ -92,7 +92,7 @@ const colourClass = (group) => (group === BINS ? "early" : `bin${group}`);
 function colourKey(study) {
   const entries = [["var(--bin0)", "best tenth"], ["var(--bin1)", "quarter"], ["var(--bin2)", "half"], ["var(--bin3)", "three quarters"], ["var(--bin4)", "worst quarter"]];
   const early = study.bin.some((bin) => bin === -1) ? study.data.early : 0;
-  if (early) entries.push(["var(--early)", `stopped early: ${early}; their values are after fewer epochs`, "square"]);
+  if (early) entries.push(["var(--early)", `${study.data.grey}: ${early}; values of those that were stopped are after fewer epochs`, "square"]);
   return key(entries);
 }
 
