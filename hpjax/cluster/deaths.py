@@ -26,8 +26,9 @@ class Forgiving(SchedulerPlugin):
 
     async def start(self, scheduler: Scheduler) -> None:
         """The study begins."""
-        studies = scheduler.extensions.setdefault(STUDIES, Studies(scheduler))
-        studies.begin(self.name)
+        if STUDIES not in scheduler.extensions:
+            scheduler.extensions[STUDIES] = Studies(scheduler)
+        scheduler.extensions[STUDIES].begin(self.name)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Dask has counted this one for every task that was there, begun or not."""

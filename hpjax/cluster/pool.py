@@ -264,14 +264,20 @@ class Pool:
                 if time.monotonic() - looked >= min(LOOK, most):
                     looked = time.monotonic()
                     late = looked - began > most
-                    if late and tries <= 1:  # else another worker would begin it
-                        self.client.cancel([future], force=True)
-                    if self._look([future, before], looked - began, most):
-                        began, tries = looked, tries - late
-                    if tries <= 0:
+                    if late and tries <= 1:
+                        self._give_up(future)
                         raise RunError(
                             f"a function gave no answer within {most:g} s on worker after worker; the ledger is whole up to here, mend the function, or give it more time: hpjax.Cluster(..., patience={10 * most:g})"
                         )
+                    if self._look([future, before], looked - began, most):
+                        began, tries = looked, tries - late
+
+    def _give_up(self, future: Future) -> None:
+        """Takes a task back, so that no other worker begins it, and starts anew those that are busy with it."""
+        busy = self._busy_with({future.key}, self._able())
+        self.client.cancel([future], force=True)
+        for address in busy:
+            self._restart(address)
 
     def _asked(self, futures: Sequence[Future]) -> concurrent.futures.Future:
         """What ended tasks returned, on its way here."""

@@ -24,7 +24,8 @@ pytestmark = [
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # a queue that begins each job at once, and ends it when it is told to
 SBATCH = """#!/bin/bash
-setsid bash "${@: -1}" > /dev/null 2>&1 &
+job=$(mktemp) && cp "${@: -1}" "$job"  # which is gone when this ends
+setsid bash "$job" > /dev/null 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/bash
