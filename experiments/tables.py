@@ -376,14 +376,17 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
                 s=next((size for budget, size in SIZES.items() if f", {budget}," in other), 36),
                 label=None,
             )
-        for title, value in PUBLISHED.get(name, {}).items():
+        published = PUBLISHED.get(name, {})
+        near = 0.05 * np.ptp(ax.get_ylim())
+        for title, value in published.items():
+            below = any(0 < other - value < near for other in published.values())
             ax.axhline(value, color="0.5", ls="--", lw=0.8, zorder=0)
             ax.annotate(
                 title,
                 (0.5, value),
                 xycoords=("axes fraction", "data"),
                 ha="center",
-                va="bottom",
+                va="top" if below else "bottom",
                 fontsize=6,
                 color="0.35",
             )
