@@ -168,7 +168,7 @@ def site(tmp_path_factory):
     if not PAGES:
         pytest.skip("the documentation is not beside the tests")
     copy, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("site")
-    for name in ("docs", "results", "experiments", "hpjax"):
+    for name in ("docs", "results", "experiments", "hpjax", "examples"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("generated"))
     words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", copy / "docs", out]
     done = subprocess.run(words, capture_output=True, text=True)
