@@ -316,7 +316,7 @@ def test_divergence_is_seen_and_touches_no_neighbour(blobs):
     calm = trained.carry_out(order([3, 5], units[[0, 2]], 4))
     np.testing.assert_array_equal(mixed.loss[[0, 2]], calm.loss)
     assert not np.isfinite(mixed.loss[1]).any()
-    report = workload.report_of(mixed, Evaluation(Networks(task=None), MLP))
+    report = workload.report_of(mixed, Evaluation(Networks(task=None), MLP), np.ones(3, bool))
     assert report.columns["diverged"][1] >= 1
     assert (report.columns["diverged"][[0, 2]] == 0).all()
 
