@@ -68,6 +68,6 @@ class Studies:
     def end(self, name: str) -> None:
         """A study is over."""
         self.names.discard(name)
-        if not self.names and self.reduces:
+        if not self.names and self.reduces and self.memory is not None:
             self.memory.start()
             self.reduces = False

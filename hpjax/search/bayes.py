@@ -189,6 +189,7 @@ def _proposed(
         theta, fitted, model, note = _model(state, dims, rows)
         return theta, fitted, _batch(model, dims, [*waiting(history)], history, rows, rng, n), note
     unit, note = np.zeros((0, len(dims))), {}
+    theta, fitted = np.zeros(0), 0
     for _ in range(n):
         value = np.full(len(history.trial), np.inf)
         value[rows] = _weighted(history.objectives[rows], rng)

@@ -111,8 +111,8 @@ def genetic(
         place = fronts.places(objectives, violation if constrained else None)
         best = np.lexsort((trial, place, -epochs))
         best = best[np.isfinite(place[best])][:population]
-        kept = (column[best] for column in (unit, epochs, objectives, violation, trial))
-        return Elite(*kept, history, 0)
+        unit, epochs, objectives = unit[best], epochs[best], objectives[best]
+        return Elite(unit, epochs, objectives, violation[best], trial[best], history, 0)
 
     return Searcher(
         init=init,
