@@ -181,7 +181,7 @@ def _chosen(objective: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _proposed(
     state: State, dims: tuple[Dim, ...], rows: np.ndarray, rng: np.random.Generator, n: int
-) -> tuple[np.ndarray, int, np.ndarray, dict]:
+) -> tuple[np.ndarray | None, int, np.ndarray, dict]:
     """Hyperparameters, the points that they were fitted to, proposals [n D], and what the ledger is told."""
     history = state.history
     if history.objectives.shape[1] == 1:
@@ -189,7 +189,7 @@ def _proposed(
         theta, fitted, model, note = _model(state, dims, rows)
         return theta, fitted, _batch(model, dims, [*waiting(history)], history, rows, rng, n), note
     unit, note = np.zeros((0, len(dims))), {}
-    theta, fitted = np.zeros(0), 0
+    theta, fitted = state.theta, state.fitted
     for _ in range(n):
         value = np.full(len(history.trial), np.inf)
         value[rows] = _weighted(history.objectives[rows], rng)

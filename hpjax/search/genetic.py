@@ -94,9 +94,8 @@ def genetic(
         broken = observations.violation
         if broken is None:
             broken = np.zeros(len(observations.trial))
-        objectives = state.objectives
-        if not len(state.trial):  # now it is known how many there are
-            objectives = np.zeros((0, observations.objectives.shape[1]))
+        # with the first of them it is known how many there are
+        objectives = state.objectives if len(state.trial) else observations.objectives[:0]
         unit, epochs, objectives, violation, trial = (
             np.concatenate([old[~stale], new])
             for old, new in (

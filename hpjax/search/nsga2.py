@@ -10,13 +10,12 @@ from hpjax.search.base import Dim, Searcher
 from hpjax.search.genetic import genetic
 
 
-def nsga2(dims: tuple[Dim, ...], population: int = 20, batch: int | None = None) -> Searcher:
+def nsga2(dims: tuple[Dim, ...], population: int = 20) -> Searcher:
     """Children of the points on the first fronts, those that lie apart preferred; parents by tournaments of two.
 
     Args:
         dims: the dimensions of the space, D of them.
         population: how many of the best may be parents; the first `population` points are random.
-        batch: the most points at once; `population` where None.
 
     Returns:
         A Searcher of one objective or several, and of constraints: what breaks them is behind all that does not, the less the better.
@@ -26,5 +25,4 @@ def nsga2(dims: tuple[Dim, ...], population: int = 20, batch: int | None = None)
         >>> search.several, search.ask(search.init((0,)), (0,), 3, 1)[0].shape
         (True, (3, 1))
     """
-    made = genetic(dims, population=population, tournament=2)
-    return made._replace(batch=batch or population)
+    return genetic(dims, population=population, tournament=2)

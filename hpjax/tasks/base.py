@@ -22,6 +22,7 @@ from hpjax.tasks.columns import (
     frame_names,
     guessed,
     refuse_lost_labels,
+    refuse_one_class,
 )
 from hpjax.tasks.schema import (
     Column,
@@ -423,8 +424,7 @@ def _classes(y: np.ndarray, known: tuple, name: str) -> tuple[np.ndarray, tuple]
     values, codes = np.unique(labels, return_inverse=True)
     values = tuple(values.tolist())
     if not known:
-        if len(values) < 2:
-            raise TaskError(f"{name}: every example has class {values[0]!r:.80}; two are needed")
+        refuse_one_class(values, name)
         return codes, values
     place = {str(value): number for number, value in enumerate(known)}
     place |= {value: number for number, value in enumerate(known)}  # 0.0 is 0

@@ -172,6 +172,12 @@ def refuse_lost_labels(y: np.ndarray, name: str) -> None:
                 )
 
 
+def refuse_one_class(there: Sequence, name: str) -> None:
+    """Refuses examples that have one class, of the classes that are there."""
+    if len(there) < 2:
+        raise TaskError(f"{name}: every example has class {there[0]!r:.80}; two are needed")
+
+
 FEW, SURE = 20, 10  # different whole numbers that are taken for classes, and that raise no doubt
 
 

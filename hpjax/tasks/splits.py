@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hpjax.defaults import VALIDATION_SHARE
-from hpjax.tasks.columns import TaskError
+from hpjax.tasks.columns import TaskError, refuse_one_class
 
 if TYPE_CHECKING:
     from hpjax.tasks.base import Task
@@ -113,10 +113,8 @@ def splits(
         TaskError: more folds than examples of the rarest class (or than rows or groups), or a class missing from a training part.
     """
     rows = task.development
-    if task.classes and len(np.unique(task.y[rows])) < 2:
-        raise TaskError(
-            f"{task.name}: every example has class {task.labels[int(task.y[rows[0]])]!r:.80}; two are needed"
-        )
+    if task.classes:
+        refuse_one_class([task.labels[at] for at in np.unique(task.y[rows]).tolist()], task.name)
     if task.folds:
         return task.folds
     if folds < 1 or folds > len(rows):
