@@ -1,7 +1,7 @@
 """Functions whose minima are known, as batch objectives of the unit cube's points, and the published tables.
 
 Branin, six-hump camel, Hartmann, Ackley, Rosenbrock: Surjanovic & Bingham, Virtual Library of Simulation Experiments. Counting
-Ones: Falkner, Klein & Hutter 2018. Tables: Klein & Hutter 2019.
+Ones: Falkner, Klein & Hutter 2018. Tables: Klein & Hutter 2019; Eggensperger et al. 2021.
 """
 
 from __future__ import annotations
@@ -173,6 +173,23 @@ def stored_table(
         return loss if seeds else loss.mean(-1), {
             axis: saved[axis].tolist() for axis in saved if axis != "valid_mse"
         }
+
+
+def hpobench_table(name: str, folder: Path | None) -> tuple[np.ndarray, dict[str, list]]:
+    """One of HPOBench's MLP tables: validation errors [10 10 3 10 10], the mean of five seeds; and the grid's axes.
+
+    Raises:
+        ValueError: a table that is not there, by its name.
+    """
+    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
+    path = folder / f"hpobench_mlp_{name}.npz"
+    if not path.is_file():
+        raise ValueError(
+            f"{path.name} (validation accuracies of 30,000 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR"
+        )
+    with np.load(path) as saved:
+        axes = {a: saved[a].tolist() for a in saved if a not in ("val_acc", "train_time")}
+        return 1 - saved["val_acc"].astype(float).mean(-1), axes
 
 
 def tables(folder: Path | None) -> dict[str, Problem]:

@@ -169,8 +169,8 @@ def relevance(points: list[dict], accuracy: np.ndarray, refits: int = 20) -> lis
     rng, found = np.random.default_rng(0), []
     for _ in range(refits):
         some = rng.choice(len(points), round(0.8 * len(points)), replace=False)
-        value = gaussian_process.standardised(1 - accuracy[some])
-        theta = gaussian_process.fit(
+        value, _ = gaussian_process.warped(1 - accuracy[some], "power")
+        theta, _ = gaussian_process.fit(
             columns[some], value, [gaussian_process.default(columns.shape[1])], steps=40
         )
         found.append(np.exp(-theta[1:-1]).round(4).tolist())

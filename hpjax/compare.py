@@ -59,7 +59,8 @@ def compare(
     epochs: int | None = None,
     stop: Stop | Mapping | None = None,
     validation: Any = 1,
-    objective: str = "loss",
+    objective: str | Sequence[str] = "loss",
+    constraints: Mapping[str, str] | None = None,
     levels: int = LEVELS,
     gradients: str = "explicit",
     data: str | Path | None = None,
@@ -89,8 +90,9 @@ def compare(
         epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
-        validation, objective, levels, gradients, data, target, kind, columns, model, loss, metrics: as for `tune`. A grid without levels of its
-            own takes as many as the epochs allow.
+        validation, objective, constraints, levels, gradients, data, target, kind, columns, model, loss, metrics: as for `tune`. With
+            several objectives, methods are ranked by the hypervolume that their fronts cover. A grid without levels of its own takes as
+            many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
         executor: who trains, as for `tune`.
@@ -125,13 +127,10 @@ def compare(
         loss=loss,
         metrics=metrics,
         objective=objective,
+        constraints=constraints,
         validation=validation,
         gradients=gradients,
     )
-    if evaluation.settings.further:
-        raise ValueError(
-            f"compare ranks methods by one objective, and there are {', '.join(evaluation.settings.objectives)}; tune takes several"
-        )
     refuse_idle_numbers(space, evaluation.known_family())
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
@@ -213,7 +212,7 @@ def resume_comparison(
     source = networks.task if task is None else task
     if source is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    alike = ("data", "target", "kind", "columns", "objective", "gradients")
+    alike = ("data", "target", "kind", "columns", "constraints", "gradients")
     return compare(
         methods,
         settings.space,
@@ -230,6 +229,7 @@ def resume_comparison(
         model=model,
         loss=loss,
         metrics=networks.by_name or None if metrics is None else metrics,
+        objective=list(networks.objectives),
         **{name: getattr(networks, name) for name in alike},
     )
 

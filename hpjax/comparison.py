@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax import analysis, records
+from hpjax import analysis, fronts, records
 from hpjax.notebooks import shown
 from hpjax.records import RunError
 from hpjax.result import Result
@@ -49,6 +49,7 @@ class Comparison:
         each = len(self.seeds)
         self.studies = {n: results[i * each : (i + 1) * each] for i, n in enumerate(self.names)}
         self.settings = results[0].settings
+        self.objectives = list(results[0].objectives)
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self.names)} on {len(self.seeds)} seeds>"
@@ -71,9 +72,24 @@ class Comparison:
         ]
         return float(limit) if limit is not None else float(min(spent))
 
+    @property
+    def label(self) -> str:
+        """What the values are, for axes and titles."""
+        if len(self.objectives) > 1:
+            return f"share of the hypervolume of {' and '.join(self.objectives)} not covered"
+        return f"best validation {self.settings.minimised}"
+
     @functools.cached_property
     def _incumbents(self) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
         """Per method and seed: epochs spent, and the best fully trained value by then."""
+        if len(self.objectives) > 1:
+            every = [one.table for results in self.studies.values() for one in results]
+            seen = np.concatenate([one["objectives"][one["status"] == "OK"] for one in every])
+            ends = (seen.min(0), seen.max(0)) if len(seen) else (0.0, 1.0)
+            return {
+                name: [_uncovered(study, *ends) for study in results]
+                for name, results in self.studies.items()
+            }
         curves_of = {}
         for name, results in self.studies.items():
             curves = [records.incumbent(study.records, study.fidelity) for study in results]
@@ -88,7 +104,11 @@ class Comparison:
 
     @functools.cached_property
     def values(self) -> dict[str, np.ndarray]:
-        """Per method: the best fully trained validation value by each cost, [seeds g]; NaN before the first."""
+        """Per method: the best fully trained validation value by each cost, [seeds g]; NaN before the first.
+
+        With several objectives: the share of a volume that the front of a study does not cover, the volume that between the best and the
+        worst of each objective that any study of the comparison reached.
+        """
         return {
             name: np.array([_finite(analysis.at_costs(*curve, self.cost)) for curve in curves])
             for name, curves in self._incumbents.items()
@@ -141,6 +161,18 @@ class Comparison:
         own = _median(self.values[over])
         hit, base = np.flatnonzero(reached <= goal), np.flatnonzero(own <= goal)
         return float(self.cost[base[0]] / self.cost[hit[0]]) if len(hit) and len(base) else 0.0
+
+
+def _uncovered(study: Result, best: Any, worst: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs spent after each report, and the share of the volume between two points [O] that the front does not cover by then."""
+    spread = np.where(worst > best, worst - best, 1.0)
+    front, costs, shares = np.zeros((0, len(spread))), [], []
+    for spent, points in records.costs_and_objectives(study.records, study.fidelity):
+        front = np.concatenate([front, (points - best) / spread])
+        front = front[fronts.front(front)]
+        costs.append(spent)
+        shares.append(1 - fronts.hypervolume(front, np.ones(len(spread))) if len(front) else np.inf)
+    return np.array(costs, float), np.array(shares)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

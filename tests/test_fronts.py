@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hpjax
-from hpjax import assemble, fronts
+from hpjax import assemble, fronts, report
 from hpjax.schedulers import asha, by_name, full, halving, hyperband, median, pbt
 from hpjax.search import SEARCHES, Dim
 
@@ -187,6 +187,7 @@ def test_error_and_size_of_networks(tmp_path, search):
     read = hpjax.open_run(tmp_path / "run", **quiet)
     assert read.pareto.equals(front)
     assert read.hypervolume({"error": 1, "parameters": 1000})["hypervolume"].is_monotonic_increasing
+    assert (tmp_path / "run" / "hypervolume.png") in report.figures(read, tmp_path / "run")
     more = hpjax.resume(tmp_path / "run", trials=16, **quiet)
     assert len(more.trials) == 16
     assert len(found.ensemble(size=3, progress=False).networks) >= 1
@@ -270,6 +271,36 @@ def test_a_front_is_confirmed_within_its_bounds():
     assert set(table.index) == set(found.pareto.index)
     assert (table["violation"] == 0).all()
     assert table["objective"].is_monotonic_increasing
+
+
+def test_methods_are_compared_by_what_their_fronts_cover(tmp_path):
+    options = dict(
+        objective=["error", "parameters"], constraints={"parameters": "<= 100"}, seeds=2,
+        stop={"epochs": 72}, validation=2,
+    )  # fmt: skip
+    out = tmp_path / "run"
+    found = hpjax.compare(["random", "nsga2"], SPACE, "iris", out=out, **options, **quiet)
+    tables = [one.table for several in found.studies.values() for one in several]
+    every = np.concatenate([table["objectives"][table["status"] == "OK"] for table in tables])
+    best, worst = every.min(0), every.max(0)
+    assert worst[1] <= 100
+    for i, name in enumerate(found.names):
+        for j, one in enumerate(found.studies[name]):
+            front = one.pareto[["error", "parameters"]].to_numpy(float)  # by rising error
+            left = (np.append(front[1:, 0], worst[0]) - front[:, 0]) * (worst[1] - front[:, 1])
+            share = 1 - left.sum() / np.prod(worst - best)
+            assert found.final[j, i] == pytest.approx(share, abs=1e-6)
+            values = found.values[name][j]
+            assert (np.diff(values[np.isfinite(values)]) <= 0).all()
+    assert 0 < found.final.min() < 1
+    read = hpjax.resume_comparison(out, **quiet)
+    np.testing.assert_array_equal(read.final, found.final)
+    drawn = report.comparison(report.summary(read), out)
+    assert "hypervolume of error and parameters" in (report.summary(read)["label"])
+    assert all(path.is_file() for path in drawn)
+    assert "not covered" in report.write_page(read, tmp_path / "page.html").read_text()
+    with pytest.raises(ValueError, match="takes one objective"):
+        hpjax.compare(["cmaes"], SPACE, "iris", **options, **quiet)
 
 
 def test_where_nothing_holds_nothing_is_best():

@@ -80,14 +80,16 @@ def comparison_shown(comparison: Any, output: Output) -> int:
     """The table of a comparison, and where the files are."""
     from hpjax import report as figures
 
-    title = f"{comparison.studies[comparison.names[0]][0].name}: best validation {comparison.settings.minimised} at {comparison.budget:g} epochs, {len(comparison.seeds)} seeds"
+    title = f"{comparison.studies[comparison.names[0]][0].name}: {comparison.label} at {comparison.budget:g} epochs, {len(comparison.seeds)} seeds"
     table = comparison.table.sort_values("mean rank", kind="stable").rename_axis("method")
     output.show(
         table_of(*fitted(table, output.width, ["lower quartile", "upper quartile"]), title=title)
     )
     output.note(
         run=comparison.folder,
-        objective=comparison.settings.minimised,
+        objective=comparison.label
+        if len(comparison.objectives) > 1
+        else comparison.settings.minimised,
         budget=comparison.budget,
         seeds=comparison.seeds,
         methods=table,

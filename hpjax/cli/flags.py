@@ -44,6 +44,8 @@ class Data:
     # of validation: loss, error, a metric (roc_auc, f1_macro, rmse, ...) or a scorer of scikit-learn; several with commas between, parameters and
     # seconds among them
     objective: str = "loss"
+    # bounds with commas between: "parameters <= 50000, error <= 0.1"
+    constraints: str | None = None
     metrics: str | None = None  # more of them for tables and curves, with commas between
     data: Path | None = None  # folder of stored data sets; HPJAX_DATA where absent
     target: str | None = None  # column to predict, of a file
@@ -73,8 +75,6 @@ class Tune(Data, Workers, Followed, Printed):
     # a name that `hpjax tasks` lists, or a file
     task: Annotated[str, tyro.conf.Positional] = "digits"
     space: Path | None = None  # a TOML file of ranges; a sensible one where absent
-    # bounds with commas between: "parameters <= 50000, error <= 0.1"
-    constraints: str | None = None
     # where to look: grid, sobol, bayes, tpe, genetic, nsga2, differential, cmaes, gradient, gradient_renewed, hyperband, bohb, dehb, pbt
     search: str = "random"
     # how long each network lives; all to the end where absent, unless the search brings its own

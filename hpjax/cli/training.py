@@ -79,6 +79,7 @@ def _evaluation(options: Data) -> dict[str, Any]:
         "objective": options.objective
         if "," not in options.objective
         else _listed(options.objective),
+        "constraints": _bounds(options.constraints),
         "metrics": _listed(options.metrics),
         "data": options.data,
         "target": options.target,
@@ -133,7 +134,6 @@ def tune(options: Tune, output: Output) -> int:
 
     arguments = _evaluation(options) | {name: getattr(options, name) for name in SEARCHED}
     arguments["stop"] = {"seconds": options.seconds}
-    arguments["constraints"] = _bounds(options.constraints)
     if options.explain:
         plan = hpjax.explain(options.space, options.task, **arguments)
         output.show(str(plan))

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def comparison_page(result: Comparison) -> dict[str, Any]:
     """A comparison as plain numbers."""
-    sign = result.settings.sign
+    one = len(result.objectives) == 1
+    sign = result.settings.sign if one else 1.0
     table, several = _table(result, sign), len(result.names) > 1
     difference = (
         analysis.critical_difference(len(result.names), len(result.seeds)) if several else None
@@ -25,7 +26,7 @@ def comparison_page(result: Comparison) -> dict[str, Any]:
     return {
         "kind": "comparison",
         "title": f"{title_of(first)}: {len(result.names)} methods",
-        "objective": result.settings.judged_by,
+        "label": f"best validation {result.settings.judged_by}" if one else result.label,
         "greater": sign < 0,
         "asked": _asked(result),
         "found": _found(result, sign),
@@ -55,7 +56,7 @@ def _table(result: Comparison, sign: float) -> pandas.DataFrame:
 
 def _asked(result: Comparison) -> str:
     settings = result.settings
-    return f"{', '.join(result.names)}, on {len(result.seeds)} seeds each; a study may cost {limits_of(settings.stop) or 'what its method asks'}. Minimised: {settings.minimised}."
+    return f"{', '.join(result.names)}, on {len(result.seeds)} seeds each; a study may cost {limits_of(settings.stop) or 'what its method asks'}. Compared by: {result.label}."
 
 
 def _found(result: Comparison, sign: float) -> str:

@@ -14,7 +14,7 @@ def summary(found: Comparison) -> dict:
     """A comparison as plain numbers, from which `comparison` draws: costs [g], values {method: [seeds g]}, the table."""
     table = found.table
     return {
-        "minimize": found.settings.minimised,
+        "label": found.label,
         "seeds": found.seeds,
         "cost": found.cost.tolist(),
         "values": {
@@ -39,7 +39,7 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     Returns:
         The PNG files.
     """
-    names, seeds, minimized = list(numbers["values"]), numbers["seeds"], numbers["minimize"]
+    names, seeds, label = list(numbers["values"]), numbers["seeds"], numbers["label"]
     cost = np.array(numbers["cost"])
     values = {
         n: np.array([records.numbers(row, np.nan) for row in rows])
@@ -48,7 +48,7 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
     curves = {name: analysis.bands(value) for name, value in values.items()}
     rank = analysis.rank_curves(values)
     figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=2.9)
-    plots.anytime(left, cost, curves, "epochs, all trials", f"best validation {minimized}")
+    plots.anytime(left, cost, curves, "epochs, all trials", label)
     plots.rank_curves(right, cost, rank, "epochs, all trials")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
@@ -80,7 +80,7 @@ def comparison(numbers: dict, folder: Path) -> list[Path]:
             f"mean ranks on this task at {cost[-1]:g} epochs, {len(seeds)} seeds", fontsize=7
         )
     steps = {name: analysis.ecdf(final[:, i]) for i, name in enumerate(names)}
-    plots.ecdfs(axes[1], steps, f"best validation {minimized} at the end")
+    plots.ecdfs(axes[1], steps, f"{label} at the end")
     figure.legend(
         *axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(names))
     )

@@ -43,6 +43,7 @@ def figures(result: Outcome, folder: Path) -> list[Path]:
         paths += overview(result, folder / "figure")[:1]
         paths += _rungs(result, folder)
         paths += _pareto(result, folder)
+        paths += _hypervolume(result, folder)
     if result.space.names:
         paths += hyperparameters(result, folder)
         paths += _lineage(result, folder)
@@ -92,6 +93,18 @@ def _pareto(result: Result, folder: Path) -> list[Path]:
             f"validation {result.settings.minimised}",
         )
     return plots.save(figure, folder / "pareto")[:1]
+
+
+def _hypervolume(result: Result, folder: Path) -> list[Path]:
+    """What the front covers over epochs, where there are several objectives."""
+    table = result.hypervolume()
+    if len(result.objectives) < 2 or not table["hypervolume"].any():
+        return []
+    figure, ax = plots.figure(1, 1)
+    ax.step(table["epochs"], table["hypervolume"], where="post", color=plots.COLORS[0])
+    ax.set(xlabel="epochs, all trials", ylabel="hypervolume", ylim=(0, None))
+    ax.set_title(f"{' and '.join(result.objectives)}, before the worst of each", fontsize=7)
+    return plots.save(figure, folder / "hypervolume")[:1]
 
 
 def _lineage(result: Outcome, folder: Path) -> list[Path]:

@@ -11,11 +11,13 @@ import numpy as np
 
 from hpjax.search import gaussian_process
 from hpjax.search.base import Dim, active, center, snap
-from hpjax.search.gaussian_process import Process
+from hpjax.search.gaussian_process import Layout, Process
+from hpjax.search.history import among
 
 SCATTER = 1024  # points all over the cube at which EI is looked at first
 AROUND = 64  # and around each of the best points seen
 PEAKS = 6  # of them, from which it climbs
+STEPS = 8  # from level to level, at most
 
 
 class Model(NamedTuple):
@@ -23,7 +25,8 @@ class Model(NamedTuple):
 
     process: Process
     value: np.ndarray  # [n]
-    owner: np.ndarray  # [F] which dimension each feature belongs to
+    layout: Layout  # of its features
+    taken: set[bytes]  # points of a finite space that are not asked for again
 
     @property
     def best(self) -> float:
@@ -33,12 +36,15 @@ class Model(NamedTuple):
 
 def believe(model: Model, dims: tuple[Dim, ...], point: np.ndarray) -> Model:
     """The model as if a point had the objective that it predicts."""
-    features, _ = gaussian_process.encode(point[None], dims)
+    features = gaussian_process.encode(point[None], dims)
     mean, _ = gaussian_process.posterior(model.process, features)
     features = np.concatenate([model.process.features, features])
     value = np.append(model.value, mean)
+    theta, scale = model.process.theta, model.layout.scale
     return model._replace(
-        process=gaussian_process.condition(features, value, model.process.theta), value=value
+        process=gaussian_process.condition(features, value, theta, scale),
+        value=value,
+        taken=model.taken and model.taken | {snap(point[None], dims)[0].tobytes()},
     )
 
 
@@ -59,23 +65,31 @@ def peak(
     height = _height(model, points, dims)
     top = points[np.argsort(-height, kind="stable")[:PEAKS]]
     top, height = _climb(model, top, dims)
-    for _ in range(2):  # neighbours by one level
-        at = int(np.argmax(height))
-        around = _neighbours(top[at], dims)
-        if not len(around):
+    if all(dim.kind == "continuous" for dim in dims):
+        return top[int(np.argmax(height))]
+    moving = np.arange(len(top))
+    for _ in range(STEPS):  # to the best neighbour by one level, each peak for itself
+        around = [_neighbours(top[at], dims) for at in moving]
+        heights = _height(model, np.concatenate(around), dims)
+        ends = np.cumsum([len(each) for each in around])
+        higher = []
+        for at, each, own in zip(moving, around, np.split(heights, ends[:-1])):
+            if len(each) and own.max() > height[at]:
+                top[at], height[at] = each[int(np.argmax(own))], own.max()
+                higher.append(at)
+        moving = np.array(higher, int)
+        if not len(moving):
             break
-        level_heights = _height(model, around, dims)
-        if level_heights.max() <= height[at]:
-            break
-        top, height = _climb(model, around[[int(np.argmax(level_heights))]], dims)
-    return top[int(np.argmax(height))]
+    best = int(np.argmax(height))
+    return _climb(model, top[[best]], dims)[0][0]
 
 
 def _height(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
-    """Log EI [m] at points."""
-    features, _ = gaussian_process.encode(unit, dims)
+    """Log EI [m] at points; none where they were asked for before."""
+    features = gaussian_process.encode(unit, dims)
     mean, deviation = gaussian_process.posterior(model.process, features)
-    return log_ei(mean, deviation, model.best)[0]
+    height = log_ei(mean, deviation, model.best)[0]
+    return np.where(among(unit, model.taken), -np.inf, height)
 
 
 def log_ei(
@@ -109,13 +123,15 @@ def _climb(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> tuple[np.nd
     free = np.array([dim.kind == "continuous" for dim in dims]) & active(unit, dims)
     if not free.any():
         return unit, _height(model, unit, dims)
-    at = {int(d): f for f, d in enumerate(model.owner)}  # a continuous dimension's only feature
+    at = {
+        int(d): f for f, d in enumerate(model.layout.owner)
+    }  # a continuous dimension's only feature
     columns = np.array([at[i] for i in range(len(dims))])
 
     def negative(moved: np.ndarray):
         points = unit.copy()
         points[free] = moved
-        features, _ = gaussian_process.encode(points, dims)
+        features = gaussian_process.encode(points, dims)
         mean, deviation, by_mean, by_deviation = gaussian_process.posterior_gradients(
             model.process, features
         )
@@ -129,7 +145,7 @@ def _climb(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> tuple[np.nd
         jac=True,
         method="L-BFGS-B",
         bounds=[(0, 1)] * int(free.sum()),
-        options={"maxiter": 50},
+        options={"maxiter": 50, "ftol": 1e-5},
     )
     points = unit.copy()
     points[free] = found.x

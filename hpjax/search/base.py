@@ -31,6 +31,7 @@ class Dim(NamedTuple):
     structural: bool = False  # changes a network's shape
     parent: Parent | None = None
     low: int = 0  # smallest of whole numbers that lie evenly on a logarithmic scale; 0 where levels have equal shares
+    order: tuple[int, ...] = ()  # place of each level by size, of choices that are all numbers
 
 
 class Observations(NamedTuple):

@@ -7,13 +7,15 @@ drawn at random, of an augmented Tchebycheff sum of their ranks: Knowles 2006, P
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hpjax.search import gaussian_process
 from hpjax.search.acquisition import Model, believe, log_ei, peak
 from hpjax.search.base import Dim, Key, Observations, Searcher, generator, snap
+from hpjax.search.gaussian_process import Layout
 from hpjax.search.history import (
     History,
     distinct,
@@ -26,17 +28,37 @@ from hpjax.search.history import (
 )
 from hpjax.search.sobol import sobol
 
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
 TCHEBYCHEFF = 0.05  # of the sum of weighted objectives, beside the largest of them
 MOST = 400  # points that a process is made of: the best half, and the latest
 
 
+class Fitted(NamedTuple):
+    """What was chosen by evidence."""
+
+    warp: str  # of objectives
+    theta: np.ndarray  # hyperparameters [L + 2], of L length scales
+
+    @property
+    def note(self) -> dict:
+        """As the ledger has it."""
+        return {"warp": self.warp, "theta": self.theta.tolist()}
+
+    @classmethod
+    def noted(cls, note: dict) -> Fitted | None:
+        """What the ledger has, if it does."""
+        return cls(note["warp"], np.array(note["theta"])) if "theta" in note else None
+
+
 class State(NamedTuple):
-    """What was seen, the hyperparameters fitted last, and what the last ask did."""
+    """What was seen, the model fitted last, and what the last ask did."""
 
     history: History
-    theta: np.ndarray | None  # [F + 2]
-    fitted: int  # points that they were fitted to
-    hint: list | None  # hyperparameters that the ledger has for the next ask
+    model: Fitted | None
+    fitted: int  # points that it was fitted to
+    hint: Fitted | None  # what the ledger has for the next ask
     first: tuple  # of the Sobol points
     note: dict
 
@@ -63,19 +85,20 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
         rows = evidence(history, startup)
         finite = np.isfinite(history.objectives[rows]).all(1)
         first, note = state.first, {}
-        theta, fitted = state.theta, state.fitted
+        fit, fitted = state.model, state.fitted
         unit = np.zeros((0, width))
         if not width or len(rows) < startup or finite.sum() < 2:
             unit, first = opening.ask(state.first, key, n, fidelity)
         else:
             try:
-                theta, fitted, unit, note = _proposed(state, dims, rows, rng, n)
+                with _blas().limit(limits=1):
+                    fit, fitted, unit, note = _proposed(state, dims, rows, rng, n)
             except np.linalg.LinAlgError as fault:
                 unit = rng.random((n, width))
                 note = {"fallback": f"random points: {fault}"}
         unit, replaced = distinct(unit, taken(history, dims), dims, rng)
         note |= {"replaced": replaced} if replaced else {}
-        return unit, State(handed(history, unit), theta, fitted, None, first, note)
+        return unit, State(handed(history, unit), fit, fitted, None, first, note)
 
     def tell(state: State, observations: Observations):
         observations = observations._replace(unit=snap(observations.unit, dims))
@@ -87,9 +110,17 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
         tell=tell,
         batch=batch,
         note=lambda state: state.note,
-        hint=lambda state, note: state._replace(hint=note.get("theta")),
+        hint=lambda state, note: state._replace(hint=Fitted.noted(note)),
         several=True,
     )
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """The libraries of linear algebra: on one thread, which is faster for matrices of this size, their sums do not depend on the cores."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 class Step(NamedTuple):
@@ -122,10 +153,10 @@ def step(
     Raises:
         ValueError: an ask that was not made by a process (the first ones are Sobol points), or several objectives.
     """
-    asked, units, theta, history = 0, {}, None, empty(dims)
+    asked, units, fit, history = 0, {}, None, empty(dims)
     for record in records:
         if record["kind"] == "ask":
-            theta = record.get("note", {}).get("theta", theta)
+            fit = Fitted.noted(record.get("note", {})) or fit
             points = np.array(record["unit"], float).reshape(-1, len(dims))
             if asked == number:
                 break
@@ -151,16 +182,15 @@ def step(
             history = remember(history, observations)
     else:
         raise ValueError(f"the ledger has {asked} asks; number {number} is none of them")
-    if theta is None:
+    if fit is None:
         raise ValueError(f"ask {number} was made before there was a process; choose a later one")
     kept = _chosen(history.objective, evidence(history, _startup(dims, startup)))
     seen, objective = history.unit, history.objective
-    features, owner = gaussian_process.encode(seen[kept], dims)
-    value = gaussian_process.standardised(objective[kept])
-    model = Model(gaussian_process.condition(features, value, np.array(theta)), value, owner)
-    mean, deviation = gaussian_process.posterior(
-        model.process, gaussian_process.encode(places, dims)[0]
-    )
+    features, layout = gaussian_process.encode(seen[kept], dims), gaussian_process.layout(dims)
+    value, _ = gaussian_process.warped(objective[kept], fit.warp)
+    process = gaussian_process.condition(features, value, fit.theta, layout.scale)
+    model = Model(process, value, layout, set())
+    mean, deviation = gaussian_process.posterior(process, gaussian_process.encode(places, dims))
     height = log_ei(mean, deviation, model.best)[0]
     return Step(seen[kept], value, mean, deviation, height, points)
 
@@ -181,25 +211,25 @@ def _chosen(objective: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _proposed(
     state: State, dims: tuple[Dim, ...], rows: np.ndarray, rng: np.random.Generator, n: int
-) -> tuple[np.ndarray | None, int, np.ndarray, dict]:
-    """Hyperparameters, the points that they were fitted to, proposals [n D], and what the ledger is told."""
+) -> tuple[Fitted | None, int, np.ndarray, dict]:
+    """What was fitted, the points that it was fitted to, proposals [n D], and what the ledger is told."""
     history = state.history
     if history.objectives.shape[1] == 1:
         rows = _chosen(history.objective, rows)
-        theta, fitted, model, note = _model(state, dims, rows)
-        return theta, fitted, _batch(model, dims, [*waiting(history)], history, rows, rng, n), note
+        fit, fitted, model, note = _model(state, dims, rows)
+        return fit, fitted, _batch(model, dims, [*waiting(history)], history, rows, rng, n), note
     unit, note = np.zeros((0, len(dims))), {}
-    theta, fitted = state.theta, state.fitted
+    fit, fitted = state.model, state.fitted
     for _ in range(n):
         value = np.full(len(history.trial), np.inf)
         value[rows] = _weighted(history.objectives[rows], rng)
         one = state._replace(history=history._replace(objectives=value[:, None]))
         kept = _chosen(value, rows)
-        theta, fitted, model, said = _model(one, dims, kept)
+        fit, fitted, model, said = _model(one, dims, kept)
         lies = [*waiting(history), *unit]
         unit = np.concatenate([unit, _batch(model, dims, lies, one.history, kept, rng, 1)])
-        note, state = said | note, state._replace(theta=theta, fitted=fitted, hint=None)
-    return theta, fitted, unit, note
+        note, state = said | note, state._replace(model=fit, fitted=fitted, hint=None)
+    return fit, fitted, unit, note
 
 
 def _weighted(objectives: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -216,28 +246,45 @@ def _weighted(objectives: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _model(
     state: State, dims: tuple[Dim, ...], rows: np.ndarray
-) -> tuple[np.ndarray, int, Model, dict]:
-    """The process of some rows; hyperparameters are fitted when a twentieth of the points are new, and never on replay."""
-    features, owner = gaussian_process.encode(state.history.unit[rows], dims)
-    value = gaussian_process.standardised(state.history.objective[rows])
-    count, theta, fitted, note = state.history.count, state.theta, state.fitted, {}
+) -> tuple[Fitted, int, Model, dict]:
+    """The process of some rows; it is fitted when a twentieth of the points are new, and never on replay."""
+    layout = gaussian_process.layout(dims)
+    features = gaussian_process.encode(state.history.unit[rows], dims)
+    objective = state.history.objective[rows]
+    count, fit, fitted, note = state.history.count, state.model, state.fitted, {}
     if state.hint is not None:
-        theta, fitted = np.array(state.hint), count
-    elif theta is None or count >= max(fitted + 1, fitted * 1.05):
-        start = gaussian_process.default(features.shape[1])
-        starts = [start] if theta is None else [theta] if len(rows) > 60 else [theta, start]
-        theta = gaussian_process.fit(features, value, starts, steps=60 if len(rows) < 150 else 10)
-        fitted = count
+        fit, fitted = state.hint, count
+    elif fit is None or count >= max(fitted + 1, fitted * 1.05):
+        fit, fitted = _fit(features, objective, fit, layout), count
     if fitted == count:
-        note = {"theta": theta.tolist()}
-    model = Model(gaussian_process.condition(features, value, theta), value, owner)
+        note = fit.note
+    value, _ = gaussian_process.warped(objective, fit.warp)
+    process = gaussian_process.condition(features, value, fit.theta, layout.scale)
+    model = Model(process, value, layout, taken(state.history, dims))
     if model.process.jitter > gaussian_process.JITTERS[0]:
         note |= {
             "fallback": f"{model.process.jitter:g} on the diagonal: the covariance was singular"
         }
     if len(rows) < len(state.history.objective[: state.history.count]):
         note |= {"modelled": len(rows)}
-    return theta, fitted, model, note
+    return fit, fitted, model, note
+
+
+def _fit(
+    features: np.ndarray, objective: np.ndarray, before: Fitted | None, layout: Layout
+) -> Fitted:
+    """The warp of objectives [n] and the hyperparameters of highest posterior density."""
+    start, few = gaussian_process.default(layout.scale[-1] + 1), len(objective) <= 60
+    starts = [start] if before is None else [before.theta, start] if few else [before.theta]
+    steps = 60 if len(objective) < 150 else 10
+    best, highest = None, -np.inf
+    for warp in gaussian_process.WARPS:
+        value, slopes = gaussian_process.warped(objective, warp)
+        theta, density = gaussian_process.fit(features, value, starts, steps, layout.scale)
+        if best is None or density + slopes > highest:
+            best, highest = Fitted(warp, theta), density + slopes
+    assert best is not None
+    return best
 
 
 def _batch(

@@ -119,6 +119,13 @@ def taken(history: History, dims: tuple[Dim, ...]) -> set[bytes]:
     return {row.tobytes() for row in np.unique(snap(points, dims), axis=0)}
 
 
+def among(points: np.ndarray, seen: set[bytes]) -> np.ndarray:
+    """Which points [m D] were `taken`, [m] bool; points are snapped."""
+    if not seen:
+        return np.zeros(len(points), bool)
+    return np.array([row.tobytes() in seen for row in points], bool)
+
+
 def distinct(
     unit: np.ndarray, seen: set[bytes], dims: tuple[Dim, ...], rng: np.random.Generator
 ) -> tuple[np.ndarray, int]:

@@ -1,7 +1,9 @@
 """Tree-structured Parzen estimator: propose where good points are dense and bad ones are not.
 
 Bergstra, Bardenet, Bengio & Kegl 2011, Algorithms for Hyper-Parameter Optimization, section 4, with the adaptive bandwidths
-and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Falkner, Klein & Hutter 2018, section 3.2. With several objectives, good points are those of the
+and the linear forgetting of Hyperopt; and the joint kernel density of BOHB, Falkner, Klein & Hutter 2018, section 3.2. The default
+is our own: the joint densities' ratio and that of each dimension for itself, half and half in logarithms, since few points say
+more of one dimension than of all together. With several objectives, good points are those of the
 first fronts, and of the last of these those that lie apart (Ozaki, Tanigaki, Watanabe & Onishi 2020, Multiobjective Tree-Structured
 Parzen Estimator, which takes those that cover most).
 """
@@ -14,9 +16,22 @@ import numpy as np
 
 from hpjax import fronts
 from hpjax.checks import one_of
-from hpjax.search.base import Dim, Key, Observations, Searcher, active, generator, level, snap
+from hpjax.search.base import (
+    Dim,
+    Key,
+    Observations,
+    Searcher,
+    active,
+    generator,
+    level,
+    snap,
+)
+from hpjax.search.base import (
+    center as place,
+)
 from hpjax.search.history import (
     History,
+    among,
     distinct,
     empty,
     evidence,
@@ -25,6 +40,8 @@ from hpjax.search.history import (
     taken,
     waiting,
 )
+from hpjax.search.random import random
+from hpjax.search.sobol import sobol
 
 
 class Model(NamedTuple):
@@ -37,23 +54,26 @@ class Model(NamedTuple):
     wider: float  # candidates are drawn with bandwidths so many times wider
     candidates: int
     explore: float  # share of proposals that are random
+    marginal: float  # what the ratio of each dimension's own densities weighs beside that of the joint ones
 
 
 MODELS = {
-    "joint": Model(True, False, 0.15, 0.3, 1.0, 64, 0.0),
-    "hyperopt": Model(False, False, 0.0, 1.0, 1.0, 24, 0.0),
-    "bohb": Model(True, True, 0.15, 0.0, 3.0, 64, 1 / 3),
+    "joint": Model(True, False, 0.15, 0.3, 1.0, 64, 0.0, 0.5),
+    "hyperopt": Model(False, False, 0.0, 1.0, 1.0, 24, 0.0, 0.0),
+    "bohb": Model(True, True, 0.15, 0.0, 3.0, 64, 1 / 3, 0.0),
 }
 TABLE = 512  # places of the unit interval at which one-dimensional densities are kept
 MOST = 192  # bad points that a density is made of: the latest of them
 SIGHTS = 16  # times that a batch looks at itself
+NEAR = 0.2  # standard deviation over the places of ordered choices, all of them being 1
 TINY = 1e-12
 
 
 class State(NamedTuple):
-    """What was seen, and what the last ask did."""
+    """What was seen, the state of the points that come first, and what the last ask did."""
 
     history: History
+    first: Any
     note: dict
 
 
@@ -73,9 +93,9 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
 
     Args:
         dims: the dimensions of the space, D of them.
-        model: "joint": all dimensions together, with bandwidths from the gaps between neighbours; "hyperopt": each dimension
-            for itself; "bohb": together, with Scott's bandwidths, and a third of the points random.
-        startup: random points first; 10, or D + 2 for "bohb", where None.
+        model: "joint": all dimensions together, and each for itself, with bandwidths from the gaps between neighbours; "hyperopt":
+            each dimension for itself; "bohb": together, with Scott's bandwidths, and a third of the points random.
+        startup: points first, of Sobol's sequence or, for "bohb" and "hyperopt", random; 10, or D + 2 for "bohb", where None.
 
     Returns:
         A Searcher. It models the highest fidelity that has enough points; points that are out, and those proposed before
@@ -93,27 +113,29 @@ def tpe(dims: tuple[Dim, ...], model: str = "joint", startup: int | None = None)
     kind, width = MODELS[model], len(dims)
     startup = (width + 2 if kind.scott else 10) if startup is None else startup
     propose = _jointly if kind.together else _singly
+    opening = sobol(dims) if kind.marginal else random(dims)
 
     def ask(state: State, key: Key, n: int, fidelity: int):
-        del fidelity
-        rng, history = generator(key), state.history
-        unit = rng.random((n, width))
-        rows = evidence(history, startup)
-        if len(rows) >= startup and width:
+        rng, history, first = generator(key), state.history, state.first
+        rows, seen = evidence(history, startup), taken(history, dims)
+        if len(rows) < startup or not width:
+            unit, first = opening.ask(first, key, n, fidelity)
+        else:
+            unit = rng.random((n, width))
             good, bad = _split(history, rows, kind)
             out = snap(waiting(history), dims)
             modelled = np.flatnonzero(rng.random(n) >= kind.explore)
             if len(modelled):
-                unit[modelled] = propose(good, bad, out, dims, rng, len(modelled), kind)
-        unit, replaced = distinct(unit, taken(history, dims), dims, rng)
+                unit[modelled] = propose(good, bad, out, dims, rng, len(modelled), kind, seen)
+        unit, replaced = distinct(unit, seen, dims, rng)
         note = {"replaced": replaced} if replaced else {}
-        return unit, State(handed(history, unit), note)
+        return unit, State(handed(history, unit), first, note)
 
     return Searcher(
-        init=lambda key: State(empty(dims), {}),
+        init=lambda key: State(empty(dims), opening.init(key), {}),
         ask=ask,
         tell=lambda state, observations: State(
-            remember(state.history, _snapped(observations, dims)), {}
+            remember(state.history, _snapped(observations, dims)), state.first, {}
         ),
         batch=8,
         note=lambda state: state.note,
@@ -126,7 +148,7 @@ def _snapped(observations: Observations, dims: tuple[Dim, ...]):
 
 
 def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Good and bad points, in the order they were seen; of the bad ones, the latest MOST.
+    """Good and bad points; of the bad ones, the latest MOST. In the order they were seen, or good ones the best first.
 
     BOHB's model has D + 1 points of either kind at least, Hyperopt's 25 good ones at most.
     """
@@ -135,7 +157,8 @@ def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray
     least = history.unit.shape[1] + 1 if model.scott else 1
     count = max(least, count) if model.scott else min(count, 25)
     order = np.argsort(objective, kind="stable")
-    good = np.sort(order[: min(count, int(np.isfinite(objective).sum()))])
+    good = order[: min(count, int(np.isfinite(objective).sum()))]
+    good = good if model.marginal else np.sort(good)
     bad = np.sort(order[min(len(good), max(0, len(rows) - least)) :])
     return history.unit[rows[good]], history.unit[rows[bad[-MOST:]]]
 
@@ -147,8 +170,10 @@ def _forgetting(count: int, full: int = 25) -> np.ndarray:
     return np.concatenate([np.linspace(1 / count, 1, count - full), np.ones(full)])
 
 
-def _kernels(points: np.ndarray, dims: tuple[Dim, ...], model: Model) -> Kernels:
-    """A kernel at each point [m D]."""
+def _kernels(
+    points: np.ndarray, dims: tuple[Dim, ...], model: Model, ranked: bool = False
+) -> Kernels:
+    """A kernel at each point [m D]; where they are `ranked`, the best first, each weighs less than the one before."""
     count, width = points.shape
     there = active(points, dims)
     spread = np.empty(points.shape)
@@ -162,6 +187,7 @@ def _kernels(points: np.ndarray, dims: tuple[Dim, ...], model: Model) -> Kernels
         else:
             spread[:, i] = _gaps(points[:, i], there[:, i], dim.levels)
     weight = np.ones(count) if model.scott else _forgetting(count)
+    weight = 2 * np.arange(count, 0, -1) / (count + 1) if ranked else weight
     weight = np.append(weight, model.prior if count else 1.0)
     return Kernels(points, spread, there, weight / weight.sum())
 
@@ -203,8 +229,9 @@ def _drawn(
         center, width = kernels.center[rows, i], kernels.width[rows, i]
         own = kernels.there[rows, i]
         if dim.kind == "categorical":
-            stays = rng.random(len(rows)) >= width
-            unit[inside, i] = np.where(own & stays, center, unit[inside, i])
+            upto = np.cumsum(_choices(dim, center, width), 1) / dim.levels
+            drawn = (unit[inside, i][:, None] > upto[:, :-1]).sum(1)
+            unit[inside, i] = np.where(own, place(drawn, dim), unit[inside, i])
         else:
             width = width * wider
             low, high = ndtr(-center / width), ndtr((1 - center) / width)
@@ -215,12 +242,26 @@ def _drawn(
     return unit
 
 
+def _choices(dim: Dim, center: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Densities [m levels] of kernels over choices, the uniform one being 1: `width` is what goes to all of them.
+
+    Where they are numbers, half of that goes to those that are near by size.
+    """
+    own = level(center, dim)
+    spread = np.ones((1, dim.levels))
+    if dim.order:
+        at = np.array(dim.order) / dim.levels
+        near = np.exp(-0.5 * ((at - at[:, None]) / NEAR) ** 2)
+        spread = 0.5 + 0.5 * (near * dim.levels / near.sum(1, keepdims=True))[own]
+    same = own[:, None] == np.arange(dim.levels)
+    return width[:, None] * spread + (1 - width[:, None]) * same * dim.levels
+
+
 # --- each dimension for itself ------------------------------------------------------------------------------------
 def _line(dim: Dim, center: np.ndarray, width: np.ndarray, there: np.ndarray) -> np.ndarray:
     """One dimension's kernels [m table] at the places of the table; a kernel without the dimension is the prior, 1."""
     if dim.kind == "categorical":
-        chosen = level(center, dim)[:, None] == np.arange(dim.levels)
-        values = width[:, None] + (1 - width[:, None]) * chosen * dim.levels
+        values = _choices(dim, center, width)
     else:
         places = (np.arange(TABLE) + 0.5) / TABLE
         z = (places - center[:, None]) / width[:, None]
@@ -244,8 +285,10 @@ def _singly(
     rng: np.random.Generator,
     n: int,
     model: Model,
+    seen: set[bytes],
 ):
     """Hyperopt's proposals [n D]: in each dimension the candidate with the best ratio of marginal densities."""
+    del seen  # points come together from candidates of each dimension
     candidates = model.candidates
     nice = _kernels(good, dims, model)
     poor = _kernels(np.concatenate([bad, out]), dims, model)
@@ -253,10 +296,7 @@ def _singly(
     drawn = snap(drawn.reshape(-1, len(dims)), _flat(dims)).reshape(drawn.shape)
     unit = np.empty((n, len(dims)))
     for i, dim in enumerate(dims):
-        lines = [
-            k.weight[:-1] @ _line(dim, k.center[:, i], k.width[:, i], k.there[:, i]) + k.weight[-1]
-            for k in (nice, poor)
-        ]
+        lines = [_marginal(kernels, dim, i) for kernels in (nice, poor)]
         place = _at(drawn[:, :, i], dim)  # [n candidates]
         top, bottom = np.log(lines[0])[place], lines[1]
         share = 1 / (len(poor.weight) + 1)
@@ -284,14 +324,22 @@ def _jointly(
     rng: np.random.Generator,
     n: int,
     model: Model,
+    seen: set[bytes],
 ):
-    """Proposals [n D]: the candidate with the best ratio of joint densities."""
-    nice = _kernels(good, dims, model)
+    """Proposals [n D]: the candidate with the best ratio of densities, of those that were not seen."""
+    share = model.marginal
+    nice = _kernels(good, dims, model, ranked=share > 0)
     poor = _kernels(np.concatenate([bad, out]), dims, model)
     shape = (n, model.candidates)
-    drawn = snap(_drawn(nice, dims, rng, n * model.candidates, model.wider), _flat(dims))
+    drawn = _drawn(nice, dims, rng, n * model.candidates, model.wider)
+    if share:
+        _crossed(drawn[::2], rng)
+    drawn = snap(drawn, _flat(dims))
     places = _places(drawn, dims)
-    top = _density(places, _slopes(nice, dims), nice.weight).reshape(shape)
+    top = _density(places, _slopes(nice, dims), nice.weight)
+    if share:
+        top = top + share / (1 - share) * _marginals(drawn, nice, poor, dims)
+    top = np.where(among(snap(drawn, dims), seen), -np.inf, top).reshape(shape)
     bottom = np.exp(_density(places, _slopes(poor, dims), poor.weight)).reshape(shape)
     places, drawn = places.reshape(*shape, -1), drawn.reshape(*shape, len(dims))
     spread = np.median(poor.width, axis=0) if len(poor.width) else np.ones(len(dims))
@@ -308,6 +356,29 @@ def _jointly(
             share = len(rows) / (len(poor.weight) + len(rows))
             bottom[after:] = (1 - share) * bottom[after:] + share * added / len(rows)
     return unit
+
+
+def _crossed(points: np.ndarray, rng: np.random.Generator) -> None:
+    """Takes each coordinate of points [c D] from another of them."""
+    for i in range(points.shape[1]):
+        points[:, i] = rng.permutation(points[:, i])
+
+
+def _marginals(
+    points: np.ndarray, nice: Kernels, poor: Kernels, dims: tuple[Dim, ...]
+) -> np.ndarray:
+    """Log ratio [c] of densities at points [c D], every active dimension for itself."""
+    may, found = active(points, dims), np.zeros(len(points))
+    for i, dim in enumerate(dims):
+        own, other = (np.log(_marginal(kernels, dim, i)) for kernels in (nice, poor))
+        found += may[:, i] * (own - other)[_at(points[:, i], dim)]
+    return found
+
+
+def _marginal(kernels: Kernels, dim: Dim, i: int) -> np.ndarray:
+    """Density of dimension i at the places of its table [table]."""
+    lines = _line(dim, kernels.center[:, i], kernels.width[:, i], kernels.there[:, i])
+    return kernels.weight[:-1] @ lines + kernels.weight[-1]
 
 
 def _places(unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:
@@ -328,8 +399,7 @@ def _slopes(kernels: Kernels, dims: tuple[Dim, ...]) -> np.ndarray:
     for i, dim in enumerate(dims):
         center, width = kernels.center[:, i], kernels.width[:, i]
         if dim.kind == "categorical":
-            same = level(center, dim)[:, None] == np.arange(dim.levels)
-            value = np.log(width[:, None] + (1 - width[:, None]) * same * dim.levels)
+            value = np.log(_choices(dim, center, width))
         else:
             scale = np.log(width * np.sqrt(2 * np.pi) * _mass(0.0, 1.0, center, width))
             tight = 1 / width**2

@@ -90,7 +90,8 @@ class Space:
         kind = "categorical" if isinstance(entry, Choice) else kind
         low = entry.low if isinstance(entry, LogIntUniform) else 0
         levels = entry.levels if isinstance(entry, Levels) else 0
-        return Dim(kind, levels, structural, self._parent(name, entry.condition), low)
+        order = entry.order if isinstance(entry, Choice) else ()
+        return Dim(kind, levels, structural, self._parent(name, entry.condition), low, order)
 
     def _parent(self, name: str, condition: When | None) -> Parent | None:
         if condition is None:

@@ -179,7 +179,7 @@ class LogIntUniform(Levels, Range):
 
 @dataclasses.dataclass(frozen=True)
 class Choice(Levels, Range):
-    """One of the given values, all equally likely, without an order."""
+    """One of the given values, all equally likely, without an order; searches may find that numbers have one."""
 
     values: Sequence[Any]
     condition: When | None = None
@@ -201,6 +201,14 @@ class Choice(Levels, Range):
     @property
     def levels(self) -> int:
         return len(self.values)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The place of each value by size; empty where they are not all numbers, or two are equal."""
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in self.values)
+        if not numbers or len(set(self.values)) < len(self.values):
+            return ()
+        return tuple(np.argsort(np.argsort(self.values)).tolist())
 
     def decode(self, unit: Any):
         picked = np.empty(len(self.values), object)

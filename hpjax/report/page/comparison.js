@@ -9,7 +9,7 @@ function comparison(data) {
   const flat = data.methods.flatMap((m) => [...m.lower, ...m.upper]).filter((v) => v !== null);
   const log = !data.greater && spreads(flat, 4);
   const x = scaleOf(data.cost, { log: data.cost[0] > 0, pad: 0.01 });
-  const value = plot({ x, y: scaleOf(flat, { log }), xlabel: "epochs, all trials", ylabel: `best validation ${data.objective}`, title: "methods over cost" });
+  const value = plot({ x, y: scaleOf(flat, { log }), xlabel: "epochs, all trials", ylabel: data.label, title: "methods over cost" });
   const ranks = plot({ x, y: { ...scaleOf([1, data.methods.length], { pad: 0.06 }) }, xlabel: "epochs, all trials", ylabel: "mean rank (1 is best)", title: "mean ranks over cost" });
   data.methods.forEach((method, i) => {
     const { colour, dash } = look(i), style = `stroke: ${colour}; stroke-dasharray: ${dash || "none"}`;
@@ -21,7 +21,7 @@ function comparison(data) {
   });
   const told = key(data.methods.map((method, i) => [look(i).colour, method.name]));
   const names = data.methods.map((m) => m.name), finals = data.methods.flatMap((m) => m.final).filter((v) => v !== null);
-  const ends = plot({ width: 1080, height: 280, x: scaleOf([], { labels: names }), y: scaleOf(finals, { log }), xlabel: "", ylabel: `validation ${data.objective}`, title: "where studies ended" });
+  const ends = plot({ width: 1080, height: 280, x: scaleOf([], { labels: names }), y: scaleOf(finals, { log }), xlabel: "", ylabel: data.label, title: "where studies ended" });
   data.methods.forEach((method, i) => method.final.forEach((v, j) => {
     if (v === null) return;
     const at = ends.x(i + 0.4 * ((((j + 1) * 0.618034) % 1) - 0.5)), dot = svg("circle", { cx: at, cy: ends.y(v), r: 4, style: `fill: ${look(i).colour}; fill-opacity: 0.7` });
