@@ -80,8 +80,7 @@ def peak(
         moving = np.array(higher, int)
         if not len(moving):
             break
-    best = int(np.argmax(height))
-    return _climb(model, top[[best]], dims)[0][0]
+    return _climb(model, top[[int(np.argmax(height))]], dims)[0][0]
 
 
 def _height(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> np.ndarray:

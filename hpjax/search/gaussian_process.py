@@ -209,7 +209,8 @@ def condition(
             lower = cholesky(covariance, lower=True, check_finite=False)
         except np.linalg.LinAlgError:
             continue
-        whitening = solve_triangular(lower, np.eye(len(value)), lower=True, check_finite=False)
+        identity = np.eye(len(value))
+        whitening = np.asarray(solve_triangular(lower, identity, lower=True, check_finite=False))
         alpha = whitening.T @ (whitening @ value)
         return Process(features, theta, lengths, whitening, alpha, jitter)
     raise np.linalg.LinAlgError(f"singular even with {JITTERS[-1]:g} on the diagonal")

@@ -58,7 +58,7 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "joint": Model(True, False, 0.15, 0.3, 1.0, 64, 0.0, 0.5),
+    "joint": Model(True, False, 0.2, 0.3, 1.0, 64, 0.0, 0.5),
     "hyperopt": Model(False, False, 0.0, 1.0, 1.0, 24, 0.0, 0.0),
     "bohb": Model(True, True, 0.15, 0.0, 3.0, 64, 1 / 3, 0.0),
 }
