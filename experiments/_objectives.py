@@ -1,6 +1,6 @@
 """Functions whose minima are known, as batch objectives of the unit cube's points, and the published tables.
 
-Branin, six-hump camel, Hartmann, Ackley, Rosenbrock: Surjanovic & Bingham, Virtual Library of Simulation Experiments. Counting
+Branin, six-hump camel, Hartmann, Ackley, Rosenbrock, Levy: Surjanovic & Bingham, Virtual Library of Simulation Experiments. Counting
 Ones: Falkner, Klein & Hutter 2018. Tables: Klein & Hutter 2019; Eggensperger et al. 2021.
 """
 
@@ -84,6 +84,14 @@ def rosenbrock(x: np.ndarray):
     return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
 
 
+def levy(x: np.ndarray):
+    """[P D] -> [P]"""
+    w = 1 + (x - 1) / 4
+    inner = (w[:, :-1] - 1) ** 2 * (1 + 10 * np.sin(np.pi * w[:, :-1] + 1) ** 2)
+    last = (w[:, -1] - 1) ** 2 * (1 + np.sin(2 * np.pi * w[:, -1]) ** 2)
+    return np.sin(np.pi * w[:, 0]) ** 2 + inner.sum(1) + last
+
+
 def mixed(point: Any):
     """Branin over a rate on a log scale and a whole number, plus a choice of four that shifts and one of two that scales it."""
     a = 15 * (np.log10(point["rate"]) + 5) / 5 - 5
@@ -131,6 +139,8 @@ def synthetic() -> dict[str, Problem]:
         ("Hartmann-6", hartmann, 0, 1, 6, -3.322368011415512),
         ("Ackley-5", ackley, -32.768, 32.768, 5, 0.0),
         ("Rosenbrock-10", rosenbrock, -5, 10, 10, 0.0),
+        ("Ackley-20", ackley, -32.768, 32.768, 20, 0.0),
+        ("Levy-30", levy, -10, 10, 30, 0.0),
     ):
         found[name] = Problem(*_box(loss, low, high, dims), optimum, min(100, 10 * dims))
     space = {

@@ -8,8 +8,9 @@ developed  the tables that the searches were developed on: FCNet's protein and n
 untouched  HPOBench's tables of credit-g and blood-transfusion, which nothing was looked at, tried or chosen on: run once, at the end
 
 Every table is searched with its axes written in three ways. Ordered: numbers are whole numbers in order. Unordered: numbers are the
-values of choices, which says nothing of their order. Mixed: every other axis of numbers is ordered, the rest are choices of words.
-100 evaluations, one at a time; the mean of the tables' seeds is the loss. Judged by ranks after 25, 50 and 100.
+values of choices; our searches look at them, Optuna's take them for names. Mixed: every other axis of numbers is ordered, the rest are
+choices of words, so that nobody knows more than the others. 100 evaluations, one at a time; the mean of the tables' seeds is the loss.
+Judged by ranks after 25, 50 and 100, over all ways and without the unordered one.
 """
 
 from __future__ import annotations
@@ -197,13 +198,15 @@ def criteria(numbers: Numbers) -> list[Criterion]:
         if part not in numbers:
             continue
         entry, there = numbers[part], next(iter(numbers[part].values()))
+        alike = {title: one for title, one in entry.items() if not title.endswith(ENCODINGS[1])}
         judge = functools.partial(Criterion, at_least=False, figure=part, part=part)
         for name in OURS:
             for rival in RIVALS:
                 if rival in there:
-                    high = gap(entry, name, rival)[2]
-                    title = f"{part}: rank of {name} less that of {rival}, upper end of its 95 % interval"
-                    found.append(judge(title, high, 0))
+                    for some, which in ((entry, ""), (alike, ", ordered and mixed axes only")):
+                        high = gap(some, name, rival)[2]
+                        title = f"{part}: rank of {name} less that of {rival}, upper end of its 95 % interval{which}"
+                        found.append(judge(title, high, 0))
             title = f"{part}: least p (Holm) that {name} is worse than random after 25 evaluations"
             least = worse_than_random(entry, name)
             found.append(Criterion(title, least, 0.05, figure=part, part=part))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
 
+BEYOND = 1.1  # where a front's volume ends, its worst values being 1
 GRID = 60  # places of the budget at which curves are compared
 
 
@@ -85,9 +86,9 @@ class Comparison:
         if len(self.objectives) > 1:
             every = [one.table for results in self.studies.values() for one in results]
             seen = np.concatenate([one["objectives"][one["status"] == "OK"] for one in every])
-            ends = (seen.min(0), seen.max(0)) if len(seen) else (0.0, 1.0)
+            front = seen[fronts.front(seen)]
             return {
-                name: [_uncovered(study, *ends) for study in results]
+                name: [_uncovered(study, front) for study in results]
                 for name, results in self.studies.items()
             }
         curves_of = {}
@@ -106,8 +107,9 @@ class Comparison:
     def values(self) -> dict[str, np.ndarray]:
         """Per method: the best fully trained validation value by each cost, [seeds g]; NaN before the first.
 
-        With several objectives: the share of a volume that the front of a study does not cover, the volume that between the best and the
-        worst of each objective that any study of the comparison reached.
+        With several objectives: the share of a volume that the front of a study does not cover. The volume is that of the front of all studies
+        together, from its best values to a tenth beyond its worst ones (of Ishibuchi et al. 2018, How to Specify a Reference Point in
+        Hypervolume Calculation, the reference of a front of many points).
         """
         return {
             name: np.array([_finite(analysis.at_costs(*curve, self.cost)) for curve in curves])
@@ -163,15 +165,22 @@ class Comparison:
         return float(self.cost[base[0]] / self.cost[hit[0]]) if len(hit) and len(base) else 0.0
 
 
-def _uncovered(study: Result, best: Any, worst: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs spent after each report, and the share of the volume between two points [O] that the front does not cover by then."""
+def _uncovered(study: Result, goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs spent after each trial, and the share of the volume of a front [m O] that the study's own does not cover by then."""
+    count = goal.shape[1]
+    best, worst = goal.min(0, initial=np.inf), goal.max(0, initial=-np.inf)
     spread = np.where(worst > best, worst - best, 1.0)
-    front, costs, shares = np.zeros((0, len(spread))), [], []
+    front, costs, shares = np.zeros((0, count)), [], []
     for spent, points in records.costs_and_objectives(study.records, study.fidelity):
-        front = np.concatenate([front, (points - best) / spread])
-        front = front[fronts.front(front)]
-        costs.append(spent)
-        shares.append(1 - fronts.hypervolume(front, np.ones(len(spread))) if len(front) else np.inf)
+        for cost, point in zip(spent, points):
+            costs.append(cost)
+            if not np.isfinite(point).all():
+                shares.append(shares[-1] if shares else np.inf)
+                continue
+            front = np.concatenate([front, (point[None] - best) / spread])
+            front = front[fronts.front(front)]
+            covered = fronts.hypervolume(front, np.full(count, BEYOND))
+            shares.append(1 - covered / BEYOND**count)
     return np.array(costs, float), np.array(shares)
 
 

@@ -125,9 +125,10 @@ class Outcome:
             worst = every.max(0, initial=-np.inf)
         seen, rows = np.zeros((0, len(names))), []
         for spent, points in records.costs_and_objectives(self.records, self.fidelity):
-            seen = np.concatenate([seen, points])
+            seen = np.concatenate([seen, points[np.isfinite(points).all(1)]])
             seen = seen[fronts.front(seen)]
-            rows.append({"epochs": spent, "hypervolume": fronts.hypervolume(seen, worst)})
+            volume = fronts.hypervolume(seen, worst)
+            rows.append({"epochs": int(spent[-1]), "hypervolume": volume})
         return pandas.DataFrame(rows, columns=["epochs", "hypervolume"])
 
     @functools.cached_property

@@ -17,7 +17,7 @@ MAY = {
     "given_again": {"evaluation", "models", "records", "resolve", "settings", "tasks", "training.losses", "training.metrics", "training.scorers"},
     "compare": {"assemble", "cluster", "compared_studies", "comparison", "defaults", "devices", "evaluation", "given_again", "population", "records", "reopen", "resolve", "result", "schedulers", "search", "settings", "space", "study", "tasks", "watching", "workload"},
     "compared_studies": {"assemble", "cluster", "defaults", "evaluation", "population", "records", "schedulers", "space", "study", "tasks", "watching", "workload"},
-    "comparison": {"analysis", "notebooks", "records", "result", "schedulers"},
+    "comparison": {"analysis", "fronts", "notebooks", "records", "result", "schedulers"},
     "confirm": {"defaults", "devices", "evaluation", "reopen", "resolve", "result", "train", "trained", "workload"},
     "analysis": set(),
     "archives": set(),

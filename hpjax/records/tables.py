@@ -54,15 +54,21 @@ def _charged(answers: list[dict]) -> Iterator[list[float]]:
         age |= dict(zip(record["trial"], reached))
 
 
-def costs_and_objectives(records: list[dict], fidelity: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Epochs over all trials after each report, and the objectives [m O] of those of its trials that reached full fidelity and broke no constraint."""
-    answers, spent = [record for record in records if record["kind"] == "report"], 0
+def costs_and_objectives(
+    records: list[dict], fidelity: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of the m trials of each report, as `incumbent` has them: epochs spent after each [m], and its objectives [m O].
+
+    Objectives are infinite where a trial has not reached full fidelity, or breaks a constraint.
+    """
+    answers, spent = [record for record in records if record["kind"] == "report"], 0.0
     for record, costs in zip(answers, _charged(answers)):
-        spent += int(sum(costs))
+        after = spent + np.cumsum(costs)
+        spent = float(after[-1]) if len(after) else spent
         good = np.array(record["epochs"]) >= fidelity
         if "violation" in record:
             good &= numbers(record["violation"], np.inf) <= 0
-        yield spent, objectives_of(record)[good]
+        yield after, np.where(good[:, None], objectives_of(record), np.inf)
 
 
 def _column(records: list[dict], name: str, missing: float = np.nan) -> np.ndarray:

@@ -146,8 +146,8 @@ def _lineage(result: Outcome, folder: Path) -> list[Path]:
 def _process(result: Outcome, folder: Path) -> list[Path]:
     """The Gaussian process and its expected improvement along every continuous dimension through the best point, at the last step."""
     asks = [record for record in result.records if record["kind"] == "ask"]
-    last = [number for number, record in enumerate(asks) if "theta" in record.get("note", {})]
-    if not last or result.best["trial"] is None:
+    last = [number for number, record in enumerate(asks) if "warp" in record.get("note", {})]
+    if not last or result.best["trial"] is None or len(result.objectives) > 1:
         return []
     best = result.table["unit"][result.best["trial"]]
     dims = [i for i, dim in enumerate(result.space.dims) if dim.kind == "continuous"][:4]

@@ -122,10 +122,8 @@ def _climb(model: Model, unit: np.ndarray, dims: tuple[Dim, ...]) -> tuple[np.nd
     free = np.array([dim.kind == "continuous" for dim in dims]) & active(unit, dims)
     if not free.any():
         return unit, _height(model, unit, dims)
-    at = {
-        int(d): f for f, d in enumerate(model.layout.owner)
-    }  # a continuous dimension's only feature
-    columns = np.array([at[i] for i in range(len(dims))])
+    # the last feature of each dimension: a continuous one has no other
+    columns = np.searchsorted(model.layout.owner, np.arange(len(dims)), side="right") - 1
 
     def negative(moved: np.ndarray):
         points = unit.copy()

@@ -48,8 +48,8 @@ class Fitted(NamedTuple):
 
     @classmethod
     def noted(cls, note: dict) -> Fitted | None:
-        """What the ledger has, if it does."""
-        return cls(note["warp"], np.array(note["theta"])) if "theta" in note else None
+        """What the ledger has, if it does; one of a version without warps has nothing that is of use."""
+        return cls(note["warp"], np.array(note["theta"])) if "warp" in note else None
 
 
 class State(NamedTuple):
@@ -118,6 +118,7 @@ def bayes(dims: tuple[Dim, ...], startup: int | None = None, batch: int = 4) -> 
 @functools.cache
 def _blas() -> ThreadpoolController:
     """The libraries of linear algebra: on one thread, which is faster for matrices of this size, their sums do not depend on the cores."""
+    import scipy.linalg  # noqa: F401  brings a library of its own
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
@@ -277,14 +278,12 @@ def _fit(
     start, few = gaussian_process.default(layout.scale[-1] + 1), len(objective) <= 60
     starts = [start] if before is None else [before.theta, start] if few else [before.theta]
     steps = 60 if len(objective) < 150 else 10
-    best, highest = None, -np.inf
+    found = {}
     for warp in gaussian_process.WARPS:
         value, slopes = gaussian_process.warped(objective, warp)
         theta, density = gaussian_process.fit(features, value, starts, steps, layout.scale)
-        if best is None or density + slopes > highest:
-            best, highest = Fitted(warp, theta), density + slopes
-    assert best is not None
-    return best
+        found[warp] = density + slopes, Fitted(warp, theta)
+    return max(found.values(), key=lambda one: one[0])[1]
 
 
 def _batch(

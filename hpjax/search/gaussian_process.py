@@ -23,6 +23,8 @@ JITTERS = (1e-10, 1e-7, 1e-4)
 BEYOND = 100.0
 WARPS = ("power", "log")
 POWERS = (-5.0, 1.0)  # of Yeo & Johnson
+SAME = 1e-12  # relative differences of objectives that are none
+TINIEST = 1e-6  # difference, of a deviation of 1, that a logarithm shows
 STRAIGHT = 0.1  # share of objectives above the best one, up to which a logarithm is straight
 
 
@@ -272,7 +274,7 @@ def warped(objective: np.ndarray, warp: str) -> tuple[np.ndarray, float]:
         reach = middle - finite.min()
         value = np.minimum(value, middle + BEYOND * reach) if reach > 0 else value
     spread = value.std()
-    if not spread > 0 or not np.isfinite(spread):
+    if not SAME * np.abs(value).max(initial=0.0) < np.ptp(value) or not np.isfinite(spread):
         return np.zeros_like(value), 0.0
     value = (value - value.mean()) / spread
     found, slopes = _power(value) if warp == "power" else _logarithm(value)
@@ -309,5 +311,5 @@ def _power(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _logarithm(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The logarithm of what objectives are above the best [n], which is straight for the best tenth, and of its slopes [n]."""
     above = value - value.min()
-    found = np.log(above + np.quantile(above[above > 0], STRAIGHT))
+    found = np.log(above + max(TINIEST, np.quantile(above[above > 0], STRAIGHT)))
     return found, -found

@@ -16,19 +16,8 @@ import numpy as np
 
 from hpjax import fronts
 from hpjax.checks import one_of
-from hpjax.search.base import (
-    Dim,
-    Key,
-    Observations,
-    Searcher,
-    active,
-    generator,
-    level,
-    snap,
-)
-from hpjax.search.base import (
-    center as place,
-)
+from hpjax.search import base
+from hpjax.search.base import Dim, Key, Observations, Searcher, active, generator, level, snap
 from hpjax.search.history import (
     History,
     among,
@@ -230,8 +219,8 @@ def _drawn(
         own = kernels.there[rows, i]
         if dim.kind == "categorical":
             upto = np.cumsum(_choices(dim, center, width), 1) / dim.levels
-            drawn = (unit[inside, i][:, None] > upto[:, :-1]).sum(1)
-            unit[inside, i] = np.where(own, place(drawn, dim), unit[inside, i])
+            drawn = (unit[inside, i, None] > upto[:, :-1]).sum(1)
+            unit[inside, i] = np.where(own, base.center(drawn, dim), unit[inside, i])
         else:
             width = width * wider
             low, high = ndtr(-center / width), ndtr((1 - center) / width)
