@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,53 @@ def bayesian_optimization(problem: Problem, count: int, seed: int, batch: int) -
         value = loss([point[name] for name in bounds])
         made.register(params=point, target=-value)
         values.append(value)
+    return np.array(values)
+
+
+def smac(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
+    """SMAC3's facade for hyperparameters (random forests), asked and told."""
+    import tempfile
+
+    from ConfigSpace import Categorical, ConfigurationSpace, Float, InCondition, Integer
+    from smac import HyperparameterOptimizationFacade, Scenario
+    from smac.runhistory.dataclasses import TrialValue
+
+    import hpjax
+    from hpjax.search.base import center
+
+    space, made, entries = hpjax.Space(problem.space), ConfigurationSpace(seed=seed), []
+    for i, dim in enumerate(space.dims):
+        ends = dim.low, dim.low + dim.levels - 1
+        if dim.kind == "continuous":
+            entries.append(Float(f"x{i}", (0.0, 1.0)))
+        elif dim.kind == "categorical":
+            entries.append(Categorical(f"x{i}", list(range(dim.levels))))
+        else:
+            entries.append(Integer(f"x{i}", ends, log=dim.low > 0))
+    made.add(entries)
+    parents = [(entry, dim.parent) for entry, dim in zip(entries, space.dims) if dim.parent]
+    made.add([InCondition(entry, entries[one.dim], list(one.levels)) for entry, one in parents])
+    values: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            made, deterministic=True, n_trials=count, seed=seed, output_directory=Path(folder)
+        )
+        search = HyperparameterOptimizationFacade(
+            scenario, lambda config, seed: 0.0, overwrite=True, logging_level=40
+        )
+        while len(values) < count:
+            asked = [search.ask() for _ in range(min(max(1, batch), count - len(values)))]
+            unit = np.full((len(asked), len(space.dims)), 0.5)
+            for row, trial in enumerate(asked):
+                for i, dim in enumerate(space.dims):
+                    value = trial.config.get(f"x{i}")
+                    if value is not None:
+                        at = int(value) - dim.low if dim.kind != "continuous" else 0
+                        unit[row, i] = value if dim.kind == "continuous" else center(at, dim)
+            told = problem.loss(space.decode(unit)).tolist()
+            for trial, value in zip(asked, told):
+                search.tell(trial, TrialValue(cost=float(value)))
+            values += told
     return np.array(values)
 
 
@@ -161,6 +209,7 @@ PEERS = {
     "Optuna GP": ("torch", functools.partial(optuna, "GPSampler")),
     "Optuna CMA-ES": ("optuna", functools.partial(optuna, "CmaEsSampler")),
     "bayesian-optimization": ("bayes_opt", bayesian_optimization),
+    "SMAC": ("smac", smac),
     "cmaes library": ("cmaes", cmaes_library),
     "SciPy DE": ("scipy", scipy_de),
     "evosax CMA-ES": ("evosax", functools.partial(evosax, "CMA_ES")),

@@ -41,7 +41,7 @@ GRID = 40  # places of a budget at which curves are kept
 
 KEPT = Path("runs") / "search_quality-unfinished"  # what an interrupted race has finished
 RACED = ("random", "sobol", "bayes", "tpe", "Optuna TPE", "Optuna GP")
-ONE_BY_ONE = ("cmaes", "Optuna CMA-ES", "bayesian-optimization")
+ONE_BY_ONE = ("cmaes", "Optuna CMA-ES", "bayesian-optimization", "SMAC")
 RACES = {  # pairs that are judged
     "models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
     "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),

@@ -9,7 +9,8 @@ copy) is measured between the repeats of the same run.
 
 Parts: `reference` (32 networks 64-128-128-128-10, ReLU, batch 32, Adam, 20 epochs of 1,437 digits), `notebook` (the course's
 grid, whole process, cold and with a warm compilation cache), `tiny` (2-4-1 networks on XOR), `overhead` (100,000 random trials
-of those), `mixed` (a sweep of many shapes) and `growth` (cost against population size, width and epochs).
+of those), `mixed` (a sweep of many shapes), `growth` (cost against population size, width and epochs) and `packed` (TabPack's
+setting: 64 networks of width 384 with rates and dropouts of their own, on a table of Adult's shape).
 """
 
 from __future__ import annotations
@@ -50,14 +51,20 @@ class Parameters:
     growth_epochs: tuple[int, ...]
     growth_size: int  # networks, where the width or the epochs grow
     growth_shortest: int  # epochs, where the networks grow; twice as many where the width does
+    packed_networks: int  # of TabPack's setting
+    packed_examples: int
 
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(
-        1, 4, 2, "smoke", 1, 512, 100, (100, 1000), 1, 8, 1, (1, 4), (16, 32), (1, 2), 4, 1
+        1, 4, 2, "smoke", 1, 512, 100, (100, 1000), 1, 8, 1, (1, 4), (16, 32), (1, 2), 4, 1, 2, 512
     ),
-    "small": Parameters(5, 32, 20, "small", 3, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2),
-    "paper": Parameters(9, 32, 20, "paper", 9, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2),
+    "small": Parameters(
+        5, 32, 20, "small", 3, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 20_000
+    ),
+    "paper": Parameters(
+        9, 32, 20, "paper", 9, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 39_000
+    ),
 }
 
 
@@ -71,6 +78,7 @@ def reference(parameters: Parameters) -> dict[str, Any]:
             "roofline",
             "hpjax",
             "jit(vmap(scan)) by hand",
+            "jit(vmap(step)) looped in Python",
             "hpjax one at a time",
             "scikit-learn",
             *peers,
@@ -174,6 +182,21 @@ def mixed(parameters: Parameters) -> dict[str, Any]:
     return {"trials": trials, "epochs": epochs, **found}
 
 
+def packed(parameters: Parameters) -> dict[str, Any]:
+    """TabPack's setting: 64 networks of width 384 with rates and dropouts of their own, minibatches of 256, one epoch."""
+    sweep = Sweep(
+        networks=parameters.packed_networks,
+        hidden=(384, 384),
+        batch=256,
+        epochs=1,
+        train=parameters.packed_examples,
+        valid=2000,
+    )
+    here, missing = installed(["hpjax, packed", "PyTorch, packed"])
+    found = contest(here, sweep, min(3, parameters.repeats))
+    return {"sweep": dataclasses.asdict(sweep), "contenders": found, "missing": missing}
+
+
 def growth(parameters: Parameters) -> dict[str, Any]:
     """Seconds against population size, width and epochs, hpjax beside the hand-written loop."""
     size, shortest = parameters.growth_size, parameters.growth_shortest
@@ -249,6 +272,12 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 f"peak MiB of {last['trials']:,} trials", last["peak_mib"], 2048.0, at_least=False
             ),
         ]
+    packed = numbers.get("packed", {}).get("contenders", {})
+    if "PyTorch, packed" in packed:
+        ratio = packed["PyTorch, packed"]["seconds"] / packed["hpjax, packed"]["seconds"]
+        judged.append(
+            Criterion("TabPack's setting: seconds of PyTorch's packed loop over ours", ratio, 1)
+        )
     return judged
 
 
@@ -330,6 +359,19 @@ def table(held: Numbers) -> str:
             f"| {name} | {found[name]['seconds']:.1f} | {found[name]['programs']} | {found[name]['compile_seconds']:.1f} | {found[name]['run_seconds']:.1f} | {100 * found[name]['padding']:.0f} % |"
             for name in ("planned", "exact")
         ] + [""]
+    if "packed" in held:
+        found = held["packed"]
+        sweep = found["sweep"]
+        lines += [
+            f"TabPack's setting ({sweep['networks']} networks of two hidden layers of 384, own rates and dropouts, minibatches of {sweep['batch']}, one epoch of {sweep['train']:,} examples)",
+            "",
+            "| contender | seconds (range) | validation loss | peak MiB |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {e['seconds']:.1f} ({e['fastest']:.1f}-{e['slowest']:.1f}) | {e['loss']:.3f} | {e['peak_mib']:.0f} |"
+            for name, e in found["contenders"].items()
+        ] + [""]
     return "\n".join(lines)
 
 
@@ -386,6 +428,7 @@ EXPERIMENT = Experiment(
         "overhead": overhead,
         "mixed": mixed,
         "growth": growth,
+        "packed": packed,
     },
     draw=draw,
     criteria=criteria,

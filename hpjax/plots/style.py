@@ -38,7 +38,7 @@ LOOKS = {
     "Optuna random": ("#BBBBBB", "o", "--"), "Optuna GP": ("#4477AA", "D", "--"), "Optuna TPE": ("#EE6677", "^", "--"),
     "Optuna CMA-ES": ("#AA3377", "*", "--"), "bayesian-optimization": ("#4477AA", "s", ":"),
     "cmaes library": ("#AA3377", "1", ":"), "SciPy DE": ("#CCBB44", "2", ":"), "evosax CMA-ES": ("#AA3377", "3", "-."),
-    "evosax DE": ("#CCBB44", "4", "-."),
+    "evosax DE": ("#CCBB44", "4", "-."), "SMAC": ("#117733", "s", "--"),
 }  # fmt: skip
 STYLE = {
     "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
