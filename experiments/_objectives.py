@@ -164,6 +164,18 @@ def synthetic() -> dict[str, Problem]:
     return found
 
 
+def _file(name: str, what: str, folder: Path | None) -> Path:
+    """A stored file.
+
+    Raises:
+        ValueError: it is not there; says `what` it holds.
+    """
+    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
+    if not (folder / name).is_file():
+        raise ValueError(f"{name} ({what}) is not in {folder or 'HPJAX_DATA'}; give --data DIR")
+    return folder / name
+
+
 def stored_table(
     name: str, folder: Path | None, seeds: bool = False
 ) -> tuple[np.ndarray, dict[str, list]]:
@@ -172,13 +184,8 @@ def stored_table(
     Raises:
         ValueError: a table that is not there, by its name.
     """
-    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
-    path = folder / f"fcnet_{name}_table.npz"
-    if not path.is_file():
-        raise ValueError(
-            f"{path.name} (validation errors of 62,208 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR"
-        )
-    with np.load(path) as saved:
+    what = "validation errors of 62,208 networks"
+    with np.load(_file(f"fcnet_{name}_table.npz", what, folder)) as saved:
         loss = saved["valid_mse"].astype(float)
         return loss if seeds else loss.mean(-1), {
             axis: saved[axis].tolist() for axis in saved if axis != "valid_mse"
@@ -191,13 +198,8 @@ def hpobench_table(name: str, folder: Path | None) -> tuple[np.ndarray, dict[str
     Raises:
         ValueError: a table that is not there, by its name.
     """
-    folder = Path(folder or os.environ.get("HPJAX_DATA", ""))
-    path = folder / f"hpobench_mlp_{name}.npz"
-    if not path.is_file():
-        raise ValueError(
-            f"{path.name} (validation accuracies of 30,000 networks) is not in {folder or 'HPJAX_DATA'}; give --data DIR"
-        )
-    with np.load(path) as saved:
+    what = "validation accuracies of 30,000 networks"
+    with np.load(_file(f"hpobench_mlp_{name}.npz", what, folder)) as saved:
         axes = {a: saved[a].tolist() for a in saved if a not in ("val_acc", "train_time")}
         return 1 - saved["val_acc"].astype(float).mean(-1), axes
 
