@@ -223,7 +223,7 @@ def boosted(table: Table, seed: int) -> Any:
 def xgboost(table: Table, seed: int) -> Any:
     """XGBoost as it comes; it wants classes as numbers."""
     from sklearn.preprocessing import LabelEncoder
-    from xgboost import XGBClassifier, XGBRegressor  # type: ignore[import-not-found]
+    from xgboost import XGBClassifier, XGBRegressor
 
     if not table.classes:
         return XGBRegressor(enable_categorical=True, random_state=seed)

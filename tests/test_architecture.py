@@ -1,8 +1,10 @@
 """Who may import whom, as the map of rooms draws it; and what `import hpjax` must not load."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,16 @@ import hpjax
 
 ROOT = Path(hpjax.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "imports.md"
+COMES_WITH = {  # the package to declare for a module of another name
+    "IPython": "ipykernel",
+    "cloudpickle": "distributed",
+    "dask": "distributed",
+    "jaxlib": "jax",
+    "joblib": "scikit-learn",
+    "mlflow": "mlflow-skinny",
+    "psutil": "distributed",
+    "sklearn": "scikit-learn",
+}
 MAY = {
     "tune": {"assemble", "cluster", "defaults", "devices", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching", "workload"},
     "reopen": {"assemble", "cluster", "devices", "given_again", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
@@ -125,6 +137,24 @@ def test_every_room_is_on_the_map():
     rooms = [p.name for p in ROOT.glob("*.py") if not p.name.startswith("__")]
     rooms += [f"{p.parent.name}/" for p in ROOT.glob("*/__init__.py")]
     assert [room for room in rooms if f"`{room}`" not in text] == []
+
+
+def test_every_package_that_is_imported_is_declared():
+    """What only some machine has installed, the type checker knows nothing of elsewhere."""
+    project = tomllib.loads((MAP.parents[1] / "pyproject.toml").read_text())
+    described = project["project"]
+    wanted = described["dependencies"] + described["optional-dependencies"]["test"]
+    declared = {re.split("[>=]", one)[0] for one in wanted} | {"hpjax", "experiments"}
+    declared |= set(project["tool"]["pyrefly"]["ignore-missing-imports"])
+    found = set()
+    for path in [*ROOT.rglob("*.py"), *(MAP.parents[1] / "experiments").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    found -= sys.stdlib_module_names
+    assert {name for name in found if COMES_WITH.get(name, name) not in declared} == set()
 
 
 def test_import_loads_nothing_heavy():
