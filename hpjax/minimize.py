@@ -43,6 +43,7 @@ def minimize(
     executor: Any = None,
     watch: Callable[[Progress], None] | None = None,
     gradient: Function | None = None,
+    constraints: Function | None = None,
 ) -> Outcome:
     """Minimises a function of a batch of configurations.
 
@@ -64,6 +65,8 @@ def minimize(
         executor: workers over which the configurations of a batch are spread, as for `tune`; this process where None.
         watch: shown progress after every report.
         gradient: {name: values [P]} -> {name: d loss / d value [P]} of the continuous ranges, for searches that want it.
+        constraints: {name: values [P]} -> [P], or [P C] of several, each of which must be at most 0; called after the objective, with
+            the same arguments. A configuration that breaks one is INFEASIBLE, by the sum of what is above 0.
 
     Returns:
         An Outcome: `best`, `trials`; `pareto` where there are several objectives.
@@ -87,7 +90,9 @@ def minimize(
     scheduled = scheduler is not None
     scheduler = as_scheduler(search, scheduler, HYPERBAND_EPOCHS, trials=trials)
     fidelities = scheduled or scheduler.name != "full"
-    _refuse_no_objective(objective, fidelities)
+    _refuse_no_function("objective", objective, fidelities)
+    if constraints is not None:
+        _refuse_no_function("constraints", constraints, fidelities)
     settings = as_settings(
         space,
         None,
@@ -117,8 +122,10 @@ def minimize(
 
         ledger.put(plan_record(settings, width, scheduler, {}))
         with pooled(executor, warn) as pool:
-            function = objective if pool is None else spread(objective, pool)
-            carry_out = functools.partial(evaluate, function, space, fidelities, gradient)
+            functions = [objective, constraints]
+            if pool is not None:
+                functions = [function and spread(function, pool) for function in functions]
+            carry_out = functools.partial(evaluate, *functions, space, fidelities, gradient)
             study.run(
                 resolved.searcher,
                 scheduler,
@@ -136,11 +143,11 @@ def minimize(
     return Outcome(ledger.records, space, settings, ledger.folder, ledger.times)
 
 
-def _refuse_no_objective(objective: Any, fidelities: bool) -> None:
+def _refuse_no_function(name: str, value: Any, fidelities: bool) -> None:
     """Refuses what is no function of configurations, or of these and of epochs."""
     given = "(configurations, epochs)" if fidelities else "(configurations)"
-    if not takes(objective, *((None,) * (1 + fidelities))):
-        raise ValueError(f"objective must be a function of {given}, got {objective!r:.80}")
+    if not takes(value, *((None,) * (1 + fidelities))):
+        raise ValueError(f"{name} must be a function of {given}, got {value!r:.80}")
 
 
 def _recorded_trials(ledger: Ledger, settings: Settings) -> int | None:
@@ -162,28 +169,30 @@ def _raised(before: int | None, trials: int | None) -> int:
 
 
 def evaluate(
-    objective: Function, space: Space, fidelities: bool, gradient: Function | None, order: Order
+    objective: Function,
+    constraints: Function | None,
+    space: Space,
+    fidelities: bool,
+    gradient: Function | None,
+    order: Order,
 ) -> Report:
     """An order, carried out by an objective."""
     decoded = space.decode(order.unit)
     columns = {name: _numbers(values) for name, values in decoded.items()}
     given = (columns, order.epochs) if fidelities else (columns,)
-    returned = objective(*given)
-    try:
-        value = np.asarray(returned)
-        if value.dtype.kind == "c":
-            raise TypeError
-        value = value.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"the objective must return real numbers [P], got {returned!r:.80}"
-        ) from None
-    if value.shape[:1] != (len(order.trial),) or value.ndim > 2 or 0 in value.shape[1:]:
-        raise ValueError(
-            f"the objective is given a batch and must return one value, or a row of values, for each of its {len(order.trial)} configurations, got shape {value.shape}"
-        )
+    count = len(order.trial)
+    value = _real("the objective", objective(*given), count)
     if not order.grad:
-        return Report(value)
+        if constraints is None:
+            return Report(value)
+        beyond = _real("constraints", constraints(*given), count).reshape(count, -1)
+        # a bound of which nothing is known does not hold
+        beyond = np.where(np.isnan(beyond), np.inf, np.maximum(beyond, 0))
+        return Report(value, {"violation": beyond.sum(1)})
+    if constraints is not None:
+        raise ValueError(
+            "a search that follows gradients keeps no constraints; drop them, or use another search"
+        )
     if gradient is None:
         raise ValueError("this search wants gradients; give minimize(..., gradient=...)")
     gradients = gradient(*given)
@@ -196,6 +205,22 @@ def evaluate(
                 f"the gradient has no {name!r}; give d loss / d {name} for every point"
             )
     return Report(value, grad=slopes)
+
+
+def _real(name: str, returned: Any, count: int) -> np.ndarray:
+    """What a function returned for so many configurations as numbers [P], or [P O]."""
+    try:
+        value = np.asarray(returned)
+        if value.dtype.kind == "c":
+            raise TypeError
+        value = value.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must return real numbers [P], got {returned!r:.80}") from None
+    if value.shape[:1] != (count,) or value.ndim > 2 or 0 in value.shape[1:]:
+        raise ValueError(
+            f"{name} must return one value, or a row of values, for each of the {count} configurations of a batch, got shape {value.shape}"
+        )
+    return value
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

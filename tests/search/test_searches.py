@@ -189,7 +189,7 @@ def test_start_comes_first_and_is_learned_from():
 def test_objectives_are_refused_in_one_line():
     with pytest.raises(
         ValueError,
-        match=r"one value, or a row of values, for each of its 64 configurations, got shape \(\)",
+        match=r"one value, or a row of values, for each of the 64 configurations of a batch, got shape \(\)",
     ):
         hpjax.minimize(lambda point: 1.0, BOWL)
     with pytest.raises(ValueError, match="is none of bayes"):
