@@ -96,17 +96,19 @@ def step_products(sweep: Sweep) -> Callable[[], object]:
 
     from hpjax import devices
     from hpjax.models.mlp.backprop import back_through, weight_gradient
+    from hpjax.models.mlp.shape import MLPSpec
 
     local_devices = devices.devices()
     count, width = len(local_devices), sweep.hidden[0]
     rng = np.random.default_rng(0)
     a = rng.random((count, sweep.batch, width), np.float32)
     w = rng.random((count, width, width), np.float32) / width
+    spec = MLPSpec(64, 10, hidden=sweep.hidden)
 
     def step(carry: Any, _: None):
         a, w = carry
         z = a @ w
-        return (a + 1e-9 * back_through(z, w), w - 1e-9 * weight_gradient(a, z)), None
+        return (a + 1e-9 * back_through(z, w, spec), w - 1e-9 * weight_gradient(a, z, spec)), None
 
     def all_steps(a: Any, w: Any):
         return jax.vmap(lambda *pair: jax.lax.scan(step, pair, None, length=STEPS)[0])(a, w)

@@ -153,15 +153,17 @@ def after(grad: Array, use: Array) -> Array:
     return jnp.where(first == first, grad, jnp.nan)
 
 
-def weight_gradient(a: Array, dz: Array) -> Array:
+def weight_gradient(a: Array, dz: Array, spec: MLPSpec) -> Array:
     """dW = a^T dz [in out]. On CPUs a is transposed on its own before: a product that reads it by columns takes a tenth longer."""
     turned = jax.lax.optimization_barrier(a.T) if jax.default_backend() == "cpu" else a.T
-    return turned @ dz
+    return network.product(turned, dz, spec)
 
 
-def back_through(dz: Array, w: Array) -> Array:
+def back_through(dz: Array, w: Array, spec: MLPSpec) -> Array:
     """da = dz W^T [B in], the product over W's columns as they lie: `dz @ w.T` may copy W in every step."""
-    return jax.lax.dot_general(dz, w, (((1,), (1,)), ((), ())))
+    dz, w = network.factors(dz, w, spec)
+    along_columns = (((1,), (1,)), ((), ()))
+    return jax.lax.dot_general(dz, w, along_columns, preferred_element_type=spec.dtype)
 
 
 class Saved(NamedTuple):
@@ -197,7 +199,7 @@ def _forward(
     a, embedding = network.embedded(params, noisy(batch.x, batch.key, config, spec), spec)
     for layer, p in enumerate(params):
         scale, mask = network.forward_scale(spec, config, layer), masks[layer + 1]
-        z = a @ p["w"]
+        z = network.product(a, p["w"], spec)
         z = z if scale is None else z * scale
         z = z + p["b"] if spec.bias else z
         normal = pull = drop = None
@@ -255,9 +257,9 @@ def _backward(
         if spec.bias:  # z = a W + b
             grad["b"] = dz.sum(0)
         dz = dz if at.scale is None else dz * at.scale
-        grad["w"] = weight_gradient(at.a_in, dz)
+        grad["w"] = weight_gradient(at.a_in, dz, spec)
         if layer > 0 or embedding is not None:
-            da = back_through(dz, p["w"])
+            da = back_through(dz, p["w"], spec)
             grad["w"] = after(grad["w"], da)
             da = da if dskip is None else da + dskip
         if layer == 0 and embedding is not None:

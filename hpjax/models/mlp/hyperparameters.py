@@ -46,6 +46,12 @@ STATIC: dict[str, Static] = {
         0,
         "activations times 0 or 1/(1-p), or N(1, p/(1-p))",
     ),
+    "compute_dtype": Static(
+        "same",
+        ("same", "bfloat16"),
+        0,
+        "of the factors of layers' products (mixed precision); all else is in dtype",
+    ),
     "embedding": Static("none", ("none", *EMBEDDINGS), 0, "what each number of an example becomes"),
     "frequencies": Static(16, None, 1, "of an embedding, per number"),
     "embedding_width": Static(16, None, 1, "what a number becomes in a periodic embedding"),
@@ -54,6 +60,15 @@ STATIC: dict[str, Static] = {
     ),
     "category_width": Static(8, None, 1, "of a category's learned vector"),
 }
+AS_GIVEN = (  # fields of a shape
+    "normalization",
+    "residual",
+    "bias",
+    "init",
+    "parametrization",
+    "dropout_kind",
+    "compute_dtype",
+)
 TRACED: dict[str, Traced] = {
     "dropout": Traced(
         0.0,
@@ -116,8 +131,7 @@ def shape(given: Mapping[str, Any], common: Mapping[str, Any], parts: Parts) -> 
         )
     if output == "prelu":
         raise ValueError("output='prelu' is for hidden layers; use 'leaky_relu'")
-    plain = ("normalization", "residual", "bias", "init", "parametrization", "dropout_kind")
-    others: dict[str, Any] = {name: given.get(name, STATIC[name].default) for name in plain}
+    others: dict[str, Any] = {name: given.get(name, STATIC[name].default) for name in AS_GIVEN}
     embedding = given.get("embedding", "none")
     if embedding != "none" and parts.numbers:
         named = ("frequencies", *["embedding_width"] * (embedding == "periodic"))

@@ -273,7 +273,7 @@ def forward(
     keys = layer_keys(batch.key, spec) if batch is not None else []
     a, _ = embedded(params, x, spec)
     for layer, p in enumerate(params):
-        z = a @ p["w"]
+        z = product(a, p["w"], spec)
         scale = forward_scale(spec, config, layer)
         z = z if scale is None else z * scale
         z = z + p["b"] if spec.bias else z
@@ -301,6 +301,18 @@ def forward(
             h = h + (a if skip is True else skip * resize(a, h.shape[-1]))
         a = h
     raise AssertionError("a network has an output layer")
+
+
+def product(a: Array, b: Array, spec: MLPSpec) -> Array:
+    """a b, of factors in `compute_dtype`, summed in the network's dtype: mixed precision (Micikevicius et al. 2018; Kalamkar et al. 2019)."""
+    return jnp.matmul(*factors(a, b, spec), preferred_element_type=spec.dtype)
+
+
+def factors(a: Array, b: Array, spec: MLPSpec) -> tuple[Array, Array]:
+    """The factors of a product in the precision that it takes them in."""
+    if spec.compute_dtype == "same":
+        return a, b
+    return a.astype(spec.compute_dtype), b.astype(spec.compute_dtype)
 
 
 def resize(a: Array, width: int) -> Array:

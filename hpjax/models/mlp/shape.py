@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ class MLPSpec(Spec):
     parametrization: str = "standard"
     output: str = "identity"  # activation of the outputs under mse
     dropout_kind: str = "bernoulli"
+    compute_dtype: str = "same"  # of the factors of the layers' products; their sums have dtype
     embedding: str = "none"  # of numbers, of which there are `numeric`, the first of the inputs
     numeric: int = 0
     frequencies: int = 0
@@ -95,7 +97,7 @@ class MLPSpec(Spec):
 
         return functions(self)
 
-    @property
+    @functools.cached_property
     def size(self) -> Size:
         products = sum(a * b for a, b in zip(self.sizes, self.sizes[1:]))
         embedded = {name: math.prod(shape) for name, shape in self.embedding_shapes.items()}
