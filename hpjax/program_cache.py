@@ -27,6 +27,7 @@ KIND = re.compile(r".+-[0-9a-f]{8}")  # what folders are called
 LIMIT = 2**30  # bytes; what was written longest ago goes first
 PROGRAMS = "*-cache"  # names of files, as JAX gives them
 _asked: list[bool] = []  # once in a process
+_kept_in: list[Path] = []  # the folder of this process, where it keeps programs
 
 
 class Kept(NamedTuple):
@@ -56,8 +57,12 @@ def root() -> Path | None:
 
 
 def kind() -> str:
-    """Names what a program is compiled for: the processor and the version of JAX. A home folder may be that of several machines."""
-    about = (platform.machine(), processor.model(), jaxlib.__version__)
+    """Names what a program is compiled for: the processor, with what it can do, and the version of JAX.
+
+    A home folder may be that of several machines, and a cloud's machines of one name may differ in what they can do.
+    """
+    able = sorted(processor.features())
+    about = (platform.machine(), processor.model(), able, jaxlib.__version__)
     return f"{platform.machine()}-{hashlib.sha256(repr(about).encode()).hexdigest()[:8]}"
 
 
@@ -86,11 +91,18 @@ def keep(say: Callable[[str], None]) -> None:
             f"hpjax: compiled programs cannot be kept in {folder or 'a folder of the user'} ({fault.strerror or fault}); set {SWITCH} to another folder, or to {OFF}"
         )
         return
+    _kept_in[:] = [folder]
     jax.config.update("jax_compilation_cache_dir", str(folder))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", QUICK)
     if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def folder() -> Path | None:
+    """Where this process keeps programs; None where it keeps none, or where the user has set JAX's own cache."""
+    set_now = jax.config.values["jax_compilation_cache_dir"]
+    return next((kept for kept in _kept_in if str(kept) == set_now), None)
 
 
 def switch_off() -> None:

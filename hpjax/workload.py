@@ -161,10 +161,12 @@ class Workload:
         The widest shapes must have a program, though few trials will be there: some points are looked at once more with their
         whole numbers at the end.
         """
-        points = self.points
-        corners = points[:CORNERS].copy()
-        corners[:, [dim.kind == "integer" for dim in self.space.dims]] = 1.0
-        seen = np.concatenate([points, corners])
+        points, whole = self.points, [dim.kind == "integer" for dim in self.space.dims]
+        seen = points
+        if any(whole):
+            corners = points[:CORNERS].copy()
+            corners[:, whole] = 1.0
+            seen = np.concatenate([points, corners])
         groups = configurations.of_points(self.space, seen, self.target, self.family)
         for group in groups:
             if group.spec.batch_size > self._smallest:
@@ -205,9 +207,8 @@ class Workload:
                 if at is not None
                 else plan.program(spec.roomier(), share, self.load, len(self.local_devices))
             )
-            total += plan.training_seconds(
-                program.spec, share, self.load, program.devices, program.chunk
-            )
+            seconds = plan.training_seconds(program.spec, share, self.load, program.devices)
+            total += seconds(program.chunk)
         return total
 
     def left(self, trials: int, spent: float) -> float:

@@ -49,7 +49,7 @@ MAY = {
     "watching": {"cluster", "notebooks", "population", "workload"},
     "methods": {"schedulers", "search"},
     "study": {"defaults", "records", "schedulers.base", "search.base", "settings"},
-    "population": {"catalogue", "configurations", "devices", "hypergrad", "learning_curves", "models", "processor", "records", "schedulers.base", "space", "training"},
+    "population": {"catalogue", "configurations", "devices", "files", "hypergrad", "learning_curves", "models", "processor", "program_cache", "records", "schedulers.base", "space", "training"},
     "hypergrad": {"checks", "catalogue", "configurations", "defaults", "devices", "files", "models", "space", "tasks", "training"},
     "configurations": {"catalogue", "models", "space", "training.hyperparameters", "training.losses"},
     "catalogue": {"models", "training.hyperparameters", "training.losses"},

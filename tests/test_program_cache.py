@@ -13,22 +13,29 @@ STUDY = """
 import sys, hpjax
 {before}
 space = {{"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}}
-hpjax.tune(space, "iris", trials=3, epochs=2, out=sys.argv[1], progress=False)
+hpjax.tune(space | {more}, "iris", trials=3, epochs=2, out=sys.argv[1], progress=False)
 {after}
 """
 
 
-def study(out, cache, before="", after="", **environment):
+def study(out, cache, before="", after="", more="{}", **environment):
     """Runs a study in a process of its own; its standard error."""
     known = {n: v for n, v in os.environ.items() if n not in ("XLA_FLAGS", program_cache.SWITCH)}
     done = subprocess.run(
-        [sys.executable, "-c", STUDY.format(before=before, after=after), str(out)],
+        [sys.executable, "-c", STUDY.format(before=before, after=after, more=more), str(out)],
         env=known | {program_cache.SWITCH: str(cache)} | environment,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+NEVER_TRACED = """
+from hpjax.population import executor
+def refuse(*anything): raise AssertionError("traced")
+executor.jitted = lambda *anything: (refuse, refuse)
+"""
 
 
 def programs(cache):
@@ -47,7 +54,7 @@ def test_a_second_process_compiles_nothing_and_finds_the_same(tmp_path):
     assert kept
     assert [folder.name for folder in cache.iterdir()] == [program_cache.kind()]
     assert (cache / program_cache.kind()).stat().st_mode & 0o777 == 0o700
-    study(tmp_path / "second", cache)
+    study(tmp_path / "second", cache, before=NEVER_TRACED)
     assert programs(cache) == kept
     study(tmp_path / "without", program_cache.OFF)
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second") == ledger(tmp_path / "without")
@@ -61,6 +68,17 @@ def test_a_program_that_is_damaged_is_compiled_again(tmp_path):
     for path in cache.rglob(program_cache.PROGRAMS):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     study(tmp_path / "second", cache)
+    assert ledger(tmp_path / "first") == ledger(tmp_path / "second")
+
+
+@pytest.mark.slow
+def test_a_program_that_calls_a_library_is_traced_in_each_process(tmp_path):
+    """Without tracing, LAPACK's functions would not be there (jax#28908: a crash)."""
+    cache, more = tmp_path / "cache", '{"init": "orthogonal"}'
+    study(tmp_path / "first", cache, more=more)
+    assert programs(cache)
+    assert not [name for name in programs(cache) if name.startswith("hpjax-")]
+    study(tmp_path / "second", cache, more=more)
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second")
 
 

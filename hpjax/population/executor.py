@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hpjax.devices import SETTINGS, fast, mesh_of
 from hpjax.models import Spec
+from hpjax.population import stored_programs
 from hpjax.population.kernels import jitted, kernel_of
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
@@ -94,6 +95,7 @@ class Lowered(NamedTuple):
     empty: Any
     data: Any
     seconds: float  # that tracing it took
+    stored: str | None  # its name among those of all processes
 
 
 class Compiled(NamedTuple):
@@ -106,9 +108,10 @@ class Compiled(NamedTuple):
 
 # Programs of this process that are ready, by name -> the function, and an empty block: a later population of the same shapes begins at once.
 # What a program is traced to may also depend on what the user has set in JAX.
-READY: OrderedDict[tuple, tuple[Callable, Any]] = OrderedDict()
+READY: OrderedDict[tuple, tuple[jax.stages.Compiled, Any]] = OrderedDict()
 MOST_READY = 64
 SMALL = 2**24  # bytes of an empty block that is kept
+STATES = 1  # which of a program's arguments they are
 
 
 class LocalExecutor:
@@ -178,41 +181,45 @@ class LocalExecutor:
         spec, regime = program.spec, self.regime
         with jax.enable_x64(spec.dtype == "float64"):
             data = self.device_data(spec)
-            call, begin = jitted(
-                program,
-                self.mesh,
-                regime.score_every,
-                regime.rows,
-                regime.gradients,
-                batches.uneven(regime.examples, spec),
-                regime.metrics,
-                kernel_of(program, self.local_devices[0].platform, regime.most_examples),
-            )
+            uneven = batches.uneven(regime.examples, spec)
+            trained = regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
+            kernel = kernel_of(program, self.local_devices[0].platform, regime.most_examples)
+            call, begin = jitted(program, self.mesh, *trained, kernel)
             arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(data))
             settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
-            name = (call, tuple(sorted(shapes.items())), arrays, settings)
+            taken = tuple(sorted(shapes.items())), jax.tree.structure(data), arrays, settings
+            name = (call, *taken)
+            ready, empty = READY.get(name, (None, None))
+            stored = None
+            if ready is None and not regime.metrics:
+                stored = stored_programs.name_of(
+                    program, self.local_devices, kernel, trained, taken
+                )
+            if stored is not None:
+                ready = stored_programs.load(stored, self.local_devices)
             lead = (program.chunks * program.devices, program.chunk)
             draws = spec.functions.draws
-            ready, empty = READY.get(name, (None, None))
-            if empty is None:
-                empty = self._empty(lead, begin, draws, shapes)
             if ready is not None:
-                READY[name] = READY.pop(name)  # the latest that was asked for
-                self.listen("compiled", seconds=0.0)
+                if empty is None:
+                    empty = self._empty((), ready.args_info[0][STATES])
+                self._keep_ready(name, ready, empty)
+                self.listen("compiled", seconds=time.perf_counter() - started)
                 return Compiled(ready, empty, data)
+            scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}
+            empty = self._empty(lead, jax.eval_shape(begin, draws, scalar))
             kinds = (bool, np.int32, np.int32, np.int32, np.uint32)
             each = [np.zeros(lead[:1], kind) for kind in kinds]
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
             draw = np.zeros((lead[0], *draws.shape), draws.dtype)
             lowered = call.lower(data, empty, wide, *each, draw)
-        return Lowered(program, name, lowered, empty, data, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Lowered(program, name, lowered, empty, data, seconds, stored)
 
-    def _empty(self, lead: tuple, begin: Callable, draws: Any, shapes: dict[str, tuple]) -> Any:
-        """A block of states [*lead ...], zeros, on the devices."""
-        scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}
+    def _empty(self, lead: tuple[int, ...], shapes: Any) -> Any:
+        """A block of states of these shapes [*lead ...], zeros, on the devices."""
         rows = NamedSharding(self.mesh, PartitionSpec("device"))
         blank = lambda s: jax.device_put(np.zeros((*lead, *s.shape), s.dtype), rows)
-        return jax.tree.map(blank, jax.eval_shape(begin, draws, scalar))
+        return jax.tree.map(blank, shapes)
 
     def _compile(self, lowered: Lowered) -> Compiled:
         """In the background."""
@@ -221,13 +228,20 @@ class LocalExecutor:
         elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
+        self._keep_ready(lowered.name, call, lowered.empty)
+        if lowered.stored is not None:
+            self._compiling.submit(stored_programs.keep, lowered.stored, call)
+        return Compiled(call, lowered.empty, lowered.data)
+
+    def _keep_ready(self, name: tuple, call: jax.stages.Compiled, empty: Any) -> None:
+        """For later populations of this process; as the latest that was asked for."""
         # an accelerator's memory is for what trains
-        small = sum(leaf.nbytes for leaf in jax.tree.leaves(lowered.empty)) <= SMALL
+        small = sum(leaf.nbytes for leaf in jax.tree.leaves(empty)) <= SMALL
         kept = small and self.local_devices[0].platform == "cpu"
-        READY[lowered.name] = call, lowered.empty if kept else None
+        READY.pop(name, None)
+        READY[name] = call, empty if kept else None
         while len(READY) > MOST_READY:
             READY.popitem(last=False)
-        return Compiled(call, lowered.empty, lowered.data)
 
     def device_data(self, spec: Spec) -> Any:
         """The task on the devices, as `batches.prepare` makes it for a spec."""

@@ -111,26 +111,35 @@ def member_bytes(spec: Spec, batch: int) -> int:
     return np.dtype(spec.dtype).itemsize * numbers
 
 
-def epoch_seconds(spec: Spec, load: Load, chunk: int) -> float:
-    """Predicted seconds in which a core trains a chunk of networks for an epoch."""
-    batch = spec.batch(load.train)
+def epoch_seconds(spec: Spec, load: Load) -> Callable[[int], float]:
+    """Networks of a chunk -> predicted seconds in which a core trains them for an epoch."""
+    batch, overhead = spec.batch(load.train), spec.overhead
     steps, size = -(-load.train // batch), spec.size
     validation = 2 * size.products * load.valid / max(1, load.score_every * steps)
     flop = 6 * batch * size.products + validation
     item = np.dtype(spec.dtype).itemsize
     moved = item * size.weights * OPTIMIZERS[spec.optimizer].traffic
-    return steps * (LAUNCH + chunk * spec.overhead * (flop / RATE + moved / BANDWIDTH))
+    work = flop / RATE + moved / BANDWIDTH
+    return lambda chunk: steps * (LAUNCH + chunk * overhead * work)
 
 
-def training_seconds(spec: Spec, share: float, load: Load, devices: int, chunk: int) -> float:
-    """Predicted seconds of training a share of the trials of a study, order by order: a chunk that is not full takes as long as a full one."""
-    together, total = load.together(), 0.0
-    for trials, epochs in together.items():
-        members = share * trials
-        chunks = load.seeds * load.groups * math.ceil(max(1.0, members) / chunk)
-        total += epochs * math.ceil(chunks / devices) * min(1.0, members)
+def training_seconds(spec: Spec, share: float, load: Load, devices: int) -> Callable[[int], float]:
+    """Networks of a chunk -> predicted seconds of training a share of the trials of a study, order by order: a chunk that is not full
+    takes as long as a full one.
+    """
+    together, of_epoch = load.together(), epoch_seconds(spec, load)
     planned = load.seeds * sum(trials * epochs for trials, epochs in together.items())
-    return load.trials * load.epochs / planned * total * epoch_seconds(spec, load, chunk)
+    scale = load.trials * load.epochs / planned
+
+    def seconds(chunk: int) -> float:
+        total = 0.0
+        for trials, epochs in together.items():
+            members = share * trials
+            chunks = load.seeds * load.groups * math.ceil(max(1.0, members) / chunk)
+            total += epochs * math.ceil(chunks / devices) * min(1.0, members)
+        return scale * total * of_epoch(chunk)
+
+    return seconds
 
 
 def lockstep_bytes() -> int:
@@ -166,7 +175,7 @@ def chunk_of(spec: Spec, share: float, load: Load, devices: int) -> int:
     most = WIDEST_TINY_CHUNK if tiny(spec, load.train) else WIDEST_CHUNK
     widest = min(most, max(1, lockstep_bytes() // touched), sound)
     chunks = [1 << power for power in range(widest.bit_length())]
-    return min(chunks, key=lambda chunk: training_seconds(spec, share, load, devices, chunk))
+    return min(chunks, key=training_seconds(spec, share, load, devices))
 
 
 def make(
@@ -192,7 +201,7 @@ def make(
 
     def cost(spec: Spec, share: float) -> float:
         chunk = chunk_of(spec, share, load, devices)
-        return COMPILE + training_seconds(spec, share, load, devices, chunk)
+        return COMPILE + training_seconds(spec, share, load, devices)(chunk)
 
     alike: dict[tuple, dict[Spec, float]] = {}
     for spec, share in zip(*rounded(specs, shares)):

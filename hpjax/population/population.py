@@ -332,7 +332,7 @@ class Population:
         real, program = block.real, block.program
         member = block.member[real]
         rows, groups = job.rows[member], np.broadcast_to(block.own_group[:, None], real.shape)[real]
-        each = program.chunks * plan.epoch_seconds(program.spec, self.load, program.chunk)
+        each = program.chunks * plan.epoch_seconds(program.spec, self.load)(program.chunk)
         self.listen("block", seconds=answer.seconds, work=each * block.length, networks=len(rows))
         length = np.broadcast_to((block.until - block.begin)[:, None], real.shape)[real]
         trained = np.maximum(length, 1)

@@ -38,7 +38,7 @@ LOAD = plan.Load(64, 1, 9, 1000, 200, 1)
 def test_no_other_width_trains_sooner(more, hidden, groups):
     load = LOAD._replace(groups=groups, **more)
     found = chunk(load, *hidden)
-    seconds = lambda width: plan.training_seconds(spec(*hidden), 1.0, load, 2, width)
+    seconds = plan.training_seconds(spec(*hidden), 1.0, load, 2)
     assert found & (found - 1) == 0
     assert all(seconds(found) <= seconds(width) for width in (1, 2, 4, 8) if width < 2 * found)
     # a chunk that is half empty could be half as wide
