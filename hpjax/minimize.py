@@ -122,10 +122,12 @@ def minimize(
 
         ledger.put(plan_record(settings, width, scheduler, {}))
         with pooled(executor, warn) as pool:
-            functions = [objective, constraints]
             if pool is not None:
-                functions = [function and spread(function, pool) for function in functions]
-            carry_out = functools.partial(evaluate, *functions, space, fidelities, gradient)
+                objective = spread(objective, pool)
+                constraints = constraints and spread(constraints, pool)
+            carry_out = functools.partial(
+                evaluate, objective, constraints, space, fidelities, gradient
+            )
             study.run(
                 resolved.searcher,
                 scheduler,
