@@ -17,6 +17,10 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
+# it can only be read by being changed: here, before there are threads
+UMASK = os.umask(0)
+os.umask(UMASK)
+
 
 class RunError(Exception):
     """Something about a run that the user can put right; the message is one line."""
@@ -88,7 +92,7 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
             file.writelines(parts)
             file.flush()
             os.fsync(number)
-            os.fchmod(number, 0o666 & ~_umask())
+            os.fchmod(number, 0o666 & ~UMASK)
         os.replace(part, path)
     except OSError as fault:
         if part is not None:
@@ -111,12 +115,6 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], stored: bool = Fa
     save = np.savez if stored else np.savez_compressed
     save(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     write_bytes(path, file.getbuffer())
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def open_own(path: Path, mode: str) -> IO[bytes]:

@@ -211,7 +211,7 @@ class Network(Predictor):
         params, stats = _restored(spec, config, group("params"), group("stats"))
         return cls(takes, spec, config, params, stats, Standards(**group("standards")))
 
-    # --- carried elsewhere ---
+    # --- carried elsewhere: the weights as they are, and nothing rounded on the way to outputs, whatever `compute_dtype` was ---
     def to_torch_state_dict(self) -> dict[str, np.ndarray]:
         """Weights as a `torch.nn.Sequential` of `Linear` and activation layers has them: "0.weight" [out in], "0.bias", "2.weight", ...
 
@@ -243,7 +243,7 @@ class Network(Predictor):
         """
         from jax2onnx import to_onnx
 
-        spec, takes = self.spec, self.takes
+        spec, takes = self.spec.in_full_precision(), self.takes
         typed = lambda array: None if array is None else np.asarray(array, spec.dtype)
         standards = (self.standards.y_scale, self.standards.y_shift, self.standards.about)
         scale, shift, about = map(typed, standards)

@@ -11,13 +11,14 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 @functools.cache
 def model() -> str:
     """Its name, which XLA compiles for; "" where the system does not say."""
-    return _said("model name")
+    # x86 has a name, ARM numbers
+    return _said("model name") or " ".join(map(_said, ("CPU implementer", "CPU part")))
 
 
 @functools.cache
 def features() -> frozenset[str]:
     """What it can do, such as "avx512f"; empty where the system does not say."""
-    return frozenset(_said("flags").split())
+    return frozenset((_said("flags") or _said("Features")).split())
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -25,7 +26,7 @@ OFF = "off"
 QUICK = 0.05  # seconds of compiling below which a program is not kept
 KIND = re.compile(r".+-[0-9a-f]{8}")  # what folders are called
 LIMIT = 2**30  # bytes; what was written longest ago goes first
-PROGRAMS = "*-cache"  # names of files, as JAX gives them
+PROGRAMS = ("*-cache", "*.program")  # names of files, as JAX gives them, and as we do
 _asked: list[bool] = []  # once in a process
 _kept_in: list[Path] = []  # the folder of this process, where it keeps programs
 
@@ -126,7 +127,7 @@ def refuse_others(folder: Path) -> None:
 def contents(folder: Path) -> Kept:
     """What a folder holds."""
     known = []
-    for path in folder.glob(PROGRAMS):
+    for path in itertools.chain.from_iterable(map(folder.glob, PROGRAMS)):
         with contextlib.suppress(FileNotFoundError):  # another process drops programs, too
             about = path.stat()
             known.append((about.st_mtime, about.st_size, path))

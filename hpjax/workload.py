@@ -161,12 +161,10 @@ class Workload:
         The widest shapes must have a program, though few trials will be there: some points are looked at once more with their
         whole numbers at the end.
         """
-        points, whole = self.points, [dim.kind == "integer" for dim in self.space.dims]
-        seen = points
-        if any(whole):
-            corners = points[:CORNERS].copy()
-            corners[:, whole] = 1.0
-            seen = np.concatenate([points, corners])
+        points = self.points
+        corners = points[:CORNERS].copy()
+        corners[:, [dim.kind == "integer" for dim in self.space.dims]] = 1.0
+        seen = np.concatenate([points, corners])
         groups = configurations.of_points(self.space, seen, self.target, self.family)
         for group in groups:
             if group.spec.batch_size > self._smallest:

@@ -1,5 +1,6 @@
 """Compiled programs from one process to the next: kept where they may be, dropped where they are too many, and never believed blindly."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -34,12 +35,17 @@ def study(out, cache, before="", after="", more="{}", **environment):
 NEVER_TRACED = """
 from hpjax.population import executor
 def refuse(*anything): raise AssertionError("traced")
-executor.jitted = lambda *anything: (refuse, refuse)
+executor.LocalExecutor._compile = refuse
 """
 
 
 def programs(cache):
-    return {path.name: path.read_bytes() for path in cache.rglob(program_cache.PROGRAMS)}
+    paths = itertools.chain.from_iterable(map(cache.rglob, program_cache.PROGRAMS))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def ours(cache):
+    return list(cache.rglob("*.program"))
 
 
 def ledger(out):
@@ -51,7 +57,7 @@ def test_a_second_process_compiles_nothing_and_finds_the_same(tmp_path):
     cache = tmp_path / "cache"
     study(tmp_path / "first", cache)
     kept = programs(cache)
-    assert kept
+    assert len(ours(cache)) == 1
     assert [folder.name for folder in cache.iterdir()] == [program_cache.kind()]
     assert (cache / program_cache.kind()).stat().st_mode & 0o777 == 0o700
     study(tmp_path / "second", cache, before=NEVER_TRACED)
@@ -65,10 +71,42 @@ def test_a_program_that_is_damaged_is_compiled_again(tmp_path):
     """As where a process was killed while it wrote."""
     cache = tmp_path / "cache"
     study(tmp_path / "first", cache)
-    for path in cache.rglob(program_cache.PROGRAMS):
+    for path in [*cache.rglob("*-cache"), *ours(cache)]:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     study(tmp_path / "second", cache)
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second")
+
+
+@pytest.mark.slow
+def test_a_program_that_jax_kept_alone_is_traced_and_not_written_again(tmp_path):
+    """XLA would write it without its code, and the next process would end at its first block."""
+    cache = tmp_path / "cache"
+    study(tmp_path / "first", cache)
+    for path in ours(cache):
+        path.unlink()
+    for name in ("second", "third"):
+        study(tmp_path / name, cache)
+        assert not ours(cache)
+        assert ledger(tmp_path / "first") == ledger(tmp_path / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        "from hpjax.models.mlp import network; network.STATS_DECAY = 0.5",
+        "from hpjax.models.mlp.activations import ACTIVATIONS as A; A['relu'] = A['tanh']",
+        "from hpjax.training.optimizers import OPTIMIZERS as O; O['adam'] = O['adam']._replace(adaptive=False)",
+    ],
+    ids=["a number", "a row of a table", "a part of a row"],
+)
+def test_what_was_changed_in_the_process_is_traced(tmp_path, change):
+    cache = tmp_path / "cache"
+    study(tmp_path / "first", cache, before=change)
+    assert not ours(cache)
+    study(tmp_path / "second", cache)
+    study(tmp_path / "third", cache, before=change)
+    assert ledger(tmp_path / "third") == ledger(tmp_path / "first")
 
 
 @pytest.mark.slow
@@ -77,7 +115,7 @@ def test_a_program_that_calls_a_library_is_traced_in_each_process(tmp_path):
     cache, more = tmp_path / "cache", '{"init": "orthogonal"}'
     study(tmp_path / "first", cache, more=more)
     assert programs(cache)
-    assert not [name for name in programs(cache) if name.startswith("hpjax-")]
+    assert not ours(cache)
     study(tmp_path / "second", cache, more=more)
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second")
 

@@ -231,6 +231,10 @@ class Spec:
         """Number of trained numbers."""
         return self.size.weights
 
+    def in_full_precision(self) -> Any:
+        """The same network, with nothing computed in less than dtype."""
+        return self
+
     def written(self) -> dict:
         """What of it is not the default, as the ledger's plan keeps it."""
         plain = type(self)(self.inputs, self.outputs)

@@ -6,6 +6,7 @@ while the first trains. A block's results are asked for in the order of blocks, 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -224,13 +225,15 @@ class LocalExecutor:
     def _compile(self, lowered: Lowered) -> Compiled:
         """In the background."""
         started = time.perf_counter()
-        call = lowered.call.compile(fast())
+        with stored_programs.watched() as found:
+            call = lowered.call.compile(fast())
         elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
         self._keep_ready(lowered.name, call, lowered.empty)
-        if lowered.stored is not None:
-            self._compiling.submit(stored_programs.keep, lowered.stored, call)
+        if lowered.stored is not None and not found:
+            with contextlib.suppress(RuntimeError):  # cancelled meanwhile
+                self._compiling.submit(stored_programs.keep, lowered.stored, call)
         return Compiled(call, lowered.empty, lowered.data)
 
     def _keep_ready(self, name: tuple, call: jax.stages.Compiled, empty: Any) -> None:

@@ -119,6 +119,9 @@ class MLPSpec(Spec):
             statistics=2 * sum(self.hidden) * (self.normalization == "batch"),
         )
 
+    def in_full_precision(self) -> MLPSpec:
+        return dataclasses.replace(self, compute_dtype="same")
+
     # --- padding ---
     @property
     def overhead(self) -> float:
