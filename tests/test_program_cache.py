@@ -61,7 +61,9 @@ def test_a_second_process_compiles_nothing_and_finds_the_same(tmp_path):
     assert [folder.name for folder in cache.iterdir()] == [program_cache.kind()]
     assert (cache / program_cache.kind()).stat().st_mode & 0o777 == 0o700
     study(tmp_path / "second", cache, before=NEVER_TRACED)
-    assert programs(cache) == kept
+    # on a busy machine a tiny one may take long enough to be kept only now
+    assert {name: programs(cache)[name] for name in kept} == kept
+    assert len(ours(cache)) == 1
     study(tmp_path / "without", program_cache.OFF)
     assert ledger(tmp_path / "first") == ledger(tmp_path / "second") == ledger(tmp_path / "without")
 
