@@ -16,6 +16,7 @@ from hpjax.learning_curves import EPOCH, LOSS, TRAIN
 from hpjax.models import Spec
 from hpjax.models.base import Target
 from hpjax.population import Library, Population, Regime, Results, gradient_blocks, plan
+from hpjax.population.plan import Program
 from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
@@ -197,7 +198,7 @@ class Workload:
 
     def predicted(self) -> float:
         """Seconds of training by the plan's cost model, without compiling."""
-        total = 0.0
+        shares: dict[Program, float] = {}
         for spec, share in zip(self.shapes, self.shares):
             at = plan.assign(self.programs, spec)
             program = (
@@ -205,9 +206,11 @@ class Workload:
                 if at is not None
                 else plan.program(spec.roomier(), share, self.load, len(self.local_devices))
             )
-            seconds = plan.training_seconds(program.spec, share, self.load, program.devices)
-            total += seconds(program.chunk)
-        return total
+            shares[program] = shares.get(program, 0.0) + share
+        return sum(
+            plan.training_seconds(program.spec, share, self.load, program.devices)(program.chunk)
+            for program, share in shares.items()
+        )
 
     def left(self, trials: int, spent: float) -> float:
         """Seconds of training that are predicted for a study of so many trials, of which so many epochs are behind."""

@@ -15,13 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.models import Family, Spec
-from hpjax.processor import cache_size, shared_cache_size
+from hpjax.processor import cache_size, features, shared_cache_size
 from hpjax.training.optimizers import OPTIMIZERS
 
 COMPILE = 2.5  # seconds a program costs
-RATE = 120e9  # flop per second and core in training
-BANDWIDTH = 40e9  # bytes per second and core for weights, moments and gradients
-LAUNCH = 25e-6  # seconds a step costs whatever its size
 WIDEST_CHUNK = 256
 # networks that are trained on the last axis of arrays: units of a layer and examples of a minibatch at most; and as many in a chunk
 TINY, WIDEST_TINY_CHUNK = 16, 1024
@@ -31,6 +28,18 @@ SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not fo
 ROW_BYTES = 2**17
 CHUNKS = 1  # chunks per device in a block
 SHAPES = 100  # distinct shapes beyond which widths are rounded up to the ladder
+
+
+class Rates(NamedTuple):
+    """What a core does in training."""
+
+    flop: float  # a second
+    moved: float  # bytes a second of weights, moments and gradients
+    launch: float  # seconds that a step costs whatever its size
+
+
+# what a processor can do -> measured on one that can, the first that fits: results/LOG.md, 2026-11-30
+RATES = {"avx512f": Rates(120e9, 40e9, 25e-6), "": Rates(60e9, 20e9, 40e-6)}
 
 
 class Program(NamedTuple):
@@ -113,14 +122,21 @@ def member_bytes(spec: Spec, batch: int) -> int:
 
 def epoch_seconds(spec: Spec, load: Load) -> Callable[[int], float]:
     """Networks of a chunk -> predicted seconds in which a core trains them for an epoch."""
-    batch, overhead = spec.batch(load.train), spec.overhead
+    batch, overhead, rates = spec.batch(load.train), spec.overhead, rates_of(load)
     steps, size = -(-load.train // batch), spec.size
     validation = 2 * size.products * load.valid / max(1, load.score_every * steps)
     flop = 6 * batch * size.products + validation
     item = np.dtype(spec.dtype).itemsize
     moved = item * size.weights * OPTIMIZERS[spec.optimizer].traffic
-    work = flop / RATE + moved / BANDWIDTH
-    return lambda chunk: steps * (LAUNCH + chunk * overhead * work)
+    work = flop / rates.flop + moved / rates.moved
+    return lambda chunk: steps * (rates.launch + chunk * overhead * work)
+
+
+def rates_of(load: Load) -> Rates:
+    """Of this processor's cores; accelerators, which are probed before a study begins, are planned for as the fastest."""
+    if load.memory:
+        return RATES["avx512f"]
+    return next(rates for able, rates in RATES.items() if not able or able in features())
 
 
 def training_seconds(spec: Spec, share: float, load: Load, devices: int) -> Callable[[int], float]:

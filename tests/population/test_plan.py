@@ -1,11 +1,14 @@
 """Plans: how wide a block is, for what trains together."""
 
+import numpy as np
 import pytest
 
 import hpjax
 from hpjax import configurations
 from hpjax.models.base import Target
 from hpjax.population import plan
+from hpjax.resolve import as_evaluation
+from hpjax.workload import Workload
 
 quiet = {"say": lambda text: None}
 
@@ -80,3 +83,55 @@ def test_a_comparison_is_planned_with_the_orders_of_its_methods():
     alone = hpjax.tune(space, "iris", search="hyperband", epochs=9, **quiet)
     chunks = lambda found: [program.chunk for program in found.trained.programs]
     assert chunks(together) == chunks(alone)
+
+
+def test_shapes_of_one_program_share_its_chunks():
+    """Many shapes, each a small part of the trials: predicted is what their program takes for all of them."""
+    space = hpjax.Space({"hidden": hpjax.Choice([(width,) for width in range(17, 65)])})
+    assembled = assembly(space)
+    load, programs = assembled.load, assembled.programs
+    shares = [
+        sum(
+            share
+            for shape, share in zip(assembled.shapes, assembled.shares)
+            if plan.assign(programs, shape) == number
+        )
+        for number in range(len(programs))
+    ]
+    assert len(programs) < len(assembled.shapes)
+    assert sum(shares) == pytest.approx(1)
+    whole = sum(
+        plan.training_seconds(program.spec, share, load, program.devices)(program.chunk)
+        for program, share in zip(programs, shares)
+    )
+    assert assembled.predicted() == pytest.approx(whole)
+
+
+def assembly(space):
+    """The workload of a study of a hundred random trials on iris."""
+    task = hpjax.tasks.load("iris")
+    points = np.random.default_rng(0).random((256, len(space.names)))
+    evaluation = as_evaluation(space, task)[2]
+    return Workload(
+        space,
+        task,
+        points,
+        evaluation,
+        fidelity=20,
+        seeds=[0],
+        trials=100,
+        epochs=20,
+        say=lambda text: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("able", "memory", "flop"),
+    [({"avx2", "avx512f"}, 0, 120e9), ({"avx2"}, 0, 60e9), (set(), 0, 60e9), (set(), 2**30, 120e9)],
+)
+def test_rates_are_those_of_the_processor(monkeypatch, able, memory, flop):
+    monkeypatch.setattr(plan, "features", lambda: frozenset(able))
+    load = LOAD._replace(memory=memory)
+    assert plan.rates_of(load).flop == flop
+    seconds = plan.epoch_seconds(spec(64), load)
+    assert seconds(1) < seconds(2) < 2 * seconds(1)
