@@ -13,6 +13,7 @@ import platform
 import re
 import stat
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,16 +26,16 @@ SWITCH = "HPJAX_CACHE"  # environment variable: a folder for the cache, or OFF
 OFF = "off"
 QUICK = 0.05  # seconds of compiling below which a program is not kept
 KIND = re.compile(r".+-[0-9a-f]{8}")  # what folders are called
-LIMIT = 2**30  # bytes; what was written longest ago goes first
+LIMIT = 2**30  # bytes, of all kinds of machines; what was written longest ago goes first
 PROGRAMS = ("*-cache", "*.program")  # names of files, as JAX gives them, and as we do
 _asked: list[bool] = []  # once in a process
 _kept_in: list[Path] = []  # the folder of this process, where it keeps programs
 
 
 class Kept(NamedTuple):
-    """The programs of one kind of machine."""
+    """The programs of one kind of machine, or of several."""
 
-    folder: Path
+    folder: Path  # the first
     files: list[Path]  # what was written longest ago first
     bytes: int
 
@@ -58,12 +59,12 @@ def root() -> Path | None:
 
 
 def kind() -> str:
-    """Names what a program is compiled for: the processor, with what it can do, and the version of JAX.
+    """Names what a program is compiled for: the processor, with what it can do, and the versions of hpjax and JAX.
 
     A home folder may be that of several machines, and a cloud's machines of one name may differ in what they can do.
     """
-    able = sorted(processor.features())
-    about = (platform.machine(), processor.model(), able, jaxlib.__version__)
+    able, version = sorted(processor.features()), metadata.version("hpjax")
+    about = (platform.machine(), processor.model(), able, jaxlib.__version__, version)
     return f"{platform.machine()}-{hashlib.sha256(repr(about).encode()).hexdigest()[:8]}"
 
 
@@ -86,7 +87,7 @@ def keep(say: Callable[[str], None]) -> None:
         folder = above / kind()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_others(folder)
-        shrink(contents(folder))
+        shrink(contents(*kinds(above)))
     except OSError as fault:
         say(
             f"hpjax: compiled programs cannot be kept in {folder or 'a folder of the user'} ({fault.strerror or fault}); set {SWITCH} to another folder, or to {OFF}"
@@ -124,15 +125,16 @@ def refuse_others(folder: Path) -> None:
         raise PermissionError(0, "others can write to it")
 
 
-def contents(folder: Path) -> Kept:
-    """What a folder holds."""
+def contents(*folders: Path) -> Kept:
+    """What folders hold, together."""
     known = []
-    for path in itertools.chain.from_iterable(map(folder.glob, PROGRAMS)):
+    every = itertools.product(folders, PROGRAMS)
+    for path in itertools.chain.from_iterable(folder.glob(names) for folder, names in every):
         with contextlib.suppress(FileNotFoundError):  # another process drops programs, too
             about = path.stat()
             known.append((about.st_mtime, about.st_size, path))
     known.sort()
-    return Kept(folder, [path for *_, path in known], sum(size for _, size, _ in known))
+    return Kept(folders[0], [path for *_, path in known], sum(size for _, size, _ in known))
 
 
 def shrink(kept: Kept, most: int = LIMIT) -> None:
@@ -151,8 +153,13 @@ def everything() -> list[Kept]:
     above = root()
     if above is None or not above.is_dir():
         return []
-    folders = [folder for folder in sorted(above.iterdir()) if KIND.fullmatch(folder.name)]
-    return [contents(folder) for folder in folders if folder.is_dir()]
+    return [contents(folder) for folder in kinds(above)]
+
+
+def kinds(above: Path) -> list[Path]:
+    """The folders of all kinds of machines, and of all versions."""
+    named = [folder for folder in sorted(above.iterdir()) if KIND.fullmatch(folder.name)]
+    return [folder for folder in named if folder.is_dir()]
 
 
 def clear() -> int:

@@ -5,6 +5,7 @@ import hashlib
 import zlib
 
 import jax
+import numpy as np
 import pytest
 
 from hpjax import program_cache
@@ -23,8 +24,11 @@ PROGRAM = Program(SPEC, 4, 1, 2)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path):
-    """Where programs are kept; without a change to any module."""
+def folder(tmp_path, monkeypatch):
+    """Where programs are kept; no module counts as changed, and no file, however new this checkout is."""
+    known = stored_programs.AS_LOADED[stored_programs.__name__]
+    monkeypatch.setattr(stored_programs, "LOADED", np.inf)
+    monkeypatch.setitem(known, "LOADED", np.inf)
     before = jax.config.values["jax_compilation_cache_dir"]
     keep_in(tmp_path)
     yield tmp_path
@@ -88,6 +92,7 @@ def test_a_loss_of_a_users_own_has_no_name():
 
 def test_source_that_changed_since_it_was_loaded_has_no_name(monkeypatch):
     monkeypatch.setattr(stored_programs, "LOADED", 0.0)
+    monkeypatch.setitem(stored_programs.AS_LOADED[stored_programs.__name__], "LOADED", 0.0)
     assert name() is None
 
 
