@@ -66,9 +66,8 @@ def _process_began() -> float:
 
 
 LOADED = _process_began()
-AS_LOADED: dict[
-    str, dict[str, Any]
-] = {}  # module -> what its names stood for when it was first seen
+# module -> what its names stood for when it was first seen
+AS_LOADED: dict[str, dict[str, Any]] = {}
 _hits = threading.local()
 
 
