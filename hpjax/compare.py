@@ -63,6 +63,7 @@ def compare(
     constraints: Mapping[str, str] | None = None,
     levels: int = LEVELS,
     gradients: str = "explicit",
+    stream: bool | None = None,
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
@@ -90,8 +91,8 @@ def compare(
         epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
-        validation, objective, constraints, levels, gradients, data, target, kind, columns, model, loss, metrics: as for `tune`. With
-            several objectives, methods are ranked by the hypervolume that their fronts cover. A grid without levels of its own takes as
+        validation, objective, constraints, levels, gradients, stream, data, target, kind, columns, model, loss, metrics: as for `tune`.
+            With several objectives, methods are ranked by the hypervolume that their fronts cover. A grid without levels of its own takes as
             many as the epochs allow.
         out: folder for the studies' run folders; nothing is written where None.
         resume: go on with the comparison in `out`; give the same arguments again.
@@ -130,6 +131,7 @@ def compare(
         constraints=constraints,
         validation=validation,
         gradients=gradients,
+        stream=stream,
     )
     refuse_idle_numbers(space, evaluation.known_family())
     varying(space, None, None, 1)
@@ -212,7 +214,7 @@ def resume_comparison(
     source = networks.task if task is None else task
     if source is None:
         raise RunError("the comparison was made on arrays; give them again: task=(x, y)")
-    alike = ("data", "target", "kind", "columns", "constraints", "gradients")
+    alike = ("data", "target", "kind", "columns", "constraints", "gradients", "stream")
     return compare(
         methods,
         settings.space,

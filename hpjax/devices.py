@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -26,6 +27,7 @@ SETTINGS = (
     "jax_numpy_dtype_promotion",
     "jax_threefry_partitionable",
 )
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use
 NOTICED: list[int] = []  # CPU devices that were said to be too few: once in a process
 
 
@@ -97,6 +99,20 @@ def memory(local_devices: list) -> int:
         return 0
     stats = local_devices[0].memory_stats() or {}
     return int(stats.get("bytes_limit", 8 * 2**30))
+
+
+def room(local_devices: list) -> int:
+    """Bytes that a task may take on each device: half of an accelerator's memory; on CPUs a quarter of what the machine may use, since
+    the task is in it already. 0 where the system does not say.
+    """
+    if local_devices[0].platform != "cpu":
+        return memory(local_devices) // 2
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 0
+    limit = LIMIT.read_text().strip() if LIMIT.exists() else "max"
+    return (min(whole, int(limit)) if limit.isdigit() else whole) // 4
 
 
 def exhausted(fault: jax.errors.JaxRuntimeError) -> bool:

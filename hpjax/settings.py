@@ -113,6 +113,8 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     constraints: dict[Text, Text] = {}  # of any of these, by name: "<= 50000", ">= 0.9"
     validation: Validation = Validation()
     gradients: Literal["explicit", "autodiff"] = "explicit"
+    # whether examples stay in the host's memory; None: where a device cannot hold them
+    stream: bool | None = None
 
     @property
     def user_metrics(self) -> dict[str, bool]:

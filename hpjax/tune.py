@@ -58,6 +58,7 @@ def tune(
     levels: int = LEVELS,
     batch: int | None = None,
     gradients: str = "explicit",
+    stream: bool | None = None,
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
@@ -101,6 +102,9 @@ def tune(
         levels: values of a grid per range.
         batch: the most trials asked for at once; where None, what the search learns well from.
         gradients: "explicit" (backprop by hand) or "autodiff".
+        stream: whether the task stays in the host's memory, from where a thread brings the next minibatches to the devices while they
+            train on these; where None, if it takes more than half of a device's memory (a quarter of the machine's on CPUs). The
+            results are the same up to rounding.
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
         columns: what columns of a table are, where that is not to be told from their values: name -> "number", "category", "date", "weight", "group" or "drop".

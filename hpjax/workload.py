@@ -21,10 +21,11 @@ from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
 from hpjax.tasks import Split, Task
-from hpjax.training.batches import Examples, examples_of
+from hpjax.training.batches import MOST_ORDERS, Examples, device_bytes, examples_of
 
 SAMPLES = 1024  # points of the space that the plan looks at
 CORNERS = 64  # of these points that are looked at once more, with the widest shapes
+MORE_THAN_ALL = 2**62  # bytes
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 
 
@@ -112,6 +113,10 @@ class Workload:
         self.shapes, self.shares = self._shapes()
         if grad:
             self._refuse_gradients()
+        if evaluation.settings.stream and not all(spec.batch_size for spec in self.shapes):
+            raise ValueError(
+                "stream=True with batch_size=0: a minibatch of the whole training part has to be on the device; give a batch size, or stream=False"
+            )
         self.local_devices = devices.devices(say) if local_devices is None else local_devices
         self.load = plan.Load(
             trials=trials,
@@ -124,6 +129,9 @@ class Workload:
             seeds=len(self.seeds),
             orders=tuple(orders),
             batch=batch,
+            stream=evaluation.settings.stream,
+            room=devices.room(self.local_devices),
+            task=self._task_bytes,
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.local_devices))
         if studies > 1:
@@ -156,6 +164,12 @@ class Workload:
         """Examples of the smallest training part."""
         return min(len(train) for train, _ in self.examples.folds)
 
+    def _task_bytes(self, spec: Spec) -> int:
+        """What a device must hold of the task for networks of a shape; more than it has where orders of minibatches are too many."""
+        regime = self.regime
+        arrays, orders = device_bytes(self.examples, regime.repeats, self.target.fidelity, spec)
+        return arrays + orders if orders <= MOST_ORDERS else MORE_THAN_ALL
+
     def _shapes(self) -> tuple[list[Spec], list[float]]:
         """The shapes that will come, and how large a part of the trials each makes up.
 
@@ -181,6 +195,10 @@ class Workload:
         if not self.evaluation.differentiable:
             raise ValueError(
                 f"{self.evaluation.settings.objective} has no gradient; use objective='loss' with search gradient"
+            )
+        if self.evaluation.settings.stream:
+            raise ValueError(
+                "gradients through training need the whole task on the device; use stream=False with search gradient"
             )
         for spec in self.shapes:
             gradient_blocks.roots(self.space, spec, self.target.fidelity, self.family)
@@ -293,6 +311,7 @@ class Workload:
         for p in self.programs:
             lines.append(
                 f"          {p.spec.label}, {p.spec.optimizer}, batch {p.spec.batch_size or 'all'}: blocks of {p.width} (chunks of {p.chunk})"
+                + (f", examples from the host, {p.piece} minibatches at a time" if p.piece else "")
             )
             memory = max(
                 memory,

@@ -335,6 +335,7 @@ TUNED = [
     "levels",
     "batch",
     "gradients",
+    "stream",
     "data",
     "target",
     "kind",

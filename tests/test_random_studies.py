@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import hpjax
-from hpjax import assemble, compared_studies, configurations, records, tasks, workload
+from hpjax import assemble, compared_studies, configurations, devices, records, tasks, workload
 from hpjax.models.base import Target, cast
+from hpjax.population import plan
 from hpjax.schedulers import asha, full, halving, hyperband, median, pbt
 from hpjax.training import batches, loop
 
@@ -109,7 +110,7 @@ def killed_after(reports):
     return watch
 
 
-def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
+def check(space, scheduler, foreseen, folds, several, streamed, kill, most, task, folder):
     """Trains studies of a space, killed and resumed if asked for, and compares them with networks trained alone."""
     made = SCHEDULERS[scheduler]()
     # a plan that saw few shapes must add programs on the way
@@ -118,6 +119,9 @@ def check(space, scheduler, foreseen, folds, several, kill, most, task, folder):
         for names in (assemble.__dict__, compared_studies.__dict__):
             patch.setitem(names, "sample", lambda space, seed: sample(space, seed)[:foreseen])
         patch.setattr(workload, "CORNERS", 0)
+        if streamed:  # all but whole training parts as minibatches, in several pieces
+            patch.setattr(devices, "room", lambda local_devices: 1)
+            patch.setattr(plan, "PIECE_BYTES", 2**10)
         common = dict(validation=folds, say=lambda text: None)
 
         def run(out, **options):
@@ -176,6 +180,7 @@ CASES = dict(
     foreseen=st.integers(1, 3),
     folds=st.integers(1, 2),
     several=st.booleans(),
+    streamed=st.booleans(),
     kill=st.integers(0, 3),
 )
 
@@ -204,5 +209,5 @@ def test_programs_that_come_later_leave_living_networks_where_they_are(blobs, tm
         "epochs": EPOCHS,
         "dtype": "float64",
     }
-    trained = check(space, "hyperband", 1, 1, True, 2, 1, blobs, tmp_path)
+    trained = check(space, "hyperband", 1, 1, True, False, 2, 1, blobs, tmp_path)
     assert len(trained.programs) > trained.planned + 1

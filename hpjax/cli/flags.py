@@ -57,6 +57,8 @@ class Data:
     weight: str = ""  # the column of the examples' weights
     group: str = ""  # the column of groups, whose rows are never apart
     validation_file: Path | None = None  # a file that is validated on, instead of folds
+    # whether the data stay in this machine's memory, not the accelerator's; if they are too large for it where absent
+    stream: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,7 @@ def _evaluation(options: Data) -> dict[str, Any]:
         if "," not in options.objective
         else _listed(options.objective),
         "constraints": _bounds(options.constraints),
+        "stream": options.stream,
         "metrics": _listed(options.metrics),
         "data": options.data,
         "target": options.target,

@@ -20,14 +20,16 @@ from jax.sharding import NamedSharding, PartitionSpec
 from hpjax.devices import SETTINGS, fast, mesh_of
 from hpjax.models import Spec
 from hpjax.population import stored_programs
-from hpjax.population.kernels import jitted, kernel_of
+from hpjax.population.kernels import Stages, jitted, kernel_of
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
 from hpjax.population.results import BlockResult
+from hpjax.population.streaming import Streamed
 from hpjax.population.weights import StoredNetworks, WeightStore
 from hpjax.schedulers.base import Order
 from hpjax.training import batches
+from hpjax.training.pieces import Pieces
 
 
 class PendingBlock(Protocol):
@@ -91,7 +93,7 @@ class Lowered(NamedTuple):
     """A program that is still to be compiled."""
 
     program: Program
-    name: tuple  # among those of this process
+    name: tuple | None  # among those of this process; None where it is not kept
     call: Any  # lowered
     empty: Any
     data: Any
@@ -133,7 +135,8 @@ class LocalExecutor:
         self.programs: dict[int, Program] = {}  # that were prepared
         self.compile_seconds = self.run_seconds = 0.0
         self._compiling = ThreadPoolExecutor(1, "hpjax-compile")
-        self._data: dict[tuple, Any] = {}
+        self._data: dict[tuple, Any] = {}  # on the devices
+        self._kept: dict[tuple, batches.Data] = {}  # on the host
         self._draws: dict[tuple, np.ndarray] = {}
 
     def store(self, groups: int) -> WeightStore:
@@ -181,21 +184,24 @@ class LocalExecutor:
         self.listen("compile")
         spec, regime = program.spec, self.regime
         with jax.enable_x64(spec.dtype == "float64"):
-            data = self.device_data(spec)
+            data = self.pieces(spec) if program.piece else self.device_data(spec)
             uneven = batches.uneven(regime.examples, spec)
             trained = regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
             kernel = kernel_of(program, self.local_devices[0].platform, regime.most_examples)
             call, begin = jitted(program, self.mesh, *trained, kernel)
-            arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(data))
-            settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
-            taken = tuple(sorted(shapes.items())), jax.tree.structure(data), arrays, settings
-            name = (call, *taken)
-            ready, empty = READY.get(name, (None, None))
-            stored = None
-            if ready is None and not regime.metrics:
-                stored = stored_programs.name_of(
-                    program, self.local_devices, kernel, trained, taken
-                )
+            name = ready = empty = stored = None
+            if isinstance(call, Stages):
+                call = Streamed(program, call, regime, self.mesh)
+            else:
+                arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(data))
+                settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
+                taken = tuple(sorted(shapes.items())), jax.tree.structure(data), arrays, settings
+                name = (call, *taken)
+                ready, empty = READY.get(name, (None, None))
+                if ready is None and not regime.metrics:
+                    stored = stored_programs.name_of(
+                        program, self.local_devices, kernel, trained, taken
+                    )
             if stored is not None:
                 ready = stored_programs.load(stored, self.local_devices)
             lead = (program.chunks * program.devices, program.chunk)
@@ -236,8 +242,10 @@ class LocalExecutor:
                 self._compiling.submit(stored_programs.keep, lowered.stored, call)
         return Compiled(call, lowered.empty, lowered.data)
 
-    def _keep_ready(self, name: tuple, call: jax.stages.Compiled, empty: Any) -> None:
+    def _keep_ready(self, name: tuple | None, call: jax.stages.Compiled, empty: Any) -> None:
         """For later populations of this process; as the latest that was asked for."""
+        if name is None:
+            return
         # an accelerator's memory is for what trains
         small = sum(leaf.nbytes for leaf in jax.tree.leaves(empty)) <= SMALL
         kept = small and self.local_devices[0].platform == "cpu"
@@ -253,6 +261,14 @@ class LocalExecutor:
             everywhere = NamedSharding(self.mesh, PartitionSpec())
             self._data[preparation] = jax.device_put(self.regime.data(spec), everywhere)
         return self._data[preparation]
+
+    def pieces(self, spec: Spec) -> Pieces:
+        """The task in this process's memory, for devices that do not hold it; its arrays once for all sizes of minibatches."""
+        regime, contents = self.regime, batches.contents(spec)
+        task = regime.examples, regime.repeats, regime.seeds
+        if contents not in self._kept:
+            self._kept[contents] = batches.prepare(*task, 0, spec, ordered=False)
+        return Pieces(*task, spec, self._kept[contents])
 
     # --- blocks ---
     def submit(self, block: Block, sources: list[np.ndarray] | None) -> Future[BlockResult]:

@@ -7,12 +7,13 @@ A kernel makes, of a program, the function
 
 State and config lead with [chunks on all devices, chunk]; the next five are one per chunk: its networks begin and end at the
 same epochs, so that its loops need no masks. `draw` leads with one flat draw per chunk, `curve` is [chunks, chunk, rows, 4+M].
+Of a program whose examples stay with the host it makes the `Stages` of that function.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hpjax.devices import side_by_side
+from hpjax.models import Spec
 from hpjax.models.base import cast
 from hpjax.population import plan
 from hpjax.population.last_axis import NoRule, mapped_last
@@ -37,7 +39,7 @@ class Kernel(NamedTuple):
     """
 
     supports: Callable[[Program, str, int], bool]
-    build: Callable[[Program, loop.Trainer, Mesh], Callable]
+    build: Callable[[Program, loop.Trainer, Mesh], Callable | Stages]
 
 
 # (network, what it shares with the others, what is its own [chunk ...]) -> what each makes of it, [chunk ...]
@@ -46,11 +48,11 @@ Together = Callable[[Callable[..., Any], tuple, tuple], Any]
 
 def chunk_by_chunk(
     together: Together, program: Program, trainer: loop.Trainer, mesh: Mesh
-) -> Callable:
+) -> Callable | Stages:
     """Devices stand side by side; each goes through its chunks one after another; a chunk's networks train in lockstep."""
+    if program.piece:
+        return in_stages(together, program, trainer, mesh)
     spec = program.spec
-    # its networks may stop at different epochs
-    own_pace = bool({"epochs", "patience"} & set(spec.features))
 
     def network(
         data: batches.Data,
@@ -63,10 +65,7 @@ def chunk_by_chunk(
         config: dict,
     ) -> Any:
         config = cast(config, spec)
-        begun = trainer.init(draw, config)
-        state = jax.tree.map(partial(jnp.where, fresh), begun, state)
-        if not own_pace:
-            state = state._replace(epoch=start)
+        state = begun(trainer, spec, fresh, start, draw, state, config)
         return trainer.advance(state, config, data, group, until)
 
     def chunk(args: tuple, data: batches.Data) -> Any:
@@ -75,12 +74,80 @@ def chunk_by_chunk(
         return together(network, shared, (state, config))
 
     def device(data: batches.Data, *args: Any) -> Any:
-        if program.chunks == 1:
-            one = chunk(jax.tree.map(lambda leaf: leaf[0], args), data)
-            return jax.tree.map(lambda leaf: leaf[None], one)
-        return jax.lax.map(lambda one: chunk(one, data), args)
+        return each(lambda one: chunk(one, data), program.chunks, args)
 
     return side_by_side(device, mesh, shared=1, parted=8)
+
+
+class Stages(NamedTuple):
+    """The function of a block, piece by piece of its examples: `population/streaming.py` calls one after another.
+
+    All arguments lead with [chunks on all devices], states, totals and configs with [chunks on all devices, chunk].
+    """
+
+    begin: Any  # (fresh, start, draw, state, config) -> state
+    # (data, seed, first, many, steps, until, state, total, config) -> (state, total, place in the epoch)
+    train: Any
+    # (data, epoch, until, state, curve, config) -> (state, curve, whether it trains on)
+    score: Any
+
+    def each(self, change: Callable[..., Any], *given: Sequence[Any]) -> Stages:
+        """All of them changed."""
+        return Stages(*map(change, self, *given))
+
+
+def in_stages(together: Together, program: Program, trainer: loop.Trainer, mesh: Mesh) -> Stages:
+    """What `chunk_by_chunk` makes, where devices hold a piece of the examples at a time."""
+    spec = program.spec
+
+    def begin(*args: Any) -> Any:
+        network = lambda fresh, start, draw, state, config: begun(
+            trainer, spec, fresh, start, draw, state, cast(config, spec)
+        )
+        return together(network, args[:3], args[3:])
+
+    def train(data: batches.Data, seed: Any, *args: Any) -> Any:
+        network = lambda data, first, many, steps, until, state, total, config: trainer.piece(
+            state, total, cast(config, spec), data, first, many, steps, until
+        )
+        first, many = args[:2]
+        state, total = together(network, (batches.keyed(data, seed), *args[:4]), args[4:])
+        return state, total, first + many
+
+    def score(*args: Any) -> Any:
+        network = lambda data, epoch, until, state, curve, config: trainer.score(
+            state, curve, cast(config, spec), data, epoch, until
+        )
+        return together(network, args[:3], args[3:])
+
+    def parted(stage: Callable[..., Any], many: int) -> Callable:
+        device = lambda *args: each(lambda one: stage(*one), program.chunks, args)
+        return side_by_side(device, mesh, shared=0, parted=many)
+
+    return Stages(parted(begin, 5), parted(train, 9), parted(score, 6))
+
+
+def begun(
+    trainer: loop.Trainer,
+    spec: Spec,
+    fresh: Any,
+    start: Any,
+    draw: Any,
+    state: loop.TrainState,
+    config: dict,
+) -> loop.TrainState:
+    """What a network of a block trains from: a fresh state, or the one that it had, at epoch `start`."""
+    state = jax.tree.map(partial(jnp.where, fresh), trainer.init(draw, config), state)
+    # others have counted their epochs themselves
+    return state if loop.own_pace(spec) else state._replace(epoch=start)
+
+
+def each(chunk: Callable[[tuple], Any], chunks: int, args: tuple) -> Any:
+    """A device's chunks, one after another: leaves of [chunks ...]."""
+    if chunks == 1:
+        one = chunk(jax.tree.map(lambda leaf: leaf[0], args))
+        return jax.tree.map(lambda leaf: leaf[None], one)
+    return jax.lax.map(chunk, args)
 
 
 def vmapped(network: Callable[..., Any], shared: tuple, own: tuple) -> Any:
@@ -126,11 +193,14 @@ def jitted(
     metrics: Metrics,
     kernel: Kernel,
 ) -> tuple[Any, Callable]:
-    """The function of a program's blocks, jitted, and (draw, config) -> the state that one network begins with.
+    """The function of a program's blocks, or its stages, jitted, and (draw, config) -> the state that one network begins with.
 
     JAX keeps what it traced and compiled as long as the function lives: kept here, a second study of the same shapes in one
     process compiles nothing.
     """
     trainer = loop.trainer(program.spec, score_every, rows, gradients, uneven, metrics)
     begin = lambda draw, config: trainer.init(draw, cast(config, program.spec))
-    return jax.jit(kernel.build(program, trainer, mesh)), begin
+    built = kernel.build(program, trainer, mesh)
+    if isinstance(built, Stages):
+        return built.each(jax.jit), begin
+    return jax.jit(built), begin

@@ -27,6 +27,7 @@ SEEN_LATE = 64  # trials that share the blocks of shapes which a plan did not fo
 # jaxlib 0.10.2 on CPU sums rows wrongly, silently, when a batched reduction has more bytes of them
 ROW_BYTES = 2**17
 CHUNKS = 1  # chunks per device in a block
+PIECE_BYTES = 2**25  # of examples that go to a device at once, where it does not hold all of them
 SHAPES = 100  # distinct shapes beyond which widths are rounded up to the ladder
 
 
@@ -49,6 +50,8 @@ class Program(NamedTuple):
     chunk: int  # networks in lockstep, as many as train soonest
     chunks: int  # chunks per device in one call
     devices: int
+    # minibatches whose examples are on the devices at once; 0 where they hold all of the task
+    piece: int = 0
 
     @property
     def width(self) -> int:
@@ -58,11 +61,12 @@ class Program(NamedTuple):
 
 def written(program: Program) -> dict:
     """A program as the ledger's plan keeps it: what of its shape is not the default, and its block."""
-    return {
+    entry = {
         "spec": program.spec.written(),
         "chunk": program.chunk,
         "chunks": program.chunks,
     }
+    return entry | ({"piece": program.piece} if program.piece else {})
 
 
 def read(entry: Mapping, planned_devices: int, devices: int, family: Family) -> Program:
@@ -75,7 +79,8 @@ def read(entry: Mapping, planned_devices: int, devices: int, family: Family) -> 
         family: of the models.
     """
     chunks = -(-entry["chunks"] * planned_devices // devices)
-    return Program(family.read(entry["spec"]), entry["chunk"], chunks, devices)
+    spec, piece = family.read(entry["spec"]), entry.get("piece", 0)
+    return Program(spec, entry["chunk"], chunks, devices, piece)
 
 
 def packed(program: Program) -> np.ndarray:
@@ -102,6 +107,12 @@ class Load(NamedTuple):
     # (trials of a seed that are trained together, 0 for all that are asked for at once; for how many epochs); all at once where ()
     orders: tuple[tuple[int, int], ...] = ()
     batch: int | None = None  # trials of a seed that are asked for at once; any number where None
+    stream: bool | None = (
+        None  # whether examples stay with the host; where None, if `room` is too small
+    )
+    room: int = 0  # bytes for a task on each device; any number where 0
+    # bytes of the task there: (of a shape) -> all that `batches.prepare` makes
+    task: Callable[[Spec], int] = lambda spec: 0
 
     def together(self) -> dict[int, int]:
         """Trials of a seed that are trained together -> for how many epochs, over all orders."""
@@ -286,7 +297,16 @@ def program(spec: Spec, share: float, load: Load, devices: int) -> Program:
     """A program with its block width."""
     chunk = chunk_of(spec, share, load, devices)
     needed = math.ceil(max(1.0, share * load.trials) * load.groups / (chunk * devices))
-    return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices)
+    return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices, piece_of(spec, load))
+
+
+def piece_of(spec: Spec, load: Load) -> int:
+    """Minibatches whose examples are on a device at once; 0 where it holds the whole task, or where a minibatch is all of it."""
+    large = 0 < load.room < load.task(spec)
+    if not spec.batch_size or not (large if load.stream is None else load.stream):
+        return 0
+    row = np.dtype(spec.dtype).itemsize * (spec.inputs + spec.outputs)
+    return max(1, min(PIECE_BYTES // (row * spec.batch_size), spec.steps(load.train)))
 
 
 def assign(programs: Sequence[Program], spec: Spec) -> int | None:

@@ -110,6 +110,7 @@ def as_evaluation(
     constraints: Mapping[str, str] | None = None,
     validation: Any = 1,
     gradients: str = "explicit",
+    stream: bool | None = None,
     fewest: int = 1,
 ) -> tuple[Space, Task, Evaluation]:
     """What a user says of space, data, networks and their judging, as `tune` takes it, resolved.
@@ -120,7 +121,7 @@ def as_evaluation(
     Raises:
         ValueError: anything that can be wrong with them.
     """
-    check(kind=kind, gradients=gradients)
+    check(kind=kind, gradients=gradients, stream=stream)
     resolved_task = as_task(task, data, target, kind, columns)
     family = as_family(model, space, resolved_task, loss)
     resolved_space = as_space(space, family)
@@ -146,6 +147,7 @@ def as_evaluation(
         constraints=limits,
         validation=judged,
         gradients=gradients,  # type: ignore[arg-type]
+        stream=stream,
     )
     return resolved_space, resolved_task, Evaluation(settings, family, every)
 

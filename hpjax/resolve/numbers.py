@@ -57,6 +57,11 @@ def _function(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a function, got {value!r:.80}")
 
 
+def _switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True, False or None, got {value!r:.80}")
+
+
 # what refuses an option that cannot be, by the option's name
 RULES: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(COUNTS, checks.count),
@@ -67,6 +72,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "seed": _seed,
     "start": _start,
     "stop": lambda _, value: as_stop(value),
+    "stream": _switch,
     "watch": _function,
 }
 REQUIRED = ("gradients", "start", "seed", "repeats")  # None is no value of these

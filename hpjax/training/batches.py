@@ -17,13 +17,33 @@ from hpjax.training.targets import Units, powers, transformed, undone
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 # fields of a spec that `prepare` goes by: shapes that agree in them share its arrays
-PREPARED = ("batch_size", "sampling", "scaling", "target_transform", "class_weight", "dtype")
+ORDERED = ("batch_size", "sampling")
+CONTENTS = ("scaling", "target_transform", "class_weight", "dtype")
+PREPARED = (*ORDERED, *CONTENTS)
 ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
 def preparation(spec: Spec) -> tuple:
     """What `prepare` goes by: shapes that agree in it share its arrays."""
     return tuple(getattr(spec, field) for field in PREPARED)
+
+
+def contents(spec: Spec) -> tuple:
+    """What all arrays but the orders of minibatches go by."""
+    return tuple(getattr(spec, field) for field in CONTENTS)
+
+
+def device_bytes(examples: Examples, repeats: int, epochs: int, spec: Spec) -> tuple[int, int]:
+    """What of a task a device would have to hold, (arrays, orders of minibatches)."""
+    rows, folds = len(examples.x), len(examples.folds)
+    copies = lambda many: folds if many else 1
+    numbers = examples.x.shape[1] * copies(spec.scaling == "quantile")
+    numbers += examples.y.shape[1] * copies(spec.target_transform != "none")
+    numbers += examples.weights is not None
+    codes = 0 if examples.codes is None else examples.codes.shape[1]
+    arrays = rows * (np.dtype(spec.dtype).itemsize * numbers + 4 * codes)
+    longest = max(len(train) for train, _ in examples.folds)
+    return arrays, 4 * folds * repeats * longest * (epochs if spec.batch_size else 1)
 
 
 class Data(NamedTuple):
@@ -60,6 +80,8 @@ class Data(NamedTuple):
     # [G 2 C] what 1 and 0 of standardised targets are, once they are undone
     raw: Array | None = None
     balance: Array | None = None  # [G C] what each class counts in training; of two classes both
+    # [N] int32 which rows of the task the examples are, where they are not all of them
+    rows: Array | None = None
 
 
 class Coded(NamedTuple):
@@ -92,6 +114,7 @@ class Part(NamedTuple):
 def part_of(spec: Spec, data: Data, group: Array, rows: Array, weight: Array) -> Part:
     """Weighted examples [V] of one group, as its networks see them."""
     x, y = inputs(spec, data, group, rows)
+    rows = rows if data.rows is None else data.rows[rows]
     return Part(x, y, weight.astype(spec.dtype), units_of(data, group), rows)
 
 
@@ -197,7 +220,12 @@ def keyed(data: Data, seed: Array) -> Data:
 
 
 def prepare(
-    examples: Examples, repeats: int, seeds: Sequence[int], epochs: int, spec: Spec
+    examples: Examples,
+    repeats: int,
+    seeds: Sequence[int],
+    epochs: int,
+    spec: Spec,
+    ordered: bool = True,
 ) -> Data:
     """A task's arrays for networks of a spec's batch size, sampling and dtype, groups being seed x fold x repeat.
 
@@ -207,6 +235,7 @@ def prepare(
         seeds: the studies'.
         epochs: E, the studies' full fidelity.
         spec: the fields that `PREPARED` names.
+        ordered: whether with the orders of minibatches; else E = M = 0.
 
     Returns:
         NumPy arrays, `key` as words [G 2] uint32.
@@ -214,10 +243,10 @@ def prepare(
     Raises:
         ValueError: a batch larger than the smallest training part.
     """
-    _refuse_batches(examples, repeats, epochs, spec)
+    _refuse_batches(examples, repeats, epochs if ordered else 0, spec)
     of_folds = [standards(examples, train, spec) for train, _ in examples.folds]
     every = lambda column: np.repeat(np.stack(column), repeats, 0)
-    rows, valid_weight = _rows_of_groups(examples, repeats, seeds, epochs, spec)
+    rows, valid_weight = _rows_of_groups(examples, repeats, seeds, epochs if ordered else 0, spec)
     numbers = _standardised(examples, of_folds, repeats) | {"valid_weight": valid_weight}
     if spec.scaling == "quantile":
         numbers |= dict(
@@ -242,7 +271,7 @@ def _rows_of_groups(
     """Which rows each group trains and validates on, in which order, under which key; and what each row counts in validation [G V]."""
     longest = max(len(train) for train, _ in examples.folds)
     wide = max(len(valid) for _, valid in examples.folds)
-    places = spec.steps(longest) * spec.batch(longest)
+    places = spec.steps(longest) * spec.batch(longest) if epochs else 0
     filled = lambda rows, many: np.pad(rows, (0, many - len(rows)), mode="edge")
     fold, order, count, train, valid, key, valid_weight = [], [], [], [], [], [], []
     per_seed = len(examples.folds) // len(seeds)
@@ -253,7 +282,7 @@ def _rows_of_groups(
             fold.append(number)
             order.append(orders(seed, repeat, own, train_rows, places, epochs, spec))
             count.append(len(train_rows))
-            train.append(filled(train_rows, places))
+            train.append(filled(train_rows, places) if epochs else np.zeros(0))
             valid.append(filled(valid_rows, wide))
             key.append(np.random.SeedSequence([seed, repeat, own, KEY]).generate_state(2))
             valid_weight.append(np.pad(weights / weights.mean(), (0, wide - len(valid_rows))))
@@ -324,11 +353,11 @@ def _importance_of(examples: Examples, repeats: int, spec: Spec) -> dict[str, np
 def _refuse_batches(examples: Examples, repeats: int, epochs: int, spec: Spec) -> None:
     """Refuses batches larger than a training part, and orders of minibatches that no memory holds."""
     sizes = [len(train) for train, _ in examples.folds]
-    numbers = len(sizes) * repeats * max(sizes) * (epochs if spec.batch_size else 1)
-    if 4 * numbers > MOST_ORDERS:
+    _, orders = device_bytes(examples, repeats, epochs, spec)
+    if orders > MOST_ORDERS:
         raise ValueError(
-            f"the order of minibatches of {epochs} epochs, {len(sizes)} folds and {repeats} repeats takes {4 * numbers / 2**30:.0f} GiB; "
-            "give fewer epochs, folds or repeats, or batch_size=0"
+            f"the order of minibatches of {epochs} epochs, {len(sizes)} folds and {repeats} repeats takes {orders / 2**30:.0f} GiB; "
+            "give fewer epochs, folds or repeats, or stream=True"
         )
     if spec.batch_size > min(sizes):
         raise ValueError(
@@ -438,18 +467,21 @@ def orders(
     Returns:
         [E M] int32, or [1 M] where every epoch is the whole training part.
     """
-    count = len(train)
     result = np.zeros((1 if spec.batch_size == 0 else epochs, places), np.int32)
     for epoch in range(len(result)):
-        if spec.batch_size == 0:
-            index = np.arange(count)
-        else:
-            names = np.random.SeedSequence([seed, repeat, fold, epoch, ORDER])
-            generator = np.random.Generator(np.random.Philox(names))
-            replace = spec.sampling == "replacement"
-            index = (
-                generator.integers(count, size=count) if replace else generator.permutation(count)
-            )
-        result[epoch, :count] = train[index]
-        result[epoch, count:] = train[0]
+        result[epoch, : len(train)] = order_of(seed, repeat, fold, epoch, train, spec)
+        result[epoch, len(train) :] = train[0]
     return result
+
+
+def order_of(
+    seed: int, repeat: int, fold: int, epoch: int, train: np.ndarray, spec: Spec
+) -> np.ndarray:
+    """The training part, rows [n], in the order of one epoch, as `orders` has it."""
+    if spec.batch_size == 0:
+        return train
+    names = np.random.SeedSequence([seed, repeat, fold, epoch, ORDER])
+    generator = np.random.Generator(np.random.Philox(names))
+    if spec.sampling == "replacement":
+        return train[generator.integers(len(train), size=len(train))]
+    return train[generator.permutation(len(train))]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
@@ -113,24 +114,38 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
 
     def many(*given: Any) -> np.ndarray:
         """Of networks [...] side by side."""
-        arrays = [np.asarray(array) for array in given]
+        arrays = [_read(np.asarray(array)) for array in given]
         found = np.empty(arrays[0].shape[:-2], arrays[0].dtype)
         for place in np.ndindex(found.shape):
             try:
                 found[place] = one(*(array[place] for array in arrays))
             except ValueError:  # not defined on such a part
                 found[place] = np.nan
-        return found
+        return found if found.dtype == np.float32 else found[..., None].view(np.uint32)
 
     _try(one, truth, name)
 
     def on_host(p: Array, y: Array, weight: Array, units: Array, rows: Array) -> Array:
-        given = jax.lax.stop_gradient((p, y, weight, units, rows))
-        return jax.pure_callback(
-            many, jax.ShapeDtypeStruct((), p.dtype), *given, vmap_method="broadcast_all"
+        given = map(_written, jax.lax.stop_gradient((p, y, weight, units, rows)))
+        double = p.dtype == jnp.float64
+        value = (
+            jax.ShapeDtypeStruct((2,), jnp.uint32) if double else jax.ShapeDtypeStruct((), p.dtype)
         )
+        found = jax.pure_callback(many, value, *given, vmap_method="broadcast_all")
+        return jax.lax.bitcast_convert_type(found, p.dtype) if double else found
 
     return Metric(on_host, True)
+
+
+def _written(array: Array) -> Array:
+    """What a callback is given: it has its own thread, where JAX makes float64 to float32, so that such numbers go as two words each."""
+    double = array.dtype == jnp.float64
+    return jax.lax.bitcast_convert_type(array, jnp.uint32) if double else array
+
+
+def _read(array: np.ndarray) -> np.ndarray:
+    """What `_written` wrote."""
+    return array.view(np.float64)[..., 0] if array.dtype == np.uint32 else array
 
 
 class _Tables:

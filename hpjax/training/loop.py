@@ -2,7 +2,8 @@
 
 Time nests: `advance` loops over scores, a score over epochs, an epoch over steps. There is no population axis here;
 `population/kernels.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
-a traced number, so a longer rung never compiles.
+a traced number, so a longer rung never compiles. Where a device does not hold all examples, `piece` and `score` are what `advance`
+does, a few minibatches at a time.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import jax.numpy as jnp
 from hpjax.learning_curves import COLUMNS
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
-from hpjax.training import optimizers
+from hpjax.training import optimizers, pieces
 from hpjax.training.batches import Data, Part, importance, inputs, validation_part
 from hpjax.training.metrics import Metrics
-from hpjax.training.stepping import Carried, scores, update, value_and_grad_of
+from hpjax.training.stepping import Carried, scores, update, value_and_grad_of, where
 
 
 class Scores(NamedTuple):
@@ -62,10 +63,21 @@ class Trainer(NamedTuple):
 
     init:    (draw, config) -> TrainState; a draw as `drawn` makes it
     advance: (state, config, data, group, until) -> (TrainState, curve [rows 4+M])
+    piece:   (state, total, config, data, first, many, steps, until) -> (TrainState, total): minibatches first, first + 1, ..., of
+        `steps` in the epoch that the state is in; `data` are their examples in order; `total` is the epoch's loss so far
+    score:   (state, curve, config, data, epoch, until) -> (TrainState, curve, [] bool whether it trains on): after an epoch, of
+        which there are `epoch` now; `data` are the examples of validation
     """
 
     init: Callable[[Array, Config], TrainState]
     advance: Callable[..., tuple[TrainState, Array]]
+    piece: Callable[..., tuple[TrainState, Array]]
+    score: Callable[..., tuple[TrainState, Array, Array]]
+
+
+def own_pace(spec: Spec) -> bool:
+    """Whether networks that begin together may stop at different epochs."""
+    return bool({"epochs", "patience"} & set(spec.features))
 
 
 def trainer(
@@ -111,8 +123,9 @@ def trainer(
         after = update(spec, config, before, grads, stats, epoch, some)
         return state._replace(**after._asdict()), data
 
-    def evaluate(state: TrainState, config: Config, part: Part):
-        loss, wrong, others = scores(spec, state.params, state.stats, config, part, metrics)
+    def evaluate(state: TrainState, config: Config, part: Part, at_once: int = 0):
+        network = state.params, state.stats, config
+        loss, wrong, others = scores(spec, *network, part, metrics, at_once)
         return state.scores._replace(loss=loss, error=wrong, metrics=others)
 
     def remember(state: TrainState, config: Config, on_grid: Array):
@@ -127,36 +140,105 @@ def trainer(
             best=Best(params, stats, kept, keep(state.epoch, best.epoch), waited, stopped)
         )
 
+    def end(config: Config, until: Array):
+        capped = "epochs" in spec.features
+        return jnp.minimum(until, config["epochs"].astype(jnp.int32)) if capped else until
+
+    def unfinished(state: TrainState, until: Array):
+        go = state.epoch < until
+        return go & ~state.best.stopped if state.best else go
+
+    def minibatches(
+        state: TrainState,
+        config: Config,
+        data: Data,
+        group: Array,
+        steps: Array | int,
+        whole: Any = None,
+    ):
+        """The steps of the epoch that the state is in, as `scan` has them; `whole` where every minibatch is the whole training part."""
+        here = jax.random.fold_in(data.key[group], state.epoch)
+
+        def body(carry: Any, xs: Any):
+            state, total = carry
+            number, index, weight = xs
+            x, y = inputs(spec, data, group, index) if whole is None else whole
+            rows = data.order[group, 0] if index is None else index
+            weighted = importance(data, group, rows)
+            batch = Batch(x, y, weight, jax.random.fold_in(here, number), weighted)
+            done = state.epoch.astype(dtype) + number.astype(dtype) / steps
+            state, data_loss = step(state, config, batch, done)
+            return (
+                state,
+                total + jnp.where(weight.sum() > 0, data_loss * weight.sum(), 0),
+            ), None
+
+        return body
+
+    def closed(state: TrainState, total: Array, count: Array):
+        """The state after its epoch, whose loss is `total`."""
+        train = total / jnp.maximum(count, 1).astype(dtype)
+        return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
+
+    def line(state: TrainState):
+        return jnp.stack([state.epoch.astype(dtype), *state.scores.values()])
+
+    def piece(
+        state: TrainState,
+        total: Array,
+        config: Config,
+        data: Data,
+        first: Array,
+        many: Array,
+        steps: Array,
+        until: Array,
+    ):
+        size, count = spec.batch_size, data.count[0]
+        whole = steps.astype(dtype)
+        body = minibatches(state, config, data, jnp.zeros((), jnp.int32), whole)
+        places = jnp.arange(size, dtype=jnp.int32)
+
+        def at(place: Array, carry: Any):
+            number = first + place
+            weight = (number * size + places < count).astype(dtype)
+            return body(carry, (number, place * size + places, weight))[0]
+
+        trained, total = jax.lax.fori_loop(0, many, at, (state, total))
+        last = (many > 0) & (first + many == steps)
+        trained = where(last, closed(trained, total, count), trained)
+        total = jnp.where(last, 0, total)
+        if own_pace(spec):
+            trained = where(unfinished(state, end(config, until)), trained, state)
+        return trained, total
+
+    def score(
+        state: TrainState, curve: Array, config: Config, data: Data, epoch: Array, until: Array
+    ):
+        until = end(config, until)
+        on_grid = epoch % score_every == 0
+        due = (state.epoch == epoch) & (on_grid | (epoch == until))
+        part = validation_part(spec, data, jnp.zeros((), jnp.int32))
+        scored = state._replace(scores=evaluate(state, config, part, pieces.SCORED))
+        if state.best:
+            scored = remember(scored, config, on_grid)
+        state = where(due, scored, state)
+        row = (epoch - 1) // score_every
+        curve = curve.at[row].set(jnp.where(due, line(state), curve[row]))
+        return state, curve, unfinished(state, until)
+
     def advance(state: TrainState, config: Config, data: Data, group: Array, until: Array):
-        if "epochs" in spec.features:
-            until = jnp.minimum(until, config["epochs"].astype(jnp.int32))
+        until = end(config, until)
         validation = validation_part(spec, data, group)
-        count, key = data.count[group], data.key[group]
+        count = data.count[group]
         places = data.order.shape[-1]
         size = spec.batch(places)
         steps = places // size
         undivided = spec.batch_size == 0
-        if undivided:
-            whole = inputs(spec, data, group, data.order[group, 0])
+        whole = inputs(spec, data, group, data.order[group, 0]) if undivided else None
         weights = (jnp.arange(places, dtype=jnp.int32) < count).astype(dtype).reshape(steps, size)
 
         def epoch(state: TrainState, _: None = None):
-            here = jax.random.fold_in(key, state.epoch)
-
-            def body(carry: Any, xs: Any):
-                state, total = carry
-                number, index, weight = xs
-                x, y = whole if undivided else inputs(spec, data, group, index)
-                rows = data.order[group, 0] if undivided else index
-                weighted = importance(data, group, rows)
-                batch = Batch(x, y, weight, jax.random.fold_in(here, number), weighted)
-                done = state.epoch.astype(dtype) + number.astype(dtype) / steps
-                state, data_loss = step(state, config, batch, done)
-                return (
-                    state,
-                    total + jnp.where(weight.sum() > 0, data_loss * weight.sum(), 0),
-                ), None
-
+            body = minibatches(state, config, data, group, steps, whole)
             zero = jnp.zeros((), dtype)
             if steps == 1:
                 index = None if undivided else data.order[group, state.epoch]
@@ -168,12 +250,7 @@ def trainer(
                 (state, total), _ = jax.lax.scan(
                     body, (state, zero), (jnp.arange(steps, dtype=jnp.int32), order, weights)
                 )
-            train = total / jnp.maximum(count, 1).astype(dtype)
-            return state._replace(epoch=state.epoch + 1, scores=state.scores._replace(train=train))
-
-        def unfinished(state: TrainState):
-            go = state.epoch < until
-            return go & ~state.best.stopped if state.best else go
+            return closed(state, total, count)
 
         def period(carry: Any):
             state, curve = carry
@@ -186,10 +263,10 @@ def trainer(
             state = state._replace(scores=evaluate(state, config, validation))
             if state.best:
                 state = remember(state, config, state.epoch % score_every == 0)
-            line = jnp.stack([state.epoch.astype(dtype), *state.scores.values()])
-            return state, curve.at[row].set(line)
+            return state, curve.at[row].set(line(state))
 
         curve = jnp.full((rows, len(COLUMNS) + len(metrics)), jnp.nan, dtype)
-        return jax.lax.while_loop(lambda carry: unfinished(carry[0]), period, (state, curve))
+        go = lambda carry: unfinished(carry[0], until)
+        return jax.lax.while_loop(go, period, (state, curve))
 
-    return Trainer(init, advance)
+    return Trainer(init, advance, piece, score)

@@ -73,13 +73,20 @@ def scores(
     config: Config,
     part: Part,
     others: metrics.Metrics,
+    at_once: int = 0,
 ) -> tuple[Array, Array, tuple[Array, ...]]:
     """Loss, error and further metrics of a network on weighted examples.
 
-    The loss is that of training; the others are of the target itself, where that is transformed.
+    The loss is that of training; the others are of the target itself, where that is transformed. Where there are more examples than
+    `at_once`, which divides them then, a network sees so many at a time; all of them where it is 0.
     """
     x, y, weight, units, rows = part
-    outputs, _ = spec.functions.outputs(params, stats, config, x, None)
+    outputs_of = lambda x: spec.functions.outputs(params, stats, config, x, None)[0]
+    if 0 < at_once < len(x):
+        pieces = jax.lax.map(outputs_of, x.reshape(-1, at_once, x.shape[1]))
+        outputs = pieces.reshape(len(x), -1)
+    else:
+        outputs = outputs_of(x)
     loss = loss_of(spec)
     mean = (loss.each(outputs, y, config) * weight).sum() / jnp.maximum(weight.sum(), 1)
     boundary = 0.0 if loss.logits else 0.5

@@ -264,6 +264,22 @@ def test_scorers_read_the_features_of_the_rows_that_are_scored(folds):
     assert found.table["women"].iloc[0] == pytest.approx(np.mean(wanted))
 
 
+def test_scorers_of_double_precision_lose_no_digits():
+    """A callback has its own thread, where JAX's numbers are of single precision."""
+    space = {"hidden": (4,), "dtype": "float64", "epochs": 2}
+    seen = []
+
+    def scorer(estimator, x, y):
+        seen.append(estimator.predict_proba(x))
+        return metrics.roc_auc_score(y == y[0], seen[-1][:, 0]) + np.pi * 1e-9
+
+    found = hpjax.tune(
+        space, "iris", search=[{}], validation={"repeats": 2}, metrics={"mine": scorer}, say=quiet
+    )
+    assert any((p != p.astype(np.float32)).any() for p in seen)
+    assert found.best["mine"] != float(np.float32(found.best["mine"]))
+
+
 def test_scorers_read_arrays_and_columns_without_text():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(90, 2))

@@ -1,0 +1,91 @@
+"""A task that stays in the host's memory: devices are given the examples of a few minibatches at a time, in the order of each epoch.
+
+A piece is `Data` of one group with these examples alone, renumbered: what trains on it computes what it would on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from hpjax.models import Spec
+from hpjax.training import batches
+from hpjax.training.batches import Coded, Data, Examples
+
+SCORED = 4096  # examples that a network is scored on at once
+# of every group, of which a piece keeps one
+OF_GROUPS = ("shift", "scale", "y_shift", "y_scale", "units", "count", "key")
+OF_SOME_GROUPS = ("level", "about", "raw", "balance")  # where there are any
+
+
+class Pieces:
+    """A task for networks of a shape.
+
+    Args:
+        examples, repeats, seeds: as for `batches.prepare`.
+        spec: of the networks.
+        data: as `batches.prepare` makes it, without orders.
+    """
+
+    def __init__(
+        self, examples: Examples, repeats: int, seeds: Sequence[int], spec: Spec, data: Data
+    ):
+        self.data = data
+        self.folds, self.repeats, self.seeds = examples.folds, repeats, tuple(seeds)
+        self.spec, self.size = spec, spec.batch_size
+        self.steps = spec.steps(max(len(train) for train, _ in self.folds))
+
+    def order(self, group: int, epoch: int) -> np.ndarray:
+        """The rows [M] of one epoch of a group; as many for all of them."""
+        number, repeat = divmod(group, self.repeats)
+        which, fold = divmod(number, len(self.folds) // len(self.seeds))
+        train, _ = self.folds[number]
+        rows = batches.order_of(self.seeds[which], repeat, fold, epoch, train, self.spec)
+        spare = self.steps * self.size - len(rows)
+        return np.concatenate([rows, np.full(spare, train[0])])
+
+    def validation(self, group: int) -> Data:
+        """What the networks of a group are validated on: a multiple of `SCORED`, or fewer."""
+        rows, weight = self.data.valid[group], self.data.valid_weight[group]
+        spare = -len(rows) % SCORED if len(rows) > SCORED else 0
+        here = self.of(group, np.pad(rows, (0, spare), mode="edge"))
+        every = np.arange(len(rows) + spare, dtype=np.int32)
+        scored: dict[str, Any] = {"valid": every[None]}
+        scored["valid_weight"] = np.pad(weight, (0, spare))[None]
+        return here._replace(**scored)
+
+    def of(self, group: int, rows: np.ndarray) -> Data:
+        """These examples [n] for one group, which is group 0 of them."""
+        data, fold = self.data, int(self.data.fold[group])
+        nobody = np.zeros((1, 0), np.int32)
+        coded = data.coded
+        if coded is not None:
+            coded = Coded(coded.codes[rows], coded.places[[group]], coded.gaps, coded.hot)
+        fields: dict[str, Any] = {
+            "x": data.x[rows if data.ranked is None else rows[:0]],
+            "y": data.y[rows],
+            "order": nobody[None],
+            "train": nobody,
+            "valid": nobody,
+            "valid_weight": nobody.astype(data.x.dtype),
+            "fold": np.zeros(1, np.int32),
+            "coded": coded,
+            "weights": None if data.weights is None else data.weights[rows],
+            "ranked": None if data.ranked is None else data.ranked[fold][rows][None],
+            "targets": None if data.targets is None else data.targets[fold][rows][None],
+            "rows": rows.astype(np.int32),
+        }
+        for name in OF_GROUPS:
+            fields[name] = getattr(data, name)[[group]]
+        for name in OF_SOME_GROUPS:
+            values = getattr(data, name)
+            fields[name] = None if values is None else values[[group]]
+        return Data(**fields)
+
+
+def side_by_side(parts: Sequence[Data]) -> Data:
+    """Pieces of several groups, leaves of [c ...]."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
