@@ -13,7 +13,7 @@ from hpjax.evaluation import Evaluation
 from hpjax.hypergrad import Learned
 from hpjax.models import MLP, Family
 from hpjax.network import Network
-from hpjax.resolve import as_family, as_space, as_task
+from hpjax.resolve import as_family, as_space, as_task, check
 from hpjax.settings import Networks, Validation
 from hpjax.space import Space
 from hpjax.tasks import Task, all_of
@@ -29,6 +29,7 @@ def fit(
     seed: int = 0,
     model: Any = None,
     loss: Any = None,
+    stream: bool | None = None,
 ) -> Network:
     """One network with given or learned hyperparameters, trained on a task's development part.
 
@@ -38,7 +39,7 @@ def fit(
         epochs: how long; of what was learned, as long as it was learned for.
         horizon: epochs that the learning-rate schedule runs over; `epochs` where None.
         seed: names all randomness.
-        model, loss: as for `tune`.
+        model, loss, stream: as for `tune`; what was learned is trained with all examples on the device.
 
     Returns:
         A Network.
@@ -47,6 +48,7 @@ def fit(
         ValueError: no epochs for hyperparameters by name, or epochs for learned ones.
     """
     task = as_task(task)
+    check(stream=stream)
     if isinstance(values, Learned):
         if epochs is not None or horizon is not None:
             raise ValueError(
@@ -74,7 +76,7 @@ def fit(
     early = {"horizon": horizon} if horizon is not None and horizon < epochs else {}
     space = as_space({**values, **early}, family)
     fidelity = max(epochs, horizon or epochs)
-    return follow(task, space, [(epochs, np.zeros(0))], fidelity, seed, family)
+    return follow(task, space, [(epochs, np.zeros(0))], fidelity, seed, family, stream)
 
 
 def follow(
@@ -84,6 +86,7 @@ def follow(
     horizon: int,
     seed: int = 0,
     family: Family = MLP,
+    stream: bool | None = None,
 ) -> Network:
     """One network trained along a schedule of hyperparameters, on a task's development part.
 
@@ -94,12 +97,13 @@ def follow(
         horizon: epochs that the learning-rate schedule runs over.
         seed: names all randomness.
         family: of the model.
+        stream: as for `tune`.
 
     Returns:
         A Network, with the hyperparameters of the last stretch.
     """
     validation = Validation(folds=0, score_every=horizon)
-    evaluation = Evaluation(Networks(task=None, validation=validation), family)
+    evaluation = Evaluation(Networks(task=None, validation=validation, stream=stream), family)
     one = devices.devices()[:1]
     trained = train_along(
         space, task, evaluation, [segments], seeds=[seed], fidelity=horizon, local_devices=one

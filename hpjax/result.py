@@ -218,7 +218,15 @@ class Result(Outcome):
         seed = self.settings.seed if seed is None else seed
         segments = self.schedule(trial).stretches
         if len(segments) > 1:
-            return follow(self.task, self.space, segments, self.fidelity, seed, family)
+            return follow(
+                self.task,
+                self.space,
+                segments,
+                self.fidelity,
+                seed,
+                family,
+                self.evaluation.settings.stream,
+            )
         return fit(
             self.task,
             self._values(trial),
@@ -226,6 +234,7 @@ class Result(Outcome):
             horizon=self.fidelity,
             seed=seed,
             model=family,
+            stream=self.evaluation.settings.stream,
         )
 
     def ensemble(
@@ -313,7 +322,10 @@ class Result(Outcome):
         trained = train_along(
             space,
             self.task,
-            Evaluation(Networks(task=None, validation=whole), family),
+            Evaluation(
+                Networks(task=None, validation=whole, stream=self.evaluation.settings.stream),
+                family,
+            ),
             schedules,
             seeds=[self.settings.seed],
             fidelity=self.fidelity,

@@ -30,14 +30,16 @@ class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         folds: 1 holds out 20 % of the development part; K >= 2 is K-fold cross-validation, stratified by classes; in
             `hpjax.train`, 0 trains on all of it and scores nothing.
         repeats: networks per configuration and fold, with fresh initial weights and minibatches.
-        score_every: epochs between scores; training always ends on one.
+        score_every: epochs between scores; training always ends on one. Where None, the fewest at which scoring takes no more than a
+            tenth of the arithmetic: 1 where a quarter of the development part or less is held out; and 1 with `patience`, which counts
+            scores.
         splitter: what made the folds, where they were not drawn.
         file: whose rows are validated on, where they are not the task's.
     """
 
     folds: Annotated[int, msgspec.Meta(ge=0)] = 1
     repeats: Count = 1
-    score_every: Count = 1
+    score_every: Count | None = None
     splitter: str | None = None
     file: str | None = None
 

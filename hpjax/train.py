@@ -36,6 +36,7 @@ def train(
     loss: Callable[..., Any] | None = None,
     metrics: Mapping[str, Any] | Sequence[str] | None = None,
     gradients: str = "explicit",
+    stream: bool | None = None,
     data: str | Path | None = None,
     target: str | None = None,
     kind: str | None = None,
@@ -54,7 +55,7 @@ def train(
         model: as for `tune`.
         seeds: how many, or which; each has its own folds, initial weights and minibatches, which all configurations share.
         validation: as for `tune`; 0 folds train on all of the development part, without validation.
-        loss, metrics, gradients, data, target, kind, columns, executor, progress, say: as for `tune`.
+        loss, metrics, gradients, stream, data, target, kind, columns, executor, progress, say: as for `tune`.
 
     Returns:
         A Trained.
@@ -89,6 +90,7 @@ def train(
         metrics=metrics,
         validation=validation,
         gradients=gradients,
+        stream=stream,
         fewest=0,
     )
     folds = evaluation.validation.folds

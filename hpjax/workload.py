@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from hpjax.training.batches import MOST_ORDERS, Examples, device_bytes, examples
 
 SAMPLES = 1024  # points of the space that the plan looks at
 CORNERS = 64  # of these points that are looked at once more, with the widest shapes
+SCORING, SLACK = 0.1, 0.1  # share of the arithmetic; epochs by which it may be missed
 MORE_THAN_ALL = 2**62  # bytes
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 
@@ -105,7 +107,7 @@ class Workload:
             self.family,
             evaluation.validation.repeats,
             self.seeds,
-            evaluation.validation.score_every,
+            evaluation.validation.score_every or self._score_every(space),
             evaluation.settings.gradients,
             evaluation.metrics,
         )
@@ -122,9 +124,9 @@ class Workload:
             trials=trials,
             groups=self.regime.groups,
             epochs=epochs,
-            train=max(len(train) for train, _ in self.examples.folds),
+            train=self.regime.most_examples,
             valid=max(len(valid) for _, valid in self.examples.folds),
-            score_every=evaluation.validation.score_every,
+            score_every=self.regime.score_every,
             memory=devices.memory(self.local_devices),
             seeds=len(self.seeds),
             orders=tuple(orders),
@@ -148,6 +150,14 @@ class Workload:
         if folds == 0:
             return [tasks.all_of(self.task)] * len(self.seeds)
         return [split for seed in self.seeds for split in tasks.splits(self.task, folds, seed)]
+
+    def _score_every(self, space: Space) -> int:
+        """Epochs between scores, where nobody says: scoring is a forward pass of the validation part, a training step three of its minibatch."""
+        if "patience" in {*space.ranges, *space.constants}:
+            return 1
+        costs = [len(valid) / (3 * len(train)) for train, valid in self.examples.folds]
+        fewest = math.ceil(max(costs) * (1 - SCORING) / SCORING - SLACK)
+        return min(max(1, fewest), self.target.fidelity)
 
     def _trained_space(self, space: Space) -> Space:
         """The space with what the data decides: a batch size that fits, and no cap of epochs where it caps nothing."""

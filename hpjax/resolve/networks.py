@@ -89,6 +89,8 @@ def as_validation(
     for name, value in named.items():
         if name not in COUNTED:
             raise ValueError(f"validation has no {name!r:.80}; it has {', '.join(COUNTED)}")
+        if name == "score_every" and value is None:
+            continue
         if name not in made:
             checks.count(name, value, least=fewest if name == "folds" else 1)
             made[name] = int(value)
