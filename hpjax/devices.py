@@ -102,8 +102,8 @@ def memory(local_devices: list) -> int:
 
 
 def room(local_devices: list) -> int:
-    """Bytes that a task may take on each device: half of an accelerator's memory; on CPUs a quarter of what the machine may use, since
-    the task is in it already. 0 where the system does not say.
+    """Bytes that a task may take on each device: half of an accelerator's memory; of CPUs, which have a copy each, all of them a quarter of
+    what the machine may use, since the task is in it already. 0 where the system does not say.
     """
     if local_devices[0].platform != "cpu":
         return memory(local_devices) // 2
@@ -111,8 +111,11 @@ def room(local_devices: list) -> int:
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return 0
-    limit = LIMIT.read_text().strip() if LIMIT.exists() else "max"
-    return (min(whole, int(limit)) if limit.isdigit() else whole) // 4
+    try:
+        limit = LIMIT.read_text().strip()
+    except OSError:
+        limit = "max"
+    return (min(whole, int(limit)) if limit.isdigit() else whole) // (4 * len(local_devices))
 
 
 def exhausted(fault: jax.errors.JaxRuntimeError) -> bool:

@@ -225,7 +225,7 @@ def fields(settings: msgspec.Struct) -> dict[str, Any]:
     networks = plain.pop("networks", None) or {}
     named = plain | networks.pop("validation", {}) | networks
     # left out where empty, so that older runs are as before
-    later = ("columns", "by_name", "splitter", "file", "further", "constraints")
+    later = ("columns", "by_name", "splitter", "file", "further", "constraints", "stream")
     return {name: value for name, value in named.items() if value or name not in later}
 
 

@@ -22,12 +22,17 @@ from hpjax.records import plain
 from hpjax.space import Space
 from hpjax.study import Report
 from hpjax.tasks import Split, Task
-from hpjax.training.batches import MOST_ORDERS, Examples, device_bytes, examples_of
+from hpjax.training.batches import (
+    MOST_ORDERS,
+    Examples,
+    device_bytes,
+    examples_of,
+    preparation,
+)
 
 SAMPLES = 1024  # points of the space that the plan looks at
 CORNERS = 64  # of these points that are looked at once more, with the widest shapes
 SCORING, SLACK = 0.1, 0.1  # share of the arithmetic; epochs by which it may be missed
-MORE_THAN_ALL = 2**62  # bytes
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 
 
@@ -131,9 +136,7 @@ class Workload:
             seeds=len(self.seeds),
             orders=tuple(orders),
             batch=batch,
-            stream=evaluation.settings.stream,
-            room=devices.room(self.local_devices),
-            task=self._task_bytes,
+            stream=self._streams(evaluation.settings.stream),
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.local_devices))
         if studies > 1:
@@ -174,11 +177,16 @@ class Workload:
         """Examples of the smallest training part."""
         return min(len(train) for train, _ in self.examples.folds)
 
-    def _task_bytes(self, spec: Spec) -> int:
-        """What a device must hold of the task for networks of a shape; more than it has where orders of minibatches are too many."""
-        regime = self.regime
-        arrays, orders = device_bytes(self.examples, regime.repeats, self.target.fidelity, spec)
-        return arrays + orders if orders <= MOST_ORDERS else MORE_THAN_ALL
+    def _streams(self, asked: bool | None) -> bool:
+        """Whether examples stay with the host: as asked for, else where a device has no room for them as all the shapes see them, or
+        where the orders of minibatches are too many."""
+        if asked is not None:
+            return asked
+        ways = {preparation(spec): spec for spec in self.shapes}.values()
+        task = self.examples, self.regime.repeats, self.target.fidelity
+        sizes = [device_bytes(*task, spec) for spec in ways]
+        most, whole = max(orders for _, orders in sizes), sum(map(sum, sizes))
+        return most > MOST_ORDERS or 0 < devices.room(self.local_devices) < whole
 
     def _shapes(self) -> tuple[list[Spec], list[float]]:
         """The shapes that will come, and how large a part of the trials each makes up.
@@ -294,6 +302,8 @@ class Workload:
             made, programs = devices_here, [plan.written(p) for p in trained.programs]
         else:
             made, programs = recorded["devices"], recorded["programs"]
+            stream = any("piece" in entry for entry in programs)
+            self.load = trained.load = self.load._replace(stream=stream)
             trained.adopt(
                 [plan.read(entry, made, devices_here, self.family) for entry in programs], made
             )

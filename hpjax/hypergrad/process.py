@@ -189,7 +189,9 @@ def process_of(
             part = batches.part_of(spec, data, group, data.train[group], weight)
         else:
             part = batches.validation_part(spec, data, group)
-        return stepping.scores(spec, state.params, state.stats, config(values), part, plan.metrics)
+        of = config(values)
+        outputs, _ = spec.functions.outputs(state.params, state.stats, of, part.x, None)
+        return stepping.scores(spec, outputs, of, part, plan.metrics)
 
     def report(state: State, h: Hyper) -> dict:
         if not plan.report:

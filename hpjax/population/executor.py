@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hpjax.devices import SETTINGS, fast, mesh_of
+from hpjax.devices import SETTINGS, exhausted, fast, mesh_of
 from hpjax.models import Spec
 from hpjax.population import stored_programs
 from hpjax.population.kernels import Stages, jitted, kernel_of
@@ -284,7 +284,8 @@ class LocalExecutor:
             answer.set_result(self._run(block, sources))
         except jax.errors.JaxRuntimeError as fault:
             self.forget(block.number)  # the next block tries again
-            answer.set_exception(fault)
+            # what lacked memory must not be held by its traceback
+            answer.set_exception(fault.with_traceback(None) if exhausted(fault) else fault)
         return answer
 
     def _run(self, block: Block, leaves: list[np.ndarray] | None) -> BlockResult:

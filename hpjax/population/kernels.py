@@ -86,9 +86,10 @@ class Stages(NamedTuple):
     """
 
     begin: Any  # (fresh, start, draw, state, config) -> state
-    # (data, seed, first, many, steps, until, state, total, config) -> (state, total, place in the epoch)
+    # (data, seed, epoch, first, many, steps, until, state, total, config) -> (state, total, whether the epoch is at its end)
     train: Any
-    # (data, epoch, until, state, curve, config) -> (state, curve, whether it trains on)
+    predict: Any  # (data, first, state, outputs, config) -> outputs
+    # (data, until, state, curve, outputs, config, ended) -> (state, curve, whether it trains on)
     score: Any
 
     def each(self, change: Callable[..., Any], *given: Sequence[Any]) -> Stages:
@@ -107,24 +108,28 @@ def in_stages(together: Together, program: Program, trainer: loop.Trainer, mesh:
         return together(network, args[:3], args[3:])
 
     def train(data: batches.Data, seed: Any, *args: Any) -> Any:
-        network = lambda data, first, many, steps, until, state, total, config: trainer.piece(
-            state, total, cast(config, spec), data, first, many, steps, until
+        network = lambda data, epoch, first, many, steps, until, state, total, config: (
+            trainer.piece(state, total, cast(config, spec), data, epoch, first, many, steps, until)
         )
-        first, many = args[:2]
-        state, total = together(network, (batches.keyed(data, seed), *args[:4]), args[4:])
-        return state, total, first + many
+        return together(network, (batches.keyed(data, seed), *args[:5]), args[5:])
+
+    def predict(*args: Any) -> Any:
+        network = lambda data, first, state, outputs, config: trainer.predict(
+            state, outputs, cast(config, spec), data, first
+        )
+        return together(network, args[:2], args[2:])
 
     def score(*args: Any) -> Any:
-        network = lambda data, epoch, until, state, curve, config: trainer.score(
-            state, curve, cast(config, spec), data, epoch, until
+        network = lambda data, until, state, curve, outputs, config, ended: trainer.score(
+            state, curve, outputs, cast(config, spec), data, ended, until
         )
-        return together(network, args[:3], args[3:])
+        return together(network, args[:2], args[2:])
 
     def parted(stage: Callable[..., Any], many: int) -> Callable:
         device = lambda *args: each(lambda one: stage(*one), program.chunks, args)
         return side_by_side(device, mesh, shared=0, parted=many)
 
-    return Stages(parted(begin, 5), parted(train, 9), parted(score, 6))
+    return Stages(parted(begin, 5), parted(train, 10), parted(predict, 5), parted(score, 7))
 
 
 def begun(

@@ -107,12 +107,7 @@ class Load(NamedTuple):
     # (trials of a seed that are trained together, 0 for all that are asked for at once; for how many epochs); all at once where ()
     orders: tuple[tuple[int, int], ...] = ()
     batch: int | None = None  # trials of a seed that are asked for at once; any number where None
-    stream: bool | None = (
-        None  # whether examples stay with the host; where None, if `room` is too small
-    )
-    room: int = 0  # bytes for a task on each device; any number where 0
-    # bytes of the task there: (of a shape) -> all that `batches.prepare` makes
-    task: Callable[[Spec], int] = lambda spec: 0
+    stream: bool = False  # whether examples stay with the host
 
     def together(self) -> dict[int, int]:
         """Trials of a seed that are trained together -> for how many epochs, over all orders."""
@@ -297,16 +292,16 @@ def program(spec: Spec, share: float, load: Load, devices: int) -> Program:
     """A program with its block width."""
     chunk = chunk_of(spec, share, load, devices)
     needed = math.ceil(max(1.0, share * load.trials) * load.groups / (chunk * devices))
-    return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices, piece_of(spec, load))
+    return Program(spec, chunk, max(1, min(CHUNKS, needed)), devices, piece_of(spec, load, devices))
 
 
-def piece_of(spec: Spec, load: Load) -> int:
+def piece_of(spec: Spec, load: Load, devices: int) -> int:
     """Minibatches whose examples are on a device at once; 0 where it holds the whole task, or where a minibatch is all of it."""
-    large = 0 < load.room < load.task(spec)
-    if not spec.batch_size or not (large if load.stream is None else load.stream):
+    if not spec.batch_size or not load.stream:
         return 0
     row = np.dtype(spec.dtype).itemsize * (spec.inputs + spec.outputs)
-    return max(1, min(PIECE_BYTES // (row * spec.batch_size), spec.steps(load.train)))
+    most = PIECE_BYTES if load.memory else PIECE_BYTES // devices  # CPUs share their memory
+    return max(1, min(most // (row * spec.batch_size), spec.steps(load.train)))
 
 
 def assign(programs: Sequence[Program], spec: Spec) -> int | None:

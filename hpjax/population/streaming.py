@@ -5,11 +5,11 @@ Each epoch's order is that of a task which is on the devices whole, drawn when t
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import compress
 from typing import Any, NamedTuple
 
 import jax
@@ -26,15 +26,30 @@ from hpjax.training.pieces import Pieces, side_by_side
 AHEAD = 2  # pieces that are made ready before they are needed
 
 
-class Some(NamedTuple):
-    """Minibatches of an epoch, for each chunk of a block."""
+class Minibatches(NamedTuple):
+    """Some minibatches of an epoch, for each chunk of a block."""
 
     data: Data  # leaves of [c ...]
+    epoch: np.ndarray  # [c] int32
     first: np.ndarray  # [c] int32
     many: np.ndarray  # [c] int32; 0 where a chunk is done
-    ended: (
-        np.ndarray
-    )  # [c] int32 epochs that are done with these; -1 where they are not the last of one
+
+
+class Validation(NamedTuple):
+    """Some examples of validation, for each chunk of a block."""
+
+    data: Data  # leaves of [c ...]
+    first: np.ndarray  # [c] int32 row
+    last: bool
+
+
+class Calls(NamedTuple):
+    """What the networks of a block are asked for; chunks [c]."""
+
+    group: np.ndarray
+    begin: np.ndarray  # epochs
+    until: np.ndarray
+    ends: np.ndarray  # [c w] epochs at which each of the networks stops
 
 
 class Streamed:
@@ -57,16 +72,18 @@ class Streamed:
         shaped = lambda tree: jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), tree
         )
-        none = np.zeros(self.program.piece * pieces.size, np.int64)
-        some = side_by_side([pieces.of(0, none)] * len(group))
-        valid = side_by_side([pieces.validation(0)] * len(group))
-        count = np.zeros(len(group), np.int32)
-        total, curve = self._begun(config)
-        state, some, valid, total, curve = map(shaped, (empty, some, valid, total, curve))
+        each = lambda data: shaped(side_by_side([data] * len(group)))
+        none = np.zeros(self._rows(pieces), np.int64)
+        some, seen = each(pieces.of(0, none)), each(pieces.of(0, none[: self._scored(pieces)]))
+        valid, count = each(pieces.validation(0)), np.zeros(len(group), np.int32)
+        state = shaped(empty)
+        total, curve, outputs = map(shaped, self._begun(pieces, config))
+        ended = shaped(np.zeros(total.shape, bool))
         given = (
             (fresh, start, draw, state, config),
-            (some, seed, count, count, count, until, state, total, config),
-            (valid, count, until, state, curve, config),
+            (some, seed, count, count, count, count, until, state, total, config),
+            (seen, count, state, outputs, config),
+            (valid, until, state, curve, outputs, config, ended),
         )
         return self._with(self.stages.each(lambda stage, args: stage.lower(*args), given))
 
@@ -91,88 +108,148 @@ class Streamed:
     ) -> tuple[Any, Any]:
         """As `kernels` has it."""
         state = self.stages.begin(fresh, start, draw, state, config)
-        total, curve = self._begun(config)
+        total, curve, outputs = self._begun(pieces, config)
+        calls = self._calls(state, config, start, until, group)
         steps = np.full(len(group), pieces.steps, np.int32)
-        valid = self._placed(side_by_side([pieces.validation(int(each)) for each in group]))
-        alone = loop.own_pace(self.program.spec)
+        valid = self._placed([pieces.validation(each) for each in group.tolist()])
         under_way: deque[Any] = deque()
-        for some in _ahead(self._pieces(pieces, group, start, until)):
-            where = some.first, some.many, steps, until
-            state, total, place = self.stages.train(some.data, seed, *where, state, total, config)
-            under_way.append(place)
-            if len(under_way) > AHEAD:
-                jax.block_until_ready(under_way.popleft())
-            epoch = some.ended
-            due = (epoch > 0) & ((epoch % self.regime.score_every == 0) | (epoch == until))
-            if due.any() or (alone and (epoch > 0).any()):
-                state, curve, going = self.stages.score(valid, epoch, until, state, curve, config)
-                if alone and not np.asarray(going).any():
-                    break
+        ended: Any = np.zeros(total.shape, bool)
+        with contextlib.closing(_ahead(self._pieces(pieces, calls))) as making:
+            for some in making:
+                if isinstance(some, Minibatches):
+                    where = some.epoch, some.first, some.many, steps, until
+                    state, total, ended = self.stages.train(
+                        some.data, seed, *where, state, total, config
+                    )
+                    under_way.append(ended)
+                else:
+                    outputs = self.stages.predict(some.data, some.first, state, outputs, config)
+                    under_way.append(outputs)
+                    if some.last:
+                        state, curve, going = self.stages.score(
+                            valid, until, state, curve, outputs, config, ended
+                        )
+                        if state.best and not np.asarray(going).any():
+                            break
+                if len(under_way) > AHEAD:
+                    jax.block_until_ready(under_way.popleft())
         return state, curve
 
-    def _begun(self, config: dict) -> tuple[np.ndarray, np.ndarray]:
-        """An epoch's loss so far, and learning curves, of networks that have not begun: [c w] and [c w rows 4+M]."""
+    def _rows(self, pieces: Pieces) -> int:
+        """Examples of a piece."""
+        return self.program.piece * pieces.size
+
+    def _scored(self, pieces: Pieces) -> int:
+        """Examples of validation at a time."""
+        return min(self._rows(pieces), pieces.validated)
+
+    def _begun(self, pieces: Pieces, config: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of networks that have not begun: losses so far [c w], learning curves [c w rows 4+M] and outputs [c w V C]."""
         lead = next(iter(config.values())).shape[:2]
-        dtype = self.program.spec.dtype
-        return np.zeros(lead, dtype), np.full(
-            (*lead, self.regime.rows, self.regime.columns), np.nan, dtype
-        )
+        spec, scored = self.program.spec, self._scored(pieces)
+        empty = lambda *shape: np.full((*lead, *shape), np.nan, spec.dtype)
+        curve = empty(self.regime.rows, self.regime.columns)
+        outputs = empty(-(-pieces.validated // scored) * scored, spec.outputs)
+        return np.zeros(lead, spec.dtype), curve, outputs
+
+    def _calls(
+        self, state: Any, config: dict, start: np.ndarray, until: np.ndarray, group: np.ndarray
+    ) -> Calls:
+        """From when to when each chunk trains: networks that stopped by themselves may have to catch up."""
+        ends = np.broadcast_to(until[:, None], next(iter(config.values())).shape[:2])
+        if not loop.own_pace(self.program.spec):
+            return Calls(group, start, until, ends)
+        if "epochs" in config:
+            ends = np.minimum(ends, config["epochs"]).astype(np.int32)
+        epoch = np.asarray(state.epoch)
+        going = epoch < ends
+        if state.best:
+            going &= ~np.asarray(state.best.stopped)
+        behind = np.where(going, epoch, until[:, None]).min(1)
+        return Calls(group, behind, np.where(going, ends, 0).max(1), ends)
 
     def _pieces(
-        self, pieces: Pieces, group: np.ndarray, start: np.ndarray, until: np.ndarray
-    ) -> Iterator[Callable[[], Some]]:
-        """What makes each piece of the epochs of chunks [c]."""
-        for done in range(int((until - start).max(initial=0))):
-            epoch = start + done
-            names = list(zip(group.tolist(), epoch.tolist()))
-            orders: dict[
-                tuple[int, int], np.ndarray
-            ] = {}  # of this epoch, drawn with its first piece
+        self, pieces: Pieces, calls: Calls
+    ) -> Iterator[Callable[[], Minibatches | Validation]]:
+        """What makes the pieces of every epoch, and those of validation where some network is scored."""
+        kept: list[Validation] = []
+        every = self.regime.score_every
+        for done in range(int((calls.until - calls.begin).max(initial=0))):
+            epoch = (calls.begin + done).astype(np.int32)
+            orders: dict[tuple[int, int], np.ndarray] = {}  # drawn with the first piece
             for first in range(0, pieces.steps, self.program.piece):
-                yield partial(self._made, pieces, names, epoch, until, orders, first)
+                yield partial(self._minibatches, pieces, calls, epoch, orders, first)
+            due = ((epoch + 1) % every == 0) | (calls.ends == epoch[:, None] + 1).any(1)
+            if (due & (epoch < calls.until)).any():
+                scored = self._scored(pieces)
+                for first in range(0, pieces.validated, scored):
+                    yield partial(self._validation, pieces, calls.group, first, kept)
 
-    def _made(
+    def _minibatches(
         self,
         pieces: Pieces,
-        names: list[tuple[int, int]],
+        calls: Calls,
         epoch: np.ndarray,
-        until: np.ndarray,
         orders: dict[tuple[int, int], np.ndarray],
         first: int,
-    ) -> Some:
-        """Minibatches from `first` on of chunks that are in these epochs [c], their `names` (group, epoch)."""
-        size, going = pieces.size, epoch < until
-        if not first:
-            orders |= {name: pieces.order(*name) for name in {*compress(names, going)}}
+    ) -> Minibatches:
+        """Minibatches from `first` on of chunks that are in these epochs [c]; `orders` by group and epoch."""
+        size, going = pieces.size, epoch < calls.until
+        names = list(zip(calls.group.tolist(), epoch.tolist()))
         many = min(self.program.piece, pieces.steps - first)
-        rows = np.zeros((len(names), self.program.piece * size), np.int64)
-        for place in np.flatnonzero(going):
-            rows[place, : many * size] = orders[names[place]][first * size :][: many * size]
+        idle = pieces.of(0, np.zeros(self._rows(pieces), np.int64)) if not going.all() else None
         parts: dict[tuple[int, int], Data] = {}
-        for place, name in enumerate(names):
+        for name in (names[place] for place in np.flatnonzero(going)):
+            if name not in orders:
+                orders[name] = pieces.order(*name)
             if name not in parts:
-                parts[name] = pieces.of(name[0], rows[place])
-        last = first + many == pieces.steps
-        return Some(
-            self._placed(side_by_side([parts[name] for name in names])),
+                rows = orders[name][first * size :][: many * size]
+                spare = self._rows(pieces) - len(rows)
+                parts[name] = pieces.of(name[0], np.pad(rows, (0, spare)))
+        return Minibatches(
+            self._placed([parts[n] if go else idle for n, go in zip(names, going)]),
+            epoch,
             np.full(len(names), first, np.int32),
             np.where(going, many, 0).astype(np.int32),
-            np.where(going & last, epoch + 1, -1).astype(np.int32),
         )
 
-    def _placed(self, data: Data) -> Data:
-        """On the devices."""
+    def _validation(
+        self, pieces: Pieces, group: np.ndarray, first: int, kept: list[Validation]
+    ) -> Validation:
+        """Examples of validation from row `first` on; all of them, where a piece holds them, are kept."""
+        if kept:
+            return kept[0]
+        scored = self._scored(pieces)
+        part = lambda rows: pieces.of(each, np.pad(rows, (0, scored - len(rows))))
+        data = []
+        for each in group.tolist():
+            data.append(part(pieces.data.valid[each][first : first + scored]))
+        last = first + scored >= pieces.validated
+        found = Validation(self._placed(data), np.full(len(group), first, np.int32), last)
+        if last and not first:
+            kept.append(found)
+        return found
+
+    def _placed(self, parts: list[Any]) -> Data:
+        """Pieces of chunks, on the devices."""
         with jax.enable_x64(self.program.spec.dtype == "float64"):
-            return jax.device_put(data, NamedSharding(self.mesh, PartitionSpec("device")))
+            rows = NamedSharding(self.mesh, PartitionSpec("device"))
+            return jax.device_put(side_by_side(parts), rows)
 
 
-def _ahead(making: Iterator[Callable[[], Some]]) -> Iterator[Some]:
+def _ahead(
+    making: Iterator[Callable[[], Minibatches | Validation]],
+) -> Generator[Minibatches | Validation, None, None]:
     """What is made, in a thread, a few pieces before it is needed."""
     with ThreadPoolExecutor(1, "hpjax-pieces") as thread:
-        waiting: deque[Any] = deque()
-        for make in making:
-            waiting.append(thread.submit(make))
-            if len(waiting) > AHEAD:
+        waiting: deque[Future] = deque()
+        try:
+            for make in making:
+                waiting.append(thread.submit(make))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -17,6 +17,7 @@ from hpjax.training.targets import Units, powers, transformed, undone
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
 # fields of a spec that `prepare` goes by: shapes that agree in them share its arrays
+ROWS = 2**16  # that are standardised at once
 ORDERED = ("batch_size", "sampling")
 CONTENTS = ("scaling", "target_transform", "class_weight", "dtype")
 PREPARED = (*ORDERED, *CONTENTS)
@@ -36,7 +37,7 @@ def contents(spec: Spec) -> tuple:
 def device_bytes(examples: Examples, repeats: int, epochs: int, spec: Spec) -> tuple[int, int]:
     """What of a task a device would have to hold, (arrays, orders of minibatches)."""
     rows, folds = len(examples.x), len(examples.folds)
-    copies = lambda many: folds if many else 1
+    copies = lambda many: 1 + (folds if many else 0)
     numbers = examples.x.shape[1] * copies(spec.scaling == "quantile")
     numbers += examples.y.shape[1] * copies(spec.target_transform != "none")
     numbers += examples.weights is not None
@@ -247,7 +248,9 @@ def prepare(
     of_folds = [standards(examples, train, spec) for train, _ in examples.folds]
     every = lambda column: np.repeat(np.stack(column), repeats, 0)
     rows, valid_weight = _rows_of_groups(examples, repeats, seeds, epochs if ordered else 0, spec)
-    numbers = _standardised(examples, of_folds, repeats) | {"valid_weight": valid_weight}
+    numbers = _standardised(examples, of_folds, repeats, spec.dtype) | {
+        "valid_weight": valid_weight
+    }
     if spec.scaling == "quantile":
         numbers |= dict(
             ranked=np.stack([ranked(examples.x, np.asarray(part.quantiles)) for part in of_folds]),
@@ -257,7 +260,9 @@ def prepare(
     if spec.target_transform != "none":
         numbers |= _targets_of(examples, of_folds, repeats, spec)
     numbers |= _importance_of(examples, repeats, spec)
-    arrays: dict[str, Any] = {n: array.astype(spec.dtype) for n, array in numbers.items()} | rows
+    arrays: dict[str, Any] = {
+        name: array.astype(spec.dtype, copy=False) for name, array in numbers.items()
+    } | rows
     where = examples.layout
     if where is not None:
         marks, hot = where.gaps, np.arange(where.hot, dtype=np.int32)
@@ -298,13 +303,15 @@ def _rows_of_groups(
 
 
 def _standardised(
-    examples: Examples, of_folds: Sequence[Standards], repeats: int
+    examples: Examples, of_folds: Sequence[Standards], repeats: int, dtype: str
 ) -> dict[str, np.ndarray]:
     """Features and targets on one level for all folds, and how each group's own standards are reached from there."""
     columns = zip(*(part[:4] for part in of_folds))
     shift, scale, y_shift, y_scale = (np.repeat(np.stack(c), repeats, 0) for c in columns)
-    x, middle, spread = _levelled(examples.x, examples.standardize)
-    y, y_middle, y_spread = _levelled(examples.y, examples.standardize and not examples.classes)
+    x, middle, spread = _levelled(examples.x, examples.standardize, dtype)
+    y, y_middle, y_spread = _levelled(
+        examples.y, examples.standardize and not examples.classes, dtype
+    )
     return {
         "x": x,
         "y": y,
@@ -357,7 +364,7 @@ def _refuse_batches(examples: Examples, repeats: int, epochs: int, spec: Spec) -
     if orders > MOST_ORDERS:
         raise ValueError(
             f"the order of minibatches of {epochs} epochs, {len(sizes)} folds and {repeats} repeats takes {orders / 2**30:.0f} GiB; "
-            "give fewer epochs, folds or repeats, or stream=True"
+            "give fewer epochs, folds or repeats, batch_size=0, or, without gradients through training, stream=True"
         )
     if spec.batch_size > min(sizes):
         raise ValueError(
@@ -434,16 +441,21 @@ def drawn(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarr
     return spec.functions.draw(np.random.SeedSequence([seed, repeat, fold, fresh, INIT]))
 
 
-def _levelled(values: np.ndarray, on: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _levelled(
+    values: np.ndarray, on: bool, dtype: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values centred and scaled in float64 over all rows, before they lose digits in float32; the centre and scale.
 
     What a fold then subtracts and multiplies by is relative to these, so that its inputs are the same as without.
     """
     if not on:
-        return values, np.zeros(values.shape[1]), np.ones(values.shape[1])
+        return values.astype(dtype), np.zeros(values.shape[1]), np.ones(values.shape[1])
     mean, inverse = moments(values)
     inverse = np.where(inverse > 0, inverse, 1)
-    return (values - mean) * inverse, mean, 1 / inverse
+    level = np.empty(values.shape, dtype)
+    for first in range(0, len(values), ROWS):  # no copy of all of them in float64
+        level[first : first + ROWS] = (values[first : first + ROWS] - mean) * inverse
+    return level, mean, 1 / inverse
 
 
 def uneven(examples: Examples, spec: Spec) -> bool:

@@ -2,8 +2,8 @@
 
 Time nests: `advance` loops over scores, a score over epochs, an epoch over steps. There is no population axis here;
 `population/kernels.py` vmaps these functions. Data and minibatch order are arguments, never constants, and the end of training is
-a traced number, so a longer rung never compiles. Where a device does not hold all examples, `piece` and `score` are what `advance`
-does, a few minibatches at a time.
+a traced number, so a longer rung never compiles. Where a device does not hold all examples, `piece`, `predict` and `score` are what
+`advance` does, a few minibatches at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ import jax.numpy as jnp
 from hpjax.learning_curves import COLUMNS
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
-from hpjax.training import optimizers, pieces
+from hpjax.training import optimizers
 from hpjax.training.batches import Data, Part, importance, inputs, validation_part
 from hpjax.training.metrics import Metrics
-from hpjax.training.stepping import Carried, scores, update, value_and_grad_of, where
+from hpjax.training.stepping import (
+    SCORED,
+    Carried,
+    in_blocks,
+    scores,
+    update,
+    value_and_grad_of,
+    where,
+)
 
 
 class Scores(NamedTuple):
@@ -63,15 +71,19 @@ class Trainer(NamedTuple):
 
     init:    (draw, config) -> TrainState; a draw as `drawn` makes it
     advance: (state, config, data, group, until) -> (TrainState, curve [rows 4+M])
-    piece:   (state, total, config, data, first, many, steps, until) -> (TrainState, total): minibatches first, first + 1, ..., of
-        `steps` in the epoch that the state is in; `data` are their examples in order; `total` is the epoch's loss so far
-    score:   (state, curve, config, data, epoch, until) -> (TrainState, curve, [] bool whether it trains on): after an epoch, of
-        which there are `epoch` now; `data` are the examples of validation
+    piece:   (state, total, config, data, epoch, first, many, steps, until) -> (TrainState, total, [] bool whether it ended the epoch):
+        minibatches first, first + 1, ..., of `steps` in this epoch, if that is the network's next; `data` are their examples in
+        order; `total` is the epoch's loss so far
+    predict: (state, outputs [V C], config, data, first) -> outputs, with those of some examples of validation, `data`, from row
+        `first` on
+    score:   (state, curve, outputs, config, data, ended, until) -> (TrainState, curve, [] bool whether it trains on): where the
+        network has just `ended` an epoch; `data` are the examples of validation, whose inputs are not needed
     """
 
     init: Callable[[Array, Config], TrainState]
     advance: Callable[..., tuple[TrainState, Array]]
-    piece: Callable[..., tuple[TrainState, Array]]
+    piece: Callable[..., tuple[TrainState, Array, Array]]
+    predict: Callable[..., Array]
     score: Callable[..., tuple[TrainState, Array, Array]]
 
 
@@ -123,10 +135,14 @@ def trainer(
         after = update(spec, config, before, grads, stats, epoch, some)
         return state._replace(**after._asdict()), data
 
-    def evaluate(state: TrainState, config: Config, part: Part, at_once: int = 0):
-        network = state.params, state.stats, config
-        loss, wrong, others = scores(spec, *network, part, metrics, at_once)
-        return state.scores._replace(loss=loss, error=wrong, metrics=others)
+    def outputs_of(state: TrainState, config: Config, x: Array):
+        """Of examples [B F], a block of them after another."""
+        network = lambda x: spec.functions.outputs(state.params, state.stats, config, x, None)[0]
+        return in_blocks(network, x, SCORED)
+
+    def evaluate(state: TrainState, outputs: Array, config: Config, part: Part):
+        loss, wrong, others = scores(spec, outputs, config, part, metrics)
+        return state._replace(scores=state.scores._replace(loss=loss, error=wrong, metrics=others))
 
     def remember(state: TrainState, config: Config, on_grid: Array):
         best, now = state.best, state.scores
@@ -188,12 +204,16 @@ def trainer(
         total: Array,
         config: Config,
         data: Data,
+        epoch: Array,
         first: Array,
         many: Array,
         steps: Array,
         until: Array,
     ):
         size, count = spec.batch_size, data.count[0]
+        begun = state
+        if not own_pace(spec):  # as all of its chunk
+            state = state._replace(epoch=epoch)
         whole = steps.astype(dtype)
         body = minibatches(state, config, data, jnp.zeros((), jnp.int32), whole)
         places = jnp.arange(size, dtype=jnp.int32)
@@ -208,21 +228,36 @@ def trainer(
         trained = where(last, closed(trained, total, count), trained)
         total = jnp.where(last, 0, total)
         if own_pace(spec):
-            trained = where(unfinished(state, end(config, until)), trained, state)
-        return trained, total
+            go = (many > 0) & (begun.epoch == epoch) & unfinished(begun, end(config, until))
+            trained, last = where(go, trained, begun), last & go
+        else:
+            trained = trained._replace(epoch=jnp.where(many > 0, trained.epoch, begun.epoch))
+        return trained, total, last
+
+    def predict(state: TrainState, outputs: Array, config: Config, data: Data, first: Array):
+        group = jnp.zeros((), jnp.int32)
+        x, _ = inputs(spec, data, group, jnp.arange(len(data.y), dtype=jnp.int32))
+        some = outputs_of(state, config, x)
+        return jax.lax.dynamic_update_slice(outputs, some, (first, jnp.zeros_like(first)))
 
     def score(
-        state: TrainState, curve: Array, config: Config, data: Data, epoch: Array, until: Array
+        state: TrainState,
+        curve: Array,
+        outputs: Array,
+        config: Config,
+        data: Data,
+        ended: Array,
+        until: Array,
     ):
         until = end(config, until)
-        on_grid = epoch % score_every == 0
-        due = (state.epoch == epoch) & (on_grid | (epoch == until))
+        on_grid = state.epoch % score_every == 0
+        due = ended & (on_grid | (state.epoch == until))
         part = validation_part(spec, data, jnp.zeros((), jnp.int32))
-        scored = state._replace(scores=evaluate(state, config, part, pieces.SCORED))
+        scored = evaluate(state, outputs[: len(part.y)], config, part)
         if state.best:
             scored = remember(scored, config, on_grid)
         state = where(due, scored, state)
-        row = (epoch - 1) // score_every
+        row = (state.epoch - 1) // score_every
         curve = curve.at[row].set(jnp.where(due, line(state), curve[row]))
         return state, curve, unfinished(state, until)
 
@@ -260,7 +295,7 @@ def trainer(
                 state = epoch(state)
             else:
                 state = jax.lax.while_loop(lambda s: s.epoch < goal, epoch, state)
-            state = state._replace(scores=evaluate(state, config, validation))
+            state = evaluate(state, outputs_of(state, config, validation.x), config, validation)
             if state.best:
                 state = remember(state, config, state.epoch % score_every == 0)
             return state, curve.at[row].set(line(state))
@@ -269,4 +304,4 @@ def trainer(
         go = lambda carry: unfinished(carry[0], until)
         return jax.lax.while_loop(go, period, (state, curve))
 
-    return Trainer(init, advance, piece, score)
+    return Trainer(init, advance, piece, predict, score)

@@ -15,7 +15,6 @@ from hpjax.models import Spec
 from hpjax.training import batches
 from hpjax.training.batches import Coded, Data, Examples
 
-SCORED = 4096  # examples that a network is scored on at once
 # of every group, of which a piece keeps one
 OF_GROUPS = ("shift", "scale", "y_shift", "y_scale", "units", "count", "key")
 OF_SOME_GROUPS = ("level", "about", "raw", "balance")  # where there are any
@@ -47,25 +46,28 @@ class Pieces:
         spare = self.steps * self.size - len(rows)
         return np.concatenate([rows, np.full(spare, train[0])])
 
-    def validation(self, group: int) -> Data:
-        """What the networks of a group are validated on: a multiple of `SCORED`, or fewer."""
-        rows, weight = self.data.valid[group], self.data.valid_weight[group]
-        spare = -len(rows) % SCORED if len(rows) > SCORED else 0
-        here = self.of(group, np.pad(rows, (0, spare), mode="edge"))
-        every = np.arange(len(rows) + spare, dtype=np.int32)
-        scored: dict[str, Any] = {"valid": every[None]}
-        scored["valid_weight"] = np.pad(weight, (0, spare))[None]
-        return here._replace(**scored)
+    @property
+    def validated(self) -> int:
+        """Examples V of validation, as many for all groups."""
+        return self.data.valid.shape[1]
 
-    def of(self, group: int, rows: np.ndarray) -> Data:
-        """These examples [n] for one group, which is group 0 of them."""
+    def validation(self, group: int) -> Data:
+        """What the networks of a group are validated on, all but the inputs."""
+        rows: Any = self.data.valid[group]
+        every: Any = np.arange(len(rows), dtype=np.int32)[None]
+        found = self.of(group, rows, inputs=False)
+        return found._replace(valid=every, valid_weight=self.data.valid_weight[[group]])
+
+    def of(self, group: int, rows: np.ndarray, inputs: bool = True) -> Data:
+        """These examples [n] for one group, which is group 0 of them; their inputs, where they are wanted."""
         data, fold = self.data, int(self.data.fold[group])
+        seen = rows if inputs else rows[:1]
         nobody = np.zeros((1, 0), np.int32)
         coded = data.coded
         if coded is not None:
-            coded = Coded(coded.codes[rows], coded.places[[group]], coded.gaps, coded.hot)
+            coded = Coded(coded.codes[seen], coded.places[[group]], coded.gaps, coded.hot)
         fields: dict[str, Any] = {
-            "x": data.x[rows if data.ranked is None else rows[:0]],
+            "x": data.x[seen if data.ranked is None else rows[:0]],
             "y": data.y[rows],
             "order": nobody[None],
             "train": nobody,
@@ -74,7 +76,7 @@ class Pieces:
             "fold": np.zeros(1, np.int32),
             "coded": coded,
             "weights": None if data.weights is None else data.weights[rows],
-            "ranked": None if data.ranked is None else data.ranked[fold][rows][None],
+            "ranked": None if data.ranked is None else data.ranked[fold][seen][None],
             "targets": None if data.targets is None else data.targets[fold][rows][None],
             "rows": rows.astype(np.int32),
         }

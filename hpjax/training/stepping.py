@@ -17,6 +17,7 @@ from hpjax.training.losses import loss_of
 from hpjax.training.targets import in_units
 
 GRADIENTS = ("explicit", "autodiff")
+SCORED = 4096  # examples that a network is scored on at once
 
 
 def value_and_grad_of(spec: Spec, gradients: str) -> Callable:
@@ -66,27 +67,28 @@ def where(condition: Array, a: Any, b: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), a, b)
 
 
+def in_blocks(function: Callable[[Array], Array], x: Array, size: int) -> Array:
+    """What a function makes of rows [n ...], [n C], from blocks of so many."""
+    if len(x) <= size:
+        return function(x)
+    whole = len(x) // size * size
+    blocks = jax.lax.map(function, x[:whole].reshape(-1, size, *x.shape[1:]))
+    found = blocks.reshape(whole, -1)
+    return found if whole == len(x) else jnp.concatenate([found, function(x[whole:])])
+
+
 def scores(
     spec: Spec,
-    params: Any,
-    stats: Any,
+    outputs: Array,
     config: Config,
     part: Part,
     others: metrics.Metrics,
-    at_once: int = 0,
 ) -> tuple[Array, Array, tuple[Array, ...]]:
-    """Loss, error and further metrics of a network on weighted examples.
+    """Loss, error and further metrics of a network's outputs [V C] for weighted examples.
 
-    The loss is that of training; the others are of the target itself, where that is transformed. Where there are more examples than
-    `at_once`, which divides them then, a network sees so many at a time; all of them where it is 0.
+    The loss is that of training; the others are of the target itself, where that is transformed.
     """
-    x, y, weight, units, rows = part
-    outputs_of = lambda x: spec.functions.outputs(params, stats, config, x, None)[0]
-    if 0 < at_once < len(x):
-        pieces = jax.lax.map(outputs_of, x.reshape(-1, at_once, x.shape[1]))
-        outputs = pieces.reshape(len(x), -1)
-    else:
-        outputs = outputs_of(x)
+    _, y, weight, units, rows = part
     loss = loss_of(spec)
     mean = (loss.each(outputs, y, config) * weight).sum() / jnp.maximum(weight.sum(), 1)
     boundary = 0.0 if loss.logits else 0.5

@@ -10,7 +10,7 @@ import pytest
 import hpjax
 from hpjax import workload
 from hpjax.population import plan
-from hpjax.training import batches, pieces
+from hpjax.training import batches, pieces, stepping
 
 EPOCHS = 4
 
@@ -19,7 +19,7 @@ EPOCHS = 4
 def small_pieces(monkeypatch):
     """Epochs of several pieces, the last one not full, and validation in several parts."""
     monkeypatch.setattr(plan, "PIECE_BYTES", 2**9)
-    monkeypatch.setattr(pieces, "SCORED", 8)
+    monkeypatch.setattr(stepping, "SCORED", 7)
 
 
 def quiet(text):
@@ -95,6 +95,21 @@ CASES = {
         scheduler=hpjax.halving(((1, 6), (2, 3), (4, 1))),
         validation=4,
     ),
+    "networks that stopped and go on later": lambda: dict(
+        space={
+            "hidden": (4,),
+            "batch_size": 32,
+            "epochs": hpjax.IntUniform(1, 8),
+            "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
+            "patience": hpjax.IntUniform(1, 3),
+            "dropout": 0.1,
+            "dtype": "float64",
+        },
+        task="iris",
+        scheduler=hpjax.pbt(population=12, epochs=8, every=2, quantile=0.5, resample=0.8),
+        trials=12,
+        validation={"score_every": 1},
+    ),
     "a user's network": lambda: dict(
         space=RATE | {"width": hpjax.Choice([2, 3]), "batch_size": 8},
         task=hpjax.Task.of(table()[0][["weight"]].to_numpy() ** [1, 2, 3, 4] * 0.1, table()[1] > 1),
@@ -105,6 +120,7 @@ CASES = {
 DEFAULT = (
     "classes, weights, metrics of device and host",
     "numbers, ranks, a transform, epochs of their own",
+    "networks that stopped and go on later",
 )
 
 
@@ -118,7 +134,8 @@ DEFAULT = (
 def test_networks_are_those_of_a_task_on_the_devices(case):
     """Scores, curves and epochs, to the last digits but rounding."""
     asked = CASES[case]()
-    found = [hpjax.tune(**asked, trials=6, stream=stream, say=quiet) for stream in (False, True)]
+    asked = {"trials": 6} | asked
+    found = [hpjax.tune(**asked, stream=stream, say=quiet) for stream in (False, True)]
     whole, streamed = (each.trained.programs for each in found)
     assert not any(program.piece for program in whole)
     assert all(program.piece for program in streamed)
@@ -127,6 +144,30 @@ def test_networks_are_those_of_a_task_on_the_devices(case):
     pandas.testing.assert_frame_equal(*(each.curves for each in found), rtol=1e-6)
     a, b = (each.refit().outputs(each.task.examples(each.task.test)) for each in found)
     np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_chunks_of_different_length_share_a_block(monkeypatch):
+    """Of one group and epoch, one at its end, the other not: as where a run goes on with fewer devices."""
+    monkeypatch.setattr(plan, "CHUNKS", 2)
+    methods = {
+        "halving": {"search": "random", "scheduler": hpjax.halving(((1, 2), (2, 1), (4, 1)))},
+        "random": {"search": "random", "batch": 1},
+    }
+    space = RATE | {"hidden": (4,), "batch_size": 16}
+    a, b = (
+        hpjax.compare(methods, space, "iris", seeds=1, stop={"trials": 2}, stream=stream, say=quiet)
+        for stream in (False, True)
+    )
+    for one, other in zip(a.studies.values(), b.studies.values()):
+        np.testing.assert_allclose(one[0].trials["loss"], other[0].trials["loss"], rtol=1e-9)
+
+
+def test_plans_of_runs_that_do_not_stream_are_as_before(tmp_path):
+    """So that runs of earlier versions go on."""
+    hpjax.tune(RATE | {"hidden": (4,)}, "iris", trials=2, out=tmp_path / "run", say=quiet)
+    plan_record = (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()[0]
+    assert "stream" not in plan_record
+    assert "piece" not in plan_record
 
 
 def test_a_study_that_is_killed_goes_on_in_pieces(tmp_path):
