@@ -9,8 +9,9 @@ copy) is measured between the repeats of the same run.
 
 Parts: `reference` (32 networks 64-128-128-128-10, ReLU, batch 32, Adam, 20 epochs of 1,437 digits), `notebook` (the course's
 grid, whole process, cold and with a warm compilation cache), `tiny` (2-4-1 networks on XOR), `overhead` (100,000 random trials
-of those), `mixed` (a sweep of many shapes), `growth` (cost against population size, width and epochs) and `packed` (TabPack's
-setting: 64 networks of width 384 with rates and dropouts of their own, on a table of Adult's shape).
+of those), `mixed` (a sweep of many shapes), `growth` (cost against population size, width and epochs), `packed` (TabPack's
+setting: 64 networks of width 384 with rates and dropouts of their own, on a table of Adult's shape) and `streamed` (a task that stays
+in the host's memory, beside the same on the devices; and a very large one).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from experiments.contenders.sweep import Sweep
 from hpjax import program_cache
 
 TRIALS = (1000, 10_000, 100_000)
+LARGE = 200_000, 100_000_000
 GROWTH = (1, 4, 16, 64, 256, 1024, 4096), (16, 32, 64, 128, 256, 512), (1, 4, 16, 64)
 
 
@@ -53,17 +55,37 @@ class Parameters:
     growth_shortest: int  # epochs, where the networks grow; twice as many where the width does
     packed_networks: int  # of TabPack's setting
     packed_examples: int
+    streamed_examples: int  # of a task that the devices can hold, too
+    large_examples: int  # of one that stays with the host
 
 
 PRESETS: dict[Preset, Parameters] = {
     "smoke": Parameters(
-        1, 4, 2, "smoke", 1, 512, 100, (100, 1000), 1, 8, 1, (1, 4), (16, 32), (1, 2), 4, 1, 2, 512
+        1,
+        4,
+        2,
+        "smoke",
+        1,
+        512,
+        100,
+        (100, 1000),
+        1,
+        8,
+        1,
+        (1, 4),
+        (16, 32),
+        (1, 2),
+        4,
+        1,
+        2,
+        512,
+        *(2000, 20_000),
     ),
     "small": Parameters(
-        5, 32, 20, "small", 3, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 20_000
+        5, 32, 20, "small", 3, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 20_000, *LARGE
     ),
     "paper": Parameters(
-        9, 32, 20, "paper", 9, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 39_000
+        9, 32, 20, "paper", 9, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 39_000, *LARGE
     ),
 }
 
@@ -197,6 +219,23 @@ def packed(parameters: Parameters) -> dict[str, Any]:
     return {"sweep": dataclasses.asdict(sweep), "contenders": found, "missing": missing}
 
 
+def streamed(parameters: Parameters) -> dict[str, Any]:
+    """An epoch of networks on a task that the devices or the host holds, interleaved; and on one of four columns that is as long as it gets."""
+    size = str(parameters.streamed_examples), "64", "16", "128", "256"
+    runs: dict[str, list[dict[str, float]]] = {"devices": [], "host": []}
+    for _ in range(min(3, parameters.repeats)):
+        for name, found in runs.items():
+            found.append(json.loads(program("streamed", name, *size)[1]))
+    median = lambda found: sorted(found, key=lambda run: run["run_seconds"])[len(found) // 2]
+    large = str(parameters.large_examples), "4", "4", "16", "4096"
+    return {
+        "examples": parameters.streamed_examples,
+        "held by": {name: median(found) for name, found in runs.items()},
+        "large examples": parameters.large_examples,
+        "large": json.loads(program("streamed", "host", *large)[1]),
+    }
+
+
 def growth(parameters: Parameters) -> dict[str, Any]:
     """Seconds against population size, width and epochs, hpjax beside the hand-written loop."""
     size, shortest = parameters.growth_size, parameters.growth_shortest
@@ -272,6 +311,14 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 f"peak MiB of {last['trials']:,} trials", last["peak_mib"], 2048.0, at_least=False
             ),
         ]
+    if "streamed" in numbers:
+        held = numbers["streamed"]["held by"]
+        ratio = held["host"]["run_seconds"] / held["devices"]["run_seconds"]
+        judged.append(
+            Criterion(
+                "seconds of training from the host's memory over the devices'", ratio, 1.1, False
+            )
+        )
     packed = numbers.get("packed", {}).get("contenders", {})
     if "PyTorch, packed" in packed:
         ratio = packed["PyTorch, packed"]["seconds"] / packed["hpjax, packed"]["seconds"]
@@ -372,6 +419,23 @@ def table(held: Numbers) -> str:
             f"| {name} | {e['seconds']:.1f} ({e['fastest']:.1f}-{e['slowest']:.1f}) | {e['loss']:.3f} | {e['peak_mib']:.0f} |"
             for name, e in found["contenders"].items()
         ] + [""]
+    if "streamed" in held:
+        found, e = held["streamed"], held["streamed"]["large"]
+        lines += [
+            f"One epoch of 16 networks 64-128-128-1, minibatches of 256, {found['examples']:,} examples, in a process that has compiled",
+            "",
+            "| examples held by | seconds | training | validation loss | peak MiB |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| the {name} | {e['seconds']:.2f} | {e['run_seconds']:.2f} | {e['loss']:.4f} | {e['peak_mib']:.0f} |"
+            for name, e in found["held by"].items()
+        ]
+        lines += [
+            "",
+            f"One epoch of 4 networks 4-16-16-1, minibatches of 4,096, {found['large examples']:,} examples held by the host: {e['seconds']:.0f} s, training {e['run_seconds']:.0f} s; peak {e['peak_mib']:,.0f} MiB, of which {e['loaded_mib']:,.0f} once the task is made.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -429,6 +493,7 @@ EXPERIMENT = Experiment(
         "mixed": mixed,
         "growth": growth,
         "packed": packed,
+        "streamed": streamed,
     },
     draw=draw,
     criteria=criteria,

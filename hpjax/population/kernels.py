@@ -97,6 +97,10 @@ class Stages(NamedTuple):
         return Stages(*map(change, self, *given))
 
 
+# which of their arguments each of the stages may write its results over: states, and what grows with them
+ONCE = Stages((), (7, 8), (3,), (2, 3))
+
+
 def in_stages(together: Together, program: Program, trainer: loop.Trainer, mesh: Mesh) -> Stages:
     """What `chunk_by_chunk` makes, where devices hold a piece of the examples at a time."""
     spec = program.spec
@@ -207,5 +211,5 @@ def jitted(
     begin = lambda draw, config: trainer.init(draw, cast(config, program.spec))
     built = kernel.build(program, trainer, mesh)
     if isinstance(built, Stages):
-        return built.each(jax.jit), begin
+        return built.each(lambda stage, once: jax.jit(stage, donate_argnums=once), ONCE), begin
     return jax.jit(built), begin

@@ -124,7 +124,7 @@ class Streamed:
                     under_way.append(ended)
                 else:
                     outputs = self.stages.predict(some.data, some.first, state, outputs, config)
-                    under_way.append(outputs)
+                    jax.block_until_ready(outputs)
                     if some.last:
                         state, curve, going = self.stages.score(
                             valid, until, state, curve, outputs, config, ended
