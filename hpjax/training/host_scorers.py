@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.buffer_callback import buffer_callback
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from hpjax.training.metrics import Array, Metric, Truth
@@ -112,40 +113,59 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
             estimator = _PredictedNumbers((), p, x)
         return float(scorer(estimator, x, given, **options))
 
-    def many(*given: Any) -> np.ndarray:
+    def many(*arrays: np.ndarray) -> np.ndarray:
         """Of networks [...] side by side."""
-        arrays = [_read(np.asarray(array)) for array in given]
         found = np.empty(arrays[0].shape[:-2], arrays[0].dtype)
         for place in np.ndindex(found.shape):
             try:
                 found[place] = one(*(array[place] for array in arrays))
             except ValueError:  # not defined on such a part
                 found[place] = np.nan
-        return found if found.dtype == np.float32 else found[..., None].view(np.uint32)
+        return found
 
     _try(one, truth, name)
 
     def on_host(p: Array, y: Array, weight: Array, units: Array, rows: Array) -> Array:
-        given = map(_written, jax.lax.stop_gradient((p, y, weight, units, rows)))
-        double = p.dtype == jnp.float64
-        value = (
-            jax.ShapeDtypeStruct((2,), jnp.uint32) if double else jax.ShapeDtypeStruct((), p.dtype)
-        )
-        found = jax.pure_callback(many, value, *given, vmap_method="broadcast_all")
-        return jax.lax.bitcast_convert_type(found, p.dtype) if double else found
+        given = jax.lax.stop_gradient((p, y, weight, units, rows))
+        ways = {"cpu": in_place(many, p.dtype), "default": by_copy(many, p.dtype)}
+        return jax.lax.platform_dependent(*given, **ways)
 
     return Metric(on_host, True)
 
 
-def _written(array: Array) -> Array:
-    """What a callback is given: it has its own thread, where JAX makes float64 to float32, so that such numbers go as two words each."""
-    double = array.dtype == jnp.float64
-    return jax.lax.bitcast_convert_type(array, jnp.uint32) if double else array
+def in_place(many: Callable[..., np.ndarray], dtype: Any) -> Callable[..., Array]:
+    """A function of networks side by side, called by a program of CPUs, on its own memory.
+
+    `jax.pure_callback` gives copies instead, which are made by the threads that wait for the callbacks of all devices: of more than
+    100 KiB they wait for ever.
+    """
+
+    def filled(context: Any, out: Any, *given: Any) -> None:
+        np.asarray(out)[...] = many(*map(np.asarray, given))
+
+    value = jax.ShapeDtypeStruct((), dtype)
+    return buffer_callback(filled, value, vmap_method="broadcast_all")
 
 
-def _read(array: np.ndarray) -> np.ndarray:
-    """What `_written` wrote."""
-    return array.view(np.float64)[..., 0] if array.dtype == np.uint32 else array
+def by_copy(many: Callable[..., np.ndarray], dtype: Any) -> Callable[..., Array]:
+    """The same from an accelerator. The callback has its own thread, where JAX makes float64 to float32: such numbers go as two words."""
+    double = np.dtype(dtype) == np.float64
+    words = lambda array: jax.lax.bitcast_convert_type(array, jnp.uint32)
+    value = jax.ShapeDtypeStruct((2,), jnp.uint32) if double else jax.ShapeDtypeStruct((), dtype)
+
+    def called(*given: Any) -> np.ndarray:
+        arrays = map(np.asarray, given)
+        if not double:
+            return many(*arrays)
+        read = (a.view(np.float64)[..., 0] if a.dtype == np.uint32 else a for a in arrays)
+        return many(*read)[..., None].view(np.uint32)
+
+    def found(*given: Array) -> Array:
+        written = (words(a) if a.dtype == jnp.float64 else a for a in given)
+        value_of = jax.pure_callback(called, value, *written, vmap_method="broadcast_all")
+        return jax.lax.bitcast_convert_type(value_of, dtype) if double else value_of
+
+    return found
 
 
 class _Tables:

@@ -1,5 +1,8 @@
 """Metrics by name are scikit-learn's, with weights; scorers of scikit-learn's kind are computed as they are."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ from sklearn.metrics import fbeta_score, make_scorer
 
 import hpjax
 from hpjax.tasks import Task
+from hpjax.training.host_scorers import by_copy, in_place
 from hpjax.training.metrics import Truth, error
 from hpjax.training.scorers import NEGATIVE, ON_DEVICE, by_name
 
@@ -262,6 +266,37 @@ def test_scorers_read_the_features_of_the_rows_that_are_scored(folds):
         predicted = found.network(0, fold=fold).predict(x.iloc[women])
         wanted.append(np.mean(predicted == y[women]))
     assert found.table["women"].iloc[0] == pytest.approx(np.mean(wanted))
+
+
+@pytest.mark.slow
+def test_scorers_of_many_examples_end():
+    """The devices' callbacks wait for nothing that their own threads would have to do: two devices, more than 100 KiB."""
+    program = """
+import hpjax
+space = {"hidden": (32,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 1}
+found = hpjax.tune(space, "digits", trials=64, metrics=["matthews_corrcoef"], say=print)
+assert found.trials["matthews_corrcoef"].between(-1, 1).all()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
+@pytest.mark.parametrize("way", [in_place, by_copy])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_ways_to_the_host_hand_over_the_same(way, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        p = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 2)), dtype)
+        rows = jnp.arange(5, dtype=jnp.int32)
+        seen = []
+
+        def many(p, rows):
+            seen.append((p.dtype, rows.shape))
+            return (p[..., 0] * rows).sum(-1).astype(dtype)
+
+        call = jax.jit(jax.vmap(way(many, dtype), (0, None)))
+        found = np.asarray(call(p, rows))
+        expected = (np.asarray(p)[..., 0] * np.asarray(rows)).sum(-1).astype(dtype)
+        np.testing.assert_array_equal(found, expected)
+        assert seen == [(np.dtype(dtype), (3, 5))]
 
 
 def test_scorers_of_double_precision_lose_no_digits():
