@@ -17,6 +17,7 @@ from hpjax.compared_studies import Entry, Watch, play_together, workload_of
 from hpjax.comparison import Comparison
 from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES, SEEDS
 from hpjax.devices import warn
+from hpjax.evaluation import Evaluation
 from hpjax.given_again import UserObjects, refuse_missing
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
@@ -133,6 +134,8 @@ def compare(
         gradients=gradients,
         stream=stream,
     )
+    if resume and out is not None:
+        evaluation = _scored_as_before(evaluation, Path(out))
     refuse_idle_numbers(space, evaluation.known_family())
     varying(space, None, None, 1)
     fidelity = epochs or fidelity_of(space)
@@ -161,6 +164,16 @@ def compare(
         for entry, ledger in zip(entries, ledgers)
     ]
     return Comparison(list(named), numbers, results, folder, trained)
+
+
+def _scored_as_before(evaluation: Evaluation, folder: Path) -> Evaluation:
+    """With as many epochs between scores as the comparison in a folder has, where nobody says how many."""
+    if evaluation.validation.score_every is not None:
+        return evaluation
+    before = read_comparison(folder / "compare.json").networks.validation
+    validation = msgspec.structs.replace(evaluation.validation, score_every=before.score_every)
+    settings = msgspec.structs.replace(evaluation.settings, validation=validation)
+    return evaluation._replace(settings=settings)
 
 
 def _refuse_fidelities(entries: Sequence[Entry]) -> None:

@@ -31,8 +31,8 @@ class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             `hpjax.train`, 0 trains on all of it and scores nothing.
         repeats: networks per configuration and fold, with fresh initial weights and minibatches.
         score_every: epochs between scores; training always ends on one. Where None, the fewest at which scoring takes no more than a
-            tenth of the arithmetic: 1 where a quarter of the development part or less is held out; and 1 with `patience`, which counts
-            scores.
+            tenth of the arithmetic, but ten scores of a whole training at least: 1 where a quarter of the development part or less is
+            held out; and 1 with `patience`, which counts scores.
         splitter: what made the folds, where they were not drawn.
         file: whose rows are validated on, where they are not the task's.
     """

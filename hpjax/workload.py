@@ -33,6 +33,7 @@ from hpjax.training.batches import (
 SAMPLES = 1024  # points of the space that the plan looks at
 CORNERS = 64  # of these points that are looked at once more, with the widest shapes
 SCORING, SLACK = 0.1, 0.1  # share of the arithmetic; epochs by which it may be missed
+CURVE = 10  # scores of a whole training at least
 STRIDE = 2**32  # trial t of study s is trial s * STRIDE + t of the population
 
 
@@ -136,7 +137,7 @@ class Workload:
             seeds=len(self.seeds),
             orders=tuple(orders),
             batch=batch,
-            stream=self._streams(evaluation.settings.stream),
+            stream=not grad and self._streams(evaluation.settings.stream),
         )
         self.programs = plan.make(self.shapes, self.shares, self.load, len(self.local_devices))
         if studies > 1:
@@ -160,7 +161,7 @@ class Workload:
             return 1
         costs = [len(valid) / (3 * len(train)) for train, valid in self.examples.folds]
         fewest = math.ceil(max(costs) * (1 - SCORING) / SCORING - SLACK)
-        return min(max(1, fewest), self.target.fidelity)
+        return max(1, min(fewest, self.target.fidelity // CURVE))
 
     def _trained_space(self, space: Space) -> Space:
         """The space with what the data decides: a batch size that fits, and no cap of epochs where it caps nothing."""

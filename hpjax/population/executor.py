@@ -93,7 +93,7 @@ class Lowered(NamedTuple):
     """A program that is still to be compiled."""
 
     program: Program
-    name: tuple | None  # among those of this process; None where it is not kept
+    name: tuple  # among those of this process
     call: Any  # lowered
     empty: Any
     data: Any
@@ -111,10 +111,10 @@ class Compiled(NamedTuple):
 
 # Programs of this process that are ready, by name -> the function, and an empty block: a later population of the same shapes begins at once.
 # What a program is traced to may also depend on what the user has set in JAX.
-READY: OrderedDict[tuple, tuple[jax.stages.Compiled, Any]] = OrderedDict()
+READY: OrderedDict[tuple, tuple[jax.stages.Compiled | Stages, Any]] = OrderedDict()
 MOST_READY = 64
 SMALL = 2**24  # bytes of an empty block that is kept
-STATES = 1  # which of a program's arguments they are
+STATES, TRAINED = 1, 7  # which of a program's arguments they are, and which of `Stages.train`'s
 
 
 class LocalExecutor:
@@ -189,31 +189,31 @@ class LocalExecutor:
             trained = regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
             kernel = kernel_of(program, self.local_devices[0].platform, regime.most_examples)
             call, begin = jitted(program, self.mesh, *trained, kernel)
-            name = ready = empty = stored = None
-            if isinstance(call, Stages):
-                call = Streamed(program, call, regime, self.mesh)
-            else:
-                arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(data))
-                settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
-                taken = tuple(sorted(shapes.items())), jax.tree.structure(data), arrays, settings
-                name = (call, *taken)
-                ready, empty = READY.get(name, (None, None))
-                if ready is None and not regime.metrics:
-                    stored = stored_programs.name_of(
-                        program, self.local_devices, kernel, trained, taken
-                    )
+            held = data.data if isinstance(data, Pieces) else data
+            arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(held))
+            settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
+            taken = tuple(sorted(shapes.items())), jax.tree.structure(held), arrays, settings
+            name, stored = (call, *taken), None
+            ready, empty = READY.get(name, (None, None))
+            if ready is None and not regime.metrics and not program.piece:
+                stored = stored_programs.name_of(
+                    program, self.local_devices, kernel, trained, taken
+                )
             if stored is not None:
                 ready = stored_programs.load(stored, self.local_devices)
             lead = (program.chunks * program.devices, program.chunk)
             draws = spec.functions.draws
             if ready is not None:
                 if empty is None:
-                    empty = self._empty((), ready.args_info[0][STATES])
+                    of_states = ready.train if isinstance(ready, Stages) else ready
+                    at = TRAINED if isinstance(ready, Stages) else STATES
+                    empty = self._empty((), of_states.args_info[0][at])
                 self._keep_ready(name, ready, empty)
                 self.listen("compiled", seconds=time.perf_counter() - started)
-                return Compiled(ready, empty, data)
+                return Compiled(self._callable(program, ready), empty, data)
             scalar = {n: jax.ShapeDtypeStruct(*shape) for n, shape in shapes.items()}
             empty = self._empty(lead, jax.eval_shape(begin, draws, scalar))
+            call = self._callable(program, call)
             kinds = (bool, np.int32, np.int32, np.int32, np.uint32)
             each = [np.zeros(lead[:1], kind) for kind in kinds]
             wide = {n: np.zeros((*lead, *shape), dtype) for n, (shape, dtype) in shapes.items()}
@@ -221,6 +221,12 @@ class LocalExecutor:
             lowered = call.lower(data, empty, wide, *each, draw)
         seconds = time.perf_counter() - started
         return Lowered(program, name, lowered, empty, data, seconds, stored)
+
+    def _callable(self, program: Program, call: Any) -> Any:
+        """A program as `kernels` has it, whether in one call or in stages."""
+        if isinstance(call, Stages):
+            return Streamed(program, call, self.regime, self.mesh)
+        return call
 
     def _empty(self, lead: tuple[int, ...], shapes: Any) -> Any:
         """A block of states of these shapes [*lead ...], zeros, on the devices."""
@@ -236,16 +242,15 @@ class LocalExecutor:
         elapsed = lowered.seconds + time.perf_counter() - started
         self.compile_seconds += elapsed
         self.listen("compiled", seconds=elapsed)
-        self._keep_ready(lowered.name, call, lowered.empty)
+        kept = call.stages if isinstance(call, Streamed) else call
+        self._keep_ready(lowered.name, kept, lowered.empty)
         if lowered.stored is not None and not found:
             with contextlib.suppress(RuntimeError):  # cancelled meanwhile
                 self._compiling.submit(stored_programs.keep, lowered.stored, call)
         return Compiled(call, lowered.empty, lowered.data)
 
-    def _keep_ready(self, name: tuple | None, call: jax.stages.Compiled, empty: Any) -> None:
+    def _keep_ready(self, name: tuple, call: jax.stages.Compiled | Stages, empty: Any) -> None:
         """For later populations of this process; as the latest that was asked for."""
-        if name is None:
-            return
         # an accelerator's memory is for what trains
         small = sum(leaf.nbytes for leaf in jax.tree.leaves(empty)) <= SMALL
         kept = small and self.local_devices[0].platform == "cpu"

@@ -1,8 +1,8 @@
 """Which networks train in one call: the members of an order as blocks of fixed width. Pure: nothing is trained or kept here.
 
 A *job* is the part of an order that shares a program; a *block* is one call of it. A block has chunks, devices x chunks per device of
-them; the networks of a chunk are alike in group (fold x repeat) and in first and last epoch. A spare place trains for zero
-epochs.
+them; the networks of a chunk are alike in group (fold x repeat) and in first and last epoch. A spare place does what the
+first of its chunk does, so that nobody waits for it; spare chunks train for zero epochs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Block(NamedTuple):
     group: np.ndarray  # [c] int32, of all seeds
     own_group: np.ndarray  # [c] of the seed
     trial: np.ndarray  # [c w]
-    source: np.ndarray  # [c w] trial whose weights it goes on from, -1 for fresh ones
+    source: (
+        np.ndarray
+    )  # [c w] trial whose weights it goes on from, -1 for fresh ones and spare chunks
     config: dict[str, np.ndarray]  # leaves [c w ...]
     fresh: np.ndarray  # [c] bool
     begin: np.ndarray  # [c] int32 epochs
@@ -90,7 +92,8 @@ def _block(
     group = np.zeros(places, np.int32)
     member[at] = [chunk for _, chunk in part]
     group[at] = [g for g, _ in part]
-    real, row = member >= 0, np.maximum(member, 0)
+    real = member >= 0
+    row = np.maximum(np.where(real, member, member[:, :1]), 0)
     rows, first = job.rows[row], job.rows[row[:, 0]]  # a chunk's networks are alike
     busy = real[:, 0]
     return Block(
@@ -100,7 +103,7 @@ def _block(
         group=group,
         own_group=group % groups,
         trial=order.trial[rows],
-        source=np.where(real, order.source[rows], -1),
+        source=np.where(busy[:, None], order.source[rows], -1),
         config={name: leaf[row] for name, leaf in job.config.items()},
         fresh=order.source[first] < 0,
         begin=job.begin[row[:, 0]].astype(np.int32),

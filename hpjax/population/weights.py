@@ -87,7 +87,7 @@ class WeightStore:
             self.sources[trial] = [leaf[pool.slot[trial]].copy() for leaf in pool.leaves]
 
     def gather(self, block: Block) -> list[np.ndarray] | None:
-        """The leaves [c w ...] of the states that a block begins with, spare and fresh places 0; None where all are fresh."""
+        """The leaves [c w ...] of the states that a block begins with, those of spare chunks and fresh places 0; None where all are fresh."""
         if not (block.source >= 0).any():
             return None
         pool = self.pools[block.number]

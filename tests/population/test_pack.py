@@ -51,6 +51,7 @@ def test_every_network_that_is_left_is_in_one_place(case):
             members = block.member[chunk][block.real[chunk]]
             if not len(members):
                 assert block.until[chunk] == 0
+                assert (block.source[chunk] == -1).all()
                 continue
             rows = job.rows[members]
             seen[members, block.own_group[chunk]] += 1
@@ -64,7 +65,9 @@ def test_every_network_that_is_left_is_in_one_place(case):
             real = block.real[chunk]
             np.testing.assert_array_equal(block.trial[chunk][real], order.trial[rows])
             np.testing.assert_array_equal(block.source[chunk][real], order.source[rows])
-            assert (block.source[chunk][~real] == -1).all()
+            spare = block.source[chunk][~real], block.trial[chunk][~real]
+            assert (spare[0] == block.source[chunk][0]).all()
+            assert (spare[1] == block.trial[chunk][0]).all()
             for name, leaf in job.config.items():
                 np.testing.assert_array_equal(block.config[name][chunk][real], leaf[members])
             lengths.append(block.until[chunk] - block.begin[chunk])

@@ -162,6 +162,38 @@ def test_chunks_of_different_length_share_a_block(monkeypatch):
         np.testing.assert_allclose(one[0].trials["loss"], other[0].trials["loss"], rtol=1e-9)
 
 
+def test_a_second_study_compiles_nothing():
+    asked = dict(task="iris", epochs=2, stream=True, say=quiet)
+    first = hpjax.train({"hidden": (9,), "learning_rate": 0.01}, **asked).population
+    again = hpjax.train({"hidden": (9,), "learning_rate": 0.02}, **asked).population
+    assert first.compile_seconds > 0 == again.compile_seconds
+
+
+def test_gradients_through_training_have_the_task_on_the_devices(monkeypatch):
+    """Whatever it takes."""
+    monkeypatch.setattr(workload.devices, "room", lambda local_devices: 1)
+    space = RATE | {"hidden": (3,), "epochs": 2}
+    found = hpjax.tune(space, "iris", search="gradient", trials=2, say=quiet)
+    assert not any(program.piece for program in found.trained.programs)
+
+
+def test_spare_places_keep_nobody_waiting(monkeypatch):
+    """Networks with patience that go on from a rung: their epochs alone are drawn, not those of a place that nobody has."""
+    drawn, order = [], pieces.Pieces.order
+
+    def noted(self, group, epoch):
+        drawn.append(epoch)
+        return order(self, group, epoch)
+
+    monkeypatch.setattr(pieces.Pieces, "order", noted)
+    space = RATE | {"hidden": (4,), "patience": 50, "batch_size": 16, "epochs": 9}
+    scheduler = hpjax.halving(((6, 20), (9, 5)))
+    found = hpjax.tune(space, "iris", scheduler=scheduler, trials=20, stream=True, say=quiet)
+    assert found.trained.programs[0].chunk > 5
+    assert drawn.count(6) <= drawn.count(0)
+    assert drawn[-3:] == [6, 7, 8]
+
+
 def test_plans_of_runs_that_do_not_stream_are_as_before(tmp_path):
     """So that runs of earlier versions go on."""
     hpjax.tune(RATE | {"hidden": (4,)}, "iris", trials=2, out=tmp_path / "run", say=quiet)
