@@ -1,15 +1,14 @@
-"""Blocks whose examples stay in the host's memory: a thread gathers the next minibatches while the devices train on these.
+"""Blocks whose examples stay in the host's memory: the next minibatches are gathered while the devices train on these.
 
-Each epoch's order is that of a task which is on the devices whole, drawn when the epoch begins.
+Each epoch's order is that of a task which is on the devices whole; a thread draws it during the epoch before.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ from hpjax.training import loop
 from hpjax.training.batches import Data
 from hpjax.training.pieces import Pieces, side_by_side
 
-AHEAD = 2  # pieces that are made ready before they are needed
+AHEAD = 2  # pieces that are on their way before the first of them is waited for
 
 
 class Minibatches(NamedTuple):
@@ -50,6 +49,7 @@ class Calls(NamedTuple):
     begin: np.ndarray  # epochs
     until: np.ndarray
     ends: np.ndarray  # [c w] epochs at which each of the networks stops
+    same: Data  # on the devices: what of their pieces does not depend on the examples
 
 
 class Streamed:
@@ -72,20 +72,21 @@ class Streamed:
         shaped = lambda tree: jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), tree
         )
-        each = lambda data: shaped(side_by_side([data] * len(group)))
+        each = lambda data: side_by_side([data] * len(group))
         none = np.zeros(self._rows(pieces), np.int64)
-        some, seen = each(pieces.of(0, none)), each(pieces.of(0, none[: self._scored(pieces)]))
+        of = lambda rows: pieces.of(0, none[:1])._replace(**pieces.examples(0, rows))
+        some, seen = each(of(none)), each(of(none[: self._scored(pieces)]))
         valid, count = each(pieces.validation(0)), np.zeros(len(group), np.int32)
-        state = shaped(empty)
-        total, curve, outputs = map(shaped, self._begun(pieces, config))
-        ended = shaped(np.zeros(total.shape, bool))
+        total, curve, outputs = self._begun(pieces, config)
+        ended, state = np.zeros(total.shape, bool), empty
         given = (
             (fresh, start, draw, state, config),
             (some, seed, count, count, count, count, until, state, total, config),
             (seen, count, state, outputs, config),
             (valid, until, state, curve, outputs, config, ended),
         )
-        return self._with(self.stages.each(lambda stage, args: stage.lower(*args), given))
+        lowered = self.stages.each(lambda stage, args: stage.lower(*shaped(args)), given)
+        return self._with(lowered)
 
     def compile(self, options: dict[str, Any]) -> Streamed:
         """Ready to run."""
@@ -109,12 +110,16 @@ class Streamed:
         """As `kernels` has it."""
         state = self.stages.begin(fresh, start, draw, state, config)
         total, curve, outputs = self._begun(pieces, config)
-        calls = self._calls(state, config, start, until, group)
-        steps = np.full(len(group), pieces.steps, np.int32)
+        none = np.zeros(1, np.int64)
+        same = self._placed([pieces.of(each, none) for each in group.tolist()])
+        calls = self._calls(state, config, start, until, group, same)
         valid = self._placed([pieces.validation(each) for each in group.tolist()])
+        rows = NamedSharding(self.mesh, PartitionSpec("device"))
+        steps = np.full(len(group), pieces.steps, np.int32)
+        config, seed, steps, until = jax.device_put((config, seed, steps, until), rows)
         under_way: deque[Any] = deque()
         ended: Any = np.zeros(total.shape, bool)
-        with contextlib.closing(_ahead(self._pieces(pieces, calls))) as making:
+        with contextlib.closing(self._pieces(pieces, calls)) as making:
             for some in making:
                 if isinstance(some, Minibatches):
                     where = some.epoch, some.first, some.many, steps, until
@@ -153,12 +158,18 @@ class Streamed:
         return np.zeros(lead, spec.dtype), curve, outputs
 
     def _calls(
-        self, state: Any, config: dict, start: np.ndarray, until: np.ndarray, group: np.ndarray
+        self,
+        state: Any,
+        config: dict,
+        start: np.ndarray,
+        until: np.ndarray,
+        group: np.ndarray,
+        same: Data,
     ) -> Calls:
         """From when to when each chunk trains: networks that stopped by themselves may have to catch up."""
         ends = np.broadcast_to(until[:, None], next(iter(config.values())).shape[:2])
         if not loop.own_pace(self.program.spec):
-            return Calls(group, start, until, ends)
+            return Calls(group, start, until, ends, same)
         if "epochs" in config:
             ends = np.minimum(ends, config["epochs"]).astype(np.int32)
         epoch = np.asarray(state.epoch)
@@ -166,24 +177,27 @@ class Streamed:
         if state.best:
             going &= ~np.asarray(state.best.stopped)
         behind = np.where(going, epoch, until[:, None]).min(1)
-        return Calls(group, behind, np.where(going, ends, 0).max(1), ends)
+        return Calls(group, behind, np.where(going, ends, 0).max(1), ends, same)
 
     def _pieces(
         self, pieces: Pieces, calls: Calls
-    ) -> Iterator[Callable[[], Minibatches | Validation]]:
-        """What makes the pieces of every epoch, and those of validation where some network is scored."""
+    ) -> Generator[Minibatches | Validation, None, None]:
+        """The pieces of every epoch, and those of validation where some network is scored."""
         kept: list[Validation] = []
-        every = self.regime.score_every
-        for done in range(int((calls.until - calls.begin).max(initial=0))):
-            epoch = (calls.begin + done).astype(np.int32)
-            orders: dict[tuple[int, int], np.ndarray] = {}  # drawn with the first piece
-            for first in range(0, pieces.steps, self.program.piece):
-                yield partial(self._minibatches, pieces, calls, epoch, orders, first)
-            due = ((epoch + 1) % every == 0) | (calls.ends == epoch[:, None] + 1).any(1)
-            if (due & (epoch < calls.until)).any():
-                scored = self._scored(pieces)
-                for first in range(0, pieces.validated, scored):
-                    yield partial(self._validation, pieces, calls.group, first, kept)
+        every, scored = self.regime.score_every, self._scored(pieces)
+        epochs = int((calls.until - calls.begin).max(initial=0))
+        with ThreadPoolExecutor(1, "hpjax-orders") as thread:
+            coming = thread.submit(_orders, pieces, calls, 0)
+            for done in range(epochs):
+                epoch, orders = (calls.begin + done).astype(np.int32), coming.result()
+                if done + 1 < epochs:
+                    coming = thread.submit(_orders, pieces, calls, done + 1)
+                for first in range(0, pieces.steps, self.program.piece):
+                    yield self._minibatches(pieces, calls, epoch, orders, first)
+                due = ((epoch + 1) % every == 0) | (calls.ends == epoch[:, None] + 1).any(1)
+                if (due & (epoch < calls.until)).any():
+                    for first in range(0, pieces.validated, scored):
+                        yield self._validation(pieces, calls, first, kept)
 
     def _minibatches(
         self,
@@ -197,59 +211,54 @@ class Streamed:
         size, going = pieces.size, epoch < calls.until
         names = list(zip(calls.group.tolist(), epoch.tolist()))
         many = min(self.program.piece, pieces.steps - first)
-        idle = pieces.of(0, np.zeros(self._rows(pieces), np.int64)) if not going.all() else None
-        parts: dict[tuple[int, int], Data] = {}
+        none = np.zeros(self._rows(pieces), np.int64)
+        idle = None if going.all() else pieces.examples(0, none)
+        parts: dict[tuple[int, int], dict[str, Any]] = {}
         for name in (names[place] for place in np.flatnonzero(going)):
-            if name not in orders:
-                orders[name] = pieces.order(*name)
             if name not in parts:
                 rows = orders[name][first * size :][: many * size]
                 spare = self._rows(pieces) - len(rows)
-                parts[name] = pieces.of(name[0], np.pad(rows, (0, spare)))
+                parts[name] = pieces.examples(name[0], np.pad(rows, (0, spare)))
+        some = self._placed([parts[n] if go else idle for n, go in zip(names, going)])
         return Minibatches(
-            self._placed([parts[n] if go else idle for n, go in zip(names, going)]),
+            calls.same._replace(**some),
             epoch,
             np.full(len(names), first, np.int32),
             np.where(going, many, 0).astype(np.int32),
         )
 
     def _validation(
-        self, pieces: Pieces, group: np.ndarray, first: int, kept: list[Validation]
+        self, pieces: Pieces, calls: Calls, first: int, kept: list[Validation]
     ) -> Validation:
         """Examples of validation from row `first` on; all of them, where a piece holds them, are kept."""
         if kept:
             return kept[0]
         scored = self._scored(pieces)
-        part = lambda rows: pieces.of(each, np.pad(rows, (0, scored - len(rows))))
-        data = []
-        for each in group.tolist():
-            data.append(part(pieces.data.valid[each][first : first + scored]))
-        last = first + scored >= pieces.validated
-        found = Validation(self._placed(data), np.full(len(group), first, np.int32), last)
+        parts = []
+        for group in calls.group.tolist():
+            rows = pieces.data.valid[group][first : first + scored]
+            parts.append(pieces.examples(group, np.pad(rows, (0, scored - len(rows)))))
+        last, firsts = first + scored >= pieces.validated, np.full(len(parts), first, np.int32)
+        found = Validation(calls.same._replace(**self._placed(parts)), firsts, last)
         if last and not first:
             kept.append(found)
         return found
 
-    def _placed(self, parts: list[Any]) -> Data:
-        """Pieces of chunks, on the devices."""
+    def _placed(self, parts: list[Any]) -> Any:
+        """Pieces of chunks, leaves of [c ...] on the devices; each goes to its own device as it is."""
+        rows, each = NamedSharding(self.mesh, PartitionSpec("device")), self.program.chunks
         with jax.enable_x64(self.program.spec.dtype == "float64"):
-            rows = NamedSharding(self.mesh, PartitionSpec("device"))
-            return jax.device_put(side_by_side(parts), rows)
+            local = [side_by_side(parts[at : at + each]) for at in range(0, len(parts), each)]
+            held = jax.device_put(local, list(self.mesh.devices))
+            whole = lambda *shards: jax.make_array_from_single_device_arrays(
+                (len(parts), *shards[0].shape[1:]), rows, list(shards)
+            )
+            return jax.tree.map(whole, *held)
 
 
-def _ahead(
-    making: Iterator[Callable[[], Minibatches | Validation]],
-) -> Generator[Minibatches | Validation, None, None]:
-    """What is made, in a thread, a few pieces before it is needed."""
-    with ThreadPoolExecutor(1, "hpjax-pieces") as thread:
-        waiting: deque[Future] = deque()
-        try:
-            for make in making:
-                waiting.append(thread.submit(make))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _orders(pieces: Pieces, calls: Calls, done: int) -> dict[tuple[int, int], np.ndarray]:
+    """The rows of chunks that are so many epochs after their beginning, by group and epoch."""
+    epoch = calls.begin + done
+    going = epoch < calls.until
+    names = set(zip(calls.group[going].tolist(), epoch[going].tolist()))
+    return {name: pieces.order(*name) for name in names}

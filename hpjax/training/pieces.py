@@ -60,24 +60,14 @@ class Pieces:
 
     def of(self, group: int, rows: np.ndarray, inputs: bool = True) -> Data:
         """These examples [n] for one group, which is group 0 of them; their inputs, where they are wanted."""
-        data, fold = self.data, int(self.data.fold[group])
-        seen = rows if inputs else rows[:1]
+        data = self.data
         nobody = np.zeros((1, 0), np.int32)
-        coded = data.coded
-        if coded is not None:
-            coded = Coded(coded.codes[seen], coded.places[[group]], coded.gaps, coded.hot)
-        fields: dict[str, Any] = {
-            "x": data.x[seen if data.ranked is None else rows[:0]],
-            "y": data.y[rows],
+        fields = self.examples(group, rows, inputs) | {
             "order": nobody[None],
             "train": nobody,
             "valid": nobody,
             "valid_weight": nobody.astype(data.x.dtype),
             "fold": np.zeros(1, np.int32),
-            "coded": coded,
-            "weights": None if data.weights is None else data.weights[rows],
-            "ranked": None if data.ranked is None else data.ranked[fold][seen][None],
-            "targets": None if data.targets is None else data.targets[fold][rows][None],
             "rows": rows.astype(np.int32),
         }
         for name in OF_GROUPS:
@@ -87,7 +77,25 @@ class Pieces:
             fields[name] = None if values is None else values[[group]]
         return Data(**fields)
 
+    def examples(self, group: int, rows: np.ndarray, inputs: bool = True) -> dict[str, Any]:
+        """What of `of` is another for other examples [n]: all that training and prediction read of them."""
+        data, fold = self.data, int(self.data.fold[group])
+        seen = rows if inputs else rows[:1]
+        coded = data.coded
+        if coded is not None:
+            coded = Coded(coded.codes[seen], coded.places[[group]], coded.gaps, coded.hot)
+        return {
+            "x": data.x[seen if data.ranked is None else rows[:0]],
+            "y": data.y[rows],
+            "coded": coded,
+            "weights": None if data.weights is None else data.weights[rows],
+            "ranked": None if data.ranked is None else data.ranked[fold][seen][None],
+            "targets": None if data.targets is None else data.targets[fold][rows][None],
+        }
 
-def side_by_side(parts: Sequence[Data]) -> Data:
-    """Pieces of several groups, leaves of [c ...]."""
+
+def side_by_side(parts: Sequence[Any]) -> Any:
+    """Trees of several groups, leaves of [c ...]; one alone is not copied."""
+    if len(parts) == 1:
+        return jax.tree.map(lambda leaf: leaf[None], parts[0])
     return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)

@@ -249,11 +249,11 @@ def test_what_cannot_stream_is_refused():
 
 
 def test_what_goes_wrong_with_a_piece_ends_the_study(monkeypatch):
-    """Pieces are made in a thread of their own; what is raised there is what the user sees."""
+    """Orders are drawn in a thread of their own; what is raised there is what the user sees."""
     order = pieces.Pieces.order
 
     def torn(self, group, epoch):
-        assert threading.current_thread().name.startswith("hpjax-pieces")
+        assert threading.current_thread().name.startswith("hpjax-orders")
         if epoch == 1:
             raise OSError("the disk is gone")
         return order(self, group, epoch)
