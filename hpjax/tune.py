@@ -102,8 +102,8 @@ def tune(
         levels: values of a grid per range.
         batch: the most trials asked for at once; where None, what the search learns well from.
         gradients: "explicit" (backprop by hand) or "autodiff".
-        stream: whether the task stays in the host's memory, from where a thread brings the next minibatches to the devices while they
-            train on these; where None, if it takes more than half of a device's memory (a quarter of the machine's on CPUs). The
+        stream: whether the task stays in the host's memory, from where the next minibatches are brought to the devices while they train
+            on these; where None, if it takes more than half of a device's memory (a quarter of the machine's on CPUs). The
             results are the same up to rounding.
         data, target: folder of stored data, and column to predict, for tasks by name or file.
         kind: of the targets: "classes" or "numbers"; told from them where None.
