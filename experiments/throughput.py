@@ -79,7 +79,8 @@ PRESETS: dict[Preset, Parameters] = {
         1,
         2,
         512,
-        *(2000, 20_000),
+        2000,
+        20_000,
     ),
     "small": Parameters(
         5, 32, 20, "small", 3, 8192, 2000, TRIALS, 3, 48, 20, *GROWTH, 16, 2, 64, 20_000, *LARGE

@@ -270,10 +270,9 @@ class LocalExecutor:
     def pieces(self, spec: Spec) -> Pieces:
         """The task in this process's memory, for devices that do not hold it; its arrays once for all sizes of minibatches."""
         regime, contents = self.regime, batches.contents(spec)
-        task = regime.examples, regime.repeats, regime.seeds
         if contents not in self._kept:
-            self._kept[contents] = batches.prepare(*task, 0, spec, ordered=False)
-        return Pieces(*task, spec, self._kept[contents])
+            self._kept[contents] = regime.data(spec, ordered=False)
+        return Pieces(regime.examples, regime.names, spec, self._kept[contents])
 
     # --- blocks ---
     def submit(self, block: Block, sources: list[np.ndarray] | None) -> Future[BlockResult]:

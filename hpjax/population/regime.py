@@ -59,9 +59,10 @@ class Regime(NamedTuple):
         """Columns of a learning curve: those of `learning_curves`, and own metrics."""
         return len(COLUMNS) + len(self.metrics)
 
-    def data(self, spec: Spec) -> batches.Data:
-        """The task as networks of a shape see it, on the host."""
-        return batches.prepare(self.examples, self.repeats, self.seeds, self.target.fidelity, spec)
+    def data(self, spec: Spec, ordered: bool = True) -> batches.Data:
+        """The task as networks of a shape see it, on the host; with the orders of minibatches, or without."""
+        task = self.examples, self.repeats, self.seeds, self.target.fidelity
+        return batches.prepare(*task, spec, ordered)
 
     def names(self, group: int) -> tuple[int, int, int]:
         """(seed, repeat, fold) of one of the groups of all seeds."""

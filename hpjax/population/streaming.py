@@ -20,7 +20,7 @@ from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
 from hpjax.training import loop
 from hpjax.training.batches import Data
-from hpjax.training.pieces import Pieces, side_by_side
+from hpjax.training.pieces import Pieces, stacked
 
 AHEAD = 2  # pieces that are on their way before the first of them is waited for
 
@@ -72,7 +72,7 @@ class Streamed:
         shaped = lambda tree: jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), tree
         )
-        each = lambda data: side_by_side([data] * len(group))
+        each = lambda data: stacked([data] * len(group))
         none = np.zeros(self._rows(pieces), np.int64)
         of = lambda rows: pieces.of(0, none[:1])._replace(**pieces.examples(0, rows))
         some, seen = each(of(none)), each(of(none[: self._scored(pieces)]))
@@ -248,7 +248,7 @@ class Streamed:
         """Pieces of chunks, leaves of [c ...] on the devices; each goes to its own device as it is."""
         rows, each = NamedSharding(self.mesh, PartitionSpec("device")), self.program.chunks
         with jax.enable_x64(self.program.spec.dtype == "float64"):
-            local = [side_by_side(parts[at : at + each]) for at in range(0, len(parts), each)]
+            local = [stacked(parts[at : at + each]) for at in range(0, len(parts), each)]
             held = jax.device_put(local, list(self.mesh.devices))
             whole = lambda *shards: jax.make_array_from_single_device_arrays(
                 (len(parts), *shards[0].shape[1:]), rows, list(shards)

@@ -5,7 +5,7 @@ A piece is `Data` of one group with these examples alone, renumbered: what train
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,25 +24,27 @@ class Pieces:
     """A task for networks of a shape.
 
     Args:
-        examples, repeats, seeds: as for `batches.prepare`.
+        examples: the task, with its folds.
+        names: group -> (seed, repeat, fold).
         spec: of the networks.
         data: as `batches.prepare` makes it, without orders.
     """
 
     def __init__(
-        self, examples: Examples, repeats: int, seeds: Sequence[int], spec: Spec, data: Data
+        self,
+        examples: Examples,
+        names: Callable[[int], tuple[int, int, int]],
+        spec: Spec,
+        data: Data,
     ):
-        self.data = data
-        self.folds, self.repeats, self.seeds = examples.folds, repeats, tuple(seeds)
+        self.data, self.folds, self.names = data, examples.folds, names
         self.spec, self.size = spec, spec.batch_size
         self.steps = spec.steps(max(len(train) for train, _ in self.folds))
 
     def order(self, group: int, epoch: int) -> np.ndarray:
         """The rows [M] of one epoch of a group; as many for all of them."""
-        number, repeat = divmod(group, self.repeats)
-        which, fold = divmod(number, len(self.folds) // len(self.seeds))
-        train, _ = self.folds[number]
-        rows = batches.order_of(self.seeds[which], repeat, fold, epoch, train, self.spec)
+        train, _ = self.folds[int(self.data.fold[group])]
+        rows = batches.order_of(*self.names(group), epoch, train, self.spec)
         spare = self.steps * self.size - len(rows)
         return np.concatenate([rows, np.full(spare, train[0])])
 
@@ -94,7 +96,7 @@ class Pieces:
         }
 
 
-def side_by_side(parts: Sequence[Any]) -> Any:
+def stacked(parts: Sequence[Any]) -> Any:
     """Trees of several groups, leaves of [c ...]; one alone is not copied."""
     if len(parts) == 1:
         return jax.tree.map(lambda leaf: leaf[None], parts[0])
