@@ -45,6 +45,9 @@ class Problem(NamedTuple):
     loss: Callable  # {name: values [P]} (, epochs [P]) -> [P]
     optimum: float
     budget: int  # evaluations
+    observed: Callable | None = (
+        None  # {name: values [P]}, generator -> noisy losses [P]; where evaluations have noise
+    )
 
 
 def _box(loss: Callable, low: Any, high: Any, dims: int) -> tuple[dict, Callable]:
@@ -164,6 +167,31 @@ def synthetic() -> dict[str, Problem]:
     return found
 
 
+def with_noise(problem: Problem, share: float = 0.1) -> Problem:
+    """A function seen with normal noise, whose standard deviation is this share of the losses' own interquartile range."""
+    space = hpjax.Space(problem.space)
+    points = space.decode(np.random.default_rng(0).random((1000, len(space.dims))))
+    level = share * float(np.subtract(*np.quantile(problem.loss(points), [0.75, 0.25])))
+
+    def observed(point: Any, rng: np.random.Generator) -> np.ndarray:
+        loss = np.asarray(problem.loss(point), float)
+        return loss + level * rng.standard_normal(len(loss))
+
+    return problem._replace(observed=observed)
+
+
+def watched(problem: Problem, seed: int) -> tuple[Problem, list[np.ndarray]]:
+    """The problem with its noisy losses in place of the true ones, and the true losses of what it was asked, as they come."""
+    assert problem.observed is not None
+    observed, rng, truths = problem.observed, np.random.default_rng(seed), []
+
+    def loss(point: Any) -> np.ndarray:
+        truths.append(np.asarray(problem.loss(point), float))
+        return observed(point, rng)
+
+    return problem._replace(loss=loss), truths
+
+
 def _file(name: str, what: str, folder: Path | None) -> Path:
     """A stored file.
 
@@ -205,30 +233,37 @@ def hpobench_table(name: str, folder: Path | None) -> tuple[np.ndarray, dict[str
 
 
 def tables(folder: Path | None) -> dict[str, Problem]:
-    """The two tables of 62,208 networks each.
+    """The two tables of 62,208 networks each: the mean of four seeds, and with noise one of them at each evaluation.
 
     Raises:
         ValueError: a table that is not there, by its name.
     """
     found = {}
     for name in ("protein", "naval"):
-        loss, axes = stored_table(name, folder)
+        seeds, axes = stored_table(name, folder, seeds=True)
+        loss = seeds.mean(-1)
         named = ("activation_1", "activation_2", "schedule")
         space = {
             axis: hpjax.Choice(values) if axis in named else hpjax.IntUniform(0, len(values) - 1)
             for axis, values in axes.items()
         }
 
-        def look_up(
-            point: Any, loss: np.ndarray = loss, axes: Any = axes, named: Any = named
-        ) -> np.ndarray:
-            at = [
+        def place(point: Any, axes: Any = axes, named: Any = named) -> tuple[np.ndarray, ...]:
+            return tuple(
                 np.array([axes[a].index(v) for v in point[a]])
                 if a in named
                 else np.asarray(point[a], int)
                 for a in axes
-            ]
-            return loss[tuple(at)]
+            )
 
-        found[f"FCNet {name}"] = Problem(space, look_up, float(loss.min()), 100)
+        def look_up(point: Any, loss: np.ndarray = loss, place: Any = place) -> np.ndarray:
+            return loss[place(point)]
+
+        def one_seed(
+            point: Any, rng: np.random.Generator, seeds: np.ndarray = seeds, place: Any = place
+        ) -> np.ndarray:
+            found = seeds[place(point)]
+            return found[np.arange(len(found)), rng.integers(seeds.shape[-1], size=len(found))]
+
+        found[f"FCNet {name}"] = Problem(space, look_up, float(loss.min()), 100, one_seed)
     return found

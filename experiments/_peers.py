@@ -41,7 +41,8 @@ def optuna(name: str, problem: Problem, count: int, seed: int, batch: int) -> np
         import torch
 
         torch.set_num_threads(1)
-    options = {"deterministic_objective": True} if name == "GPSampler" else {}
+    exact = problem.observed is None
+    options = {"deterministic_objective": exact} if name == "GPSampler" else {}
     sampler = lambda seed: getattr(library.samplers, name)(seed=seed, **options)
     library.logging.set_verbosity(library.logging.ERROR)
     return ours(search.optuna(sampler), problem, count, seed, batch)
@@ -97,7 +98,11 @@ def smac(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
     values: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
-            made, deterministic=True, n_trials=count, seed=seed, output_directory=Path(folder)
+            made,
+            deterministic=problem.observed is None,
+            n_trials=count,
+            seed=seed,
+            output_directory=Path(folder),
         )
         search = HyperparameterOptimizationFacade(
             scenario, lambda config, seed: 0.0, overwrite=True, logging_level=40

@@ -3,8 +3,10 @@
     python -m experiments.search_quality --only models --seeds 30
     python -m experiments.search_quality --plot results/search_quality
 
-models    one point at a time, 10 D evaluations (at most 100): ours, Optuna's, bayesian-optimization's
+models    one point at a time, 10 D evaluations (at most 100): ours, Optuna's, bayesian-optimization's, SMAC3's
 batches   the same in batches of 8
+noise     as models, but each evaluation of a function has normal noise, a tenth of the losses' interquartile range, and of a
+          table is one of its four seeds; regret is the true loss of the point that looks best
 evolution 100 D evaluations: genetic, differential, cmaes beside the cmaes library, SciPy's and evosax's
 handicap  bayes with N evaluations against random with 2 N
 branin    bayes within 40 evaluations
@@ -31,7 +33,14 @@ from typing import Any
 import numpy as np
 
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, write_json
-from experiments._objectives import Problem, counting_ones, synthetic, tables
+from experiments._objectives import (
+    Problem,
+    counting_ones,
+    synthetic,
+    tables,
+    watched,
+    with_noise,
+)
 from experiments._peers import ONLY_CONTINUOUS, OURS, installed
 
 MANY = ("Rosenbrock-10", "Ackley-20", "Levy-30")  # of ten dimensions and more
@@ -45,6 +54,7 @@ ONE_BY_ONE = ("cmaes", "Optuna CMA-ES", "bayesian-optimization", "SMAC")
 RACES = {  # pairs that are judged
     "models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
     "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
+    "noise": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
     "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library")),
 }
 EVOLUTIONS = (
@@ -86,11 +96,21 @@ PRESETS: dict[Preset, Parameters] = {
 def _timed(
     play: Callable[..., np.ndarray], problem: Problem, count: int, seed: int, batch: int
 ) -> tuple[np.ndarray, float]:
+    """True losses [count] of the point that looks best so far, and the seconds that it took."""
+    truths = None
+    if problem.observed is not None:
+        problem, truths = watched(problem, seed)
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of peers
         losses = play(problem, count, seed, batch)
-    return losses, time.perf_counter() - started
+    took = time.perf_counter() - started
+    best = np.minimum.accumulate(losses)
+    if truths is None:
+        return best, took
+    changed = losses < np.append(np.inf, best[:-1])
+    chosen = np.maximum.accumulate(np.where(changed, np.arange(count), 0))
+    return np.concatenate(truths)[chosen], took
 
 
 def race(
@@ -131,9 +151,7 @@ def race(
             found = Parallel(n_jobs=2)(
                 delayed(_timed)(play, problem, count, seed, batch) for seed in range(seeds)
             )
-            regret = np.array(
-                [np.minimum.accumulate(losses)[grid - 1] - problem.optimum for losses, _ in found]
-            )
+            regret = np.array([incumbent[grid - 1] - problem.optimum for incumbent, _ in found])
             seconds = float(np.median([took for _, took in found]))
             entry["methods"][name] = {
                 "regret": rounded(regret.T),
@@ -175,16 +193,31 @@ def continuous(parameters: Parameters) -> dict[str, Problem]:
 
 
 def stored(parameters: Parameters) -> dict[str, Problem]:
-    """The tables of networks."""
-    return {} if parameters.few else tables(parameters.data)
+    """The tables of networks, without noise."""
+    return {} if parameters.few else exact(tables(parameters.data))
+
+
+def exact(problems: dict[str, Problem]) -> dict[str, Problem]:
+    """The problems without noise."""
+    return {title: problem._replace(observed=None) for title, problem in problems.items()}
+
+
+def noisy(parameters: Parameters) -> dict[str, Problem]:
+    """Functions and tables whose evaluations have noise."""
+    seen = {title: with_noise(problem) for title, problem in functions(parameters).items()}
+    return seen if parameters.few else seen | tables(parameters.data)
 
 
 def searches(
-    part: str, names: tuple[str, ...], batch: int, parameters: Parameters
+    part: str,
+    problems: dict[str, Problem],
+    names: tuple[str, ...],
+    batch: int,
+    parameters: Parameters,
 ) -> dict[str, Any]:
-    """Races on functions and tables; what an interrupted one finished is not run again."""
+    """Races on these; what an interrupted one finished is not run again."""
     kept, seeds = KEPT / f"{part}.json", parameters.seeds
-    found = race(functions(parameters) | stored(parameters), names, seeds, batch, kept=kept)
+    found = race(problems, names, seeds, batch, kept=kept)
     kept.unlink(missing_ok=True)
     return {"seeds": seeds, "found": found}
 
@@ -804,8 +837,11 @@ EXPERIMENT = Experiment(
     "search_quality",
     presets=PRESETS,
     parts={
-        "models": lambda p: searches("models", RACED + ONE_BY_ONE, 1, p),
-        "batches": lambda p: searches("batches", RACED, 8, p),
+        "models": lambda p: searches("models", functions(p) | stored(p), RACED + ONE_BY_ONE, 1, p),
+        "batches": lambda p: searches("batches", functions(p) | stored(p), RACED, 8, p),
+        "noise": lambda p: searches(
+            "noise", noisy(p), RACED + ("cmaes", "Optuna CMA-ES", "SMAC"), 1, p
+        ),
         "evolution": evolution,
         "handicap": of_seeds(lambda p: handicap(continuous(p), p.seeds)),
         "branin": branin,

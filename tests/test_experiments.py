@@ -69,7 +69,7 @@ def test_throughput(tmp_path):
 def test_search_quality(tmp_path):
     done = experiment("search_quality", "--preset", "smoke", "--only", "branin", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    for part in ("evolution", "handicap", "valley", "counting"):
+    for part in ("evolution", "noise", "handicap", "valley", "counting"):
         done = experiment("search_quality", "--preset", "smoke", "--only", part, "--out", tmp_path)
         assert done.returncode == 0, done.stderr
     assert {"evolution_anytime.png", "evolution_ranks.csv", "counting.svg"} <= {
