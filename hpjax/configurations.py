@@ -86,8 +86,8 @@ def combined(columns: Sequence[np.ndarray]) -> np.ndarray:
     """The combinations of values in columns [n] as whole numbers [n] from 0, in the order of the first column, then of the next."""
     codes = np.zeros(len(columns[0]), np.int64)
     for column in columns:
-        values, own = np.unique(column, return_inverse=True)
-        if len(values) > 1:
+        if not _constant(column):
+            values, own = np.unique(column, return_inverse=True)
             codes = np.unique(codes * len(values) + own, return_inverse=True)[1]
     return codes
 
@@ -113,10 +113,20 @@ def _hashable(value: Any) -> Any:
 
 def _alike(columns: Sequence[Sequence | np.ndarray], count: int) -> list[np.ndarray]:
     """The rows of each combination of values, in order of first appearance."""
-    codes = combined([np.zeros(count, int), *(_codes(column) for column in columns)])
+    columns = [column for column in columns if not _constant(column)]
+    if not columns:
+        return [np.arange(count)] if count else []
+    codes = combined([_codes(column) for column in columns])
     _, first, sizes = np.unique(codes, return_index=True, return_counts=True)
     rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
     return [rows[at] for at in np.argsort(first)]
+
+
+def _constant(column: Sequence | np.ndarray) -> bool:
+    """Whether a column holds one value, or one object, all the way."""
+    if isinstance(column, np.ndarray) and column.dtype != object:
+        return bool((column == column[:1]).all())
+    return all(value is column[0] for value in column)
 
 
 def _codes(column: Sequence | np.ndarray) -> np.ndarray:
@@ -172,10 +182,14 @@ def _config(
 ) -> Config:
     """The traced values of some rows, all of one Spec; absent ones at their defaults."""
     config: Config = {}
+    numbered: dict[str, dict[int, str]] = {}  # name -> layer -> the name of its own number
+    for own in traced:
+        name = base(own, family)
+        if own != name:
+            numbered.setdefault(name, {})[int(own[len(name) + 1 :])] = own
     for name, entry in tables(family)[1].items():
         default = float(target.fidelity) if name in ("horizon", "epochs") else entry.default
-        numbered = [n for n in traced if n != name and base(n, family) == name]
-        parts = {int(n[len(name) + 1 :]): n for n in numbered}
+        parts = numbered.get(name)
         leaf: Any = (
             numbers(name, entry, True, traced[name], rows, default)
             if name in traced

@@ -109,7 +109,8 @@ class Library(Mapping[int, Finished]):
     def _append(self, part: FinishedTrials) -> None:
         if not len(part.trials):
             return
-        self.parts.append(part)
+        config = {name: _once(leaf) for name, leaf in part.config.items()}
+        self.parts.append(part._replace(config=config))
         self.held += part.bytes
 
     def _shrink(self) -> None:
@@ -125,6 +126,11 @@ class Library(Mapping[int, Finished]):
         self.parts, self.held = [], 0
         for part, rows in zip(parts, np.split(kept, np.cumsum([len(p.loss) for p in parts])[:-1])):
             self._append(part.only(rows))
+
+
+def _once(leaf: np.ndarray) -> np.ndarray:
+    """A leaf [n ...] that holds one row in memory where all its rows are alike."""
+    return np.broadcast_to(leaf[:1].copy(), leaf.shape) if (leaf == leaf[:1]).all() else leaf
 
 
 def best(state: TrainState, patience: Any) -> TrainState:

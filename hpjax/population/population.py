@@ -68,9 +68,9 @@ class Population:
         self.store = self.executor.store(regime.groups)
         self.adopt(programs)
         self.history: list[Order] = []
-        # trial -> the point [D] that it was last trained at
+        # live trial -> the point [D] that it was last trained at
         self._point: dict[int, np.ndarray] = {}
-        self._loss: dict[int, float] = {}  # trial -> its last validation loss
+        self._loss: dict[int, float] = {}  # live trial -> its last validation loss
         self.networks_trained = 0
         self.gradient_seconds = 0.0
         self._recalled, self._released = False, set()
@@ -139,6 +139,9 @@ class Population:
             for finished in self.finished(np.array(whole, int)[wanted].tolist()):
                 self.library.add(finished)
         self.store.release(dropped)
+        for trial in dropped:
+            self._point.pop(trial, None)
+            self._loss.pop(trial, None)
 
     def finished(self, trials: Sequence[int]) -> Iterator[FinishedTrials]:
         """The networks of live trials, as they predict; program by program."""
@@ -337,19 +340,22 @@ class Population:
         length = np.broadcast_to((block.until - block.begin)[:, None], real.shape)[real]
         trained = np.maximum(length, 1)
         np.add.at(results.seconds, rows, answer.seconds * trained / trained.sum())
-        state = jax.tree.map(lambda leaf: leaf[real], answer.state)
-        scores, weights_epoch = state.scores, state.epoch
+        own = lambda tree: jax.tree.map(lambda leaf: leaf[real], tree)
+        state = answer.state
+        scores, reached = own((state.scores, state.epoch))
+        weights_epoch = reached
         if state.best:  # early stopping reports the epoch whose weights it keeps
-            patient = (job.config["patience"][member] > 0) & np.isfinite(state.best.scores.loss)
-            scores = jax.tree.map(lambda a, b: np.where(patient, a, b), state.best.scores, scores)
-            weights_epoch = np.where(patient, state.best.epoch, weights_epoch)
+            best_scores, best_epoch = own((state.best.scores, state.best.epoch))
+            patient = (job.config["patience"][member] > 0) & np.isfinite(best_scores.loss)
+            scores = jax.tree.map(lambda a, b: np.where(patient, a, b), best_scores, scores)
+            weights_epoch = np.where(patient, best_epoch, weights_epoch)
         at = rows, groups
         results.loss[at], results.error[at], results.train[at] = (
             scores.loss,
             scores.error,
             scores.train,
         )
-        results.reached[at], results.weights_epoch[at] = state.epoch, weights_epoch
+        results.reached[at], results.weights_epoch[at] = reached, weights_epoch
         results.curves[at] = answer.curve[real]
         for number, values in enumerate(scores.metrics):
             results.metrics[rows, groups, number] = values
