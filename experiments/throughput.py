@@ -10,8 +10,9 @@ copy) is measured between the repeats of the same run.
 Parts: `reference` (32 networks 64-128-128-128-10, ReLU, batch 32, Adam, 20 epochs of 1,437 digits), `notebook` (the course's
 grid, whole process, cold and with a warm compilation cache), `tiny` (2-4-1 networks on XOR), `overhead` (100,000 random trials
 of those), `mixed` (a sweep of many shapes), `growth` (cost against population size, width and epochs), `packed` (TabPack's
-setting: 64 networks of width 384 with rates and dropouts of their own, on a table of Adult's shape) and `streamed` (a task that stays
-in the host's memory, beside the same on the devices; and a very large one).
+setting: 64 networks of width 384 with rates and dropouts of their own, on a table of Adult's shape), `few` (one to eight small
+networks, as a call of `hpjax.train` and as an order of a study that runs) and `streamed` (a task that stays in the host's memory,
+beside the same on the devices; and a very large one).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from hpjax import program_cache
 
 TRIALS = (1000, 10_000, 100_000)
 LARGE = 200_000, 100_000_000
+FEW = (1, 2, 4, 8)  # networks
 GROWTH = (1, 4, 16, 64, 256, 1024, 4096), (16, 32, 64, 128, 256, 512), (1, 4, 16, 64)
 
 
@@ -220,6 +222,19 @@ def packed(parameters: Parameters) -> dict[str, Any]:
     return {"sweep": dataclasses.asdict(sweep), "contenders": found, "missing": missing}
 
 
+def few(parameters: Parameters) -> list[dict[str, Any]]:
+    """One to eight networks of two hidden layers of 32, for two epochs and for as many as the reference sweep's."""
+    names = ["hpjax", "hpjax, an order of a study", "jit(vmap(scan)) by hand"]
+    found = []
+    for epochs in (2, parameters.epochs):
+        for count in FEW:
+            sweep = Sweep(networks=count, hidden=(32, 32), epochs=epochs)
+            entries = contest(names, sweep, 5 * parameters.repeats)
+            seconds = {name: entry["seconds"] for name, entry in entries.items()}
+            found.append({"networks": count, "epochs": epochs, "seconds": seconds})
+    return found
+
+
 def streamed(parameters: Parameters) -> dict[str, Any]:
     """An epoch of networks on a task that the devices or the host holds, interleaved; and on one of four columns that is as long as it gets."""
     size = str(parameters.streamed_examples), "64", "16", "128", "256"
@@ -285,20 +300,20 @@ def criteria(numbers: Numbers) -> list[Criterion]:
         by_hand = rates["hpjax"] / rates["jit(vmap(scan)) by hand"]
         share = found["share_of_sgemm"]
         judged += [
-            Criterion("throughput over the hand-written jit(vmap(scan))", by_hand, 2.0),
-            Criterion("share of the float32 matrix product's rate", share, 0.6),
+            Criterion("throughput over the hand-written jit(vmap(scan))", by_hand, 2.2),
+            Criterion("share of the float32 matrix product's rate", share, 0.5),
         ]
     if "notebook" in numbers:
         times = {n: entry.get("sklearn_over_this") for n, entry in numbers["notebook"].items()}
         judged += [
-            Criterion("scikit-learn's seconds over ours, cold", times["hpjax cold"], 5.0),
+            Criterion("scikit-learn's seconds over ours, cold", times["hpjax cold"], 2.5),
             Criterion(
-                "scikit-learn's seconds over ours, warm cache", times["hpjax warm cache"], 7.0
+                "scikit-learn's seconds over ours, warm cache", times["hpjax warm cache"], 3.5
             ),
         ]
     if "tiny" in numbers:
         rate = numbers["tiny"]["network_steps_per_second"] / 1e6
-        judged.append(Criterion("million network-steps per second, 2-4-1", rate, 10.0))
+        judged.append(Criterion("million network-steps per second, 2-4-1", rate, 60.0))
     if "overhead" in numbers:
         last = numbers["overhead"][-1]
         judged += [
@@ -312,6 +327,18 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 f"peak MiB of {last['trials']:,} trials", last["peak_mib"], 2048.0, at_least=False
             ),
         ]
+    for which, name in (
+        ("an order of a study", "hpjax, an order of a study"),
+        ("a whole call", "hpjax"),
+    ):
+        ratios = [
+            entry["seconds"][name] / entry["seconds"]["jit(vmap(scan)) by hand"]
+            for entry in numbers.get("few", ())
+            if entry["epochs"] > 2
+        ]
+        if ratios:
+            title = f"1 to 8 small networks: seconds of {which} over the loop by hand's, the worst"
+            judged.append(Criterion(title, max(ratios), 1.0, at_least=False))
     if "streamed" in numbers:
         held = numbers["streamed"]["held by"]
         ratio = held["host"]["run_seconds"] / held["devices"]["run_seconds"]
@@ -420,6 +447,18 @@ def table(held: Numbers) -> str:
             f"| {name} | {e['seconds']:.1f} ({e['fastest']:.1f}-{e['slowest']:.1f}) | {e['loss']:.3f} | {e['peak_mib']:.0f} |"
             for name, e in found["contenders"].items()
         ] + [""]
+    if "few" in held:
+        names = list(held["few"][0]["seconds"])
+        lines += [
+            "Few networks of two hidden layers of 32, minibatches of 32 of 1,437 digits, compiled before",
+            "",
+            f"| networks | epochs | {' | '.join(f'{name}, ms' for name in names)} |",
+            "|---|---|---|---|---|",
+        ]
+        for e in held["few"]:
+            each = " | ".join(f"{1000 * e['seconds'][name]:.1f}" for name in names)
+            lines.append(f"| {e['networks']} | {e['epochs']} | {each} |")
+        lines.append("")
     if "streamed" in held:
         found, e = held["streamed"], held["streamed"]["large"]
         lines += [
@@ -494,6 +533,7 @@ EXPERIMENT = Experiment(
         "mixed": mixed,
         "growth": growth,
         "packed": packed,
+        "few": few,
         "streamed": streamed,
     },
     draw=draw,

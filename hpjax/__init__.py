@@ -1,5 +1,6 @@
 """Hyperparameter search for multilayer perceptrons in JAX: whole populations of networks, trained as one program."""
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ def _interrupted(number: int, frame: object) -> None:
 
 if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]:
     signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
+    gc.disable()  # until then, too: loading modules leaves nothing to collect
 
 from importlib import metadata
 from typing import TYPE_CHECKING, Any

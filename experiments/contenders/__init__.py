@@ -8,7 +8,7 @@ from functools import partial
 
 from experiments.contenders.jax_by_hand import loop_worker, python_loop_worker
 from experiments.contenders.keras_fit import keras_worker
-from experiments.contenders.ours import hpjax_worker, tiny_worker
+from experiments.contenders.ours import hpjax_worker, order_worker, tiny_worker
 from experiments.contenders.packed import packed_hpjax_worker, packed_torch_worker
 from experiments.contenders.pytorch import torch_vmap_worker, torch_worker
 from experiments.contenders.roofline import roofline_worker
@@ -16,6 +16,7 @@ from experiments.contenders.scikit_learn import sklearn_worker
 
 WORKERS = {
     "hpjax": hpjax_worker,
+    "hpjax, an order of a study": order_worker,
     "hpjax one at a time": partial(hpjax_worker, one_by_one=True),
     "jit(vmap(scan)) by hand": loop_worker,
     "jit(vmap(step)) looped in Python": python_loop_worker,

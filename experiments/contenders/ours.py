@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +12,11 @@ from experiments.contenders.sweep import About, Run, Sweep, digits
 quiet = {"say": lambda text: None}
 
 
-def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
-    """The reference sweep as one population; or its networks one at a time, on one core."""
-    import jax
-
+def _asked(sweep: Sweep) -> tuple[list[dict[str, Any]], Any]:
+    """Configurations of a sweep, and its task."""
     import hpjax
     from hpjax.tasks import Split
 
-    if one_by_one:
-        jax.config.update("jax_num_cpu_devices", 1)
     x, y, x_valid, y_valid = digits()
     task = hpjax.Task.of(
         np.concatenate([x, x_valid]),
@@ -29,10 +26,21 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
         standardize=False,
     )
     fold = Split(np.arange(len(x)), np.arange(len(x), len(x) + len(x_valid)))
-    task = dataclasses.replace(task, folds=(fold,))
     common = {"hidden": sweep.hidden, "batch_size": sweep.batch, "init": "xavier"}
     rates = np.geomspace(5e-4, 2e-3, sweep.networks)
     configs = [common | {"learning_rate": float(rate)} for rate in rates]
+    return configs, dataclasses.replace(task, folds=(fold,))
+
+
+def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
+    """The reference sweep as one population; or its networks one at a time, on one core."""
+    import jax
+
+    import hpjax
+
+    if one_by_one:
+        jax.config.update("jax_num_cpu_devices", 1)
+    configs, task = _asked(sweep)
     parts = [[config] for config in configs] if one_by_one else [configs]
     latest = []
 
@@ -49,6 +57,26 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
         }
 
     return run, about
+
+
+def order_worker(sweep: Sweep) -> tuple[Run, About]:
+    """The sweep as a study gives it to a population that is there: an order of fresh trials, whose networks are then released."""
+    import hpjax
+    from hpjax.schedulers.base import Order
+
+    configs, task = _asked(sweep)
+    trained = hpjax.train(configs, task, sweep.epochs, **quiet)
+    count, trial = sweep.networks, np.arange(sweep.networks)
+    until, fresh, seed = np.full(count, sweep.epochs), np.full(count, -1), np.zeros(count, np.int64)
+
+    def run() -> float:
+        nonlocal trial
+        trial = trial + count
+        results = trained.population.carry_out(Order(trial, trained.unit, fresh, until, seed))
+        trained.population.release(trial)
+        return float(np.median(results.loss))
+
+    return run, dict
 
 
 def tiny_worker(sweep: Sweep) -> tuple[Run, About]:

@@ -6,7 +6,9 @@ reads the output any more.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -91,6 +93,10 @@ def _run(arguments: list[str]) -> int:
         program_cache.switch_off()
     output = Output(getattr(options, "json", False))
     signal.signal(signal.SIGINT, training.interrupt)  # modules are loaded
+    if not gc.isenabled():  # as `hpjax` begins where it is the command line
+        gc.freeze()  # what modules hold stays to the end, where nothing needs to be collected, either
+        gc.enable()
+        atexit.register(gc.freeze)
     try:
         code = carry_out(options, output)
     except (ValueError, RunError) as fault:

@@ -181,7 +181,9 @@ class Task:
     @property
     def development(self) -> np.ndarray:
         """Rows that are not held out."""
-        return np.setdiff1d(np.arange(len(self.x)), self.test)
+        there = np.ones(len(self.x), bool)
+        there[self.test] = False
+        return np.flatnonzero(there)
 
     def targets(self) -> np.ndarray:
         """[N C] float64: one-hot rows, 0/1 in one column for two classes, or the numbers."""
