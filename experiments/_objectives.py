@@ -192,7 +192,7 @@ def watched(problem: Problem, seed: int) -> tuple[Problem, list[np.ndarray]]:
     return problem._replace(loss=loss), truths
 
 
-def _file(name: str, what: str, folder: Path | None) -> Path:
+def stored_file(name: str, what: str, folder: Path | None) -> Path:
     """A stored file.
 
     Raises:
@@ -213,7 +213,7 @@ def stored_table(
         ValueError: a table that is not there, by its name.
     """
     what = "validation errors of 62,208 networks"
-    with np.load(_file(f"fcnet_{name}_table.npz", what, folder)) as saved:
+    with np.load(stored_file(f"fcnet_{name}_table.npz", what, folder)) as saved:
         loss = saved["valid_mse"].astype(float)
         return loss if seeds else loss.mean(-1), {
             axis: saved[axis].tolist() for axis in saved if axis != "valid_mse"
@@ -226,10 +226,20 @@ def hpobench_table(name: str, folder: Path | None) -> tuple[np.ndarray, dict[str
     Raises:
         ValueError: a table that is not there, by its name.
     """
+    arrays = hpobench_arrays(name, folder)
+    axes = {a: arrays[a].tolist() for a in arrays if a not in ("val_acc", "train_time")}
+    return 1 - arrays["val_acc"].astype(float).mean(-1), axes
+
+
+def hpobench_arrays(name: str, folder: Path | None) -> dict[str, np.ndarray]:
+    """One of HPOBench's MLP tables as it was published: accuracies `val_acc` [10 10 3 10 10 5], `train_time` in seconds, and its axes.
+
+    Raises:
+        ValueError: a table that is not there, by its name.
+    """
     what = "validation accuracies of 30,000 networks"
-    with np.load(_file(f"hpobench_mlp_{name}.npz", what, folder)) as saved:
-        axes = {a: saved[a].tolist() for a in saved if a not in ("val_acc", "train_time")}
-        return 1 - saved["val_acc"].astype(float).mean(-1), axes
+    with np.load(stored_file(f"hpobench_mlp_{name}.npz", what, folder)) as saved:
+        return dict(saved)
 
 
 def tables(folder: Path | None) -> dict[str, Problem]:
