@@ -337,7 +337,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
             if entry["epochs"] > 2
         ]
         if ratios:
-            title = f"1 to 8 small networks: seconds of {which} over the loop by hand's, the worst"
+            title = f"1 to 8 small networks of 20 epochs: seconds of {which} over the loop by hand's, the worst"
             judged.append(Criterion(title, max(ratios), 1.0, at_least=False))
     if "streamed" in numbers:
         held = numbers["streamed"]["held by"]

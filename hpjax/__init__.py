@@ -12,9 +12,11 @@ def _interrupted(number: int, frame: object) -> None:
     os._exit(130)
 
 
-if os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]:
+_COMMAND_LINE = os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]
+if _COMMAND_LINE:
     signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
-    gc.disable()  # until then, too: loading modules leaves nothing to collect
+_COLLECTING = gc.isenabled() and not _COMMAND_LINE
+gc.disable()  # while modules load, which leaves nothing to collect; `cli` has more to load
 
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,9 @@ from hpjax.train import train
 from hpjax.trained import Trained
 from hpjax.training.metrics import Metric
 from hpjax.tune import explain, tune
+
+if _COLLECTING:
+    gc.enable()
 
 __version__ = metadata.version("hpjax")
 

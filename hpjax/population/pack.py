@@ -51,8 +51,9 @@ class Block(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Epochs that its longest chunk trains for."""
-        return int((self.until - self.begin).max())
+        """Epochs that its longest network trains for, early stopping apart."""
+        until = np.minimum(self.until[:, None], self.config["epochs"])
+        return max(0, int((until - self.begin[:, None]).max()))
 
 
 def pack(
@@ -117,10 +118,12 @@ def _chunks(
 ) -> list[tuple[int, np.ndarray]]:
     """The members still to train, as (group of all seeds, rows [width]), longest first; -1 is a spare place.
 
-    Members of a chunk are of one group, and start and end together.
+    Members of a chunk are of one group, and start and end together, but for epochs of their own, by which they are sorted: a chunk
+    ends with its longest network.
     """
     rows = job.rows
     fresh = order.source[rows] < 0
+    length = np.maximum(np.minimum(order.epochs[rows], job.config["epochs"]) - job.begin, 0)
     kinds = (fresh, job.begin, order.epochs[rows], order.seed[rows], job.cohort)
     table = []
     for group in range(groups):
@@ -128,10 +131,11 @@ def _chunks(
         kind = configurations.combined([column[waiting] for column in kinds])
         for which in range(kind.max(initial=-1) + 1):
             alike = waiting[kind == which]
+            alike = alike[np.argsort(-length[alike], kind="stable")]
             for start in range(0, len(alike), width):
                 part = alike[start : start + width]
                 chunk = np.pad(part, (0, width - len(part)), constant_values=-1)
-                length = int(order.epochs[rows[part[0]]] - job.begin[part[0]])
-                table.append((length, int(job.cohort[part[0]]) * groups + group, chunk))
+                own_group = int(job.cohort[part[0]]) * groups + group
+                table.append((length[part[0]], own_group, chunk))
     table.sort(key=lambda entry: -entry[0])
     return [(group, chunk) for _, group, chunk in table]

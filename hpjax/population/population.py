@@ -337,8 +337,8 @@ class Population:
         rows, groups = job.rows[member], np.broadcast_to(block.own_group[:, None], real.shape)[real]
         each = program.chunks * plan.epoch_seconds(program.spec, self.load)(program.chunk)
         self.listen("block", seconds=answer.seconds, work=each * block.length, networks=len(rows))
-        length = np.broadcast_to((block.until - block.begin)[:, None], real.shape)[real]
-        trained = np.maximum(length, 1)
+        until = np.minimum(block.until[:, None], block.config["epochs"])
+        trained = np.maximum((until - block.begin[:, None])[real], 1)
         np.add.at(results.seconds, rows, answer.seconds * trained / trained.sum())
         own = lambda tree: jax.tree.map(lambda leaf: leaf[real], tree)
         state = answer.state

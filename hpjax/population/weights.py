@@ -42,11 +42,9 @@ class StatePool:
         short = len(missing) - len(self.free)
         if short > 0:
             old = len(self.slot) + len(self.free)
-            grown = max(short, old // 2)
-            self.leaves = [
-                np.concatenate([a, np.zeros((grown, *a.shape[1:]), a.dtype)]) for a in self.leaves
-            ]
-            self.free += range(old, old + grown)
+            new = old + max(short, old)
+            self.leaves = [_longer(leaf, new) for leaf in self.leaves]
+            self.free += range(old, new)
         for trial in missing:
             self.slot[trial] = self.free.pop()
         return np.array([self.slot[trial] for trial in trials], np.int64)
@@ -178,6 +176,13 @@ class WeightStore:
             kept[slots] = leaf
         self.home |= dict.fromkeys(trials, number)
         self.age |= dict(zip(trials, stored.ages.tolist()))
+
+
+def _longer(leaf: np.ndarray, count: int) -> np.ndarray:
+    """A leaf [n ...] with room for `count` rows; what is not yet used takes no memory."""
+    found = np.zeros((count, *leaf.shape[1:]), leaf.dtype)
+    found[: len(leaf)] = leaf
+    return found
 
 
 def _each(leaves: list[np.ndarray]) -> list[jax.ShapeDtypeStruct]:

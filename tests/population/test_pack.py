@@ -29,7 +29,11 @@ def jobs(draw):
         rng.integers(0, 2, count),
     )
     rows = np.sort(rng.permutation(count)[: rng.integers(1, count + 1)])
-    config = {"learning_rate": rng.random(len(rows)), "l2": rng.random((len(rows), 3))}
+    config = {
+        "learning_rate": rng.random(len(rows)),
+        "l2": rng.random((len(rows), 3)),
+        "epochs": rng.integers(1, 5, len(rows)).astype(float),
+    }
     cohort = rng.integers(0, 2, len(rows))
     program = Program(
         SPEC, int(rng.integers(1, 5)), int(rng.integers(1, 3)), int(rng.integers(1, 4))
@@ -84,11 +88,27 @@ def test_a_program_is_halved_until_it_trains_one_network_a_device():
     assert widths == [(4, 3), (4, 1), (2, 1), (1, 1)]
 
 
+def test_networks_of_a_chunk_end_near_one_another():
+    """Where they have epochs of their own: a chunk takes as long as its longest."""
+    own = np.random.default_rng(0).permutation(24) + 1.0
+    nothing = np.zeros(24, int)
+    order = Order(np.arange(24), np.zeros((24, 1)), np.full(24, -1), np.full(24, 20), nothing)
+    job = Job(0, np.arange(24), {"epochs": own}, nothing, nothing)
+    blocks = pack(order, job, Program(SPEC, 4, 1, 2), 1)
+    each = [
+        sorted(min(20, own[row]) for row in chunk) for block in blocks for chunk in block.member
+    ]
+    assert sorted(np.concatenate(each)) == sorted(np.minimum(own, 20))
+    assert [chunk[-1] for chunk in each] == [20, 20, 16, 12, 8, 4]
+    assert all(chunk[-1] - chunk[0] <= 3 for chunk in each)
+
+
 # --- the store --------------------------------------------------------------------------------------------------------
 def trained(store, order, value, number=0, groups=2):
     """Networks of one number each, all set to a value."""
     count = len(order.trial)
-    job = Job(number, np.arange(count), {}, np.zeros(count, int), np.zeros(count, int))
+    config = {"epochs": np.full(count, 9.0)}
+    job = Job(number, np.arange(count), config, np.zeros(count, int), np.zeros(count, int))
     store.begin(order)
     gathered = []
     for block in pack(order, job, Program(SPEC, 2, 1, 2), groups):
