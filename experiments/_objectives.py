@@ -180,16 +180,36 @@ def with_noise(problem: Problem, share: float = 0.1) -> Problem:
     return problem._replace(observed=observed)
 
 
-def watched(problem: Problem, seed: int) -> tuple[Problem, list[np.ndarray]]:
-    """The problem with its noisy losses in place of the true ones, and the true losses of what it was asked, as they come."""
+class Seen(NamedTuple):
+    """What evaluations with noise were of."""
+
+    points: list[tuple]  # [n] values, by name
+    truths: list[float]  # [n] without noise
+
+
+def watched(problem: Problem, seed: int) -> tuple[Problem, Seen]:
+    """The problem with its noisy losses in place of the true ones, and what it was asked, as it comes."""
     assert problem.observed is not None
-    observed, rng, truths = problem.observed, np.random.default_rng(seed), []
+    observed, rng, seen = problem.observed, np.random.default_rng(seed), Seen([], [])
 
     def loss(point: Any) -> np.ndarray:
-        truths.append(np.asarray(problem.loss(point), float))
+        seen.points.extend(zip(*(np.asarray(point[name]).tolist() for name in sorted(point))))
+        seen.truths.extend(np.asarray(problem.loss(point), float).tolist())
         return observed(point, rng)
 
-    return problem._replace(loss=loss), truths
+    return problem._replace(loss=loss), seen
+
+
+def best_by_mean(observed: np.ndarray, seen: Seen) -> np.ndarray:
+    """The true losses [n] of the point that looks best after each evaluation: the lowest mean of what was observed of it; the first of equals."""
+    means: dict[tuple, tuple[float, int]] = {}  # point -> mean, how often
+    true = dict(zip(seen.points, seen.truths))
+    found = np.empty(len(observed))
+    for at, (loss, point) in enumerate(zip(observed.tolist(), seen.points)):
+        mean, count = means.get(point, (0.0, 0))
+        means[point] = mean + (loss - mean) / (count + 1), count + 1
+        found[at] = true[min(means, key=lambda one: means[one][0])]
+    return found
 
 
 def stored_file(name: str, what: str, folder: Path | None) -> Path:
@@ -242,8 +262,8 @@ def hpobench_arrays(name: str, folder: Path | None) -> dict[str, np.ndarray]:
         return dict(saved)
 
 
-def tables(folder: Path | None) -> dict[str, Problem]:
-    """The two tables of 62,208 networks each: the mean of four seeds, and with noise one of them at each evaluation.
+def tables(folder: Path | None, noise: bool = False) -> dict[str, Problem]:
+    """The two tables of 62,208 networks each: the mean of four seeds; with noise one of these at each evaluation.
 
     Raises:
         ValueError: a table that is not there, by its name.
@@ -275,5 +295,6 @@ def tables(folder: Path | None) -> dict[str, Problem]:
             found = seeds[place(point)]
             return found[np.arange(len(found)), rng.integers(seeds.shape[-1], size=len(found))]
 
-        found[f"FCNet {name}"] = Problem(space, look_up, float(loss.min()), 100, one_seed)
+        observed = one_seed if noise else None
+        found[f"FCNet {name}"] = Problem(space, look_up, float(loss.min()), 100, observed)
     return found

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from multiprocessing import parent_process
 
 
 def _interrupted(number: int, frame: object) -> None:
@@ -12,11 +13,12 @@ def _interrupted(number: int, frame: object) -> None:
     os._exit(130)
 
 
-_COMMAND_LINE = os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]
-if _COMMAND_LINE:
+_typed = os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]
+if (
+    _typed and parent_process() is None
+):  # the command line itself, not a process that it has started
     signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
-_COLLECTING = gc.isenabled() and not _COMMAND_LINE
-gc.disable()  # while modules load, which leaves nothing to collect; `cli` has more to load
+    gc.disable()  # until then, too: loading modules leaves nothing to collect
 
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -43,9 +45,6 @@ from hpjax.train import train
 from hpjax.trained import Trained
 from hpjax.training.metrics import Metric
 from hpjax.tune import explain, tune
-
-if _COLLECTING:
-    gc.enable()
 
 __version__ = metadata.version("hpjax")
 

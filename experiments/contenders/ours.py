@@ -60,8 +60,11 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
 
 
 def order_worker(sweep: Sweep) -> tuple[Run, About]:
-    """The sweep as a study gives it to a population that is there: an order of fresh trials, whose networks are then released."""
+    """The sweep as a study gives it to a population that is there: an order of fresh trials, whose networks are then released into a
+    library, as finished ones are; without the search, the scheduler and the ledger.
+    """
     import hpjax
+    from hpjax.population import Library
     from hpjax.schedulers.base import Order
 
     configs, task = _asked(sweep)
@@ -72,6 +75,7 @@ def order_worker(sweep: Sweep) -> tuple[Run, About]:
     def run() -> float:
         nonlocal trial
         trial = trial + count
+        trained.population.library = Library()
         results = trained.population.carry_out(Order(trial, trained.unit, fresh, until, seed))
         trained.population.release(trial)
         return float(np.median(results.loss))

@@ -336,7 +336,8 @@ class Population:
         member = block.member[real]
         rows, groups = job.rows[member], np.broadcast_to(block.own_group[:, None], real.shape)[real]
         each = program.chunks * plan.epoch_seconds(program.spec, self.load)(program.chunk)
-        self.listen("block", seconds=answer.seconds, work=each * block.length, networks=len(rows))
+        planned = int((block.until - block.begin).max())
+        self.listen("block", seconds=answer.seconds, work=each * planned, networks=len(rows))
         until = np.minimum(block.until[:, None], block.config["epochs"])
         trained = np.maximum((until - block.begin[:, None])[real], 1)
         np.add.at(results.seconds, rows, answer.seconds * trained / trained.sum())

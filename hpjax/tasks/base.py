@@ -182,7 +182,7 @@ class Task:
     def development(self) -> np.ndarray:
         """Rows that are not held out."""
         there = np.ones(len(self.x), bool)
-        there[self.test] = False
+        there[np.asarray(self.test, np.int64)] = False
         return np.flatnonzero(there)
 
     def targets(self) -> np.ndarray:
@@ -213,8 +213,13 @@ class Task:
         """The same task with these rows held out.
 
         Raises:
-            TaskError: rows that its ready-made folds train or validate on.
+            TaskError: rows that there are none of, or that its ready-made folds train or validate on.
         """
+        outside = [row for row in np.asarray(test).tolist() if not 0 <= row < len(self.x)]
+        if outside:
+            raise TaskError(
+                f"{self.name}: row {outside[0]} cannot be held out; rows are from 0 to {len(self.x) - 1}"
+            )
         taken = np.intersect1d(
             test, np.concatenate([part for f in self.folds for part in f] or [[]])
         )
