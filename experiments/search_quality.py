@@ -168,9 +168,9 @@ def race(
 
 
 def allowed(name: str, title: str) -> bool:
-    """Whether a contestant can take part: some are for continuous spaces only, and one is too slow in ten dimensions."""
-    if name == "bayesian-optimization" and title in MANY:
-        return False  # 4 minutes a seed
+    """Whether a contestant can take part: some are for continuous spaces only, and two are too slow in ten dimensions."""
+    if name in ("bayesian-optimization", "SMAC") and title in MANY:
+        return False  # minutes a seed
     return title in CONTINUOUS or name not in ONLY_CONTINUOUS
 
 
