@@ -22,7 +22,7 @@ from hpjax.files import write_arrays
 from hpjax.models import Spec
 from hpjax.models.base import Config, cast
 from hpjax.network import FORMAT, Network, Predictor, in_parts
-from hpjax.population.library import Finished
+from hpjax.population.finished_networks import Finished
 from hpjax.tasks import Split, Task
 from hpjax.training import batches, losses, metrics
 from hpjax.training.targets import transformed, undone

@@ -14,7 +14,7 @@ from hpjax.learning_curves import COLUMNS, EPOCH
 from hpjax.network import Network
 from hpjax.notebooks import shown
 from hpjax.population import Population, Results
-from hpjax.population.library import best
+from hpjax.population.finished_networks import best
 from hpjax.training import batches
 from hpjax.workload import STRIDE, Workload
 

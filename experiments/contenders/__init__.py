@@ -8,7 +8,8 @@ from functools import partial
 
 from experiments.contenders.jax_by_hand import loop_worker, python_loop_worker
 from experiments.contenders.keras_fit import keras_worker
-from experiments.contenders.ours import hpjax_worker, order_worker, tiny_worker
+from experiments.contenders.one_order import order_worker
+from experiments.contenders.ours import hpjax_worker, tiny_worker
 from experiments.contenders.packed import packed_hpjax_worker, packed_torch_worker
 from experiments.contenders.pytorch import torch_vmap_worker, torch_worker
 from experiments.contenders.roofline import roofline_worker

@@ -12,7 +12,7 @@ from experiments.contenders.sweep import About, Run, Sweep, digits
 quiet = {"say": lambda text: None}
 
 
-def _asked(sweep: Sweep) -> tuple[list[dict[str, Any]], Any]:
+def asked(sweep: Sweep) -> tuple[list[dict[str, Any]], Any]:
     """Configurations of a sweep, and its task."""
     import hpjax
     from hpjax.tasks import Split
@@ -40,7 +40,7 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
 
     if one_by_one:
         jax.config.update("jax_num_cpu_devices", 1)
-    configs, task = _asked(sweep)
+    configs, task = asked(sweep)
     parts = [[config] for config in configs] if one_by_one else [configs]
     latest = []
 
@@ -57,30 +57,6 @@ def hpjax_worker(sweep: Sweep, one_by_one: bool = False) -> tuple[Run, About]:
         }
 
     return run, about
-
-
-def order_worker(sweep: Sweep) -> tuple[Run, About]:
-    """The sweep as a study gives it to a population that is there: an order of fresh trials, whose networks are then released into a
-    library, as finished ones are; without the search, the scheduler and the ledger.
-    """
-    import hpjax
-    from hpjax.population import Library
-    from hpjax.schedulers.base import Order
-
-    configs, task = _asked(sweep)
-    trained = hpjax.train(configs, task, sweep.epochs, **quiet)
-    count, trial = sweep.networks, np.arange(sweep.networks)
-    until, fresh, seed = np.full(count, sweep.epochs), np.full(count, -1), np.zeros(count, np.int64)
-
-    def run() -> float:
-        nonlocal trial
-        trial = trial + count
-        trained.population.library = Library()
-        results = trained.population.carry_out(Order(trial, trained.unit, fresh, until, seed))
-        trained.population.release(trial)
-        return float(np.median(results.loss))
-
-    return run, dict
 
 
 def tiny_worker(sweep: Sweep) -> tuple[Run, About]:

@@ -14,7 +14,7 @@ from hpjax.devices import devices, exhausted, warn
 from hpjax.models import Spec
 from hpjax.population import checkpoints, gradient_blocks, plan
 from hpjax.population.executor import Executor, LocalExecutor, PendingBlock
-from hpjax.population.library import FinishedTrials, Library, best
+from hpjax.population.finished_networks import FinishedTrials, Library, best
 from hpjax.population.pack import Block, Job, pack
 from hpjax.population.plan import Load, Program
 from hpjax.population.regime import Regime

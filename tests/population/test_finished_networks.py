@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpjax.population.library import FinishedTrials, Library
+from hpjax.population.finished_networks import FinishedTrials, Library
 
 LOSSES = st.lists(
     st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, np.nan, np.inf]), max_size=5), max_size=6
