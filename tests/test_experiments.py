@@ -31,7 +31,7 @@ STORED = {
     "double_descent": "descent", "vanishing_gradients": "norms", "metalearn_rate": "rates", "many_starts": "starts",
     "hypergradient_chaos": "chaos", "learned_schedule": "schedule", "mup_transfer": "rates", "overfitting_cures": "cures",
     "epochs_and_early_stopping": "epochs", "batch_size_effect": "batches", "dropout_curves": "dropout", "random_efficiency": "efficiency",
-    "several_objectives": "tables", "unseen_tables": "developed", "published_table": "again", "hyperband_compared": "compared", "fcnet_tables": "retrained", "tables": "tables",
+    "several_objectives": "naval", "unseen_tables": "developed", "published_table": "again", "hyperband_compared": "compared", "fcnet_tables": "retrained", "tables": "tables",
 }  # fmt: skip
 
 
