@@ -35,6 +35,10 @@ SCHEDULERS = ("full", "hyperband", "asha")
 RIVALS = (("nsga2", "Optuna NSGA-II"), ("tpe", "Optuna TPE"))
 DASHES = {"full": "-", "hyperband": "--", "asha": ":"}
 PRUNINGS = {"pruned": "digits", "naval": "FCNet's naval"}  # part -> what it trains on
+VOLUMES = {
+    "pruned": "hypervolume of error and parameters",
+    "naval": "hypervolume: decades of error,\nshare of parameters",
+}
 EVERY = 5  # evaluations between two points of a curve
 
 
@@ -327,7 +331,7 @@ def draw_pruned(part: str, entry: dict[str, Any], sheet: Sheet) -> None:
         if part == "pruned":
             ax.set_ylim(0.8, 1.0)
         ax.legend(fontsize=6.5, loc="lower right")
-    axes[0].set_ylabel("hypervolume of error and parameters")
+    axes[0].set_ylabel(VOLUMES[part])
     sheet.figure(figure, part)
     sheet.table(part, ["search", "scheduler", "epochs", "median hypervolume"], rows)
 
