@@ -339,3 +339,26 @@ def test_a_run_is_shown_while_it_trains(tmp_path):
             process.kill()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(address)
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_garbage_is_collected_once_modules_are_loaded(typed):
+    """By `import hpjax` always; by the command line from its first command on, and in processes that it starts from the beginning."""
+    begin = "import sys; sys.argv[0] = 'hpjax'; " if typed else ""
+    code = (
+        "import gc, hpjax; before = gc.isenabled(); from hpjax import cli\n"
+        "try: cli.main(['tasks'])\n"
+        "except SystemExit: pass\n"
+        "print(before, gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"{not typed} True", done.stderr
+    child = (
+        "import multiprocessing as m; import gc, importlib\n"
+        "def told(pipe): importlib.import_module('hpjax'); pipe.send(gc.isenabled())\n"
+        "if __name__ == '__main__':\n"
+        "    here, there = m.Pipe(); p = m.get_context('fork').Process(target=told, args=(there,)); p.start()\n"
+        "    print(here.recv()); p.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", begin + child], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hpjax
 from hpjax import plots
 
 ROOT = Path(__file__).parent.parent
@@ -280,3 +281,23 @@ def test_the_script_for_an_accelerator(tmp_path):
     assert any("float32, products highest: losses off by" in line for line in lines)
     assert any(line.startswith("2-4-1 networks:") for line in lines)
     assert sum("by hand" in line for line in lines) == 2
+
+
+def test_with_noise_the_point_of_the_lowest_mean_is_judged():
+    from experiments._objectives import Problem, Seen, best_by_mean, watched, with_noise
+
+    often, steady = ("often",), ("steady",)
+    seen = Seen([often, steady, often, steady, often, steady], [2.0, 1.5, 2.0, 1.5, 2.0, 1.5])
+    assert best_by_mean(np.array([1.0, 1.5, 3.0, 1.5, 3.0, 1.5]), seen).tolist() == [
+        2.0, 2.0, 1.5, 1.5, 1.5, 1.5,
+    ]  # fmt: skip
+
+    space = {"x": hpjax.Uniform(0.0, 1.0)}
+    problem = with_noise(Problem(space, lambda point: point["x"], 0.0, 10))
+    noisy, seen = watched(problem, 3)
+    point = {"x": np.linspace(0, 1, 500)}
+    observed = noisy.loss(point)
+    assert seen.truths == point["x"].tolist()
+    assert 0.04 < np.std(observed - point["x"]) < 0.06  # a tenth of the interquartile range, 0.5
+    again, _ = watched(problem, 3)
+    np.testing.assert_array_equal(again.loss(point), observed)

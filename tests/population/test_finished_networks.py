@@ -49,3 +49,17 @@ def test_of_what_is_here_the_best_are_kept(losses, most):
     assert set(library) == set(best_first(losses)[:most])
     assert library.held == 4 * len(library)
     assert all(one.params.tolist() == [[trial]] for trial, one in library.items())
+
+
+def test_what_all_trials_share_is_held_once():
+    spec: Any = None
+    config = {"beta1": np.full(1000, 0.9), "l2": np.arange(1000.0), "eps": np.full((1000, 2), 1e-8)}
+    loss = np.linspace(0, 1, 1000)
+    library = Library()
+    library.add(FinishedTrials(np.arange(1000), spec, config, np.zeros((1000, 1, 1)), (), loss))
+    held = library.parts[0].config
+    assert {name: held[name].strides[0] for name in held} == {"beta1": 0, "l2": 8, "eps": 0}
+    for name, leaf in config.items():
+        np.testing.assert_array_equal(held[name], leaf)
+    config["beta1"][0] = 0.5
+    assert library[0].config["beta1"] == 0.9
