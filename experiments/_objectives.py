@@ -45,9 +45,8 @@ class Problem(NamedTuple):
     loss: Callable  # {name: values [P]} (, epochs [P]) -> [P]
     optimum: float
     budget: int  # evaluations
-    observed: Callable | None = (
-        None  # {name: values [P]}, generator -> noisy losses [P]; where evaluations have noise
-    )
+    # {name: values [P]}, generator -> noisy losses [P]; where evaluations have noise
+    observed: Callable | None = None
 
 
 def _box(loss: Callable, low: Any, high: Any, dims: int) -> tuple[dict, Callable]:

@@ -53,10 +53,11 @@ GRID = 40  # places of a budget at which curves are kept
 KEPT = Path("runs") / "search_quality-unfinished"  # what an interrupted race has finished
 RACED = ("random", "sobol", "bayes", "tpe", "Optuna TPE", "Optuna GP")
 ONE_BY_ONE = ("cmaes", "Optuna CMA-ES", "bayesian-optimization", "SMAC")
+OF_MODELS = (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE"))
 RACES = {  # pairs that are judged
-    "models": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
-    "batches": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
-    "noise": (("bayes", "Optuna GP"), ("bayes", "Optuna TPE"), ("tpe", "Optuna TPE")),
+    "models": OF_MODELS,
+    "batches": OF_MODELS,
+    "noise": OF_MODELS,
     "evolution": (("differential", "SciPy DE"), ("cmaes", "cmaes library")),
 }
 EVOLUTIONS = (

@@ -50,10 +50,10 @@ class Block(NamedTuple):
         return self.member >= 0
 
     @property
-    def length(self) -> int:
-        """Epochs that its longest network trains for, early stopping apart."""
+    def epochs(self) -> np.ndarray:
+        """[c w] how many each network trains for, early stopping apart."""
         until = np.minimum(self.until[:, None], self.config["epochs"])
-        return max(0, int((until - self.begin[:, None]).max()))
+        return np.maximum(until - self.begin[:, None], 0)
 
 
 def pack(

@@ -338,8 +338,7 @@ class Population:
         each = program.chunks * plan.epoch_seconds(program.spec, self.load)(program.chunk)
         planned = int((block.until - block.begin).max())
         self.listen("block", seconds=answer.seconds, work=each * planned, networks=len(rows))
-        until = np.minimum(block.until[:, None], block.config["epochs"])
-        trained = np.maximum((until - block.begin[:, None])[real], 1)
+        trained = np.maximum(block.epochs[real], 1)
         np.add.at(results.seconds, rows, answer.seconds * trained / trained.sum())
         own = lambda tree: jax.tree.map(lambda leaf: leaf[real], tree)
         state = answer.state

@@ -215,8 +215,9 @@ class Task:
         Raises:
             TaskError: rows that there are none of, or that its ready-made folds train or validate on.
         """
-        outside = [row for row in np.asarray(test).tolist() if not 0 <= row < len(self.x)]
-        if outside:
+        rows = np.asarray(test, np.int64)
+        outside = rows[(rows < 0) | (rows >= len(self.x))]
+        if len(outside):
             raise TaskError(
                 f"{self.name}: row {outside[0]} cannot be held out; rows are from 0 to {len(self.x) - 1}"
             )

@@ -76,7 +76,7 @@ def test_every_network_that_is_left_is_in_one_place(case):
                 np.testing.assert_array_equal(block.config[name][chunk][real], leaf[members])
             lengths.append(block.until[chunk] - block.begin[chunk])
     np.testing.assert_array_equal(seen, left)
-    firsts = [block.length for block in blocks]
+    firsts = [int(block.epochs.max()) for block in blocks]
     assert firsts == sorted(firsts, reverse=True)
 
 
