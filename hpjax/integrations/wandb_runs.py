@@ -104,10 +104,12 @@ class Runs:
             "name": f"{self._study.name}-{trial.number:05d}",
             "config": config,
         }
+        # W&B would hold a row back until the next one comes
+        at_once = {"commit": True} if self.name == "wandb" else {}
         with contextlib.redirect_stdout(sys.stderr):  # Trackio says what it does
             run = self._begun(common)
             for epoch, row in sorted(self._scores.pop(trial.number, {}).items()):
-                run.log(row, step=epoch)
+                run.log(row, step=epoch, **at_once)
             # Trackio keeps its current one
             (run if self.name == "wandb" else self._library).finish()
 

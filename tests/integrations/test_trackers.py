@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -245,20 +246,28 @@ def logged(data):
             parts = []
 
 
+def records(path):
+    """What W&B has written of a run, up to its end: a service of W&B's writes, and may be behind `finish()`."""
+    from wandb.proto import wandb_internal_pb2
+
+    for _ in range(600):
+        found = [wandb_internal_pb2.Record.FromString(data) for data in logged(path.read_bytes())]
+        if any(record.HasField("exit") for record in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end after a minute")
+
+
 @pytest.mark.slow
 def test_wandb_reads_a_group_of_runs(tmp_path, study):
     pytest.importorskip("wandb")
-    from wandb.proto import wandb_internal_pb2
-
     assert wandb_runs.write(study, "project", tmp_path) == 9
     files = sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     assert len(files) == 9
     rows, groups = {}, set()
     for path in files:
         config, history = {}, {}
-        for data in logged(path.read_bytes()):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
+        for record in records(path):
             if record.HasField("run"):
                 groups.add(record.run.run_group)
                 config |= {item.key: item.value_json for item in record.run.config.update}
