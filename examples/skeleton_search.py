@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 import hpjax
-from hpjax.search.base import Dim, Key, Observations, Searcher, generator, snap
+from hpjax.randomness import generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, snap
 
 
 class State(NamedTuple):

@@ -15,12 +15,12 @@ from hpjax.cluster import Pool
 from hpjax.defaults import CANDIDATES, EXPECTED_TRIALS, TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Library, Population
+from hpjax.randomness import generator
 from hpjax.records import CHECKPOINT, Ledger, RunError
 from hpjax.resolve import as_points, as_search, refuse_unlike_losses
 from hpjax.schedulers import Scheduler
 from hpjax.schedulers.base import Order
 from hpjax.search import Searcher, chain
-from hpjax.search.base import generator
 from hpjax.settings import SCHEMA, Settings, Stop, fingerprints
 from hpjax.space import Space
 from hpjax.study import Progress

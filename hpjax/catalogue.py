@@ -101,13 +101,13 @@ def _same(model: Model) -> Model:
 _same.__qualname__ = "Model"  # how it is called in messages and in run.json
 
 
-def base(name: str, family: Family = MLP) -> str:
+def base(name: str, family: Family) -> str:
     """The catalogue's name of a possibly numbered one: `width_2` -> `width`."""
     match = family.numbered.match(name) if family.numbered is not None else None
     return match.group(1) if match else name
 
 
-def known(name: str, family: Family = MLP) -> str:
+def known(name: str, family: Family) -> str:
     """Returns `name` if it is in the catalogue; refuses it with the nearest known one otherwise."""
     root, (static, traced) = base(name, family), tables(family)
     if root not in static and root not in traced:
@@ -171,13 +171,13 @@ def described(family: Family = MLP) -> list[Described]:
     return rows
 
 
-def structural(name: str, family: Family = MLP) -> bool:
+def structural(name: str, family: Family) -> bool:
     """Whether a hyperparameter changes a shape or a branch (so that PBT may not move it)."""
     root = base(name, family)
     return root in STATIC or root in family.static
 
 
-def check(name: str, value: Any, family: Family = MLP) -> Any:
+def check(name: str, value: Any, family: Family) -> Any:
     """Returns a hyperparameter's value in canonical form, or refuses it with its bounds."""
     root = base(known(name, family), family)
     if root in family.static:
@@ -188,7 +188,7 @@ def check(name: str, value: Any, family: Family = MLP) -> Any:
     return numbers(name, entry, root == name, [value], np.array([0]), entry.default)[0].tolist()
 
 
-def are_within(name: str, values: Sequence, family: Family = MLP) -> bool:
+def are_within(name: str, values: Sequence, family: Family) -> bool:
     """Whether values are plain numbers of a continuous hyperparameter, all of them within its bounds: many at once."""
     entry = tables(family)[1].get(base(name, family))
     if entry is None or not {*map(type, values)} <= {int, float}:

@@ -16,9 +16,9 @@ from hpjax.cluster import pooled
 from hpjax.compared_studies import Entry, Watch, play_together, workload_of
 from hpjax.comparison import Comparison
 from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES, SEEDS
-from hpjax.devices import warn
 from hpjax.evaluation import Evaluation
 from hpjax.given_again import UserObjects, refuse_missing
+from hpjax.messages import warn
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     as_evaluation,
@@ -137,7 +137,7 @@ def compare(
     if resume and out is not None:
         evaluation = _scored_as_before(evaluation, Path(out))
     refuse_idle_numbers(space, evaluation.known_family())
-    varying(space, None, None, 1)
+    varying(space, None, None, 1, evaluation.known_family())
     fidelity = epochs or fidelity_of(space)
     numbers, named = as_seeds(seeds), _named(methods)
     limits = as_stop({"epochs": BUDGET * fidelity} if stop is None else stop)

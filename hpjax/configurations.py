@@ -26,7 +26,7 @@ class Group(NamedTuple):
 def split(
     columns: Mapping[str, Sequence | np.ndarray],
     target: Target,
-    family: Family = MLP,
+    family: Family,
     layered: Collection[str] = (),
 ) -> list[Group]:
     """Columns of named values -> the rows of each `Spec`, with their `Config`s stacked.
@@ -65,7 +65,7 @@ def split(
     ]
 
 
-def of_points(space: Space, unit: np.ndarray, target: Target, family: Family = MLP) -> list[Group]:
+def of_points(space: Space, unit: np.ndarray, target: Target, family: Family) -> list[Group]:
     """The rows of each `Spec` among points [n D] of a space, as `split`; all points have leaves of the same shapes."""
     return split(space.decode(unit), target, family, space.layered)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax import devices
 from hpjax.defaults import CONFIRMED, FRESH_SEEDS
 from hpjax.evaluation import BUILT_IN
+from hpjax.messages import warn
 from hpjax.reopen import open_run
 from hpjax.resolve import check
 from hpjax.result import Result
@@ -76,7 +76,7 @@ def confirm(
         ValueError: fewer than two repeats, or no trial that reached full fidelity.
     """
     check(top=top, repeats=repeats, say=say)
-    say = say or devices.warn
+    say = say or warn
     result = result if isinstance(result, Result) else open_run(result, say=say)
     if repeats < 2:
         raise ValueError(f"confirm needs repeats of at least 2, got {repeats}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from hpjax import program_cache
+from hpjax.messages import warn
 from hpjax.processor import cache_size, features
 
 S = TypeVar("S")
@@ -28,12 +28,9 @@ SETTINGS = (
     "jax_threefry_partitionable",
 )
 LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use
+USED = Path("/sys/fs/cgroup/memory.current")
+UNKNOWN = 4 * 2**30  # bytes that are taken to be free where the system does not say
 NOTICED: list[int] = []  # CPU devices that were said to be too few: once in a process
-
-
-def warn(text: str) -> None:
-    """Prints a warning to standard error."""
-    print(text, file=sys.stderr)
 
 
 def cores() -> int:
@@ -98,7 +95,7 @@ def memory(local_devices: list) -> int:
     if local_devices[0].platform == "cpu":
         return 0
     stats = local_devices[0].memory_stats() or {}
-    return int(stats.get("bytes_limit", 8 * 2**30))
+    return int(stats.get("bytes_limit", 2 * UNKNOWN))
 
 
 def room(local_devices: list) -> int:
@@ -111,11 +108,32 @@ def room(local_devices: list) -> int:
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return 0
+    limit = _number_in(LIMIT)
+    return (whole if limit is None else min(whole, limit)) // (4 * len(local_devices))
+
+
+def free_memory() -> int:
+    """Bytes that may still be taken: of the accelerator, or of this machine within its limits; `UNKNOWN` where nothing says so."""
+    device = devices(lambda text: None)[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return int(stats.get("bytes_limit", 2 * UNKNOWN)) - int(stats.get("bytes_in_use", 0))
     try:
-        limit = LIMIT.read_text().strip()
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        free = UNKNOWN
+    limit, used = _number_in(LIMIT), _number_in(USED)
+    return free if limit is None or used is None else min(free, limit - used)
+
+
+def _number_in(path: Path) -> int | None:
+    """What a file of the system says; None where it is absent, or says "max"."""
+    try:
+        text = path.read_text().strip()
     except OSError:
-        limit = "max"
-    return (min(whole, int(limit)) if limit.isdigit() else whole) // (4 * len(local_devices))
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def exhausted(fault: jax.errors.JaxRuntimeError) -> bool:

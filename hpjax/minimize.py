@@ -13,7 +13,7 @@ from hpjax import study
 from hpjax.assemble import plan_record, resolved_study
 from hpjax.cluster import pooled, spread
 from hpjax.defaults import ANY_BATCH, HYPERBAND_EPOCHS, LEVELS
-from hpjax.devices import warn
+from hpjax.messages import warn
 from hpjax.outcome import Outcome
 from hpjax.records import Ledger
 from hpjax.resolve import as_scheduler, as_settings, as_stop, check, takes

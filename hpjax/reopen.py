@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpjax import devices, records, workload
+from hpjax import records, workload
 from hpjax.assemble import Assembly
 from hpjax.cluster import pooled
 from hpjax.given_again import UserObjects, evaluation_again
+from hpjax.messages import warn
 from hpjax.models import Family
 from hpjax.models.base import Target
 from hpjax.records import Ledger, RunError
@@ -63,7 +64,7 @@ def resume(
         ValueError: trials that the run has already.
     """
     check(trials=trials, watch=watch, say=say)
-    out, say = Path(out), say or devices.warn
+    out, say = Path(out), say or warn
     settings = read_run(out / "run.json")
     _current(settings, out)
     ledger = Ledger(out, resume=True)
@@ -119,7 +120,7 @@ def open_run(
     Raises:
         RunError: no run there, or files that are not what was written.
     """
-    out, say = Path(out), say or devices.warn
+    out, say = Path(out), say or warn
     folder = records.open_folder(out)
     for note in folder.notes:
         say(f"hpjax: {note}")

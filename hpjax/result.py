@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpjax import catalogue, configurations, devices, records
+from hpjax import catalogue, configurations, records
 from hpjax.defaults import CANDIDATES, MEMBERS
 from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
 from hpjax.fit import fit, follow
 from hpjax.learning_curves import EPOCH, FIRST_METRIC
+from hpjax.messages import warn
 from hpjax.models.base import Target
 from hpjax.network import Network
 from hpjax.outcome import Outcome
@@ -333,7 +334,7 @@ class Result(Outcome):
         )
         sound = np.isfinite(trained.results.train).all(1) & ~trained.results.failed
         for trial in (trial for trial, good in zip(trials, sound) if not good):
-            devices.warn(
+            warn(
                 f"hpjax: trial {trial} diverged, or did not fit in memory, when it was trained on all examples; it stays as it was chosen"
             )
         networks, shares, members = [], [], []

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import catalogue, checks, devices
+from hpjax import catalogue, checks
 from hpjax.cluster import pooled
 from hpjax.defaults import EPOCHS
 from hpjax.evaluation import Evaluation
 from hpjax.learning_curves import LOSS
+from hpjax.messages import warn
 from hpjax.population import empty_results
 from hpjax.resolve import as_evaluation, as_seeds, check
 from hpjax.schedulers import Order
@@ -69,7 +70,7 @@ def train(
         ((4, 7), (8,))
     """
     check(say=say)
-    say = say or devices.warn
+    say = say or warn
     listed = [configs] if isinstance(configs, Mapping) else list(configs)
     if not listed or not all(isinstance(config, Mapping) for config in listed):
         raise ValueError(f"configs must be configurations (dicts), got {configs!r:.80}")
@@ -126,7 +127,7 @@ def train_along(
     fidelity: int,
     executor: Any = None,
     progress: bool | None = False,
-    say: Callable[[str], None] = devices.warn,
+    say: Callable[[str], None] = warn,
     local_devices: list | None = None,
 ) -> Trained:
     """Trains a network along each of n schedules of hyperparameters, for every seed, fold and repeat, as one population.

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpjax import devices, records
+from hpjax import records
 from hpjax.assemble import Assembly, rungs_in_words
 from hpjax.cluster import Pool, pooled
 from hpjax.defaults import LEVELS
+from hpjax.messages import warn
 from hpjax.population import Population
 from hpjax.records import Ledger
 from hpjax.resolve import (
@@ -197,10 +198,12 @@ def _assembly(
         batch=batch,
         say=say,
     )
-    say = say or devices.warn
+    say = say or warn
     resolved_space, resolved_task, evaluation = as_evaluation(space, task, **judged)
     refuse_idle_numbers(resolved_space, evaluation.known_family())
-    trials = varying(resolved_space, search, trials, evaluation.validation.repeats)
+    trials = varying(
+        resolved_space, search, trials, evaluation.validation.repeats, evaluation.known_family()
+    )
     rung = first_rung(search, resolved_space, levels, trials)
     fidelity = epochs or fidelity_of(resolved_space)
     scheduler = as_scheduler(search, scheduler, fidelity, epochs=epochs, trials=rung, eta=eta)

@@ -24,55 +24,57 @@ COMES_WITH = {  # the package to declare for a module of another name
     "sklearn": "scikit-learn",
 }
 MAY = {
-    "tune": {"assemble", "cluster", "defaults", "devices", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching", "workload"},
-    "reopen": {"assemble", "cluster", "devices", "given_again", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
+    "tune": {"assemble", "cluster", "defaults", "messages", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching"},
+    "reopen": {"assemble", "cluster", "given_again", "messages", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
     "given_again": {"evaluation", "models", "records", "resolve", "settings", "tasks", "training.losses", "training.metrics", "training.scorers"},
-    "compare": {"assemble", "cluster", "compared_studies", "comparison", "defaults", "devices", "evaluation", "given_again", "population", "records", "reopen", "resolve", "result", "schedulers", "search", "settings", "space", "study", "tasks", "watching", "workload"},
+    "compare": {"assemble", "cluster", "compared_studies", "comparison", "defaults", "evaluation", "given_again", "messages", "records", "reopen", "resolve", "result", "schedulers", "search", "settings", "space", "tasks"},
     "compared_studies": {"assemble", "cluster", "defaults", "evaluation", "population", "records", "schedulers", "space", "study", "tasks", "watching", "workload"},
     "comparison": {"analysis", "fronts", "notebooks", "records", "result", "schedulers"},
-    "confirm": {"defaults", "devices", "evaluation", "reopen", "resolve", "result", "train", "trained", "workload"},
+    "confirm": {"defaults", "evaluation", "messages", "reopen", "resolve", "result", "train", "trained", "workload"},
     "analysis": set(),
     "archives": set(),
     "defaults": set(),
     "report": {"analysis", "compare", "fronts", "reopen", "comparison", "configurations", "files", "hypergrad", "models", "outcome", "plots", "population", "records", "result", "search", "settings", "space", "training"},
-    "minimize": {"assemble", "cluster", "defaults", "devices", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
-    "result": {"catalogue", "configurations", "defaults", "devices", "ensemble", "evaluation", "fit", "learning_curves", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
+    "minimize": {"assemble", "cluster", "defaults", "messages", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
+    "result": {"catalogue", "configurations", "defaults", "ensemble", "evaluation", "fit", "learning_curves", "messages", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
     "ensemble": {"archives", "evaluation", "files", "models", "network", "population", "tasks", "training"},
     "fit": {"devices", "evaluation", "hypergrad", "models", "network", "resolve", "settings", "space", "tasks", "train", "training"},
     "trained": {"configurations", "learning_curves", "network", "notebooks", "population", "training", "workload"},
     "outcome": {"configurations", "fronts", "defaults", "notebooks", "records", "schedulers", "settings", "space"},
-    "network": {"archives", "catalogue", "files", "models", "notebooks", "tasks", "training"},
-    "assemble": {"cluster", "defaults", "evaluation", "population", "records", "resolve", "schedulers", "search", "settings", "space", "study", "tasks", "workload"},
+    "network": {"catalogue", "files", "models", "notebooks", "tasks", "training"},
+    "assemble": {"cluster", "defaults", "evaluation", "population", "randomness", "records", "resolve", "schedulers", "search", "settings", "space", "study", "tasks", "workload"},
     "resolve": {"checks", "catalogue", "defaults", "evaluation", "methods", "models", "schedulers", "search", "settings", "space", "tasks", "training"},
-    "train": {"catalogue", "checks", "cluster", "defaults", "devices", "evaluation", "learning_curves", "population", "resolve", "schedulers", "settings", "space", "tasks", "trained", "watching", "workload"},
+    "train": {"catalogue", "checks", "cluster", "defaults", "evaluation", "learning_curves", "messages", "population", "resolve", "schedulers", "space", "tasks", "trained", "watching", "workload"},
     "estimators": {"checks", "defaults", "ensemble", "network", "resolve", "schedulers", "space", "tasks", "training.scorers", "tune"},
     "watching": {"cluster", "notebooks", "population", "workload"},
     "methods": {"schedulers", "search"},
-    "study": {"defaults", "records", "schedulers.base", "search.base", "settings"},
-    "population": {"catalogue", "configurations", "devices", "files", "hypergrad", "learning_curves", "models", "processor", "program_cache", "records", "schedulers.base", "space", "training"},
-    "hypergrad": {"checks", "catalogue", "configurations", "defaults", "devices", "files", "models", "space", "tasks", "training"},
+    "study": {"defaults", "randomness", "records", "schedulers.base", "search.base", "settings"},
+    "population": {"catalogue", "configurations", "devices", "files", "hypergrad", "learning_curves", "messages", "models", "processor", "program_cache", "records", "schedulers.base", "space", "training"},
+    "hypergrad": {"catalogue", "checks", "configurations", "defaults", "devices", "files", "models", "randomness", "space", "tasks", "training"},
     "configurations": {"catalogue", "models", "space", "training.hyperparameters", "training.losses"},
     "catalogue": {"models", "training.hyperparameters", "training.losses"},
-    "models": {"defaults", "devices", "training.losses", "training.optimizers"},
+    "models": {"defaults", "devices", "randomness", "training.losses", "training.optimizers"},
     "space": {"search.base"},
-    "search": {"fronts", "checks", "defaults", "search.base"},
+    "search": {"checks", "defaults", "fronts", "randomness", "search.base"},
     "fronts": set(),
-    "schedulers": {"checks", "defaults", "fronts", "schedulers.base", "search.base"},
+    "schedulers": {"checks", "defaults", "fronts", "randomness", "schedulers.base", "search.base"},
     "learning_curves": set(),
     "checks": set(),
-    "devices": {"processor", "program_cache"},
+    "devices": {"messages", "processor", "program_cache"},
     "program_cache": {"processor"},
     "processor": set(),
-    "search.base": set(),
+    "messages": set(),
+    "randomness": set(),
+    "search.base": {"randomness"},
     "tasks": {"archives", "defaults", "notebooks"},
     "evaluation": {"models", "settings", "training.metrics"},
     "settings": {"files"},
     "files": set(),
-    "records": {"archives", "devices", "files", "learning_curves", "settings"},
+    "records": {"archives", "devices", "files", "learning_curves", "messages", "settings"},
     "plots": set(),
-    "cluster": {"devices", "files", "population", "processor", "program_cache", "records", "schedulers.base"},
+    "cluster": {"devices", "files", "messages", "population", "processor", "program_cache", "records", "schedulers.base"},
     "workload": {"catalogue", "cluster", "configurations", "devices", "evaluation", "learning_curves", "models", "population", "records", "space", "study", "tasks", "training"},
-    "training": {"checks", "learning_curves", "models", "tasks"},
+    "training": {"checks", "learning_curves", "messages", "models", "randomness", "tasks"},
     "training.hyperparameters": {"defaults", "models.base", "training.learning_rate_schedules", "training.losses", "training.optimizers", "training.targets"},
     "training.losses": {"models.base"},
     "training.targets": set(),
@@ -80,7 +82,7 @@ MAY = {
     "training.learning_rate_schedules": {"models.base"},
     "training.metrics": set(),
     "notebooks": set(),
-    "integrations": {"checks", "configurations", "devices", "outcome", "records", "reopen", "result", "settings", "space"},
+    "integrations": {"checks", "configurations", "messages", "outcome", "records", "reopen", "result", "settings", "space"},
 }  # fmt: skip
 FREE = {"cli", "__init__", "__main__"}
 
@@ -101,19 +103,32 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_every_import_is_drawn_on_the_map():
-    wrong = []
+def rooms() -> dict[str, set[str]]:
+    """What each room of the map imports from others."""
+    found = {room: set() for room in MAY}
     for path in ROOT.rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        room = name.split(".")[0]
-        if room in FREE:
-            continue
-        allowed = MAY[name] if name in MAY else MAY[room]
-        for other in imports(path):
-            own = other.split(".")[0] == room  # a room may know itself
-            if not own and other not in allowed and other.split(".")[0] not in allowed:
-                wrong.append(f"{name} -> {other}")
-    assert not wrong
+        if name.split(".")[0] not in FREE:
+            room = name if name in MAY else name.split(".")[0]
+            found[room] |= {o for o in imports(path) if o.split(".")[0] != name.split(".")[0]}
+    return found
+
+
+def covers(allowed: str, imported: str) -> bool:
+    """Whether an entry of the map is what is imported, or a room around it."""
+    return f"{imported}.".startswith(f"{allowed}.")
+
+
+def test_every_import_is_drawn_on_the_map():
+    wrong, idle = [], []
+    for room, found in rooms().items():
+        own = {one for one in MAY[room] if one.split(".")[0] == room.split(".")[0]}
+        wrong += [f"{room} -> {o}" for o in found if not any(covers(may, o) for may in MAY[room])]
+        idle += [
+            f"{room} -> {may}" for may in MAY[room] - own if not any(covers(may, o) for o in found)
+        ]
+    assert wrong == []
+    assert idle == []
 
 
 def drawn() -> str:
@@ -194,6 +209,52 @@ def test_functions_fit_on_a_screen():
             if isinstance(node, ast.FunctionDef) and own_lines(node) > LONGEST_FUNCTION:
                 long.append(f"{path.name}: {node.name} has {own_lines(node)} lines")
     assert not long
+
+
+def name_of(node: ast.expr) -> str | None:
+    """The last part of a name that is read."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else None
+
+
+def uses(folders: list[Path]) -> tuple[dict[str, list], set[str]]:
+    """By the name of a function, its calls (positional arguments, names of others, whether some are unpacked); names that are read otherwise."""
+    calls, values = {}, set()
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        for node in nodes:
+            if isinstance(node, ast.Call) and name_of(node.func) is not None:
+                named = {argument.arg for argument in node.keywords}
+                unpacked = None in named or any(isinstance(a, ast.Starred) for a in node.args)
+                calls.setdefault(name_of(node.func), []).append((len(node.args), named, unpacked))
+            elif isinstance(node, ast.expr) and id(node) not in called:
+                values.add(name_of(node))
+    return calls, values
+
+
+@pytest.mark.skipif(not MAP.exists(), reason="runs in a checkout, which has the experiments")
+def test_every_option_is_used():
+    """An argument with a default that nobody gives is a constant. Of functions for users this cannot be known."""
+    calls, values = uses([MAP.parents[1] / name for name in ("hpjax", "experiments", "tests")])
+    unused = []
+    for path in ROOT.rglob("*.py"):
+        for function in ast.parse(path.read_text()).body:
+            if not isinstance(function, ast.FunctionDef) or path.name == "analysis.py":
+                continue
+            if function.name in values or function.name in hpjax.__all__:
+                continue
+            own, asked = function.args, calls.get(function.name, [])
+            before = [*own.posonlyargs, *own.args]
+            first = len(before) - len(own.defaults)
+            for place, argument in enumerate(before[first:], first):
+                if not any(n > place or argument.arg in named or star for n, named, star in asked):
+                    unused.append(f"{path.name}: {function.name}({argument.arg}=)")
+            for argument, default in zip(own.kwonlyargs, own.kw_defaults):
+                if default and not any(argument.arg in named or star for _, named, star in asked):
+                    unused.append(f"{path.name}: {function.name}({argument.arg}=)")
+    assert unused == []
 
 
 if __name__ == "__main__":

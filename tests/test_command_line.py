@@ -21,6 +21,7 @@ import hpjax
 from hpjax import catalogue, cli, program_cache
 from hpjax.cli import flags
 from hpjax.cli.console import fitted, plain
+from hpjax.models import MLP
 
 SPACE = {
     "learning_rate": hpjax.LogUniform(1e-3, 1e-1),
@@ -242,7 +243,7 @@ def test_one_hyperparameter(name):
     row = next(
         row
         for row in catalogue.described()
-        if row.name == catalogue.base(catalogue.ALIASES.get(name, name))
+        if row.name == catalogue.base(catalogue.ALIASES.get(name, name), MLP)
     )
     assert code == 0
     for text in (row.about, str(row.default), row.kind, row.values, row.needs):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import hpjax
 from hpjax import assemble, compared_studies, configurations, devices, records, tasks, workload
+from hpjax.models import MLP
 from hpjax.models.base import Target, cast
 from hpjax.population import plan
 from hpjax.schedulers import asha, full, halving, hyperband, median, pbt
@@ -83,7 +84,7 @@ def alone(result, trial, folds):
     for fold in range(folds):
         state = None
         for _, until, point in records.lineage(result.records, trial):
-            group = configurations.split(result.space.decode(point[None]), target)[0]
+            group = configurations.split(result.space.decode(point[None]), target, MLP)[0]
             spec = group.spec
             with jax.enable_x64(True):
                 init, advance = jitted(spec, batches.uneven(examples, spec))

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     trained = result.trained
     columns = {name: result.trials[name].tolist() for name in trained.space.names}
     columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
-    groups = configurations.split(columns, trained.regime.target)
+    groups = configurations.split(columns, trained.regime.target, trained.regime.family)
     shares = [len(group.rows) / trials for group in groups]
     numbers = {
         "seconds": seconds,

@@ -162,11 +162,12 @@ def hyperparameters(options: Hyperparameters, output: Output) -> int:
     import pandas
 
     from hpjax import catalogue
+    from hpjax.models import MLP
 
     rows = catalogue.described()
     if options.name is not None:
         name = catalogue.ALIASES.get(options.name, options.name)
-        name = catalogue.base(catalogue.known(name))
+        name = catalogue.base(catalogue.known(name, MLP), MLP)
         rows = [row for row in rows if row.name == name]
     output.answer = [row._asdict() for row in rows]
     if options.name is not None:

@@ -17,6 +17,7 @@ from hpjax import devices, processor, program_cache, records
 from hpjax.cluster.deaths import STUDIES
 from hpjax.cluster.pool import DEVICE
 from hpjax.cluster.start import CORE
+from hpjax.messages import warn
 from hpjax.population.executor import LocalExecutor
 from hpjax.population.pack import Block
 from hpjax.population.plan import Program
@@ -74,7 +75,7 @@ class Devices(WorkerPlugin):
                 while a study runs.
         """
         keep_memory()
-        program_cache.keep(devices.warn)
+        program_cache.keep(warn)
         number = os.environ.get(CORE) or (str(worker.name) if self.pinned else "")
         if number.isdigit() and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))

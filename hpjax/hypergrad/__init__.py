@@ -1,7 +1,7 @@
 """d loss / d hyperparameters, through training: reverse, mixed, forward, truncated, implicit, evolution strategies."""
 
 from hpjax.hypergrad.coordinates import rules
-from hpjax.hypergrad.cost import MODES, SHARE, Cost, Mode, candidates, cost_table, estimate
+from hpjax.hypergrad.cost import SHARE, Cost, Mode, candidates, cost_table, estimate
 from hpjax.hypergrad.gradient import (
     Differentiated,
     Hypergradient,
@@ -25,7 +25,6 @@ from hpjax.hypergrad.modes import (
 from hpjax.hypergrad.process import TrainingPlan
 
 __all__ = [
-    "MODES",
     "SHARE",
     "Cost",
     "Differentiated",

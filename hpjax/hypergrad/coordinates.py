@@ -147,7 +147,7 @@ def resolve_scales(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
     for name, kind in named.items():
         if name not in every:
             if name not in tables(MLP)[1] and name != "data_weights":
-                known(name)
+                known(name, MLP)
                 raise ValueError(
                     f"{name} is a shape or a choice and has no derivative; search it instead"
                 )

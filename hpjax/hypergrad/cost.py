@@ -6,15 +6,12 @@ twice as much as the gradient) and of stored states; `experiments/hypergradient_
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
-from hpjax import devices
 from hpjax.hypergrad.reverse import chunk_length
 from hpjax.models import Spec
 from hpjax.training.optimizers import OPTIMIZERS
 
-MODES = ("reverse", "mixed", "forward", "truncated", "implicit", "evolution")
 LEVELS = {"reverse": (0, 1, 2, 3), "mixed": (1, 2, 3), "truncated": (0, 1, 2, 3)}
 SHARE = 0.5  # of the free memory that a gradient may take
 
@@ -103,31 +100,6 @@ def estimate(spec: Spec, steps: int, mode: Mode, count: int, batch: int, full: i
         1 + 2.0 * mode.pairs,
         2 * (2 * mode.pairs + 1) * state + inside + 2 * mode.pairs * kept,
     )
-
-
-def free_memory() -> int:
-    """Bytes that may still be taken: of the accelerator, or of this machine within its limits."""
-    device = devices.devices(lambda text: None)[0]
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        return int(stats.get("bytes_limit", 8 * 2**30)) - int(stats.get("bytes_in_use", 0))
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        with open("/proc/meminfo") as file:
-            lines = dict(line.split(":") for line in file)
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError, AttributeError):
-        free = 4 * 2**30
-    try:
-        with (
-            open("/sys/fs/cgroup/memory.max") as most,
-            open("/sys/fs/cgroup/memory.current") as now,
-        ):
-            limit = most.read().strip()
-            free = free if limit == "max" else min(free, int(limit) - int(now.read()))
-    except (OSError, ValueError):
-        return free
-    return free
 
 
 def candidates(spec: Spec, steps: int, count: int, batch: int, full: int) -> list[Cost]:

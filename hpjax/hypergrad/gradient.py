@@ -290,7 +290,7 @@ def setup(
     size = spec.batch(len(split.train))
     epochs = -(-(steps + (objective == "next")) // -(-len(split.train) // size))
     needed = 4 * len(keys) * epochs * -(-len(split.train) // size) * size
-    if needed > cost.SHARE * cost.free_memory():
+    if needed > cost.SHARE * devices.free_memory():
         raise ValueError(
             f"the minibatches of {steps} steps take {needed / 2**20:.0f} MiB, more than half of what is free; take fewer steps"
         )
@@ -304,8 +304,8 @@ def redrawn(ready: Setup, keys: Sequence[int]) -> Setup:
     spec, (rows, _) = ready.plan.spec, ready.examples.folds[0]
     epochs, places = ready.data.order.shape[1:]
     order = [batches.orders(key, 0, 0, rows, places, epochs, spec) for key in keys]
-    words = [np.random.SeedSequence([key, 0, 0, batches.KEY]).generate_state(2) for key in keys]
-    drawn: Any = {"order": np.stack(order), "key": np.stack(words).astype(np.uint32)}
+    words = [batches.key_words(key, 0, 0) for key in keys]
+    drawn: Any = {"order": np.stack(order), "key": np.stack(words)}
     return ready._replace(
         data=ready.data._replace(**drawn),
         draws=np.stack([batches.drawn(key, 0, 0, 0, spec) for key in keys]),

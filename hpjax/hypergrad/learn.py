@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hpjax import randomness
 from hpjax.catalogue import read_shape
 from hpjax.checks import one_of
 from hpjax.files import write_bytes
@@ -478,7 +479,7 @@ def _seed(key: int, iteration: int, number: int) -> int:
     """A whole number that names the randomness of one training; the first is the key itself."""
     if iteration == number == 0:
         return key
-    return int(np.random.SeedSequence([key, iteration, number]).generate_state(1)[0])
+    return int(randomness.words((key, iteration, number), 1)[0])
 
 
 def _plain(value: Any) -> Any:

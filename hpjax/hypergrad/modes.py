@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from hpjax import devices
 from hpjax.checks import one_of
 from hpjax.hypergrad import coordinates, cost
 from hpjax.hypergrad.cost import Mode
@@ -124,7 +125,7 @@ def resolve_mode(
     choices = _choices(plan, names, mode, settings, batch == full)
     exact = cost.candidates(spec, steps, count, batch, full)
     prices = [cost.estimate(spec, steps, made, count, batch, full) for made in choices]
-    limit = cost.SHARE * cost.free_memory() if memory is None else memory
+    limit = cost.SHARE * devices.free_memory() if memory is None else memory
     fitting = lambda costs: next((c.mode for c in costs if networks * c.memory <= limit), None)
     chosen = fitting(exact if mode == "auto" else prices)
     if chosen is not None:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from hpjax import devices
 from hpjax.configurations import plain
+from hpjax.messages import warn
 from hpjax.reopen import open_run
 from hpjax.result import Result
 
@@ -102,7 +102,7 @@ def write(result: Result, tracker: Tracker, say: Callable[[str], None] | None = 
 
 
 def _say_left_out(say: Callable[[str], None] | None, what: str) -> None:
-    (say or devices.warn)(f"hpjax: writes {what}")
+    (say or warn)(f"hpjax: writes {what}")
 
 
 class _Told:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import devices, records
+from hpjax import records
 from hpjax.configurations import plain
+from hpjax.messages import warn
 from hpjax.outcome import Outcome
 from hpjax.records import RunError
 from hpjax.result import Result
@@ -73,7 +74,7 @@ def write_journal(
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    path, say = Path(path), say or devices.warn
+    path, say = Path(path), say or warn
     if path.exists():
         raise RunError(f"{path} is there already; give another file, or move it away")
     trials = _written_trials(result, say)

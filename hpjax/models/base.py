@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hpjax.defaults import EPOCHS
+from hpjax.randomness import Names
 
 Array = jax.Array
 Config = dict  # one network's numbers: dict[str, Array], scalar leaves or one per layer
@@ -150,7 +151,7 @@ class Size(NamedTuple):
 class Functions(NamedTuple):
     """Pure functions of one network of a shape.
 
-    draw:           seed sequence -> array [n]: what a network starts from, made on the host
+    draw:           names (of `randomness`) -> array [n]: what a network starts from, made on the host
     draws:          the shape and dtype of a draw
     init:           (draw, config) -> (params, stats)
     outputs:        (params, stats, config, x [B F], batch) -> (outputs [B C], stats); batch is None in prediction
@@ -160,7 +161,7 @@ class Functions(NamedTuple):
     multiplier:     (config, path) -> what multiplies a leaf's learning rate, None for 1
     """
 
-    draw: Callable[[np.random.SeedSequence], np.ndarray]
+    draw: Callable[[Names], np.ndarray]
     draws: jax.ShapeDtypeStruct
     init: Callable[[Array, Config], tuple[Any, Any]]
     outputs: Callable[..., tuple[Array, Any]]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hpjax import devices
+from hpjax import devices, randomness
 from hpjax.models.base import Array, Family, Functions, Place, Size, Spec, Static, Traced
 from hpjax.models.model import Model
 from hpjax.training.losses import training_loss
@@ -296,7 +296,7 @@ def functions(spec: Own) -> Functions:
         return Place(0, leaf.ndim > 1)
 
     return Functions(
-        draw=lambda names: names.generate_state(2),
+        draw=lambda names: randomness.words(names, 2),
         draws=jax.ShapeDtypeStruct((2,), np.dtype(np.uint32)),
         init=init,
         outputs=outputs,

@@ -19,16 +19,14 @@ def anytime(
     curves: Mapping[str, np.ndarray],
     xlabel: str,
     ylabel: str,
-    log: bool = True,
 ) -> None:
-    """The best value so far over cost: median over seeds as a step line, quartiles as a band.
+    """The best value so far over cost: median over seeds as a step line, quartiles as a band; axes are logarithmic where the values allow it.
 
     Args:
         axes: to draw on.
         cost: [g].
         curves: method -> [3 g], lower quartile, median and upper quartile; NaN before the first.
         xlabel, ylabel: with units.
-        log: both axes logarithmic, where the values allow it.
     """
     cost = np.asarray(cost, float)
     for name, (low, middle, high) in curves.items():
@@ -58,10 +56,10 @@ def anytime(
         )
     values = np.concatenate([np.ravel(curve) for curve in curves.values()])
     values = values[np.isfinite(values)]
-    if log and len(values) and values.min() > 0 and values.max() > 3 * values.min():
+    if len(values) and values.min() > 0 and values.max() > 3 * values.min():
         axes.set_yscale("log")
     low = cost[cost > 0].min()
-    if log and cost.max() > (150 if low <= 1 else 30) * low:
+    if cost.max() > (150 if low <= 1 else 30) * low:
         axes.set_xscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -72,16 +70,14 @@ def rank_curves(
     cost: np.ndarray,
     ranks: Mapping[str, np.ndarray],
     xlabel: str,
-    errors: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Mean rank over cost, 1 is best; a band of two standard errors where given.
+    """Mean rank over cost, 1 is best.
 
     Args:
         axes: to draw on.
         cost: [g].
         ranks: method -> [g].
         xlabel: with unit.
-        errors: method -> [g] standard errors.
     """
     for name, rank in ranks.items():
         style = look(name)
@@ -89,17 +85,6 @@ def rank_curves(
         axes.plot(
             cost, rank, label=name, drawstyle="steps-post", markersize=3, markevery=every, **style
         )
-        if errors is not None:
-            band = 2 * errors[name]
-            axes.fill_between(
-                cost,
-                rank - band,
-                rank + band,
-                step="post",
-                color=style["color"],
-                alpha=0.12,
-                linewidth=0,
-            )
     low = min(c for c in cost if c > 0)
     if max(cost) > (150 if low <= 1 else 30) * low:
         axes.set_xscale("log")

@@ -22,7 +22,6 @@ def posterior(
     value: np.ndarray,
     proposed: np.ndarray,
     xlabel: str,
-    truth: np.ndarray | None = None,
     log: bool = False,
 ) -> None:
     """A Gaussian process along one dimension: mean, two deviations, what was seen, and what is proposed.
@@ -34,11 +33,8 @@ def posterior(
         seen, value: [n] points along the dimension, and their losses as the process sees them.
         proposed: [m] points along the dimension.
         xlabel: of the dimension.
-        truth: [p] the function, where it is known.
         log: the dimension is drawn on a logarithmic scale.
     """
-    if truth is not None:
-        axes.plot(x, truth, color="black", linewidth=0.7, linestyle=":", label="truth")
     axes.plot(x, mean, color=COLORS[0], label="mean")
     axes.fill_between(
         x,

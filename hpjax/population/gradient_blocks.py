@@ -11,7 +11,8 @@ import numpy as np
 
 from hpjax import catalogue, configurations, devices, hypergrad
 from hpjax.hypergrad import TrainingPlan
-from hpjax.models import MLP, Family, Spec
+from hpjax.messages import warn
+from hpjax.models import Family, Spec
 from hpjax.models.base import Config
 from hpjax.population.executor import LocalExecutor
 from hpjax.population.regime import Regime
@@ -40,7 +41,7 @@ def _rules(family: Family) -> dict[str, Any]:
     return hypergrad.rules(family.traced if family.user_defined else {})
 
 
-def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
+def moving(space: Space, fidelity: int, family: Family) -> list[str]:
     """The ranges of a space that have derivatives: continuous ones.
 
     Args:
@@ -69,7 +70,7 @@ def moving(space: Space, fidelity: int, family: Family = MLP) -> list[str]:
     return names
 
 
-def roots(space: Space, spec: Spec, fidelity: int, family: Family = MLP) -> list[str]:
+def roots(space: Space, spec: Spec, fidelity: int, family: Family) -> list[str]:
     """The catalogue's names of what moves for networks of a shape: a condition may switch some off.
 
     Raises:
@@ -95,7 +96,7 @@ def carry_out(
     cohort: np.ndarray,
     executor: LocalExecutor,
     results: Results,
-    say: Callable[[str], None] = devices.warn,
+    say: Callable[[str], None] = warn,
 ) -> None:
     """Trains an order's networks to the end of their epochs, and differentiates.
 
@@ -170,7 +171,7 @@ def of_shape(
     space: Space,
     regime: Regime,
     data: batches.Data,
-    say: Callable[[str], None] = devices.warn,
+    say: Callable[[str], None] = warn,
 ) -> TrialGradients:
     """Trains networks of one shape to the end of their epochs, and differentiates; fewer at once where they do not fit in memory.
 

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from hpjax import configurations
-from hpjax.devices import devices, exhausted, warn
+from hpjax.devices import devices, exhausted
+from hpjax.messages import warn
 from hpjax.models import Spec
 from hpjax.population import checkpoints, gradient_blocks, plan
 from hpjax.population.executor import Executor, LocalExecutor, PendingBlock
@@ -366,6 +367,10 @@ class Population:
         if (order.source >= 0).any() or (order.epochs != self.regime.target.fidelity).any():
             raise ValueError(
                 "gradients are of whole trainings; use scheduler full with this search"
+            )
+        if self.executor is not self.local and not self.gradient_seconds:
+            self.say(
+                "hpjax: gradients are taken on this machine alone; the workers have no part in it"
             )
         results = empty_results(len(order.trial), self.regime)._replace(
             grad=np.zeros((len(order.trial), self.regime.groups, order.unit.shape[1])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hpjax.learning_curves import COLUMNS
-from hpjax.models import MLP, Family, Spec
+from hpjax.models import Family, Spec
 from hpjax.models.base import Target
 from hpjax.training import batches
 from hpjax.training.metrics import Metrics
@@ -27,7 +27,7 @@ class Regime(NamedTuple):
 
     target: Target
     examples: batches.Examples
-    family: Family = MLP
+    family: Family
     repeats: int = 1
     seeds: tuple[int, ...] = (0,)
     score_every: int = 1

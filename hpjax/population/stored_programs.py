@@ -28,8 +28,9 @@ import optax
 from jax.experimental import serialize_executable
 
 from hpjax import processor, program_cache
-from hpjax.devices import fast, warn
+from hpjax.devices import fast
 from hpjax.files import RunError, write_bytes
+from hpjax.messages import warn
 from hpjax.models.mlp import functions  # noqa: F401  loaded before names are looked at
 from hpjax.models.mlp.activations import ACTIVATIONS
 from hpjax.models.mlp.embeddings import EMBEDDINGS

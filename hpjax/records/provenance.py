@@ -11,12 +11,13 @@ from typing import Any
 
 from hpjax import devices
 from hpjax.files import RunError, read_json, write_json
+from hpjax.messages import warn
 
 PACKAGES = ("hpjax", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
 DECIDING = ("hpjax", "jax", "jaxlib", "numpy")  # whose versions decide on last digits
 
 
-def environment(say: Callable[[str], None] = devices.warn) -> dict:
+def environment(say: Callable[[str], None] = warn) -> dict:
     """Versions, machine, devices that would train, and git commit of this process; says where devices are fewer than cores."""
     from importlib import metadata
 

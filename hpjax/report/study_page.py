@@ -393,13 +393,12 @@ def _predicted_beside_true(truth: np.ndarray, predicted: np.ndarray) -> dict[str
     return {"truth": rounded(truth[at], 4), "predicted": rounded(predicted[at], 4)}
 
 
-def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> dict[str, list]:
+def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, list]:
     """How often predictions of a confidence are right, in bins of equal width that hold some.
 
     Args:
         confidence: [N] probabilities of the predicted classes.
         right: [N] bool.
-        bins: of the unit interval.
 
     Returns:
         Mean confidence, share that is right, and number of predictions of each bin.
@@ -411,11 +410,11 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> 
         >>> calibration(np.array([0.95, 0.92, 0.55]), np.array([True, True, False]))
         {'confidence': [0.55, 0.935], 'right': [0.0, 1.0], 'count': [1, 2]}
     """
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(which, minlength=bins)
+    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    count = np.bincount(which, minlength=BINS)
     held = np.flatnonzero(count)
-    mean = np.bincount(which, confidence, bins)[held] / count[held]
-    share = np.bincount(which, right, bins)[held] / count[held]
+    mean = np.bincount(which, confidence, BINS)[held] / count[held]
+    share = np.bincount(which, right, BINS)[held] / count[held]
     return {
         "confidence": rounded(mean, 4),
         "right": rounded(share, 4),

@@ -12,6 +12,7 @@ import numpy as np
 from hpjax import catalogue, schedulers
 from hpjax.defaults import FIRST_RUNG
 from hpjax.methods import METHODS
+from hpjax.models import Family
 from hpjax.schedulers import ETA, Scheduler
 from hpjax.search import SEARCHES, Searcher, grid, manual
 from hpjax.space import Space, spelled, unspelled
@@ -173,7 +174,9 @@ def _refuse_idle_eta(eta: int | None, scheduler: Scheduler, made: bool) -> None:
         )
 
 
-def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int | None:
+def varying(
+    space: Space, search: Any, trials: int | None, repeats: int, family: Family
+) -> int | None:
     """The trials of a study: as asked for, or one where nothing but seeds varies.
 
     Raises:
@@ -186,7 +189,7 @@ def varying(space: Space, search: Any, trials: int | None, repeats: int) -> int 
     listed = [
         name
         for name, value in space.constants.items()
-        if isinstance(value, tuple) and not catalogue.structural(name)
+        if isinstance(value, tuple) and not catalogue.structural(name, family)
     ]
     name = listed[0] if listed else "learning_rate"
     values = list(space.constants[name]) if listed else [0.1, 0.01]

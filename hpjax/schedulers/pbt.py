@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.defaults import EPOCHS
+from hpjax.randomness import generator
 from hpjax.schedulers.base import Order, Scheduler, check_whole, joined
-from hpjax.search.base import Dim, Key, active, center, generator, level, single
+from hpjax.search.base import Dim, Key, active, center, level, single
 
 
 class Members(NamedTuple):

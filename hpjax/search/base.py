@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hpjax.randomness import Names
+
 Array = np.ndarray
-Key = tuple[int, ...]  # names that randomness is drawn under: (study seed, purpose, round, ...)
+Key = Names  # (study seed, what for, round, ...)
 State = Any
 
 
@@ -88,16 +90,6 @@ class Searcher(NamedTuple):
     note: Callable[[State], dict] = lambda state: {}
     hint: Callable[[State, dict], State] = lambda state, note: state
     several: bool = False
-
-
-def generator(key: Key) -> np.random.Generator:
-    """NumPy's Philox under a key's names.
-
-    Example:
-        >>> generator((0, 1)).random() == generator((0, 1)).random()
-        True
-    """
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
 def level(unit: ArrayLike, dim: Dim) -> Array:

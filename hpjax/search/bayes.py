@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hpjax.randomness import generator
 from hpjax.search import gaussian_process
 from hpjax.search.acquisition import Model, believe, log_ei, peak
-from hpjax.search.base import Dim, Key, Observations, Searcher, generator, snap
+from hpjax.search.base import Dim, Key, Observations, Searcher, snap
 from hpjax.search.gaussian_process import Layout
 from hpjax.search.history import (
     History,

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Key, Observations, Searcher, center, generator
+from hpjax.randomness import generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, center
 
 
 class State(NamedTuple):

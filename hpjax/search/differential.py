@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.checks import one_of
-from hpjax.search.base import Dim, Key, Observations, Searcher, generator
+from hpjax.randomness import generator
+from hpjax.search.base import Dim, Key, Observations, Searcher
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
 FEWEST = 4  # targets to breed from

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax import fronts
-from hpjax.search.base import Dim, Key, Observations, Searcher, generator
+from hpjax.randomness import generator
+from hpjax.search.base import Dim, Key, Observations, Searcher
 from hpjax.search.history import History, distinct, empty, handed, remember, taken
 
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Key, Observations, Searcher, active, center, generator, level
+from hpjax.randomness import generator
+from hpjax.search.base import Dim, Key, Observations, Searcher, active, center, level
 
 
 class State(NamedTuple):

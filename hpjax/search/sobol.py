@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.search.base import Dim, Key, Searcher, generator
+from hpjax.randomness import generator
+from hpjax.search.base import Dim, Key, Searcher
 
 
 class Next(NamedTuple):

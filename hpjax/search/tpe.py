@@ -16,8 +16,9 @@ import numpy as np
 
 from hpjax import fronts
 from hpjax.checks import one_of
+from hpjax.randomness import generator
 from hpjax.search import base
-from hpjax.search.base import Dim, Key, Observations, Searcher, active, generator, level, snap
+from hpjax.search.base import Dim, Key, Observations, Searcher, active, level, snap
 from hpjax.search.history import (
     History,
     among,
@@ -53,6 +54,7 @@ MODELS = {
 }
 TABLE = 512  # places of the unit interval at which one-dimensional densities are kept
 MOST = 192  # bad points that a density is made of: the latest of them
+REMEMBERED = 25  # points that weigh 1, the latest of them
 SIGHTS = 16  # times that a batch looks at itself
 NEAR = 0.2  # standard deviation over the places of ordered choices, all of them being 1
 TINY = 1e-12
@@ -152,11 +154,11 @@ def _split(history: History, rows: np.ndarray, model: Model) -> tuple[np.ndarray
     return history.unit[rows[good]], history.unit[rows[bad[-MOST:]]]
 
 
-def _forgetting(count: int, full: int = 25) -> np.ndarray:
-    """Hyperopt's weights: the latest `full` points weigh 1, those before linearly less."""
-    if count <= full:
+def _forgetting(count: int) -> np.ndarray:
+    """Hyperopt's weights: the latest points weigh 1, those before linearly less."""
+    if count <= REMEMBERED:
         return np.ones(count)
-    return np.concatenate([np.linspace(1 / count, 1, count - full), np.ones(full)])
+    return np.concatenate([np.linspace(1 / count, 1, count - REMEMBERED), np.ones(REMEMBERED)])
 
 
 def _kernels(

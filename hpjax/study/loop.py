@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hpjax.defaults import ANY_BATCH
+from hpjax.randomness import SCHEDULE, SEARCH
 from hpjax.records import Ledger, RunError, numbers, objectives_of, uncollected
 from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Observations, Searcher
@@ -20,7 +21,7 @@ from hpjax.settings import Stop
 from hpjax.study import checks
 from hpjax.study.failures import failure_as_infinity
 from hpjax.study.reports import Report, recorded
-from hpjax.study.study_state import SCHEDULE, SEARCH, Callbacks, Progress, State, StudyParts
+from hpjax.study.study_state import Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together
 from hpjax.study.trial_ages import Trials
 

@@ -15,8 +15,6 @@ from hpjax.settings import Stop
 from hpjax.study.reports import Report
 from hpjax.study.trial_ages import Trials
 
-SEARCH, SCHEDULE = 11, 12  # purposes that randomness is named by
-
 
 class Progress(NamedTuple):
     """What a watcher is shown after every report."""

@@ -94,16 +94,14 @@ def splits(
     task: Task,
     folds: int = 1,
     seed: int = 0,
-    share: float = VALIDATION_SHARE,
     stratified: bool | None = None,
 ) -> tuple[Split, ...]:
     """The folds of a study, from the development part.
 
     Args:
         task: data; its ready-made folds are taken where it has some.
-        folds: 1 holds out `share`; K >= 2 makes K folds.
+        folds: 1 holds out a fifth (`VALIDATION_SHARE`); K >= 2 makes K folds.
         seed: of the draw.
-        share: held out when folds is 1.
         stratified: whether every fold has every class in proportion; None does so for classes.
 
     Returns:
@@ -120,7 +118,7 @@ def splits(
     if folds < 1 or folds > len(rows):
         raise TaskError(f"{task.name}: folds={folds} for {len(rows)} rows; give 1 to {len(rows)}")
     if folds == 1:
-        found = [holdout(task, rows, share, seed)]
+        found = [holdout(task, rows, VALIDATION_SHARE, seed)]
     elif task.groups is not None:
         found = _folds_of_groups(task, rows, folds, seed)
     else:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from hpjax import randomness
 from hpjax.models import Spec
 from hpjax.models.base import Array
 from hpjax.tasks import Split, Task
@@ -16,12 +17,11 @@ from hpjax.training.encoding import encoded, moments, places, quantiles, ranked
 from hpjax.training.targets import Units, powers, transformed, undone
 
 MOST_ORDERS = 8 * 2**30  # bytes of the table of minibatch orders
+ROWS = 2**16  # of examples that are standardised at once
 # fields of a spec that `prepare` goes by: shapes that agree in them share its arrays
-ROWS = 2**16  # that are standardised at once
 ORDERED = ("batch_size", "sampling")
 CONTENTS = ("scaling", "target_transform", "class_weight", "dtype")
 PREPARED = (*ORDERED, *CONTENTS)
-ORDER, KEY, INIT = 1, 2, 3  # purposes that randomness is named by
 
 
 def preparation(spec: Spec) -> tuple:
@@ -289,7 +289,7 @@ def _rows_of_groups(
             count.append(len(train_rows))
             train.append(filled(train_rows, places) if epochs else np.zeros(0))
             valid.append(filled(valid_rows, wide))
-            key.append(np.random.SeedSequence([seed, repeat, own, KEY]).generate_state(2))
+            key.append(key_words(seed, repeat, own))
             valid_weight.append(np.pad(weights / weights.mean(), (0, wide - len(valid_rows))))
     rows = {
         "fold": np.array(fold, np.int32),
@@ -297,7 +297,7 @@ def _rows_of_groups(
         "count": np.array(count, np.int32),
         "train": np.stack(train).astype(np.int32),
         "valid": np.stack(valid).astype(np.int32),
-        "key": np.stack(key).astype(np.uint32),
+        "key": np.stack(key),
     }
     return rows, np.stack(valid_weight)
 
@@ -438,7 +438,12 @@ def standards(examples: Examples, rows: np.ndarray, spec: Spec | None = None) ->
 
 def drawn(seed: int, repeat: int, fold: int, fresh: int, spec: Spec) -> np.ndarray:
     """What a network of these names starts from, as its family draws it."""
-    return spec.functions.draw(np.random.SeedSequence([seed, repeat, fold, fresh, INIT]))
+    return spec.functions.draw((seed, repeat, fold, fresh, randomness.INIT))
+
+
+def key_words(seed: int, repeat: int, fold: int) -> np.ndarray:
+    """The words, uint32 [2], of the JAX key that dropout and noise of a group are folded from."""
+    return randomness.words((seed, repeat, fold, randomness.KEY), 2)
 
 
 def _levelled(
@@ -467,7 +472,7 @@ def uneven(examples: Examples, spec: Spec) -> bool:
 def orders(
     seed: int, repeat: int, fold: int, train: np.ndarray, places: int, epochs: int, spec: Spec
 ) -> np.ndarray:
-    """The minibatch order of one group, drawn by NumPy's Philox under its names: (seed, repeat, fold, epoch, purpose).
+    """The minibatch order of one group, drawn under its names.
 
     Args:
         seed, repeat, fold: names.
@@ -492,8 +497,7 @@ def order_of(
     """The training part, rows [n], in the order of one epoch, as `orders` has it."""
     if spec.batch_size == 0:
         return train
-    names = np.random.SeedSequence([seed, repeat, fold, epoch, ORDER])
-    generator = np.random.Generator(np.random.Philox(names))
+    rng = randomness.generator((seed, repeat, fold, epoch, randomness.ORDER))
     if spec.sampling == "replacement":
-        return train[generator.integers(len(train), size=len(train))]
-    return train[generator.permutation(len(train))]
+        return train[rng.integers(len(train), size=len(train))]
+    return train[rng.permutation(len(train))]

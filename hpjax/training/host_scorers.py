@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
+from hpjax.messages import warn
 from hpjax.training.metrics import Array, Metric, Truth
 
 KEPT = 16  # tables of validation parts that a scorer reads
@@ -75,7 +76,7 @@ class _PredictedClasses(ClassifierMixin, _Predicted):
 def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
     """A scorer of scikit-learn's kind as a metric that the host computes; greater is better, as with all scorers.
 
-    It is NaN where the scorer refuses, as many do where a fold lacks a class.
+    It is NaN where the scorer refuses with a ValueError, as many do where a fold lacks a class; the first refusal is said.
 
     Args:
         scorer: (estimator, X, y) -> a number, of the estimator's predictions; X are the features of the rows that are scored, as
@@ -88,6 +89,7 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
     """
 
     weighted = truth.weighted and _takes_weights(scorer)
+    refused: list[ValueError] = []
     table = None if _of_predictions(scorer) or truth.table is None else _Tables(truth.table)
 
     def one(
@@ -119,8 +121,13 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
         for place in np.ndindex(found.shape):
             try:
                 found[place] = one(*(array[place] for array in arrays))
-            except ValueError:  # not defined on such a part
+            except ValueError as fault:  # not defined on such a part
                 found[place] = np.nan
+                if not refused:
+                    refused.append(fault)
+                    warn(
+                        f"hpjax: the scorer {name} refused predictions and is NaN there: {fault!s:.300}"
+                    )
         return found
 
     _try(one, truth, name)

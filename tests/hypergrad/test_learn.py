@@ -44,6 +44,9 @@ def test_a_schedule_is_learned_saved_read_and_replayed(blobs, tmp_path):
     assert found.path["momentum"].shape == (12, 1)
     before, after = (found.replay(blobs, range(3), begun=begun) for begun in (True, False))
     assert after.loss.mean() < 0.7 * before.loss.mean()
+    of_start = found.replay(blobs, range(3), start=found.best, at_end="train")
+    np.testing.assert_array_equal(of_start.loss, of_start.train)
+    np.testing.assert_array_equal(of_start.curve, after.curve)
     assert after.curve.shape == (3, STEPS)
     trained = hpjax.fit(blobs, found)
     assert trained.score(blobs.x[blobs.test], blobs.truth(blobs.test)) > 0.7

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import hpjax
-from hpjax import catalogue, configurations, hypergrad, tasks
+from hpjax import catalogue, configurations, hypergrad, randomness, tasks
 from hpjax.models import Model, Number
 from hpjax.models.base import Target
 from hpjax.search import SEARCHES
@@ -82,7 +82,7 @@ def test_a_population_trains_as_a_loop_with_optax_does():
         data = batches.keyed(batches.prepare(examples, 2, (0,), 4, spec), jnp.uint32(0))
         model, losses = build(5), []
         for repeat in range(2):
-            words = np.random.SeedSequence([0, repeat, 0, 0, batches.INIT]).generate_state(2)
+            words = randomness.words((0, repeat, 0, 0, randomness.INIT), 2)
             key = jax.random.wrap_key_data(words, impl="threefry2x32")
             params = jax.tree.map(lambda a: a.astype(float), model.init(key, jnp.zeros((1, 4))))
             rule = optax.sgd(0.03, momentum=0.9)
@@ -440,3 +440,16 @@ def test_copies_that_fill_a_minibatch_are_told():
         {"batch_size": 50}, "iris", 2, model=Model(init, apply, stateful=True), **quiet
     )
     assert np.ravel(trained.states().stats).tolist() == [192.0]
+
+
+def test_a_tuple_that_is_structural_for_a_users_model_is_not_taken_for_values_of_layers():
+    def build(widths):
+        def init(key, x):
+            return jnp.zeros((x.shape[1], 3 * len(widths)))
+
+        return Model(init, lambda params, x: x @ params[:, :3])
+
+    with pytest.raises(ValueError, match="nothing varies") as caught:
+        hpjax.tune({"widths": (4, 8), "learning_rate": 0.1}, "iris", model=build, **quiet)
+    assert "per layer" not in str(caught.value)
+    assert "Choice([0.1, 0.01])" in str(caught.value)

@@ -12,6 +12,7 @@ import pytest
 
 import hpjax
 from hpjax import configurations, resolve, tasks
+from hpjax.models import MLP
 from hpjax.models.base import Target
 from hpjax.population import Population, Regime, executor, kernels, plan
 from hpjax.population.executor import LocalExecutor
@@ -38,7 +39,7 @@ def setting(widths=WIDTHS, **options):
         for w in widths
     )
     load = plan.Load(6, 1, 3, 96, 24, 1)
-    regime = Regime(target, examples)
+    regime = Regime(target, examples, MLP)
     trained = Population(space, regime, programs, load, **options)
     count = 2 * len(widths)
     units = space.encode({"hidden": [w for w in widths for _ in range(2)]})

@@ -64,7 +64,7 @@ def population(task, folds, space, programs, devices=None, repeats=1):
         1,
     )
     found = jax.devices()[: devices or 2]
-    regime = Regime(target, batches.examples_of(task, folds), repeats=repeats)
+    regime = Regime(target, batches.examples_of(task, folds), MLP, repeats=repeats)
     return Population(space, regime, programs, load, local_devices=found)
 
 

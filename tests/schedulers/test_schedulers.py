@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hpjax
+from hpjax.randomness import generator
 from hpjax.schedulers import (
     SCHEDULERS,
     asha,
@@ -19,7 +20,7 @@ from hpjax.schedulers import (
     replay,
 )
 from hpjax.schedulers.pbt import explore
-from hpjax.search.base import Dim, Parent, generator
+from hpjax.search.base import Dim, Parent
 
 LINE = {"x": hpjax.Uniform(0.0, 1.0)}
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpjax import configurations, resolve, search
+from hpjax.models import MLP
 from hpjax.models.base import Target
 from hpjax.search.base import Dim, Parent, active
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
@@ -211,6 +212,7 @@ def test_split_groups_rows_and_fills_in_defaults():
             "dropout_2": [0.5, 0.6, 0.7],
         },
         target,
+        MLP,
     )
     assert [(g.spec.hidden, g.rows.tolist()) for g in groups] == [((5,), [0, 2]), ((6, 3), [1])]
     assert groups[0].config["learning_rate"].tolist() == [0.1, 0.3]
@@ -233,7 +235,7 @@ def test_split_groups_rows_and_fills_in_defaults():
 )
 def test_split_refuses(values, message):
     with pytest.raises(ValueError, match=message):
-        configurations.split(values, Target(4, 3, "cross_entropy"))
+        configurations.split(values, Target(4, 3, "cross_entropy"), MLP)
 
 
 def test_grid_counts_inactive_duplicates_once_and_is_indexable():

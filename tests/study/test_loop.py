@@ -14,10 +14,11 @@ import pytest
 
 import hpjax
 from hpjax import search, study
+from hpjax.randomness import generator
 from hpjax.records import Ledger, RunError, read_ledger, write_json
 from hpjax.records.ledger import sealed
 from hpjax.schedulers import Order, full, halving, hyperband, ladder, median, pbt
-from hpjax.search.base import Dim, generator
+from hpjax.search.base import Dim
 from hpjax.settings import Stop
 from hpjax.study import Callbacks, Report
 

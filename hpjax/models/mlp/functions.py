@@ -11,6 +11,7 @@ import numpy as np
 from hpjax.models.base import Array, Batch, Config, Functions
 from hpjax.models.mlp import backprop, network
 from hpjax.models.mlp.shape import MLPSpec
+from hpjax.randomness import Names, generator
 from hpjax.training.losses import training_loss
 
 
@@ -21,9 +22,8 @@ def functions(spec: MLPSpec) -> Functions:
     What a network starts from is one flat draw of standard normal numbers; a narrow network's is the beginning of a wide one's.
     """
 
-    def draw(names: np.random.SeedSequence) -> np.ndarray:
-        normal = np.random.Generator(np.random.Philox(names))
-        return normal.standard_normal(network.draws(spec), np.float32).astype(spec.dtype)
+    def draw(names: Names) -> np.ndarray:
+        return generator(names).standard_normal(network.draws(spec), np.float32).astype(spec.dtype)
 
     def outputs(
         params: network.Params,
