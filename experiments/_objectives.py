@@ -182,7 +182,7 @@ def with_noise(problem: Problem, share: float = 0.1) -> Problem:
 class Seen(NamedTuple):
     """What evaluations with noise were of."""
 
-    points: list[tuple]  # [n] values, by name
+    points: list[tuple]  # [n] values, by name; None where one is inactive
     truths: list[float]  # [n] without noise
 
 
@@ -192,7 +192,9 @@ def watched(problem: Problem, seed: int) -> tuple[Problem, Seen]:
     observed, rng, seen = problem.observed, np.random.default_rng(seed), Seen([], [])
 
     def loss(point: Any) -> np.ndarray:
-        seen.points.extend(zip(*(np.asarray(point[name]).tolist() for name in sorted(point))))
+        columns = (np.asarray(point[name]).tolist() for name in sorted(point))
+        # NaN is not equal to itself
+        seen.points.extend(tuple(v if v == v else None for v in row) for row in zip(*columns))
         seen.truths.extend(np.asarray(problem.loss(point), float).tolist())
         return observed(point, rng)
 

@@ -73,7 +73,11 @@ def bayesian_optimization(problem: Problem, count: int, seed: int, batch: int) -
 
 
 def smac(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """SMAC3's facade for hyperparameters (random forests), asked and told."""
+    """SMAC3's facade for hyperparameters (random forests) as it comes: it is asked for one point at a time, and fits its forest anew after
+    every eighth.
+
+    Its points depend on Python's hashes of text; PYTHONHASHSEED must be set where they are to be found again.
+    """
     import tempfile
 
     from ConfigSpace import Categorical, ConfigurationSpace, Float, InCondition, Integer

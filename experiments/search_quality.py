@@ -25,6 +25,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -130,22 +131,27 @@ def race(
         seeds: how many.
         batch: points a round; 0 for each search's own.
         budget: of a problem.
-        kept: file that holds what an interrupted run finished, and gets every contestant's result as it comes; whoever
-            calls deletes it at the end.
+        kept: file that holds what an interrupted run of the same commit finished, and gets every contestant's result as it comes;
+            whoever calls deletes it at the end.
     """
     from joblib import Parallel, delayed
 
     from hpjax import records
 
-    contestants, commit = installed(names), records.commit(Path(__file__))[0]
+    os.environ["PYTHONHASHSEED"] = (
+        "0"  # of the processes that are begun here: SMAC's points depend on it
+    )
+    contestants, (commit, dirty) = installed(names), records.commit(Path(__file__))
+    made_by = {"seeds": seeds, "commit": commit, "dirty": dirty}
     before = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
-    result = before["found"] if before.get("seeds") == seeds else {}
+    result = before["found"] if before.get("made_by") == made_by and not dirty else {}
     for title, problem in problems.items():
         count = budget(problem)
         grid = np.unique(np.round(np.geomspace(1, count, GRID)).astype(int))
-        entry = result.setdefault(
-            title, {"evaluations": count, "grid": grid.tolist(), "methods": {}}
-        )
+        entry = {"evaluations": count, "grid": grid.tolist(), "methods": {}}
+        if result.get(title, {}).get("grid") == entry["grid"]:
+            entry = result[title]
+        result[title] = entry
         for name, play in contestants.items():
             if name in entry["methods"] or not allowed(name, title):
                 continue
@@ -157,10 +163,9 @@ def race(
             entry["methods"][name] = {
                 "regret": rounded(regret.T),
                 "seconds": round(seconds, 3),
-                "commit": commit,
             }  # [grid seeds]
             if kept is not None:
-                write_json(kept, {"seeds": seeds, "found": result}, indent=None)
+                write_json(kept, {"made_by": made_by, "found": result}, indent=None)
             print(
                 f"{title} after {count}: {name} {np.median(regret[:, -1]):.3g}, {seconds:.2f} s",
                 flush=True,

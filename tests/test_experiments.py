@@ -301,3 +301,7 @@ def test_with_noise_the_point_of_the_lowest_mean_is_judged():
     assert 0.04 < np.std(observed - point["x"]) < 0.06  # a tenth of the interquartile range, 0.5
     again, _ = watched(problem, 3)
     np.testing.assert_array_equal(again.loss(point), observed)
+
+    inactive, seen = watched(problem._replace(loss=lambda point: np.zeros(3)), 3)
+    inactive.loss({"x": np.array([np.nan, 0.5, np.nan]), "y": np.array(["a", "b", "a"])})
+    assert seen.points == [(None, "a"), (0.5, "b"), (None, "a")]

@@ -215,20 +215,25 @@ class Task:
         Raises:
             TaskError: rows that there are none of, or that its ready-made folds train or validate on.
         """
-        rows = np.asarray(test, np.int64)
+        rows = np.asarray(test)
+        if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+            raise TaskError(
+                f"{self.name}: rows to hold out are whole numbers [n], got {rows.dtype} {list(rows.shape)}; of a mask take np.flatnonzero(mask)"
+            )
+        rows = rows.astype(np.int64)
         outside = rows[(rows < 0) | (rows >= len(self.x))]
         if len(outside):
             raise TaskError(
                 f"{self.name}: row {outside[0]} cannot be held out; rows are from 0 to {len(self.x) - 1}"
             )
         taken = np.intersect1d(
-            test, np.concatenate([part for f in self.folds for part in f] or [[]])
+            rows, np.concatenate([part for f in self.folds for part in f] or [[]])
         )
         if len(taken):
             raise TaskError(
                 f"{self.name}: row {int(taken[0])} is of a ready-made fold and cannot be held out; hold out first, then with_folds"
             )
-        return dataclasses.replace(self, test=test)
+        return dataclasses.replace(self, test=rows)
 
     def with_folds(self, folds: Any) -> Task:
         """The same task with ready-made folds.

@@ -144,6 +144,14 @@ def test_what_is_held_out_stays_held_out():
         task.with_test(np.array([5, 7]))
 
 
+def test_rows_to_hold_out_are_whole_numbers():
+    task = Task.of(*patients(), "patients", test=0, columns={"patient": "drop"})
+    for wrong in (np.arange(len(task.x)) < 5, np.array([1.7, 2.2]), np.array([[1, 2]])):
+        with pytest.raises(TaskError, match="whole numbers"):
+            task.with_test(wrong)
+    assert task.with_test(np.array([3, 5])).test.tolist() == [3, 5]
+
+
 def test_a_splitter_sees_the_development_part_alone():
     frame, y = patients()
     task = Task.of(frame, y, "patients", columns={"patient": "drop"}).with_folds(TimeSeriesSplit(3))
