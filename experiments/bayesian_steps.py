@@ -44,7 +44,7 @@ PRESETS: dict[Preset, Parameters] = {
 def run(parameters: Parameters) -> dict[str, Any]:
     """The truth, one search of networks, many searches of the truth."""
     import hpjax
-    from hpjax.search.bayes import step
+    from hpjax.report.bayesian_step import step
 
     trials = parameters.trials
     space = NET | {"epochs": parameters.epochs, "learning_rate": hpjax.LogUniform(LOW, HIGH)}

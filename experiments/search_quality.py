@@ -148,7 +148,7 @@ def race(
     for title, problem in problems.items():
         count = budget(problem)
         grid = np.unique(np.round(np.geomspace(1, count, GRID)).astype(int))
-        entry = {"evaluations": count, "grid": grid.tolist(), "methods": {}}
+        entry: dict[str, Any] = {"evaluations": count, "grid": grid.tolist(), "methods": {}}
         if result.get(title, {}).get("grid") == entry["grid"]:
             entry = result[title]
         result[title] = entry

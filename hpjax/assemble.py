@@ -27,7 +27,9 @@ from hpjax.study import Progress
 from hpjax.tasks import Task
 from hpjax.workload import SAMPLES, Workload, nobody, report_of
 
-ROUND = 20.0  # predicted seconds that a round of a memoryless search takes; a crash costs one round
+ROUND = 20.0  # predicted seconds that a round of a memoryless search takes, at most; a crash costs one round
+HOST = 2e-5  # seconds that a trial costs whatever its size, about
+SHARE = 0.25  # of the seconds that a study is given, that a round is predicted to take, at most
 SEVERAL = ("random", "sobol", "grid", "bayes", "tpe", "genetic", "nsga2")  # objectives
 SAVED = 20.0  # seconds between checkpoints, at least
 
@@ -143,10 +145,12 @@ class Assembly:
             say=say,
         )
         per_trial = self.workload.predicted() / max(1, self.workload.load.trials)
+        given = self.study.stop.seconds
+        seconds = ROUND if given is None else min(ROUND, SHARE * given)
         self.batch = (
             settings.batch
             or self.study.searcher.batch
-            or max(self.workload.widest, int(ROUND / max(per_trial, 1e-9)))
+            or max(self.workload.widest, int(seconds / max(per_trial, HOST)))
         )
 
     def explain(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from hpjax import records
 from hpjax.assemble import ResolvedStudy, resolved_study
@@ -163,7 +164,13 @@ def compare(
         Result.of_ledger(ledger, space, resolved_task, entry.study.settings, evaluation, trained)
         for entry, ledger in zip(entries, ledgers)
     ]
-    return Comparison(list(named), numbers, results, folder, trained)
+    found = Comparison(list(named), numbers, results, folder, trained)
+    for name, ends in zip(found.names, found.final.T):
+        if lacking := int(np.isinf(ends).sum()):
+            say(
+                f"hpjax: {name}: no network was trained to epoch {fidelity} with a finite loss on {lacking} of {len(ends)} seeds; give a larger budget (stop=...), or another scheduler"
+            )
+    return found
 
 
 def _scored_as_before(evaluation: Evaluation, folder: Path) -> Evaluation:

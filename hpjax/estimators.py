@@ -26,8 +26,9 @@ from sklearn.utils.validation import (
 from hpjax.checks import one_of
 from hpjax.defaults import VALIDATION_SHARE, table_space
 from hpjax.ensemble import Ensemble
+from hpjax.models import MLP
 from hpjax.network import Network
-from hpjax.resolve import as_space
+from hpjax.resolve import as_space, of_layers, varying
 from hpjax.schedulers import Scheduler, halving, hyperband
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
@@ -156,6 +157,8 @@ class _SearchInside(BaseEstimator):
     def _effort(self, space: Space) -> dict[str, Any]:
         """Search, trials and epochs as `tune` takes them; where nothing varies, the one configuration that there is."""
         if not space.dims and self.search is None:
+            if of_layers(space, MLP):
+                varying(space, None, None, 1, MLP)  # refuses what looks like values to try
             return {
                 "search": [{}],
                 "scheduler": self.scheduler,
@@ -269,9 +272,7 @@ class _SearchInside(BaseEstimator):
 
     def _checked(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         """Features and targets, refused as scikit-learn does; sets n_features_in_ and feature_names_in_."""
-        frame = hasattr(X, "columns") and hasattr(X, "iloc")
-        if frame:
-            frame_names(X)  # refuses names that stand twice
+        if frame_names(X) is not None:
             refuse_lost_labels(np.asarray([] if y is None else y, object).ravel(), "y")
             validate_data(self, X, reset=True, skip_check_array=True)
             return X, self._targets(y)
@@ -296,7 +297,7 @@ class _SearchInside(BaseEstimator):
     def _rows(self, X: Any) -> Any:
         """Features to predict, refused as scikit-learn does."""
         check_is_fitted(self, "network_")
-        if hasattr(X, "columns") and hasattr(X, "iloc"):
+        if frame_names(X) is not None:
             validate_data(self, X, reset=False, skip_check_array=True)
             return X
         return validate_data(self, X, reset=False, dtype=None, ensure_all_finite="allow-nan")

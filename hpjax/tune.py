@@ -22,6 +22,7 @@ from hpjax.resolve import (
     check,
     fidelity_of,
     first_rung,
+    of_layers,
     refuse_idle_numbers,
     varying,
 )
@@ -221,6 +222,11 @@ def _assembly(
     assembly = Assembly(settings, resolved_space, resolved_task, evaluation, search, scheduler, say)
     for line in resolved_task.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
+    for name in of_layers(resolved_space, evaluation.known_family()):
+        values = list(resolved_space.constants[name])
+        say(
+            f"hpjax: {name} = {values} is one value per layer; to try each of them write Choice({values})"
+        )
     return assembly
 
 

@@ -270,7 +270,7 @@ def test_numbers_and_several_of_them():
     ("change", "message"),
     [
         (dict(budget="huge"), "budget='huge' is none of fast, good, best"),
-        (dict(scoring="auc"), "objective='auc' is none of loss, error"),
+        (dict(scoring="auc"), "objective or constraint 'auc' is none of loss, error"),
         (dict(seconds=-1), "seconds"),
         (dict(trials=0), "trials must be a whole number"),
         (dict(search="annealing"), "search='annealing' is none of"),

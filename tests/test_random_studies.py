@@ -71,7 +71,7 @@ def spaces(draw):
 
 @functools.cache
 def jitted(spec, uneven):
-    trainer = loop.trainer(spec, 1, EPOCHS, uneven=uneven)
+    trainer = loop.Trainer(spec, 1, EPOCHS, uneven=uneven)
     return jax.jit(trainer.init), jax.jit(trainer.advance)
 
 

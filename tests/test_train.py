@@ -35,7 +35,7 @@ def test_every_network_is_the_one_that_is_trained_alone():
             data = batches.prepare(examples, 2, (seed,), 3, spec)
             for fold, repeat in ((0, 1), (1, 0)):
                 with jax.enable_x64(True):
-                    trainer = loop.trainer(spec, 1, 3, uneven=batches.uneven(examples, spec))
+                    trainer = loop.Trainer(spec, 1, 3, uneven=batches.uneven(examples, spec))
                     ready, numbers = batches.keyed(data, np.uint32(0)), cast(values, spec)
                     state = trainer.init(batches.drawn(seed, repeat, fold, 0, spec), numbers)
                     state, curve = jax.jit(trainer.advance)(

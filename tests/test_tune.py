@@ -291,7 +291,7 @@ def test_a_dropout_network_predicts_without_dropping():
     [
         (dict(trials=0), "trials must be a whole number"),
         (dict(validation=1.5), "folds must be a whole number"),
-        (dict(objective="acc"), "objective='acc' is none of loss, error"),
+        (dict(objective="acc"), "objective or constraint 'acc' is none of loss, error"),
         (dict(gradients="magic"), "gradients='magic'"),
         (dict(search="annealing"), "search='annealing' is none of bayes, bohb"),
         (dict(search=[]), "empty list of configurations"),

@@ -59,6 +59,7 @@ def watch(options: Watch, output: Output) -> int:
     """Runs `hpjax watch`."""
     from hpjax.report.live import Live, opened, server
 
+    checks.count("port", options.port, 0, 65535)
     opened(options.run)  # refuses a folder without a run
     with server(Live(options.run), options.host, options.port, options.public) as page:
         host, port = page.server_address[:2]

@@ -151,7 +151,7 @@ def process_of(
         return fixed | {name: value for name, value in h.items() if name != "data_weights"}
 
     def begin(h: Hyper) -> State:
-        started = loop.trainer(spec).init(draw, config(h.at(0)))
+        started = loop.Trainer(spec).init(draw, config(h.at(0)))
         total = jnp.zeros((), dtype) if plan.objective == "curve" else None
         return State(started.params, started.stats, started.opt, total)
 

@@ -28,7 +28,7 @@ from hpjax.population.results import BlockResult
 from hpjax.population.streaming import Streamed
 from hpjax.population.weights import StoredNetworks, WeightStore
 from hpjax.schedulers.base import Order
-from hpjax.training import batches
+from hpjax.training import batches, loop
 from hpjax.training.pieces import Pieces
 
 
@@ -186,9 +186,10 @@ class LocalExecutor:
         with jax.enable_x64(spec.dtype == "float64"):
             data = self.pieces(spec) if program.piece else self.device_data(spec)
             uneven = batches.uneven(regime.examples, spec)
-            trained = regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
+            how = regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
+            trainer = loop.Trainer(spec, *how)
             kernel = kernel_of(program, self.local_devices[0].platform, regime.most_examples)
-            call, begin = jitted(program, self.mesh, *trained, kernel)
+            call, begin = jitted(program, self.mesh, trainer, kernel)
             held = data.data if isinstance(data, Pieces) else data
             arrays = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(held))
             settings = tuple(getattr(jax.config, setting) for setting in SETTINGS)
@@ -197,7 +198,7 @@ class LocalExecutor:
             ready, empty = READY.get(name, (None, None))
             if ready is None and not regime.metrics and not program.piece:
                 stored = stored_programs.name_of(
-                    program, self.local_devices, kernel, trained, taken
+                    program, self.local_devices, kernel, trainer, taken
                 )
             if stored is not None:
                 ready = stored_programs.load(stored, self.local_devices)

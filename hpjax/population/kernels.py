@@ -27,8 +27,7 @@ from hpjax.models.base import cast
 from hpjax.population import plan
 from hpjax.population.last_axis import NoRule, mapped_last
 from hpjax.population.plan import Program
-from hpjax.training import batches, loop
-from hpjax.training.metrics import Metrics
+from hpjax.training import batches, loop, piecewise
 
 
 class Kernel(NamedTuple):
@@ -113,19 +112,21 @@ def in_stages(together: Together, program: Program, trainer: loop.Trainer, mesh:
 
     def train(data: batches.Data, seed: Any, *args: Any) -> Any:
         network = lambda data, epoch, first, many, steps, until, state, total, config: (
-            trainer.piece(state, total, cast(config, spec), data, epoch, first, many, steps, until)
+            piecewise.piece(
+                trainer, state, total, cast(config, spec), data, epoch, first, many, steps, until
+            )
         )
         return together(network, (batches.keyed(data, seed), *args[:5]), args[5:])
 
     def predict(*args: Any) -> Any:
-        network = lambda data, first, state, outputs, config: trainer.predict(
-            state, outputs, cast(config, spec), data, first
+        network = lambda data, first, state, outputs, config: piecewise.predict(
+            trainer, state, outputs, cast(config, spec), data, first
         )
         return together(network, args[:2], args[2:])
 
     def score(*args: Any) -> Any:
-        network = lambda data, until, state, curve, outputs, config, ended: trainer.score(
-            state, curve, outputs, cast(config, spec), data, ended, until
+        network = lambda data, until, state, curve, outputs, config, ended: piecewise.score(
+            trainer, state, curve, outputs, cast(config, spec), data, ended, until
         )
         return together(network, args[:2], args[2:])
 
@@ -193,21 +194,13 @@ def kernel_of(program: Program, platform: str, examples: int) -> Kernel:
 
 @functools.lru_cache(maxsize=64)
 def jitted(
-    program: Program,
-    mesh: Mesh,
-    score_every: int,
-    rows: int,
-    gradients: str,
-    uneven: bool,
-    metrics: Metrics,
-    kernel: Kernel,
+    program: Program, mesh: Mesh, trainer: loop.Trainer, kernel: Kernel
 ) -> tuple[Any, Callable]:
     """The function of a program's blocks, or its stages, jitted, and (draw, config) -> the state that one network begins with.
 
     JAX keeps what it traced and compiled as long as the function lives: kept here, a second study of the same shapes in one
     process compiles nothing.
     """
-    trainer = loop.trainer(program.spec, score_every, rows, gradients, uneven, metrics)
     begin = lambda draw, config: trainer.init(draw, cast(config, program.spec))
     built = kernel.build(program, trainer, mesh)
     if isinstance(built, Stages):

@@ -328,7 +328,7 @@ def refuse_occupied(folder: Path) -> None:
     """
     if os.path.lexists(folder / SETTINGS):
         raise RunError(
-            f"{folder} holds a run already; `hpjax resume {folder}` goes on with it, or choose another --out"
+            f"{folder} holds a run already; go on with it (`hpjax resume {folder}`; minimize(..., resume=True)), or choose another --out"
         )
     for name in OURS:
         path = folder / name

@@ -8,9 +8,9 @@ import numpy as np
 
 from hpjax import fronts, plots, records
 from hpjax.outcome import Outcome
+from hpjax.report.bayesian_step import step
 from hpjax.report.hyperparameters import _drawn, drawn_values, hyperparameters, scales
 from hpjax.result import Result
-from hpjax.search.bayes import step
 from hpjax.space import Choice
 
 

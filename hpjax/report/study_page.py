@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hpjax import analysis, configurations, fronts, records
+from hpjax.messages import warn
 from hpjax.models.base import Target
 from hpjax.outcome import Outcome
 from hpjax.population import plan
@@ -359,9 +360,9 @@ def _network(result: Result) -> dict[str, Any]:
         network = result.refit()
     # its data, or what was the user's own, are not here
     except (ValueError, OSError, records.RunError) as fault:
-        return {
-            "why": f"the best network was not trained again: {' '.join(str(fault).split())[:300]}"
-        }
+        why = f"the best network was not trained again: {' '.join(str(fault).split())[:300]}"
+        warn(f"hpjax: {why}")
+        return {"why": why}
     rows = task.test
     examples, truth = task.examples(rows), task.truth(rows)
     predicted = network.predict(examples)

@@ -17,6 +17,7 @@ from hpjax.resolve.searches import (
     as_scheduler,
     as_search,
     first_rung,
+    of_layers,
     takes,
     varying,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "check",
     "fidelity_of",
     "first_rung",
+    "of_layers",
     "refuse_idle_numbers",
     "refuse_unlike_losses",
     "takes",

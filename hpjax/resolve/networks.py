@@ -220,7 +220,7 @@ def judging(metrics: Any, judged_by: Sequence[Any], task: Task) -> tuple[Metrics
             continue
         if not isinstance(objective, str) or not is_name(objective):
             raise ValueError(
-                f"objective={objective!r:.80} is none of {', '.join((*known, *COSTS, *ON_DEVICE))}, nor a scorer of scikit-learn"
+                f"the objective or constraint {objective!r:.80} is none of {', '.join((*known, *COSTS, *ON_DEVICE))}, nor a scorer of scikit-learn"
             )
         asked.append(objective)
     return own, by_name([name for name in asked if name not in BUILT_IN], truth_of(task))

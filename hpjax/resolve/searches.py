@@ -174,6 +174,15 @@ def _refuse_idle_eta(eta: int | None, scheduler: Scheduler, made: bool) -> None:
         )
 
 
+def of_layers(space: Space, family: Family) -> list[str]:
+    """The constants of a space that hold one value per layer: what looks like values to try."""
+    return [
+        name
+        for name, value in space.constants.items()
+        if isinstance(value, tuple) and not catalogue.structural(name, family)
+    ]
+
+
 def varying(
     space: Space, search: Any, trials: int | None, repeats: int, family: Family
 ) -> int | None:
@@ -186,11 +195,7 @@ def varying(
         return trials
     if repeats > 1 and trials in (None, 1):
         return 1
-    listed = [
-        name
-        for name, value in space.constants.items()
-        if isinstance(value, tuple) and not catalogue.structural(name, family)
-    ]
+    listed = of_layers(space, family)
     name = listed[0] if listed else "learning_rate"
     values = list(space.constants[name]) if listed else [0.1, 0.01]
     meaning = f"{name} = {values} means one value per layer; " if listed else ""

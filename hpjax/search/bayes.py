@@ -136,56 +136,24 @@ class Step(NamedTuple):
     proposed: np.ndarray  # [m D]
 
 
-def step(
-    records: list[dict],
+def explained(
+    history: History,
+    fit: Fitted,
+    proposed: np.ndarray,
     dims: tuple[Dim, ...],
-    number: int,
     places: np.ndarray,
     startup: int | None = None,
 ) -> Step:
-    """A step of a recorded study, made again from the hyperparameters in its ledger: nothing is fitted.
+    """A batch of points, explained by what was known: nothing is fitted.
 
     Args:
-        records: of the ledger of a study whose points no scheduler moved.
-        dims: of its space, D of them.
-        number: of the ask, from 0.
+        history: all observations before it.
+        fit: hyperparameters of the process, as the search noted them.
+        proposed: [m D] the points.
+        dims: of the space, D of them.
         places: [p D] where the process is wanted.
         startup: as the study's search was given it.
-
-    Raises:
-        ValueError: an ask that was not made by a process (the first ones are Sobol points), or several objectives.
     """
-    asked, units, fit, history = 0, {}, None, empty(dims)
-    for record in records:
-        if record["kind"] == "ask":
-            fit = Fitted.noted(record.get("note", {})) or fit
-            points = np.array(record["unit"], float).reshape(-1, len(dims))
-            if asked == number:
-                break
-            asked += 1
-            units |= dict(enumerate(points, record["first"]))
-        elif record["kind"] == "report":
-            if "further" in record:
-                raise ValueError(
-                    "each point of a study of several objectives has a process of its own"
-                )
-            objective = np.array([np.inf if v is None else v for v in record["objective"]], float)
-            broken = [v is None or v > 0 for v in record.get("violation", [0] * len(objective))]
-            objective[broken] = np.inf
-            trial = np.array(record["trial"], int)
-            unit = snap(np.array([units[t] for t in record["trial"]]), dims)
-            observations = Observations(
-                trial,
-                unit,
-                objective[:, None],
-                np.array(record["epochs"], int),
-                np.ones(len(trial), bool),
-            )
-            history = remember(history, observations)
-    else:
-        raise ValueError(f"the ledger has {asked} asks; number {number} is none of them")
-    if fit is None:
-        raise ValueError(f"ask {number} was made before there was a process; choose a later one")
     kept = _chosen(history.objective, evidence(history, _startup(dims, startup)))
     seen, objective = history.unit, history.objective
     features, layout = gaussian_process.encode(seen[kept], dims), gaussian_process.layout(dims)
@@ -194,7 +162,7 @@ def step(
     model = Model(process, value, layout, set())
     mean, deviation = gaussian_process.posterior(process, gaussian_process.encode(places, dims))
     height = log_ei(mean, deviation, model.best)[0]
-    return Step(seen[kept], value, mean, deviation, height, points)
+    return Step(seen[kept], value, mean, deviation, height, proposed)
 
 
 def _startup(dims: tuple[Dim, ...], said: int | None) -> int:

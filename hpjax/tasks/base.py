@@ -29,6 +29,7 @@ from hpjax.tasks.schema import (
     Table,
     all_numbers,
     column_kinds,
+    decimals,
     frame_of,
     layout,
     read_table,
@@ -302,10 +303,10 @@ class Task:
         return lines
 
     def described(self, most: int = 5) -> list[str]:
-        """What became of the columns of a table, in a few lines; nothing where all are numbers without gaps.
+        """What became of the columns of a table; nothing where all are numbers without gaps.
 
         Args:
-            most: notes that are shown.
+            most: columns with gaps that are named.
         """
         if not self.schema:
             return list(self.notes)
@@ -325,8 +326,7 @@ class Task:
                 f" and {len(gaps) - most} more" if len(gaps) > most else ""
             )
             line += f"; gaps in {shown}"
-        more = [f"{len(self.notes) - most} more notes"] if len(self.notes) > most else []
-        return [line, *self.notes[:most], *more]
+        return [line, *self.notes]
 
     def remedy(self) -> str:
         """What a refusal over classes adds where the classes may be quantities; "" where they cannot."""
@@ -334,7 +334,7 @@ class Task:
             isinstance(value, (int, float)) and not isinstance(value, bool) for value in self.values
         ):
             return "; if the target is a quantity, give kind='numbers' (--kind numbers)"
-        return ""
+        return decimals(self.labels)
 
     @property
     def signature(self) -> Signature:
@@ -410,7 +410,7 @@ class Task:
             y,
             labels,
             values,
-            features=names or tuple(dict.fromkeys(c.source for c in table.schema)),
+            features=names or table.names,
             standardize=standardize,
             doubt=doubt,
             schema=table.schema,
@@ -454,7 +454,18 @@ def _numbers(y: np.ndarray, name: str) -> np.ndarray:
     try:
         return y.astype(np.float64)
     except (TypeError, ValueError):
-        raise TaskError(f"{name}: targets must be numbers for kind='numbers', got text") from None
+        text = next(str(value) for value in y.ravel().tolist() if not _is_number(value))
+        raise TaskError(
+            f"{name}: targets must be numbers for kind='numbers', got {text!r:.80}{decimals([text])}"
+        ) from None
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _beside(

@@ -76,8 +76,9 @@ def as_frame(x: Any, names: Sequence[str], where: str) -> pandas.DataFrame:
     import pandas
 
     if frame_names(x) is not None:
-        frame = x if isinstance(x, pandas.DataFrame) else pandas.DataFrame(x)
-        return frame.set_axis([str(name) for name in frame.columns], axis=1)
+        if not isinstance(x, pandas.DataFrame):  # of another library, column by column
+            return pandas.DataFrame({str(name): np.asarray(x[name]) for name in x.columns})
+        return x.set_axis([str(name) for name in x.columns], axis=1)
     try:
         array = np.asarray(x)
     except ValueError:
@@ -89,7 +90,9 @@ def as_frame(x: Any, names: Sequence[str], where: str) -> pandas.DataFrame:
     count = array.shape[-1]
     names = list(names) or [str(at + 1) for at in range(count)]
     if len(names) != count:
-        raise TaskError(f"the network takes [N {len(names)}] features, got {array.shape}")
+        raise TaskError(
+            f"{where}: a row has {len(names)} columns, as it was given first, got {array.shape}"
+        )
     return pandas.DataFrame(array, columns=names)
 
 

@@ -32,7 +32,11 @@ def read_csv(path: Path, target: str | None, options: TaskOptions) -> Task:
     """A CSV file, gzipped or not, with or without a header."""
     import pandas
 
-    sheet = _sheet(path, read_whole(path).decode("utf-8-sig"))
+    try:
+        text = read_whole(path).decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise TaskError(f"{path} is not UTF-8 ({fault.reason}); save it as UTF-8") from None
+    sheet = _sheet(path, text)
     # pandas 3 reads every digit anyway
     exact: Any = {"float_precision": "round_trip"} if pandas.__version__ < "3" else {}
     if not sheet.lines:

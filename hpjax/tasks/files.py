@@ -56,6 +56,7 @@ def read(
     name = path.name.removesuffix(".gz")
     readers = {
         ".csv": csv_files.read_csv,
+        ".tsv": csv_files.read_csv,
         ".npz": _npz,
         ".arff": arff.read_arff,
         ".parquet": parquet_files.read_parquet,
@@ -76,7 +77,7 @@ def read(
     except FAULTS as fault:
         raise TaskError(f"cannot read {path}: {' '.join(str(fault).split())[:200]}") from None
     raise TaskError(
-        f"{path}: unknown ending {ending!r:.80}; use csv, npz, arff, parquet or idx(.gz)"
+        f"{path}: unknown ending {ending!r:.80}; use csv, tsv, npz, arff, parquet or idx(.gz)"
     )
 
 

@@ -69,6 +69,7 @@ class Table(NamedTuple):
         notes: what became of columns, a line each.
         weights: [N] of the examples, where a column holds them.
         groups: of the examples, where a column holds them.
+        names: of all columns that were given, where there is a schema.
     """
 
     x: np.ndarray
@@ -76,6 +77,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
     weights: np.ndarray | None = None
     groups: Groups | None = None
+    names: tuple[str, ...] = ()
 
 
 def column_kinds(
@@ -157,6 +159,7 @@ def read_table(frame: pandas.DataFrame, columns: Mapping[str, str], where: str) 
         tuple(notes),
         beside.get("weight"),
         beside.get("group"),
+        tuple(map(str, frame.columns)),
     )
 
 
@@ -309,10 +312,17 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
     return "category", ""
 
 
-def _likely(words: Sequence[str]) -> str:
-    """What texts may be if they name no rows, with the remedy; "" where they look like nothing."""
+def decimals(words: Sequence[str]) -> str:
+    """The remedy where texts are amounts, with a comma or a currency perhaps; "" where one is none."""
     if all(AMOUNT.fullmatch(word) for word in words):
         return "; if they are numbers, write digits and a point alone (1234.5)"
+    return ""
+
+
+def _likely(words: Sequence[str]) -> str:
+    """What texts may be if they name no rows, with the remedy; "" where they look like nothing."""
+    if amounts := decimals(words):
+        return amounts
     if all(SLASHED.match(word) for word in words):
         return "; if they are dates, write YYYY-MM-DD"
     dated = all(YEAR.search(word) or POINTED.match(word) for word in words)
@@ -339,7 +349,7 @@ def _number(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.n
         )
     if asked and len(each) and np.isnan(each).all():
         raise TaskError(
-            f"{where}: column {name!r:.80} has no number; leave it a category, or drop it"
+            f"{where}: column {name!r:.80} has no number{decimals(list(map(str, cells.values)))}; or leave it a category, or drop it"
         )
     values = cells.taken(each)
     return [(values, Column(name, name, "number", gaps=bool(np.isnan(values).any())))]

@@ -214,7 +214,9 @@ def folds_by(task: Task, splitter: Any) -> tuple[Split, ...]:
         found, again = made(), made()
     except (ValueError, TypeError, IndexError) as fault:
         needs = (
-            "" if task.groups is not None else "; groups are a column: columns={'name': 'group'}"
+            ""
+            if task.groups is not None
+            else "; groups are a column: columns={'name': 'group'}, or given with the data: groups=..."
         )
         raise TaskError(
             f"{task.name}: {name} makes no folds: {_line(fault)}{needs if 'group' in str(fault) else ''}"
@@ -244,7 +246,7 @@ def folds_of(task: Task, pairs: Any) -> tuple[Split, ...]:
         strange = np.setdiff1d(np.concatenate([train, valid]), task.development)
         if len(strange):
             raise TaskError(
-                f"{task.name}: row {strange[0]} of a fold is not of the {len(task.development)} development rows (rows are numbered from 0)"
+                f"{task.name}: row {strange[0]} of a fold is not of the {len(task.development)} development rows (rows are numbered from 0); its test part was drawn first: give a task without one, hpjax.Task.of(x, y, test=0), or take rows of task.development"
             )
         both = np.intersect1d(train, valid)
         if len(both):

@@ -39,7 +39,10 @@ def task_of(
     names = [str(name) for name in frame.columns]
     if not names:
         raise TaskError(f"{path}: no columns; a target and at least one feature are needed")
-    target = names[-1] if target is None else target
+    notes: tuple[str, ...] = ()
+    if target is None:
+        target = names[-1]
+        notes = (f"the target is the last column, {target!r:.80}",)
     if target not in names and str(target).strip() in names:
         target = str(target).strip()  # as readers of files leave names
     if target not in names:
@@ -62,9 +65,8 @@ def task_of(
             raise TaskError(
                 f"{path}: row {line}, column {name!r:.80}: {cell!r:.80} is not finite; fill or drop the row"
             )
-    notes: tuple[str, ...] = ()
     if gone.any():
-        notes = (f"{gone.sum()} rows without a target are left out",)
+        notes += (f"{gone.sum()} rows without a target are left out",)
         frame, column = frame[~gone], column[~gone]
     return Task.of(frame[features], _target(column), path.stem, **options._asdict(), notes=notes)
 

@@ -221,8 +221,9 @@ def _try(one: Callable[..., float], truth: Truth, name: str) -> None:
             warnings.simplefilter("ignore")
             value = one(p, y, np.ones(rows), units, spread)
     except (ValueError, TypeError, AttributeError, LookupError) as fault:
+        needs = "; a scorer takes (estimator, X, y): sklearn.metrics.make_scorer makes one of a function of (y, predictions)"
         raise ValueError(
-            f"{name} cannot score such targets: {' '.join(str(fault).split())[:200]}"
+            f"{name} cannot score such targets: {type(fault).__name__}: {' '.join(str(fault).split())[:200]}{needs if isinstance(fault, TypeError) else ''}"
         ) from None
     if not isinstance(value, float):
         raise ValueError(f"{name} gives {value!r:.80}, which is no number")

@@ -473,7 +473,7 @@ def test_training_is_plain_training(blobs):
     found = hypergrad.hypergradient(
         blobs, spec, config, steps=epochs * per_epoch, mode="forward", key=4
     )
-    trainer = loop.trainer(spec, 1, epochs)
+    trainer = loop.Trainer(spec, 1, epochs)
     data = batches.keyed(jax.tree.map(jnp.asarray, ready.data), jnp.uint32(0))
     plain = {name: jnp.float32(value) for name, value in config.items()}
     begun = trainer.init(jnp.asarray(ready.draws[0]), plain)

@@ -31,7 +31,7 @@ def uneven_folds(task):
 
 @functools.cache
 def jitted(spec, uneven):
-    trainer = loop.trainer(spec, 1, EPOCHS, uneven=uneven)
+    trainer = loop.Trainer(spec, 1, EPOCHS, uneven=uneven)
     return jax.jit(trainer.init), jax.jit(trainer.advance)
 
 
@@ -416,7 +416,7 @@ def test_gradients_by_hand_and_by_autodiff_train_alike(blobs):
         config = cast(config, spec)
         ends = []
         for gradients in stepping.GRADIENTS:
-            trainer = loop.trainer(spec, 1, EPOCHS, gradients)
+            trainer = loop.Trainer(spec, 1, EPOCHS, gradients)
             state = trainer.init(batches.drawn(0, 0, 0, 0, spec), config)
             ends.append(
                 jax.jit(trainer.advance)(state, config, data, jnp.int32(0), jnp.int32(3))[0].params

@@ -8,7 +8,7 @@ import pytest
 
 import hpjax
 from hpjax import analysis, plots, records, report
-from hpjax.search.bayes import step
+from hpjax.report.bayesian_step import step
 
 SPACE = {
     "learning_rate": hpjax.LogUniform(1e-3, 1.0),

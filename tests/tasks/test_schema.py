@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import QuantileTransformer
 
 import hpjax
-from hpjax import Task, TaskError
+from hpjax import Task, TaskError, tasks
 from hpjax.tasks import splits
 from hpjax.tasks.schema import GAP, frame_of, layout, read_again, read_table
 from hpjax.training import batches
@@ -452,3 +452,71 @@ def test_dates_of_any_century_are_days_weekdays_and_days_of_the_year():
     np.testing.assert_array_equal(table.x[:3, 2], [365, 2, 60])
     back = frame_of(table.x, table.schema)
     np.testing.assert_array_equal(read_again(back, table.schema, "t"), table.x)
+
+
+class Columns:
+    """A table of another library than pandas: all that hpjax needs of one."""
+
+    def __init__(self, frame):
+        self._held = {name: frame[name].to_numpy() for name in frame}
+        self.columns, self.shape = list(self._held), frame.shape
+
+    def __getitem__(self, name):
+        return self._held[name]
+
+    def __len__(self):
+        return self.shape[0]
+
+
+@pytest.mark.parametrize("estimator", [False, True])
+def test_what_a_table_is_trained_as_it_is_predicted_as(estimator):
+    """Columns that are left out are among them; other libraries' tables keep their names."""
+    frame, y = messy()[0], np.arange(120) % 2
+    kinds = {
+        "table": (frame, frame[frame.columns[::-1]]),
+        "another library's": (Columns(frame), Columns(frame[frame.columns[::-1]])),
+        "array": (frame.to_numpy(object), frame.to_numpy(object)),
+        "lists": (frame.to_numpy(object).tolist(), frame.to_numpy(object).tolist()),
+        "numbers": (np.stack([y, np.full(120, np.nan)], 1), np.stack([y, np.zeros(120)], 1)),
+    }
+    found = {}
+    for name, (x, again) in kinds.items():
+        if estimator and name in ("another library's", "lists", "table"):
+            again = x  # scikit-learn refuses another order, and takes lists for text
+        if estimator and name == "lists":
+            continue
+        options = dict(trials=1, epochs=2)
+        if estimator:
+            network = hpjax.MLPClassifierCV(SPACE, cv=2, random_state=0, **options).fit(x, y)
+        else:
+            network = hpjax.tune(SPACE, (x, y), seed=0, **options, **quiet).refit()
+        found[name] = network.predict_proba(again)
+        np.testing.assert_array_equal(found[name], network.predict_proba(x))
+    np.testing.assert_allclose(found["table"], found["array"], atol=1e-6)
+    np.testing.assert_allclose(found["table"], found["another library's"], atol=1e-6)
+
+
+def test_amounts_with_commas_are_told_the_remedy(tmp_path):
+    rows = [f"{at % 7};-{at},5;{at / 8:.3f}".replace(".", ",") for at in range(40)]
+    path = tmp_path / "prices.csv"
+    path.write_text("a;b;c\n" + "\n".join(rows))
+    for options in ({}, {"kind": "numbers"}, {"columns": {"b": "number"}}):
+        with pytest.raises(TaskError, match=r"write digits and a point alone \(1234.5\)"):
+            hpjax.tune(SPACE, path, target="c", trials=1, **options, **quiet)
+    path.write_bytes("a;b\n1;2".encode("utf-16"))
+    with pytest.raises(TaskError, match=r"is not UTF-8 .*; save it as UTF-8"):
+        tasks.read(path)
+
+
+def test_the_column_that_is_predicted_is_named_and_all_that_are_left_out(tmp_path):
+    frame = messy()[0].assign(
+        **{f"name{at}": [f"{at} {row}" for row in range(120)] for at in range(9)}
+    )
+    frame.assign(y=np.arange(120) % 3).to_csv(tmp_path / "last.tsv", sep="\t", index=False)
+    said = []
+    hpjax.tune(SPACE, tmp_path / "last.tsv", trials=1, epochs=1, say=said.append)
+    text = "\n".join(said)
+    assert "the target is the last column, 'y'" in text
+    assert all(
+        f"{name}: left out" in text for name in ("id", "same", *(f"name{n}" for n in range(9)))
+    )

@@ -399,9 +399,9 @@ def test_weights_are_handed_to_scorers():
         (
             "iris",
             dict(objective="auc"),
-            "objective='auc' is none of loss, error, parameters, seconds, accuracy",
+            "objective or constraint 'auc' is none of loss, error, parameters, seconds, accuracy",
         ),
-        ("iris", dict(objective=3), "objective=3 is none of loss, error"),
+        ("iris", dict(objective=3), "objective or constraint 3 is none of loss, error"),
         (
             "iris",
             dict(objective="rmse"),
@@ -409,7 +409,7 @@ def test_weights_are_handed_to_scorers():
         ),
         ("diabetes", dict(objective="roc_auc"), "roc_auc is a metric of classes, and the targets"),
         ("iris", dict(objective="f1"), "f1 is a metric of two classes, and there are 3"),
-        ("iris", dict(objective="average"), "objective='average' is none of"),
+        ("iris", dict(objective="average"), "objective or constraint 'average' is none of"),
         ("iris", dict(metrics=["sharpness"]), "'sharpness' is no metric: none of accuracy"),
         ("diabetes", dict(objective="precision"), "precision cannot score such targets"),
         ("iris", dict(objective="precision"), "precision cannot score such targets"),
