@@ -44,7 +44,7 @@ from experiments._objectives import (
     watched,
     with_noise,
 )
-from experiments._peers import ONLY_CONTINUOUS, OURS, installed
+from experiments._search_peers import ONLY_CONTINUOUS, OURS, installed
 
 MANY = ("Rosenbrock-10", "Ackley-20", "Levy-30")  # of ten dimensions and more
 CONTINUOUS = ("Branin", "six-hump camel", "Hartmann-3", "Hartmann-6", "Ackley-5", *MANY)

@@ -28,7 +28,7 @@ import numpy as np
 import hpjax
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 from experiments._objectives import Problem, hpobench_table, stored_table
-from experiments._peers import installed
+from experiments._search_peers import installed
 
 TABLES = {
     "developed": ("FCNet protein", "FCNet naval", "HPOBench australian", "HPOBench car"),

@@ -35,8 +35,8 @@ from hpjax.network import Network
 from hpjax.outcome import Outcome
 from hpjax.population import Population
 from hpjax.records import RunError
-from hpjax.reopen import open_run, resume
 from hpjax.result import Result
+from hpjax.resume import open_run, resume
 from hpjax.schedulers import asha, full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.settings import Stop, Validation
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform

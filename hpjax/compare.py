@@ -272,7 +272,7 @@ def open_comparison(
     Raises:
         RunError: no comparison there.
     """
-    from hpjax.reopen import open_run
+    from hpjax.resume import open_run
 
     settings = read_comparison(Path(out) / "compare.json")
     results = [

@@ -15,9 +15,9 @@ import numpy as np
 from hpjax.defaults import CONFIRMED, FRESH_SEEDS
 from hpjax.evaluation import BUILT_IN
 from hpjax.messages import warn
-from hpjax.reopen import open_run
 from hpjax.resolve import check
 from hpjax.result import Result
+from hpjax.resume import open_run
 from hpjax.train import train_along
 from hpjax.trained import Trained
 from hpjax.workload import report_of

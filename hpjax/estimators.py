@@ -33,7 +33,7 @@ from hpjax.schedulers import Scheduler, halving, hyperband
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
 from hpjax.tasks.columns import frame_names, refuse_lost_labels
-from hpjax.training.scorers import Scorer
+from hpjax.training.named_metrics import Scorer
 from hpjax.tune import tune
 
 # of "fast", where nothing else is said: until epoch, networks

@@ -15,8 +15,8 @@ from hpjax.resolve import as_family, truth_of
 from hpjax.settings import Networks
 from hpjax.tasks import Task, TaskError, splitter_name
 from hpjax.training.losses import own_name
-from hpjax.training.metrics import Metrics
-from hpjax.training.scorers import Truth, as_metrics, by_name, is_scorer
+from hpjax.training.metrics import Metrics, Truth
+from hpjax.training.named_metrics import as_metrics, by_name, is_scorer
 
 # what a run has where it has no such object
 INSTEAD = {

@@ -99,7 +99,7 @@ def tune(
             times the same). `result.pareto` is what no trial beats.
         constraints: bounds of objectives, metrics or costs, by name: {"parameters": "<= 50_000", "error": "<= 0.1"}. A trial that breaks
             one is INFEASIBLE, and never the best; bounds of "parameters" count at every rung, others once a network is trained to the end.
-        stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}.
+        stop: further limits: {"epochs": ..., "seconds": ..., "rounds": ...}; the round that is under way is trained to its end.
         out: run folder; nothing is written where None.
         levels: values of a grid per range.
         batch: the most trials asked for at once; where None, what the search learns well from.

@@ -25,16 +25,16 @@ COMES_WITH = {  # the package to declare for a module of another name
 }
 MAY = {
     "tune": {"assemble", "cluster", "defaults", "messages", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching"},
-    "reopen": {"assemble", "cluster", "given_again", "messages", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
-    "given_again": {"evaluation", "models", "records", "resolve", "settings", "tasks", "training.losses", "training.metrics", "training.scorers"},
-    "compare": {"assemble", "cluster", "compared_studies", "comparison", "defaults", "evaluation", "given_again", "messages", "records", "reopen", "resolve", "result", "schedulers", "search", "settings", "space", "tasks"},
+    "resume": {"assemble", "cluster", "given_again", "messages", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
+    "given_again": {"evaluation", "models", "records", "resolve", "settings", "tasks", "training.losses", "training.metrics", "training.named_metrics"},
+    "compare": {"assemble", "cluster", "compared_studies", "comparison", "defaults", "evaluation", "given_again", "messages", "records", "resume", "resolve", "result", "schedulers", "search", "settings", "space", "tasks"},
     "compared_studies": {"assemble", "cluster", "defaults", "evaluation", "population", "records", "schedulers", "space", "study", "tasks", "watching", "workload"},
     "comparison": {"analysis", "fronts", "notebooks", "records", "result", "schedulers"},
-    "confirm": {"defaults", "evaluation", "messages", "reopen", "resolve", "result", "train", "trained", "workload"},
+    "confirm": {"defaults", "evaluation", "messages", "resume", "resolve", "result", "train", "trained", "workload"},
     "analysis": set(),
     "archives": set(),
     "defaults": set(),
-    "report": {"analysis", "compare", "comparison", "configurations", "files", "fronts", "hypergrad", "messages", "models", "outcome", "plots", "population", "records", "reopen", "result", "search", "settings", "space", "training"},
+    "report": {"analysis", "compare", "comparison", "configurations", "files", "fronts", "hypergrad", "messages", "models", "outcome", "plots", "population", "records", "resume", "result", "search", "settings", "space", "training"},
     "minimize": {"assemble", "cluster", "defaults", "messages", "outcome", "records", "resolve", "schedulers", "settings", "space", "study"},
     "result": {"catalogue", "configurations", "defaults", "ensemble", "evaluation", "fit", "learning_curves", "messages", "models", "network", "outcome", "population", "records", "resolve", "settings", "space", "tasks", "train", "training"},
     "ensemble": {"archives", "evaluation", "files", "models", "network", "population", "tasks", "training"},
@@ -45,7 +45,7 @@ MAY = {
     "assemble": {"cluster", "defaults", "evaluation", "population", "randomness", "records", "resolve", "schedulers", "search", "settings", "space", "study", "tasks", "workload"},
     "resolve": {"checks", "catalogue", "defaults", "evaluation", "methods", "models", "schedulers", "search", "settings", "space", "tasks", "training"},
     "train": {"catalogue", "checks", "cluster", "defaults", "evaluation", "learning_curves", "messages", "population", "resolve", "schedulers", "space", "tasks", "trained", "watching", "workload"},
-    "estimators": {"checks", "defaults", "ensemble", "models", "network", "resolve", "schedulers", "space", "tasks", "training.scorers", "tune"},
+    "estimators": {"checks", "defaults", "ensemble", "models", "network", "resolve", "schedulers", "space", "tasks", "training.named_metrics", "tune"},
     "watching": {"cluster", "notebooks", "population", "workload"},
     "methods": {"schedulers", "search"},
     "study": {"defaults", "randomness", "records", "schedulers.base", "search.base", "settings"},
@@ -82,7 +82,7 @@ MAY = {
     "training.learning_rate_schedules": {"models.base"},
     "training.metrics": set(),
     "notebooks": set(),
-    "integrations": {"checks", "configurations", "messages", "outcome", "records", "reopen", "result", "settings", "space"},
+    "integrations": {"checks", "configurations", "messages", "outcome", "records", "resume", "result", "settings", "space"},
 }  # fmt: skip
 FREE = {"cli", "__init__", "__main__"}
 

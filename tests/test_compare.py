@@ -110,7 +110,11 @@ def test_it_is_read_again_and_resumed(found, folder, tmp_path):
         ({"a/b": "random"}, {}, "cannot name a folder"),
         ({"a": {"serch": "random"}}, {}, "has no 'serch'"),
         ({"a": {"trials": 0}}, {}, "trials must be a whole number of at least 1, got 0"),
-        (["random"], {"objective": "eror"}, "objective or constraint 'eror' is none of loss, error"),
+        (
+            ["random"],
+            {"objective": "eror"},
+            "objective or constraint 'eror' is none of loss, error",
+        ),
         (["random"], {"validation": 0}, "folds must be a whole number"),
         ({"a": "nosuch"}, {}, "search='nosuch' is none of"),
         ({}, {}, "at least one method"),

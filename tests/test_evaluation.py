@@ -14,7 +14,7 @@ from hpjax import hypergrad, report
 from hpjax.search import SEARCHES
 from hpjax.training.losses import LOSSES, own_loss
 from hpjax.training.metrics import Truth
-from hpjax.training.scorers import as_metrics
+from hpjax.training.named_metrics import as_metrics
 
 quiet = dict(say=lambda text: None)
 SPACE = {"hidden": (8,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
@@ -48,7 +48,7 @@ def test_the_slope_under_a_loss_is_its_derivative(name):
         outputs, y = jnp.array(rng.normal(size=(5, 3))), jnp.array(rng.random((5, 3)))
         share = jnp.array(rng.random((5, 1)))
         loss = LOSSES[name]
-        config = dict.fromkeys(loss.numbers, 0.7)
+        config = dict.fromkeys(loss.hyperparameters, 0.7)
         total = lambda outputs: (share[:, 0] * loss.each(outputs, y, config)).sum()
         np.testing.assert_allclose(
             loss.slope(outputs, y, share, config), jax.grad(total)(outputs), rtol=1e-12

@@ -339,7 +339,10 @@ def test_where_nothing_holds_nothing_is_best():
         (dict(objective=["error", "error"]), "objective has 'error' twice"),
         (dict(objective="parameters"), "the first objective must say how well a network does"),
         (dict(objective=["parameters", "error"]), "the first objective must say how well"),
-        (dict(objective=["error", "size"]), "objective or constraint 'size' is none of loss, error, parameters"),
+        (
+            dict(objective=["error", "size"]),
+            "objective or constraint 'size' is none of loss, error, parameters",
+        ),
         (dict(objective=["error", "rmse"]), "rmse is a metric of numbers"),
         (dict(constraints={"parameters": 5}), "constraint parameters is 5; write '<= 50_000'"),
         (dict(constraints={"parameters": "< 5"}), "constraint parameters is '< 5'; write"),

@@ -86,7 +86,8 @@ class Tune(Data, Workers, Followed, Printed):
     eta: int | None = None  # halving, asha and hyperband keep one in eta; 3 where absent
     levels: int = LEVELS  # of a grid, per range
     seed: int = 0  # names all randomness
-    seconds: float | None = None  # stop after (recorded as not deterministic)
+    # stop after so many, when the round under way has ended (recorded as not deterministic)
+    seconds: float | None = None
     out: Path | None = None  # run folder; runs/TASK-TIME where absent
     explain: bool = False  # print the plan without training
     cache: bool = True  # keep compiled programs between runs

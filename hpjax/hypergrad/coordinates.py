@@ -143,7 +143,7 @@ def resolve_scales(wrt: Wrt, spec: Spec) -> dict[str, Kind]:
     named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
     if not named:
         raise ValueError("wrt is empty; name at least one hyperparameter, e.g. 'learning_rate'")
-    every = rules(spec.numbers)
+    every = rules(spec.hyperparameters)
     for name, kind in named.items():
         if name not in every:
             if name not in tables(MLP)[1] and name != "data_weights":
@@ -174,7 +174,7 @@ def acting(names: Sequence[str], spec: Spec, hard: bool = False) -> None:
         spec: of the network.
         hard: whether a mask of zeros and ones may be moved (evolution strategies need no derivative).
     """
-    every = rules(spec.numbers)
+    every = rules(spec.hyperparameters)
     for name in names:
         if not every[name].acts(spec) and not (hard and name == "dropout" and _drops(spec)):
             raise ValueError(f"the gradient of {name} needs {every[name].where}")

@@ -222,7 +222,7 @@ def _with_decay(spec: Spec, config: Config, grads: Any, params: Any) -> Any:
 
     def pulled(path: tuple, g: Array, p: Array):
         at = spec.functions.locate(path, g)
-        return g + kept(at) * p if at.weights else g
+        return g + kept(at) * p if at.is_matrix else g
 
     return jax.tree_util.tree_map_with_path(pulled, grads, params)
 

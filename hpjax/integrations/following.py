@@ -14,8 +14,8 @@ import numpy as np
 
 from hpjax.configurations import plain
 from hpjax.messages import warn
-from hpjax.reopen import open_run
 from hpjax.result import Result
+from hpjax.resume import open_run
 
 SHARE = 0.05  # of the time that a run takes, which following it may add
 INTERRUPTED = "interrupted"  # why a study ended that did not end

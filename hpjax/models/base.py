@@ -135,7 +135,7 @@ class Place(NamedTuple):
 
     layer: int  # 0 where the family has no layers
     # whether it is a weight matrix (penalties and decay act on it), or a bias and the like
-    weights: bool
+    is_matrix: bool
 
 
 class Size(NamedTuple):
@@ -223,7 +223,7 @@ class Spec:
         return {}
 
     @property
-    def numbers(self) -> Mapping[str, Traced]:
+    def hyperparameters(self) -> Mapping[str, Traced]:
         """Continuous hyperparameters of a network of a user's own."""
         return {}
 

@@ -192,7 +192,7 @@ class Own(Spec):
         return f"{called(self.build.function)}({values})"
 
     @property
-    def numbers(self) -> Mapping[str, Traced]:
+    def hyperparameters(self) -> Mapping[str, Traced]:
         return traced(self.model, self.label)
 
     @property

@@ -26,14 +26,17 @@ def scales(space: Space) -> list[Scale]:
         Scale(
             name,
             isinstance(entry, (LogUniform, LogIntUniform)),
-            tuple(map(_label, entry.values)) if isinstance(entry, Choice) else (),
+            tuple(map(worded, entry.values)) if isinstance(entry, Choice) else (),
             isinstance(entry, IntUniform),
         )
         for name, entry in space.ranges.items()
     ]
 
 
-def _label(value: Any) -> str:
+def worded(value: Any) -> str:
+    """A hyperparameter's value as figures and pages write it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -83,7 +86,9 @@ def hyperparameters(result: Outcome, folder: Path) -> list[Path]:
     model = modelled(trials)
     if model is None:
         return made
-    return made + _importance(trials, model, folder) + _dependence(trials, model, folder)
+    found = importance(trials, model)
+    made += _importance(trials, found, folder)
+    return made + _dependence(trials, model, found.order, folder)
 
 
 def _parallel(trials: Scored, folder: Path) -> list[Path]:
@@ -139,40 +144,58 @@ def modelled(trials: Scored) -> Modelled | None:
     return Modelled(kept, int(level), points, value, analysis.fanova(points, value))
 
 
-def _importance(trials: Scored, model: Modelled, folder: Path) -> list[Path]:
-    space, kinds, count = trials.result.space, trials.kinds, len(model.trials)
-    levels = [dim.levels for dim in space.dims]
-    good = analysis.ped_anova(model.points, model.value, levels, better=max(0.1, 4 / count))
-    figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=0.6 + 0.3 * len(kinds))
+class Importance(NamedTuple):
+    """How much each hyperparameter matters, D of them."""
+
+    order: np.ndarray  # [D] the most important first, by fANOVA; the first of equals first
+    share: np.ndarray  # [D] of the variance of log loss
+    deviation: np.ndarray  # [D] of the share, over the trees
+    best: np.ndarray  # [D] share in being among the best tenth, by PED-ANOVA
+    among: str  # of which trials
+    doubt: str  # what speaks against trusting it; "" where there are enough trials
+
+
+def importance(trials: Scored, model: Modelled) -> Importance:
+    """By fANOVA and PED-ANOVA."""
+    dims, count = trials.result.space.dims, len(model.trials)
+    levels, needed = [dim.levels for dim in dims], TRUSTED * len(dims)
     among = f"{count} trials"
-    if isinstance(trials.result, Result):
+    if trials.result.fidelities:
         among += f" of at least {model.level} epochs"
-    label = f"share of the variance of log loss\n(fANOVA, {among})"
-    plots.importance(left, space.names, model.shares.single, model.shares.deviation, label)
+    doubt = f"{count} trials are too few for {len(dims)} hyperparameters: a hint at best, {needed} would say more"
+    return Importance(
+        np.argsort(-model.shares.single, kind="stable"),
+        model.shares.single,
+        model.shares.deviation,
+        analysis.ped_anova(model.points, model.value, levels, better=max(0.1, 4 / count)),
+        among,
+        doubt if count < needed else "",
+    )
+
+
+def _importance(trials: Scored, found: Importance, folder: Path) -> list[Path]:
+    space, kinds = trials.result.space, trials.kinds
+    figure, (left, right) = plots.figure(1, 2, width=plots.WIDE, height=0.6 + 0.3 * len(kinds))
+    label = f"share of the variance of log loss\n(fANOVA, {found.among})"
+    plots.importance(left, space.names, found.share, found.deviation, label)
     label = "share in being among the best tenth\n(PED-ANOVA)"
-    plots.importance(right, space.names, good, None, label)
-    needed = TRUSTED * len(kinds)
-    if count < needed:
-        figure.suptitle(
-            f"{count} trials are too few for {len(kinds)} hyperparameters: a hint at best, {needed} would say more",
-            fontsize=7,
-            color="#AA3377",
-        )
+    plots.importance(right, space.names, found.best, None, label)
+    if found.doubt:
+        figure.suptitle(found.doubt, fontsize=7, color="#AA3377")
     return plots.save(figure, folder / "importance")[:1]
 
 
-def _dependence(trials: Scored, model: Modelled, folder: Path) -> list[Path]:
+def _dependence(trials: Scored, model: Modelled, order: np.ndarray, folder: Path) -> list[Path]:
     """Effects of the two most important hyperparameters, and a contour of the two most important numbers."""
     space, kinds = trials.result.space, trials.kinds
     points, value, label = model.points, model.value, f"log10 {trials.label}"
-    order = np.argsort(-model.shares.single)
     top = order[:2]
     figure, axes = plots.figure(1, 3, width=plots.WIDE, height=2.1, squeeze=False)
     axes = axes[0]
     for ax, i in zip(axes, top):
         places = len(kinds[i].labels) or 40
         x, mean, spread = analysis.partial_dependence(points, value, [int(i)], places=places)
-        plots.partial_dependence(ax, _drawn(space, int(i), x), mean, spread, kinds[i], label)
+        plots.partial_dependence(ax, as_drawn(space, int(i), x), mean, spread, kinds[i], label)
     spans = [ax.get_ylim() for ax in axes[: len(top)]]
     for ax in axes[: len(top)]:  # one scale, so that effects can be compared
         ax.set_ylim(min(low for low, _ in spans), max(high for _, high in spans))
@@ -182,8 +205,8 @@ def _dependence(trials: Scored, model: Modelled, folder: Path) -> list[Path]:
         x, surface, _ = analysis.partial_dependence(points, value, [a, b], places=25)
         filled = plots.contour(
             axes[2],
-            _drawn(space, a, x),
-            _drawn(space, b, x),
+            as_drawn(space, a, x),
+            as_drawn(space, b, x),
             surface,
             trials.values[kinds[a].name][model.trials],
             trials.values[kinds[b].name][model.trials],
@@ -205,7 +228,7 @@ def _long_tailed(loss: np.ndarray) -> np.ndarray:
     return np.log10(loss - min(0.0, low) + (1e-12 if low > 0 else 1e-3 * max(np.ptp(loss), 1e-12)))
 
 
-def _drawn(space: Space, i: int, x: np.ndarray) -> np.ndarray:
+def as_drawn(space: Space, i: int, x: np.ndarray) -> np.ndarray:
     """Places of the unit interval as a hyperparameter's numbers to draw, whole ones not rounded."""
     entry = list(space.ranges.values())[i]
     if isinstance(entry, Choice):

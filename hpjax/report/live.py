@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from hpjax.compare import open_comparison
 from hpjax.records import RunError
-from hpjax.reopen import open_run
 from hpjax.report.html import not_yet, numbers_of, page
+from hpjax.resume import open_run
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHARE = 0.1  # of a core that may go into making the page new: a run that trains needs the others

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hpjax import fronts, plots, records
 from hpjax.outcome import Outcome
 from hpjax.report.bayesian_step import step
-from hpjax.report.hyperparameters import _drawn, drawn_values, hyperparameters, scales
+from hpjax.report.hyperparameters import as_drawn, drawn_values, hyperparameters, scales
 from hpjax.result import Result
 from hpjax.space import Choice
 
@@ -64,32 +65,63 @@ def _rungs(result: Result, folder: Path) -> list[Path]:
     return plots.save(figure, folder / "rungs")[:1]
 
 
+class Front(NamedTuple):
+    """Which trials no other beats in the objective and in something else."""
+
+    trials: np.ndarray  # [n] that were trained to the end, and have both numbers
+    members: np.ndarray  # [m] places among them
+
+
+def fronts_of(result: Result) -> dict[str, Front]:
+    """The objective's front against each other objective; where there is none, against what a network costs: its parameters, its seconds.
+
+    What has fewer than two different values has no front.
+    """
+    table = result.trials
+    ok = ((table["status"] == "OK") & np.isfinite(table["objective"])).to_numpy()
+    found = {}
+    for name in [*result.objectives][1:] or ["parameters", "seconds"]:
+        cost = table[name].to_numpy(float) * result.objectives.get(name, 1.0)
+        trials = np.flatnonzero(ok & np.isfinite(cost))
+        if len(np.unique(cost[trials])) > 1:
+            points = np.stack([cost[trials], result.table["objective"][trials]], 1)
+            found[name] = Front(trials, fronts.front(points))
+    return found
+
+
+class Together(NamedTuple):
+    """A population whose points a scheduler moves."""
+
+    best: int  # trial
+    trials: list[int]  # of its population
+    reports: list[dict]  # of the population
+
+
+def population_of(result: Outcome) -> Together | None:
+    """That of the best trial; None where no scheduler moves points."""
+    reports = [record for _, record in records.reports(result.records)]
+    best = result.best["trial"]
+    if best is None or not any("unit" in record for record in reports):
+        return None
+    group = next(record["trial"] for record in reports if best in record["trial"])
+    return Together(best, group, [record for record in reports if record["trial"] == group])
+
+
 def _pareto(result: Result, folder: Path) -> list[Path]:
     """The objective against the others of the study; where it has one, against what a network costs: its parameters, and its seconds."""
-    trials = result.trials
-    ok = (trials["status"] == "OK") & np.isfinite(trials["objective"])
-    if ok.sum() < 2:
-        return []
-    labels = {"parameters": "parameters", "seconds": "seconds of the devices"}
-    others = [*result.objectives][1:]
-    if others:
-        labels = {name: labels.get(name, f"validation {name}") for name in others}
-    costs = {label: trials.loc[ok, column].to_numpy(float) for column, label in labels.items()}
-    signs = {label: result.objectives.get(column, 1.0) for column, label in labels.items()}
-    known = {label: cost for label, cost in costs.items() if np.isfinite(cost).all()}
+    known = fronts_of(result)
     if not known:
         return []
-    figure, axes = plots.figure(
-        1, len(known), width=plots.WIDE if len(known) == 2 else plots.COLUMN
-    )
-    told = result.table["objective"][ok.to_numpy()]
-    for ax, (label, cost) in zip(np.atleast_1d(axes), known.items()):
+    labels = {"parameters": "parameters", "seconds": "seconds of the devices"}
+    width = plots.WIDE if len(known) == 2 else plots.COLUMN
+    figure, axes = plots.figure(1, len(known), width=width)
+    for ax, (name, front) in zip(np.atleast_1d(axes), known.items()):
         plots.pareto(
             ax,
-            cost,
-            told,
-            fronts.front(np.stack([cost * signs[label], told], 1)),
-            label,
+            result.trials[name].to_numpy(float)[front.trials],
+            result.table["objective"][front.trials],
+            front.members,
+            labels.get(name, f"validation {name}"),
             f"validation {result.settings.minimised}",
         )
     return plots.save(figure, folder / "pareto")[:1]
@@ -109,14 +141,11 @@ def _hypervolume(result: Result, folder: Path) -> list[Path]:
 
 def _lineage(result: Outcome, folder: Path) -> list[Path]:
     """Who copied whom, and the schedules that came of it, where a scheduler moved points."""
-    reports = [record for _, record in records.reports(result.records)]
-    moved = any("unit" in record for record in reports)
-    if not moved or result.best["trial"] is None:
+    together = population_of(result)
+    if together is None:
         return []
-    best = result.best["trial"]
+    best, group, own = together
     line = records.lineage(result.records, best)
-    group = next(record["trial"] for record in reports if best in record["trial"])
-    own = [record for record in reports if record["trial"] == group]
     steps = np.array([record["epochs"][0] for record in own])
     sources = np.array([record["source"] for record in own])
     losses = np.array([records.numbers(record["objective"], np.nan) for record in own])
@@ -165,15 +194,15 @@ def _process(result: Outcome, folder: Path) -> list[Path]:
         a.reshape(len(dims), -1) for a in (seen.mean, seen.deviation, seen.log_ei)
     )
     for column, i in enumerate(dims):
-        shown, log = _drawn(result.space, i, x), kinds[i].log
+        shown, log = as_drawn(result.space, i, x), kinds[i].log
         plots.posterior(
             axes[0, column],
             shown,
             mean[column],
             deviation[column],
-            _drawn(result.space, i, seen.seen[:, i]),
+            as_drawn(result.space, i, seen.seen[:, i]),
             seen.value,
-            _drawn(result.space, i, seen.proposed[:, i]),
+            as_drawn(result.space, i, seen.proposed[:, i]),
             "",
             log=log,
         )
@@ -181,7 +210,7 @@ def _process(result: Outcome, folder: Path) -> list[Path]:
             axes[1, column],
             shown,
             log_ei[column],
-            _drawn(result.space, i, seen.proposed[:, i]),
+            as_drawn(result.space, i, seen.proposed[:, i]),
             kinds[i].name,
             log=log,
         )

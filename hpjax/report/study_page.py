@@ -6,22 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from hpjax import analysis, configurations, fronts, records
+from hpjax import analysis, configurations, records
 from hpjax.messages import warn
 from hpjax.models.base import Target
 from hpjax.outcome import Outcome
 from hpjax.population import plan
 from hpjax.report.hyperparameters import (
     MODELLED,
-    TRUSTED,
     Modelled,
     Scored,
-    _drawn,
+    as_drawn,
     drawn_values,
+    importance,
     modelled,
     scales,
     scored,
+    worded,
 )
+from hpjax.report.runs import fronts_of, population_of
 from hpjax.result import Result
 from hpjax.settings import Stop
 from hpjax.space import Choice, IntUniform, LogIntUniform
@@ -144,15 +146,9 @@ def found(result: Outcome, sign: float) -> str:
     if best["trial"] is None:
         return f"No trial was trained to the end. {ending}"
     name = result.settings.judged_by
-    values = ", ".join(f"{n} {_text(v)}" for n, v in best["config"].items())
+    values = ", ".join(f"{n} {worded(v)}" for n, v in best["config"].items())
     also = f" (error {best['error']:.4g})" if "error" in best and name != "error" else ""
     return f"Best: trial {best['trial']}, {name} {sign * best['objective']:.5g}{also} with {values}. {ending}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
@@ -245,21 +241,16 @@ def _importance(trials: Scored | None, model: Modelled | None) -> dict[str, Any]
         return {
             "why": f"fewer than {MODELLED} trials of one fidelity differ: nothing is said of importance"
         }
-    space, kinds, count = trials.result.space, trials.kinds, len(model.trials)
-    levels = [dim.levels for dim in space.dims]
-    good = analysis.ped_anova(model.points, model.value, levels, better=max(0.1, 4 / count))
-    order = np.argsort(-model.shares.single, kind="stable")
-    needed = TRUSTED * len(kinds)
-    few = f"{count} trials are few for {len(kinds)} hyperparameters: a hint at best; {needed} would say more"
+    space, kinds, found = trials.result.space, trials.kinds, importance(trials, model)
+    order = found.order
     numbers = [int(i) for i in order if not kinds[i].labels][:2]
     return {
         "names": [space.names[i] for i in order],
-        "share": rounded(model.shares.single[order], 4),
-        "deviation": rounded(model.shares.deviation[order], 4),
-        "best": rounded(good[order], 4),
-        "among": f"{count} trials"
-        + (f" of at least {model.level} epochs" if trials.result.fidelities else ""),
-        "few": few if count < needed else "",
+        "share": rounded(found.share[order], 4),
+        "deviation": rounded(found.deviation[order], 4),
+        "best": rounded(found.best[order], 4),
+        "among": found.among,
+        "few": found.doubt,
         "effects": [_effect(trials, model, int(i)) for i in order[:4]],
         "contour": _contour(trials, model, numbers) if len(numbers) > 1 else None,
     }
@@ -275,7 +266,7 @@ def _effect(trials: Scored, model: Modelled, i: int) -> dict[str, Any]:
         "log": kind.log,
         "whole": isinstance(space.ranges[kind.name], (IntUniform, LogIntUniform)),
         "labels": list(kind.labels),
-        "x": rounded(_drawn(space, i, x)),
+        "x": rounded(as_drawn(space, i, x)),
         "mean": rounded(mean, 4),
         "spread": rounded(spread, 3),
     }
@@ -289,35 +280,23 @@ def _contour(trials: Scored, model: Modelled, pair: list[int]) -> dict[str, Any]
     return {
         "names": [kinds[a].name, kinds[b].name],
         "log": [kinds[a].log, kinds[b].log],
-        "ends": [rounded(_drawn(space, i, np.array([0.0, 1.0]))) for i in (a, b)],
+        "ends": [rounded(as_drawn(space, i, np.array([0.0, 1.0]))) for i in (a, b)],
         "surface": [rounded(line, 4) for line in surface],
     }
 
 
 def _pareto(result: Result) -> dict[str, list[int]]:
     """The trials that no other beats in objective and another one, or a cost where there is no other, by the latter."""
-    trials = result.trials
-    ok = ((trials["status"] == "OK") & np.isfinite(trials["objective"])).to_numpy()
-    found = {}
-    for name in [*result.objectives][1:] or ["parameters", "seconds"]:
-        cost = trials[name].to_numpy(float) * result.objectives.get(name, 1.0)
-        usable = np.flatnonzero(ok & np.isfinite(cost))
-        if len(np.unique(cost[usable])) > 1:
-            objective = trials["objective"].to_numpy(float)
-            front = fronts.front(np.stack([cost[usable], objective[usable]], 1))
-            found[name] = usable[front].tolist()
-    return found
+    return {name: front.trials[front.members].tolist() for name, front in fronts_of(result).items()}
 
 
 # --- population-based training ----------------------------------------------------------------------------------------
 def _lineage(result: Outcome, sign: float) -> dict[str, Any] | None:
     """Who copied whom in the best trial's population, and its schedule; None where no scheduler moves points."""
-    reports = [record for _, record in records.reports(result.records)]
-    if not any("unit" in record for record in reports) or result.best["trial"] is None:
+    together = population_of(result)
+    if together is None:
         return None
-    best = result.best["trial"]
-    group = next(record["trial"] for record in reports if best in record["trial"])
-    own = [record for record in reports if record["trial"] == group]
+    best, group, own = together
     shown = group[:MEMBERS] if best in group[:MEMBERS] else [best, *group[: MEMBERS - 1]]
     at = [group.index(trial) for trial in shown]
     pick = lambda column: [column[i] for i in at]
@@ -326,7 +305,7 @@ def _lineage(result: Outcome, sign: float) -> dict[str, Any] | None:
     for name, entry in result.space.ranges.items():
         if isinstance(entry, Choice):
             continue
-        lines = []
+        lines: list[dict[str, Any]] = []
         for trial in shown:
             stretch = records.lineage(result.records, trial)
             points = np.array([point for _, _, point in stretch])

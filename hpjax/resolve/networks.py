@@ -20,8 +20,8 @@ from hpjax.space import Choice, LogUniform, Range, Space, Uniform
 from hpjax.tasks import Task
 from hpjax.training.hyperparameters import NEEDS, STATIC
 from hpjax.training.losses import own_loss, own_name
-from hpjax.training.metrics import Metrics
-from hpjax.training.scorers import ON_DEVICE, Truth, as_metrics, by_name, is_name
+from hpjax.training.metrics import Metrics, Truth
+from hpjax.training.named_metrics import ON_DEVICE, as_metrics, by_name, is_name
 
 COUNTED = ("folds", "repeats", "score_every")  # what a user says of validation
 

@@ -15,7 +15,7 @@ import numpy as np
 from hpjax import fronts
 from hpjax.checks import one_of
 from hpjax.defaults import FIRST_RUNG, HYPERBAND_EPOCHS
-from hpjax.schedulers.base import Order, Scheduler, check_whole, order
+from hpjax.schedulers.base import Order, Scheduler, check_whole, nobody, order
 from hpjax.schedulers.halving import ETA
 from hpjax.search.base import Key
 
@@ -83,10 +83,8 @@ def asha(
     many = -(-FIRST_RUNG // eta**last)  # of the last rung, as planned
 
     def init(dims: tuple) -> Climb:
-        nobody = np.zeros(0, np.int64)
-        points = np.zeros((0, len(dims)))
-        rung = Rung(nobody, points, np.zeros((0, 1)), np.zeros(0, bool))
-        return Climb(nobody, points, (rung,) * len(until), False)
+        rung = Rung(*nobody(dims), np.zeros((0, 1)), np.zeros(0, bool))
+        return Climb(*nobody(dims), (rung,) * len(until), False)
 
     def admit(state: Climb, trial: np.ndarray, unit: np.ndarray) -> Climb:
         trial = np.concatenate([state.trial, trial])

@@ -93,14 +93,13 @@ def check_whole(who: str, **numbers: tuple[Any, int]) -> None:
             )
 
 
-def order(trial: Array, unit: Array | None, epochs: int, fresh: bool) -> Order:
+def order(trial: Array, unit: Array, epochs: int, fresh: bool) -> Order:
     """The common order: these trials, from their own weights or from the start, until one epoch."""
-    assert unit is not None  # there are trials
     trial = np.asarray(trial)
     source = np.full(len(trial), -1) if fresh else trial
     return Order(trial, unit, source, np.full(len(trial), epochs), np.zeros(len(trial), np.int64))
 
 
-def joined(unit: Array | None, more: Array) -> Array:
-    """Points [n D] of trials that wait, with those that join them."""
-    return np.asarray(more) if unit is None else np.concatenate([unit, more])
+def nobody(dims: tuple[Dim, ...]) -> tuple[Array, Array]:
+    """No trials [0], and no points [0 D]."""
+    return np.zeros(0, np.int64), np.zeros((0, len(dims)))

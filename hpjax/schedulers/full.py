@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.defaults import EPOCHS
-from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Scheduler, check_whole, nobody, order
 from hpjax.search.base import Key
 
 
@@ -15,7 +15,7 @@ class Waiting(NamedTuple):
     """Trials admitted and not yet ordered."""
 
     trial: np.ndarray  # [n]
-    unit: np.ndarray | None  # [n D]
+    unit: np.ndarray  # [n D]
     orders: int  # given so far
 
 
@@ -33,11 +33,10 @@ def full(epochs: int = EPOCHS, renew: bool = False) -> Scheduler:
         ValueError: epochs below 1.
     """
     check_whole("full", epochs=(epochs, 1))
-    empty = Waiting(np.zeros(0, np.int64), None, 0)
 
     def admit(state: Waiting, trial: np.ndarray, unit: np.ndarray):
-        both = np.concatenate([state.trial, trial])
-        return Waiting(both, joined(state.unit, unit), state.orders)
+        trial, unit = np.concatenate([state.trial, trial]), np.concatenate([state.unit, unit])
+        return Waiting(trial, unit, state.orders)
 
     def ask(state: Waiting, key: Key):
         del key
@@ -46,13 +45,13 @@ def full(epochs: int = EPOCHS, renew: bool = False) -> Scheduler:
         made = order(state.trial, state.unit, epochs, fresh=True)
         if renew:
             made = made._replace(seed=np.full(len(state.trial), state.orders))
-        return made, empty._replace(orders=state.orders + 1)
+        return made, Waiting(state.trial[:0], state.unit[:0], state.orders + 1)
 
     return Scheduler(
         settings={"name": "full", "epochs": epochs} | ({"renew": True} if renew else {}),
         fidelity=epochs,
         brackets=(((epochs, 0),),),
-        init=lambda dims: empty,
+        init=lambda dims: Waiting(*nobody(dims), 0),
         room=lambda state: (UNBOUNDED, epochs),
         admit=admit,
         close=lambda state: state,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax import fronts
-from hpjax.schedulers.base import UNBOUNDED, Order, Rungs, Scheduler, check_whole, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Order, Rungs, Scheduler, check_whole, nobody, order
 from hpjax.search.base import Key
 
 
@@ -21,7 +21,7 @@ class Bracket(NamedTuple):
     number: int
     rung: int
     trial: np.ndarray  # [n]
-    unit: np.ndarray | None  # [n D]
+    unit: np.ndarray  # [n D]
     closed: bool  # it goes on with those that are in it
 
 
@@ -87,8 +87,9 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         fresh: every rung takes new trials, trained from the start, instead of promoting those below.
     """
 
-    def start(number: int, rung: int = 0) -> Bracket:
-        return Bracket(number % len(brackets), rung, np.zeros(0, np.int64), None, False)
+    def after(done: Order, number: int, rung: int = 0) -> Bracket:
+        """The next bracket or rung, with nobody in it."""
+        return Bracket(number % len(brackets), rung, done.trial[:0], done.unit[:0], False)
 
     def room(state: Bracket):
         epochs, networks = brackets[state.number][state.rung]
@@ -97,7 +98,7 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
 
     def admit(state: Bracket, trial: np.ndarray, unit: np.ndarray):
         trial = np.concatenate([state.trial, trial])
-        return state._replace(trial=trial, unit=joined(state.unit, unit))
+        return state._replace(trial=trial, unit=np.concatenate([state.unit, unit]))
 
     def ask(state: Bracket, key: Key):
         del key
@@ -112,8 +113,8 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         rungs = brackets[state.number]
         last = state.rung == len(rungs) - 1
         if fresh:
-            after = start(state.number + 1) if last else start(state.number, state.rung + 1)
-            return after, done.trial
+            number, rung = (state.number + 1, 0) if last else (state.number, state.rung + 1)
+            return after(done, number, rung), done.trial
         best = np.lexsort((done.trial, objective))
         best = best[np.isfinite(objective[best])]
         share = (
@@ -122,7 +123,7 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         kept = np.sort(best[:share])
         finished = done.trial[np.setdiff1d(np.arange(len(done.trial)), kept)]
         if not len(kept):
-            return start(state.number + 1), finished
+            return after(done, state.number + 1), finished
         rung = Bracket(state.number, state.rung + 1, done.trial[kept], done.unit[kept], True)
         return rung, finished
 
@@ -130,7 +131,7 @@ def climb(settings: dict, brackets: tuple[Rungs, ...], fresh: bool = False) -> S
         settings=settings,
         fidelity=max(rungs[-1][0] for rungs in brackets),
         brackets=brackets,
-        init=lambda dims: start(0),
+        init=lambda dims: Bracket(0, 0, *nobody(dims), False),
         room=room,
         admit=admit,
         close=lambda state: state._replace(closed=bool(len(state.trial))),

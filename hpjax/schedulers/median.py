@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpjax.defaults import EPOCHS
-from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, check_whole, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, check_whole, nobody, order
 from hpjax.search.base import Key, single
 
 
@@ -21,7 +21,7 @@ class Field(NamedTuple):
 
     step: int  # steps done
     trial: np.ndarray  # [n]
-    unit: np.ndarray | None  # [n D]
+    unit: np.ndarray  # [n D]
     best: np.ndarray  # [n] lowest objective so far
     total: np.ndarray  # [n] sum of objectives, one a step
     averages: tuple[np.ndarray, ...]  # per step: running averages of all trials that reached it
@@ -43,13 +43,12 @@ def median(epochs: int = EPOCHS, every: int = 2, grace: int = 0) -> Scheduler:
     """
     check_whole("median", epochs=(epochs, 1), every=(every, 1), grace=(grace, 0))
     steps = [*range(every, epochs, every), epochs]
-    nobody = Field(0, np.zeros(0, np.int64), None, np.zeros(0), np.zeros(0), ())
 
     def admit(state: Field, trial: np.ndarray, unit: np.ndarray):
         best = np.concatenate([state.best, np.full(len(trial), np.inf)])
         total = np.concatenate([state.total, np.zeros(len(trial))])
-        trial = np.concatenate([state.trial, trial])
-        return state._replace(trial=trial, unit=joined(state.unit, unit), best=best, total=total)
+        trial, unit = np.concatenate([state.trial, trial]), np.concatenate([state.unit, unit])
+        return state._replace(trial=trial, unit=unit, best=best, total=total)
 
     def ask(state: Field, key: Key):
         del key
@@ -69,7 +68,8 @@ def median(epochs: int = EPOCHS, every: int = 2, grace: int = 0) -> Scheduler:
         if steps[state.step] < grace:
             kept = np.isfinite(objective)
         if last or not kept.any():
-            return nobody._replace(averages=averages), done.trial
+            none = np.zeros(0)
+            return Field(0, done.trial[:0], done.unit[:0], none, none, averages), done.trial
         live = Field(
             state.step + 1, done.trial[kept], done.unit[kept], best[kept], total[kept], averages
         )
@@ -79,7 +79,7 @@ def median(epochs: int = EPOCHS, every: int = 2, grace: int = 0) -> Scheduler:
         settings={"name": "median", "epochs": epochs, "every": every, "grace": grace},
         fidelity=epochs,
         brackets=(tuple((until, 0) for until in steps),),
-        init=lambda dims: nobody,
+        init=lambda dims: Field(0, *nobody(dims), np.zeros(0), np.zeros(0), ()),
         room=lambda state: (UNBOUNDED if state.step == 0 else 0, steps[0]),
         admit=admit,
         close=lambda state: state,

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpjax.defaults import EPOCHS
 from hpjax.randomness import generator
-from hpjax.schedulers.base import Order, Scheduler, check_whole, joined
+from hpjax.schedulers.base import Order, Scheduler, check_whole, nobody
 from hpjax.search.base import Dim, Key, active, center, level, single
 
 
@@ -21,7 +21,7 @@ class Members(NamedTuple):
 
     dims: tuple[Dim, ...]
     trial: np.ndarray  # [n]
-    unit: np.ndarray | None  # [n D] where each stands now
+    unit: np.ndarray  # [n D] where each stands now
     objective: np.ndarray  # [n] after the last interval
     step: int  # intervals done
     closed: bool
@@ -97,24 +97,21 @@ def pbt(
     steps = [*range(every, epochs, every), epochs]
 
     def begin(dims: tuple[Dim, ...]):
-        return Members(dims, np.zeros(0, np.int64), None, np.zeros(0), 0, False)
+        return Members(dims, *nobody(dims), np.zeros(0), 0, False)
 
     def room(state: Members):
         taking = state.step == 0 and not state.closed
         return (population - len(state.trial) if taking else 0), steps[0]
 
     def admit(state: Members, trial: np.ndarray, unit: np.ndarray):
-        trial = np.concatenate([state.trial, trial])
-        return state._replace(
-            trial=trial, unit=joined(state.unit, unit), objective=np.zeros(len(trial))
-        )
+        trial, unit = np.concatenate([state.trial, trial]), np.concatenate([state.unit, unit])
+        return state._replace(trial=trial, unit=unit, objective=np.zeros(len(trial)))
 
     def ask(state: Members, key: Key):
         count = len(state.trial)
         if not count or (count < population and not state.closed and state.step == 0):
             return None, state
         source, unit = state.trial.copy(), state.unit
-        assert unit is not None  # the population is full
         if state.step == 0:
             source[:] = -1
         else:

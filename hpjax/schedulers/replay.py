@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, joined, order
+from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler, nobody, order
 from hpjax.search.base import Key
 
 
@@ -17,7 +17,7 @@ class Followers(NamedTuple):
 
     segment: int
     trial: np.ndarray  # [n]
-    unit: np.ndarray | None  # [n D] as proposed; the segments' points take their place
+    unit: np.ndarray  # [n D] as proposed; the segments' points take their place
 
 
 def replay(segments: Sequence[tuple[int, Sequence[float] | np.ndarray]]) -> Scheduler:
@@ -43,14 +43,14 @@ def replay(segments: Sequence[tuple[int, Sequence[float] | np.ndarray]]) -> Sche
         raise ValueError(
             f"segments must be (until epoch, point) with epochs rising, got {segments}"
         )
-    nobody = Followers(0, np.zeros(0, np.int64), None)
 
     def admit(state: Followers, trial: np.ndarray, unit: np.ndarray):
         if np.shape(unit)[1] != len(segments[0][1]):
             raise ValueError(
                 f"the schedule has {len(segments[0][1])} dimensions, the space {np.shape(unit)[1]}"
             )
-        return Followers(0, np.concatenate([state.trial, trial]), joined(state.unit, unit))
+        unit = np.concatenate([state.unit, unit])
+        return Followers(0, np.concatenate([state.trial, trial]), unit)
 
     def ask(state: Followers, key: Key):
         del key
@@ -63,14 +63,14 @@ def replay(segments: Sequence[tuple[int, Sequence[float] | np.ndarray]]) -> Sche
     def tell(state: Followers, done: Order, objectives: np.ndarray):
         del objectives
         if state.segment == len(segments) - 1:
-            return nobody, done.trial
+            return Followers(0, done.trial[:0], done.unit[:0]), done.trial
         return state._replace(segment=state.segment + 1), done.trial[:0]
 
     return Scheduler(
         settings={"name": "replay", "segments": segments},
         fidelity=segments[-1][0],
         brackets=(tuple((until, 0) for until, _ in segments),),
-        init=lambda dims: nobody,
+        init=lambda dims: Followers(0, *nobody(dims)),
         room=lambda state: (UNBOUNDED if state.segment == 0 else 0, segments[0][0]),
         admit=admit,
         close=lambda state: state,

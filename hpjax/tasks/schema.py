@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hpjax.tasks import dates
 from hpjax.tasks.columns import Groups, TaskError, as_groups
 from hpjax.tasks.gap_spellings import is_gap
 
@@ -28,13 +29,7 @@ MOST = 255  # categories of a column that a network tells apart; the least frequ
 FEW = 20  # different texts that are kinds, however few rows there are
 SAME = 0.5  # share of rows with different text from which on a column names rows rather than kinds
 MARKS = 2  # different texts among numbers that may mark gaps in half of the rows; more of them in a tenth
-DAY = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?")
-POINTED = re.compile(r"\d{1,2}\.\d{1,2}\.\d{2,4}\b")  # the day first, wherever it is written so
-CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[APap][Mm])?")
-YEAR = re.compile(r"(?<!\d)(1[5-9]|2\d)\d{2}(?!\d)")
-SLASHED = re.compile(r"\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\b")  # the day or the month first
 AMOUNT = re.compile(r"[-+]?[$€£]?\s?[-+]?\d{1,3}([,.' ]?\d{3})*([.,]\d+)?\s?[%€$£]?")
-PARTS = ("", " (weekday)", " (day of the year)")  # numbers that a date becomes
 
 
 class Column(NamedTuple):
@@ -210,7 +205,7 @@ def frame_of(x: np.ndarray, schema: Sequence[Column]) -> pandas.DataFrame:
             words = np.array([*column.values, None], object)
             found[column.source] = words[np.where(values < 0, -1, values).astype(np.int64)]
         elif column.kind == "date":
-            found[column.source] = _moments(values)
+            found[column.source] = dates.moments(values)
         else:
             found[column.source] = values
     return pandas.DataFrame(found)
@@ -292,7 +287,7 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
     odd = np.isnan(parsed)
     if not odd.any():
         return "number", ""
-    if all(DAY.fullmatch(word) for word in words):
+    if all(dates.DAY.fullmatch(word) for word in words):
         return "date", ""
     strangers = cells.counts[odd].sum()
     most = 0.5 if odd.sum() <= MARKS else 0.1
@@ -323,12 +318,7 @@ def _likely(words: Sequence[str]) -> str:
     """What texts may be if they name no rows, with the remedy; "" where they look like nothing."""
     if amounts := decimals(words):
         return amounts
-    if all(SLASHED.match(word) for word in words):
-        return "; if they are dates, write YYYY-MM-DD"
-    dated = all(YEAR.search(word) or POINTED.match(word) for word in words)
-    if dated and not np.isnan(_days(words[:100])).any():
-        return '; if they are dates, say so (columns={name: "date"}, --date name)'
-    return ""
+    return dates.likely(words)
 
 
 def _parsed(values: Sequence[Any]) -> np.ndarray:
@@ -357,51 +347,22 @@ def _number(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.n
 
 def _date(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:
     """Days since 1970, the weekday from 0 (Monday) and the day of the year."""
-    unclear = next((word for word in cells.values if SLASHED.match(str(word))), None)
+    unclear = dates.unclear(cells.values)
     if unclear is not None:
         raise TaskError(
             f"{where}: column {name!r:.80}: {unclear!r:.40} has the day or the month first; write YYYY-MM-DD, or parse it: pandas.to_datetime(..., format='%m/%d/%Y')"
         )
-    days = _days(cells.values)
+    days = dates.days(cells.values)
     if asked and len(days) and np.isnan(days).all():
         raise TaskError(
             f"{where}: column {name!r:.80} has no date that can be read; write YYYY-MM-DD"
         )
-    when = _moments(days).astype("M8[D]")
-    weekday = (when - np.datetime64("1970-01-05")) % np.timedelta64(7, "D")
-    past = when - when.astype("M8[Y]")
-    parts = [each / np.timedelta64(1, "D") for each in (weekday, past)]
     found = []
-    for each, part in zip((days, parts[0], parts[1] + 1), PARTS):
+    for part, each in dates.parts(days).items():
         values = cells.taken(each)
         gaps = bool(np.isnan(values).any())
         found.append((values, Column(name + part, name, "date", gaps=gaps)))
     return found
-
-
-def _days(values: Sequence[Any]) -> np.ndarray:
-    """Days since 1970 of dates, in UTC where they say their zone; NaN where a value is none. With points, the day stands first."""
-    import pandas
-
-    clocks = np.array([bool(CLOCK.fullmatch(str(value))) for value in values], bool)  # no day
-    each = pandas.Series(values, dtype=object).mask(clocks)
-    pointed = each.astype(str).str.match(POINTED)
-    days = np.full(len(each), np.nan)
-    for dayfirst in (False, True):
-        some = each[pointed == dayfirst]
-        when = pandas.to_datetime(
-            some, errors="coerce", utc=True, format="mixed", dayfirst=dayfirst
-        )
-        moments = when.dt.tz_localize(None).to_numpy("M8[us]")
-        days[some.index] = (moments - np.datetime64(0, "us")) / np.timedelta64(1, "D")
-    return days
-
-
-def _moments(days: np.ndarray) -> np.ndarray:
-    """Days since 1970 as moments, to the microsecond."""
-    there = np.isfinite(days)
-    moments = np.round(np.where(there, days, 0) * 86_400_000_000).astype("M8[us]")
-    return np.where(there, moments, np.datetime64("NaT", "us"))
 
 
 def _category(cells: Cells, name: str, where: str, asked: bool) -> list[tuple[np.ndarray, Column]]:

@@ -88,9 +88,11 @@ TRACED: dict[str, Traced] = {
 
 
 def _needs(choice: str, table: Mapping[str, Any]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Number -> the choice that it needs, and the values of that under which it acts."""
-    names = dict.fromkeys(number for row in table.values() for number in row.numbers)
-    return {n: (choice, tuple(v for v, row in table.items() if n in row.numbers)) for n in names}
+    """Hyperparameter -> the choice that it needs, and the values of that under which it acts."""
+    names = dict.fromkeys(name for row in table.values() for name in row.hyperparameters)
+    return {
+        n: (choice, tuple(v for v, row in table.items() if n in row.hyperparameters)) for n in names
+    }
 
 
 # Numbers that act under some optimizers, schedules or losses only.

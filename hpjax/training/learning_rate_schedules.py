@@ -52,11 +52,11 @@ class Schedule(NamedTuple):
 
     Attributes:
         factor: (config, t, n) -> what multiplies the learning rate [].
-        numbers: the continuous hyperparameters that act on it.
+        hyperparameters: the continuous hyperparameters that act on it.
     """
 
     factor: Callable[[Config, Array, Array], Array]
-    numbers: tuple[str, ...] = ()
+    hyperparameters: tuple[str, ...] = ()
 
 
 SCHEDULES = {

@@ -19,7 +19,7 @@ class Loss:
 
     Attributes:
         name: in the catalogue, in plans and in run.json.
-        numbers: hyperparameters that it has, which `each` and `slope` take behind their other arguments, in this order.
+        hyperparameters: hyperparameters that it has, which `each` and `slope` take behind their other arguments, in this order.
         logits: whether outputs are logits of classes, so that the network has no output activation.
         predictions: outputs -> probabilities of classes, or the numbers that they are.
         smooths: outputs C -> how many values label smoothing spreads over; None where nothing is smoothed.
@@ -39,21 +39,21 @@ class Loss:
         predictions: Callable[[Array], Array],
         smooths: Callable[[int], int] | None,
         of: str = "both",
-        numbers: Sequence[str] = (),
+        hyperparameters: Sequence[str] = (),
     ):
         self.name, self._each, self._slope = name, each, slope
         self.logits, self.predictions, self.smooths = logits, predictions, smooths
-        self.of, self.numbers = of, tuple(numbers)
+        self.of, self.hyperparameters = of, tuple(hyperparameters)
 
     def __repr__(self) -> str:
         return f"<Loss {self.name}>"
 
     def _of(self, config: Config | None, dtype: Any) -> list[Array]:
-        """Its numbers."""
-        return [jnp.asarray((config or {})[name], dtype) for name in self.numbers]
+        """Its hyperparameters."""
+        return [jnp.asarray((config or {})[name], dtype) for name in self.hyperparameters]
 
     def each(self, outputs: Array, y: Array, config: Config | None = None) -> Array:
-        """Each example's loss [B]; `config` has its numbers."""
+        """Each example's loss [B]; `config` has its hyperparameters."""
         return self._each(outputs, y, *self._of(config, outputs.dtype))
 
     def slope(self, outputs: Array, y: Array, share: Array, config: Config | None = None) -> Array:
@@ -275,7 +275,7 @@ def penalty(params: Any, config: Config, spec: Spec, locate: Callable[..., Place
     total = jnp.zeros((), jnp.dtype(spec.dtype))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         at = locate(path, leaf)
-        if not at.weights:
+        if not at.is_matrix:
             continue
         if "l1" in spec.features:
             strength = per_layer(config["l1"], at.layer).astype(total.dtype)

@@ -39,7 +39,7 @@ class Moments(NamedTuple):
 def in_layer(value: Array, at: Place) -> Array:
     """A hyperparameter in one layer, for its weights or for the rest of it: one number, [L+1], or [L+1 2]."""
     here = value if jnp.ndim(value) == 0 else value[at.layer]
-    return here if jnp.ndim(here) == 0 else here[int(not at.weights)]
+    return here if jnp.ndim(here) == 0 else here[int(not at.is_matrix)]
 
 
 class Live(NamedTuple):
@@ -167,14 +167,14 @@ class Optimizer(NamedTuple):
     """An update rule's row in the table.
 
     Attributes:
-        numbers: the continuous hyperparameters that act on it.
+        hyperparameters: the continuous hyperparameters that act on it.
         direction: (spec, config, locate) -> its direction before the learning rate, as optax would have it.
         moments: spec -> arrays like the weights that it carries from step to step.
         traffic: arrays like the weights that a step reads and writes, for the plan.
         adaptive: whether it divides by the size of past gradients (what mup asks).
     """
 
-    numbers: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
     direction: Callable[[Spec, Config, Callable[..., Place]], optax.GradientTransformation]
     moments: Callable[[Spec], int]
     traffic: int = 5
@@ -251,7 +251,7 @@ def optimizer(spec: Spec, config: Config, epoch: Array) -> optax.GradientTransfo
         return Live(state, jnp.zeros_like(config["learning_rate"]), optax.tree.zeros_like(params))
 
     def scaled(path: tuple, move: Array, weights: Any):
-        if "weight_decay" in spec.features and locate(path, move).weights:
+        if "weight_decay" in spec.features and locate(path, move).is_matrix:
             move = move + config["weight_decay"] * weights
         times = multiplier(config, path)
         return move if times is None else times * move

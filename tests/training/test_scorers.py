@@ -15,7 +15,7 @@ import hpjax
 from hpjax.tasks import Task
 from hpjax.training.host_scorers import by_copy, in_place
 from hpjax.training.metrics import Truth, error
-from hpjax.training.scorers import NEGATIVE, ON_DEVICE, by_name
+from hpjax.training.named_metrics import NEGATIVE, ON_DEVICE, by_name
 
 SPACE = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1), "epochs": 3}
 OF_CLASSES = {
