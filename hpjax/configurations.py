@@ -45,7 +45,7 @@ def split(
 
     Example:
         >>> target = Target(inputs=64, outputs=10, loss="cross_entropy")
-        >>> [(g.spec.hidden, g.rows.tolist()) for g in split({"hidden": [(8,), (16,), (8,)]}, target)]
+        >>> [(g.spec.hidden, g.rows.tolist()) for g in split({"hidden": [(8,), (16,), (8,)]}, target, MLP)]
         [((8,), [0, 2]), ((16,), [1])]
     """
     names = sorted(known(name, family) for name in columns)

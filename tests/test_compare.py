@@ -71,6 +71,16 @@ def test_tables_and_ranks(found):
     assert found.speedup("random") == 1
 
 
+def test_a_method_without_a_whole_network_is_said():
+    said = []
+    space = {"hidden": (4,), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
+    methods = {"asha": {"scheduler": "asha"}, "random": "random"}
+    hpjax.compare(methods, space, "iris", seeds=2, epochs=9, stop={"epochs": 40}, say=said.append)
+    assert [line for line in said if "no network was trained to epoch 9" in line] == [
+        "hpjax: asha: no network was trained to epoch 9 with a finite loss on 2 of 2 seeds; give a larger budget (stop=...), or another scheduler"
+    ]
+
+
 def test_it_is_read_again_and_resumed(found, folder, tmp_path):
     read = hpjax.open_comparison(folder)
     np.testing.assert_array_equal(read.final, found.final)

@@ -175,6 +175,8 @@ def test_a_space_in_which_nothing_varies_is_refused_with_the_remedy(tmp_path):
     found = hpjax.tune(space, "iris", validation={"repeats": 3}, **quiet)
     assert len(found.trials) == 1
     assert len(hpjax.tune(space, "iris", search=[{}], **quiet).trials) == 1
+    with pytest.raises(ValueError, match=r"Choice\(\[0.1, 0.01\]\)"):
+        hpjax.MLPClassifierCV(space).fit(np.arange(40.0).reshape(20, 2), np.arange(20) % 2)
 
 
 # --- the kind of a target ---------------------------------------------------------------------------------------------
@@ -229,7 +231,8 @@ def test_the_kind_is_said_and_may_be_given_at_every_door(tmp_path, capsys):
     said = []
     found = hpjax.tune(SPACE, path, trials=2, say=said.append)
     assert said[0] == "hpjax: ages: regression"
-    assert "--kind classes" in said[1]
+    assert said[1] == "hpjax: ages: the target is the last column, 'age'"
+    assert "--kind classes" in said[2]
     assert found.task.kind == "numbers"
     said.clear()
     hpjax.tune(SPACE, path, trials=2, kind="numbers", say=said.append)

@@ -229,6 +229,27 @@ def test_epochs_may_be_searched():
     assert found.trials["loss"][1] == pytest.approx(alone.trials["loss"][0], rel=1e-4)
 
 
+def test_rounds_are_shorter_where_seconds_are_few():
+    space = {"hidden": (64, 64), "learning_rate": hpjax.LogUniform(1e-3, 1e-1)}
+    trials = lambda **options: int(
+        hpjax.explain(space, "digits", trials=100_000, **options)
+        .split("rounds of at most ")[1]
+        .split()[0]
+    )
+    assert trials() > 4 * trials(stop={"seconds": 10})
+    assert trials(stop={"seconds": 10}) > 2 * trials(stop={"seconds": 2})
+
+
+def test_a_list_that_is_one_value_per_layer_is_said():
+    said = []
+    space = {"hidden": (4,), "learning_rate": (0.1, 0.01), "l2": hpjax.LogUniform(1e-6, 1e-2)}
+    hpjax.tune(space, "iris", trials=1, epochs=1, say=said.append)
+    assert (
+        "hpjax: learning_rate = [0.1, 0.01] is one value per layer; to try each of them write Choice([0.1, 0.01])"
+        in said
+    )
+
+
 def test_explain_says_the_plan():
     space = {"width_1": hpjax.IntUniform(4, 64), "learning_rate": 0.01}
     rungs = halving(((1, 40), (3, 13)))
@@ -370,6 +391,7 @@ def test_the_command_line_from_tune_to_show(tmp_path, capsys):
         (["tune", "iris", "--trials", "0"], "trials must be a whole number of at least 1"),
         (["resume", "nowhere"], "no run in nowhere"),
         (["show", "nowhere"], "no run in nowhere"),
+        (["watch", "nowhere", "--port", "80000"], "port must be at most 65535, got 80000"),
     ],
 )
 def test_the_command_line_refuses_in_one_line_with_code_2(

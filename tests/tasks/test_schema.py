@@ -468,7 +468,7 @@ class Columns:
         return self.shape[0]
 
 
-@pytest.mark.parametrize("estimator", [False, True])
+@pytest.mark.parametrize("estimator", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_a_table_is_trained_as_it_is_predicted_as(estimator):
     """Columns that are left out are among them; other libraries' tables keep their names."""
     frame, y = messy()[0], np.arange(120) % 2
