@@ -236,7 +236,10 @@ def test_the_kind_is_said_and_may_be_given_at_every_door(tmp_path, capsys):
     assert found.task.kind == "numbers"
     said.clear()
     hpjax.tune(SPACE, path, trials=2, kind="numbers", say=said.append)
-    assert said == ["hpjax: ages: regression"]
+    assert said == [
+        "hpjax: ages: regression",
+        "hpjax: ages: the target is the last column, 'age'",
+    ]
     with pytest.raises(SystemExit):
         cli.main(
             [
