@@ -379,6 +379,22 @@ def test_tables_of_numbers_are_joined_by_name(tmp_path):
         validated_on(one, tmp_path / "two.csv")
 
 
+def test_rows_that_stand_in_both_files_are_said(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": rng.normal(size=60), "b": ["x", None, "z"] * 20})
+    frame["y"] = frame["a"] * 2
+    frame.to_csv(tmp_path / "one.csv", index=False)
+    frame.iloc[30:].to_csv(tmp_path / "two.csv", index=False)
+    one = hpjax.tasks.read(tmp_path / "one.csv", "y")
+    task = validated_on(one, tmp_path / "two.csv", "y")
+    tested = int((one.test >= 30).sum())
+    assert task.notes[-1] == (
+        f"{30 - tested} rows that are trained on, and {tested} that are tested on, stand in two, too: scores are too good by that"
+    )
+    frame.assign(a=frame["a"] + 0.5).to_csv(tmp_path / "three.csv", index=False)
+    assert "stand in" not in " ".join(validated_on(one, tmp_path / "three.csv", "y").notes)
+
+
 def test_classes_are_matched_by_their_values(tmp_path):
     """A gap in the second file's targets makes its whole numbers floats."""
     rng = np.random.default_rng(0)
