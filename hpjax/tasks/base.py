@@ -18,6 +18,7 @@ from hpjax.tasks.columns import (
     as_groups,
     as_targets,
     as_weights,
+    far,
     first_place,
     frame_names,
     guessed,
@@ -404,17 +405,22 @@ class Task:
             y = _numbers(y, name)
         labels = tuple(str(value) for value in values)
         weights, groups = _beside(table, weights, groups, name)
+        features = names or table.names
         task = cls(
             name,
             x,
             y,
             labels,
             values,
-            features=names or table.names,
+            features=features,
             standardize=standardize,
             doubt=doubt,
             schema=table.schema,
-            notes=(*notes, *table.notes),
+            notes=(
+                *notes,
+                *table.notes,
+                *far(x, [column.name for column in table.schema] or features),
+            ),
             weights=weights,
             groups=None if groups is None else groups.number,
             group_values=() if groups is None else groups.values,

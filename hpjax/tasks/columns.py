@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import pandas
 
 
+FAR = 1e6  # times the middle half of a column
+SAMPLED = 10_000  # rows that tell the middle half
+
+
 class TaskError(ValueError):
     """Something about the data that the user can put right; the message is one line."""
 
@@ -60,6 +64,28 @@ def as_features(x: Any, name: str) -> np.ndarray:
         raise TaskError(
             f"{name}: features must be numbers{where}; encode text and dates first"
         ) from None
+
+
+def far(x: np.ndarray, names: Sequence[str]) -> list[str]:
+    """What is said of features [N F] where a number lies so far from the others that it decides their scale.
+
+    The middle half of a column is that of some rows, evenly spaced; columns where it is one number are left alone.
+    """
+    if x.ndim != 2 or not len(x):
+        return []
+    some = x[:: -(-len(x) // SAMPLED)]
+    said = []
+    for at, column in enumerate(some.T):
+        there = column[np.isfinite(column)]
+        low, middle, high = np.quantile(there, [0.25, 0.5, 0.75]) if len(there) else (0, 0, 0)
+        least, most = np.fmin.reduce(x[:, at]), np.fmax.reduce(x[:, at])
+        end = least if middle - least > most - middle else most
+        if high > low and abs(end - middle) > FAR * (high - low):
+            name = names[at] if names else str(at + 1)
+            said.append(
+                f"{name}: {end:g} lies far from {low:g} to {high:g}, where half of the rows are, and decides the column's scale; correct or drop it, or take 'scaling': 'quantile'"
+            )
+    return said
 
 
 def as_frame(x: Any, names: Sequence[str], where: str) -> pandas.DataFrame:

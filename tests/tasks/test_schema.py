@@ -520,3 +520,16 @@ def test_the_column_that_is_predicted_is_named_and_all_that_are_left_out(tmp_pat
     assert all(
         f"{name}: left out" in text for name in ("id", "same", *(f"name{n}" for n in range(9)))
     )
+
+
+def test_a_number_far_from_all_others_is_said():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.normal(size=300), rng.lognormal(0, 3, 300), np.arange(300) == 7], 1)
+    y = np.arange(300) % 2
+    assert Task.of(x, y).notes == ()
+    x[5, 0] = -1e30
+    assert Task.of(x, y).notes[0].startswith("1: -1e+30 lies far from")
+    frame = pandas.DataFrame(x, columns=["a", "b", "c"]).assign(b=np.nan)
+    (note,) = [note for note in Task.of(frame, y).notes if "far" in note]
+    assert note.startswith("a: -1e+30 lies far from -0.")
+    assert "'scaling': 'quantile'" in note
