@@ -460,7 +460,7 @@ def _numbers(y: np.ndarray, name: str) -> np.ndarray:
     try:
         return y.astype(np.float64)
     except (TypeError, ValueError):
-        text = next(str(value) for value in y.ravel().tolist() if not _is_number(value))
+        text = next((str(value) for value in y.ravel().tolist() if not _is_number(value)), "text")
         raise TaskError(
             f"{name}: targets must be numbers for kind='numbers', got {text!r:.80}{decimals([text])}"
         ) from None
