@@ -165,10 +165,14 @@ def compare(
         for entry, ledger in zip(entries, ledgers)
     ]
     found = Comparison(list(named), numbers, results, folder, trained)
+    bounded = bool(evaluation.settings.constraints)
+    kept, remedy = (
+        (" and its constraints kept", "other constraints, or ") if bounded else ("", "or ")
+    )
     for name, ends in zip(found.names, found.final.T):
         if lacking := int(np.isinf(ends).sum()):
             say(
-                f"hpjax: {name}: no network was trained to epoch {fidelity} with a finite loss on {lacking} of {len(ends)} seeds; give a larger budget (stop=...), or another scheduler"
+                f"hpjax: {name}: no network was trained to epoch {fidelity} with a finite loss{kept} on {lacking} of {len(ends)} seeds; give a larger budget (stop=...), {remedy}another scheduler"
             )
     return found
 

@@ -28,7 +28,7 @@ from hpjax.defaults import VALIDATION_SHARE, table_space
 from hpjax.ensemble import Ensemble
 from hpjax.models import MLP
 from hpjax.network import Network
-from hpjax.resolve import as_space, of_layers, varying
+from hpjax.resolve import as_space, of_layers
 from hpjax.schedulers import Scheduler, halving, hyperband
 from hpjax.space import Space
 from hpjax.tasks import Task, TaskError, is_splitter, wants_groups
@@ -157,8 +157,12 @@ class _SearchInside(BaseEstimator):
     def _effort(self, space: Space) -> dict[str, Any]:
         """Search, trials and epochs as `tune` takes them; where nothing varies, the one configuration that there is."""
         if not space.dims and self.search is None:
-            if of_layers(space, MLP):
-                varying(space, None, None, 1, MLP)  # refuses what looks like values to try
+            for name in of_layers(space, MLP):
+                if isinstance(self.space, Mapping) and isinstance(self.space.get(name), list):
+                    values = self.space[name]
+                    raise ValueError(
+                        f"nothing varies in the space: {name} = {values} is one value per layer; to try these values write Choice({values}), to mean the layers {tuple(values)}"
+                    )
             return {
                 "search": [{}],
                 "scheduler": self.scheduler,
@@ -273,6 +277,8 @@ class _SearchInside(BaseEstimator):
     def _checked(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         """Features and targets, refused as scikit-learn does; sets n_features_in_ and feature_names_in_."""
         if frame_names(X) is not None:
+            if not len(X):
+                raise TaskError("X is a table without rows; give some")
             refuse_lost_labels(np.asarray([] if y is None else y, object).ravel(), "y")
             validate_data(self, X, reset=True, skip_check_array=True)
             return X, self._targets(y)

@@ -153,7 +153,7 @@ def tasks(output: Output) -> int:
     output.answer = rows
     output.show(table_of(pandas.DataFrame(rows)[["name", "what"]], "", "tasks", justify="left"))
     output.show(
-        "or a file: .csv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict"
+        "or a file: .csv, .tsv, .npz, .arff, .parquet, idx(.gz); --target names the column to predict"
     )
     return 0
 

@@ -26,7 +26,7 @@ def scales(space: Space) -> list[Scale]:
         Scale(
             name,
             isinstance(entry, (LogUniform, LogIntUniform)),
-            tuple(map(worded, entry.values)) if isinstance(entry, Choice) else (),
+            tuple(map(_label, entry.values)) if isinstance(entry, Choice) else (),
             isinstance(entry, IntUniform),
         )
         for name, entry in space.ranges.items()
@@ -35,8 +35,11 @@ def scales(space: Space) -> list[Scale]:
 
 def worded(value: Any) -> str:
     """A hyperparameter's value as figures and pages write it."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else _label(value)
+
+
+def _label(value: Any) -> str:
+    """Of a choice: as it was written."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -66,7 +66,7 @@ class Task:
         test: [t] rows held out, never trained or validated on.
         standardize: whether features (and numeric targets) are brought to mean 0 and deviation 1 of the training part.
         folds: ready-made, instead of drawn ones.
-        features: names of the columns of x, () where they have none.
+        features: names of the columns that were given, () where they have none; under a schema, of which `schema` says which are used.
         doubt: what was doubtful when the kind of the targets was told from them.
         schema: what the columns of x are, where not all of them are numbers without gaps.
         notes: what became of columns and rows, for people.
@@ -102,6 +102,7 @@ class Task:
             raise TaskError(
                 f"{self.name}: {len(self.x)} rows of features but {len(self.y)} targets; give as many"
             )
+        self._refuse_test(np.asarray(self.test))
         if self.weights is not None:
             self._refuse_weights(self.weights)
         if self.groups is not None:
@@ -119,6 +120,18 @@ class Task:
             row, column = huge
             raise TaskError(
                 f"{self.name}: row {row + 1} has {self.x[row, column]:g} in column {self.signature.column(column)}; no network can use numbers beyond {LARGEST:g}, rescale or drop it"
+            )
+
+    def _refuse_test(self, rows: np.ndarray) -> None:
+        """Refuses rows to hold out that are no numbers of rows."""
+        if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+            raise TaskError(
+                f"{self.name}: rows to hold out are whole numbers [n], got {rows.dtype} {list(rows.shape)}; of a mask take np.flatnonzero(mask)"
+            )
+        outside = rows[(rows < 0) | (rows >= len(self.x))]
+        if len(outside):
+            raise TaskError(
+                f"{self.name}: row {outside[0]} cannot be held out; rows are from 0 to {len(self.x) - 1}"
             )
 
     def _refuse_weights(self, weights: np.ndarray) -> None:
@@ -218,16 +231,8 @@ class Task:
             TaskError: rows that there are none of, or that its ready-made folds train or validate on.
         """
         rows = np.asarray(test)
-        if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
-            raise TaskError(
-                f"{self.name}: rows to hold out are whole numbers [n], got {rows.dtype} {list(rows.shape)}; of a mask take np.flatnonzero(mask)"
-            )
+        self._refuse_test(rows)
         rows = rows.astype(np.int64)
-        outside = rows[(rows < 0) | (rows >= len(self.x))]
-        if len(outside):
-            raise TaskError(
-                f"{self.name}: row {outside[0]} cannot be held out; rows are from 0 to {len(self.x) - 1}"
-            )
         taken = np.intersect1d(
             rows, np.concatenate([part for f in self.folds for part in f] or [[]])
         )
@@ -331,9 +336,7 @@ class Task:
 
     def remedy(self) -> str:
         """What a refusal over classes adds where the classes may be quantities; "" where they cannot."""
-        if all(
-            isinstance(value, (int, float)) and not isinstance(value, bool) for value in self.values
-        ):
+        if all(_is_number(value) and not isinstance(value, bool) for value in self.values):
             return "; if the target is a quantity, give kind='numbers' (--kind numbers)"
         return decimals(self.labels)
 

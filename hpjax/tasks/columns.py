@@ -30,14 +30,16 @@ def first_place(wrong: np.ndarray) -> tuple[int, int] | None:
 
 
 def frame_names(x: Any) -> tuple[str, ...] | None:
-    """The names of a data frame's columns; None for arrays.
+    """The names of a table's columns, of any library (pandas, polars, pyarrow); None for arrays.
 
     Raises:
         TaskError: a name that stands twice.
     """
-    if not hasattr(x, "columns") or not hasattr(x, "shape"):
+    if not hasattr(x, "shape") or not hasattr(x, "columns"):
         return None
-    names = tuple(str(name) for name in x.columns)
+    pandas_like = hasattr(x, "iloc")  # whose attributes may be columns
+    columns = x.columns if pandas_like else getattr(x, "column_names", x.columns)
+    names = tuple(str(name) for name in columns)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise TaskError(f"column {twice!r:.80} stands twice in the table; rename one")
@@ -79,8 +81,10 @@ def far(x: np.ndarray, names: Sequence[str]) -> list[str]:
         there = column[np.isfinite(column)]
         low, middle, high = np.quantile(there, [0.25, 0.5, 0.75]) if len(there) else (0, 0, 0)
         least, most = np.fmin.reduce(x[:, at]), np.fmax.reduce(x[:, at])
-        end = least if middle - least > most - middle else most
-        if high > low and abs(end - middle) > FAR * (high - low):
+        with np.errstate(over="ignore"):
+            end = least if middle - least > most - middle else most
+            lies_far = high > low and abs(end - middle) > FAR * (high - low)
+        if lies_far:
             name = names[at] if names else str(at + 1)
             said.append(
                 f"{name}: {end:g} lies far from {low:g} to {high:g}, where half of the rows are, and decides the column's scale; correct or drop it, or take 'scaling': 'quantile'"
@@ -88,23 +92,33 @@ def far(x: np.ndarray, names: Sequence[str]) -> list[str]:
     return said
 
 
-def as_frame(x: Any, names: Sequence[str], where: str) -> pandas.DataFrame:
+def as_frame(
+    x: Any, names: Sequence[str], where: str, used: Sequence[str] = ()
+) -> pandas.DataFrame:
     """Features as a table with named columns.
 
     Args:
         x: a data frame, or an array [N F].
         names: of an array's columns; "1", "2", ... where there are none.
         where: for messages.
+        used: the columns that an array may have instead: those that were not left out.
 
     Raises:
         TaskError: no table of rows, or complex and structured values.
     """
     import pandas
 
-    if frame_names(x) is not None:
-        if not isinstance(x, pandas.DataFrame):  # of another library, column by column
-            return pandas.DataFrame({str(name): np.asarray(x[name]) for name in x.columns})
-        return x.set_axis([str(name) for name in x.columns], axis=1)
+    known = frame_names(x)
+    if isinstance(x, pandas.DataFrame):
+        return x.set_axis(list(known or ()), axis=1)
+    if known is not None:  # of another library, column by column
+        columns = {name: np.asarray(x[name]) for name in known}
+        for name, column in columns.items():
+            if column.ndim != 1:
+                raise TaskError(
+                    f"{where}: column {name!r:.80} holds neither numbers, text nor dates; leave it out"
+                )
+        return pandas.DataFrame(columns)
     try:
         array = np.asarray(x)
     except ValueError:
@@ -115,6 +129,8 @@ def as_frame(x: Any, names: Sequence[str], where: str) -> pandas.DataFrame:
         )
     count = array.shape[-1]
     names = list(names) or [str(at + 1) for at in range(count)]
+    if len(names) != count and len(used) == count:
+        names = list(used)
     if len(names) != count:
         raise TaskError(
             f"{where}: a row has {len(names)} columns, as it was given first, got {array.shape}"

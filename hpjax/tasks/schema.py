@@ -308,8 +308,8 @@ def _kind(series: pandas.Series, cells: Cells) -> tuple[str, str]:
 
 
 def decimals(words: Sequence[str]) -> str:
-    """The remedy where texts are amounts, with a comma or a currency perhaps; "" where one is none."""
-    if all(AMOUNT.fullmatch(word) for word in words):
+    """The remedy where texts are amounts, some with a comma or a currency; "" where one is none, or all are numbers as they are."""
+    if all(AMOUNT.fullmatch(word) for word in words) and np.isnan(_parsed(words)).any():
         return "; if they are numbers, write digits and a point alone (1234.5)"
     return ""
 

@@ -35,8 +35,9 @@ class Signature(NamedTuple):
         return bool(self.values)
 
     def column(self, number: int) -> str:
-        """A feature's name, or its number from 1 where it has none."""
-        return repr(self.features[number]) if self.features else str(number + 1)
+        """The name of a feature of the network, or its number from 1 where it has none."""
+        names = [column.name for column in self.schema] or self.features
+        return repr(names[number]) if names else str(number + 1)
 
     def columns(self, x: Any) -> np.ndarray:
         """Examples [n F] float64 in the order of features; a table's columns are found by name, and under a schema others are
@@ -47,7 +48,11 @@ class Signature(NamedTuple):
         """
         names = frame_names(x)
         if self.schema:
-            return read_again(as_frame(x, self.features, self.name), self.schema, self.name)
+            used = tuple(dict.fromkeys(column.source for column in self.schema))
+            frame = as_frame(x, self.features, self.name, used)
+            return read_again(frame, self.schema, self.name)
+        if names is not None:
+            x = as_frame(x, (), self.name)
         if names is not None and self.features:
             missing = [name for name in self.features if name not in names]
             unknown = [name for name in names if name not in self.features]
@@ -57,8 +62,7 @@ class Signature(NamedTuple):
                 raise TaskError(
                     f"the table {' and '.join(what)}; its columns must be those of {self.name}"
                 )
-            if list(names) != list(self.features):
-                x = x[[x.columns[names.index(name)] for name in self.features]]
+            x = x[list(self.features)]
         array = as_features(x, self.name)
         if array.ndim != 2 or array.shape[1] != self.inputs:
             raise TaskError(f"the network takes [N {self.inputs}] features, got {array.shape}")

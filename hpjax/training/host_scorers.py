@@ -89,7 +89,7 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
     """
 
     weighted = truth.weighted and _takes_weights(scorer)
-    refused: list[ValueError] = []
+    said: list[bool] = []
     table = None if _of_predictions(scorer) or truth.table is None else _Tables(truth.table)
 
     def one(
@@ -123,11 +123,10 @@ def of_scorer(scorer: Callable[..., Any], truth: Truth, name: str) -> Metric:
                 found[place] = one(*(array[place] for array in arrays))
             except ValueError as fault:  # not defined on such a part
                 found[place] = np.nan
-                if not refused:
-                    refused.append(fault)
-                    warn(
-                        f"hpjax: the scorer {name} refused predictions and is NaN there: {fault!s:.300}"
-                    )
+                if not said:
+                    said.append(True)
+                    why = " ".join(str(fault).split())[:300]
+                    warn(f"hpjax: the scorer {name} refused predictions and is NaN there: {why}")
         return found
 
     _try(one, truth, name)

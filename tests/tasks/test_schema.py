@@ -468,6 +468,11 @@ class Columns:
         return self.shape[0]
 
 
+def arrow(frame):
+    """The same as a table of pyarrow's."""
+    return pytest.importorskip("pyarrow").Table.from_pandas(frame, preserve_index=False)
+
+
 @pytest.mark.parametrize("estimator", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_a_table_is_trained_as_it_is_predicted_as(estimator):
     """Columns that are left out are among them; other libraries' tables keep their names."""
@@ -475,13 +480,14 @@ def test_what_a_table_is_trained_as_it_is_predicted_as(estimator):
     kinds = {
         "table": (frame, frame[frame.columns[::-1]]),
         "another library's": (Columns(frame), Columns(frame[frame.columns[::-1]])),
+        "pyarrow's": (arrow(frame), arrow(frame[frame.columns[::-1]])),
         "array": (frame.to_numpy(object), frame.to_numpy(object)),
         "lists": (frame.to_numpy(object).tolist(), frame.to_numpy(object).tolist()),
         "numbers": (np.stack([y, np.full(120, np.nan)], 1), np.stack([y, np.zeros(120)], 1)),
     }
     found = {}
     for name, (x, again) in kinds.items():
-        if estimator and name in ("another library's", "lists", "table"):
+        if estimator and name in ("another library's", "pyarrow's", "lists", "table"):
             again = x  # scikit-learn refuses another order, and takes lists for text
         if estimator and name == "lists":
             continue
@@ -494,6 +500,25 @@ def test_what_a_table_is_trained_as_it_is_predicted_as(estimator):
         np.testing.assert_array_equal(found[name], network.predict_proba(x))
     np.testing.assert_allclose(found["table"], found["array"], atol=1e-6)
     np.testing.assert_allclose(found["table"], found["another library's"], atol=1e-6)
+    np.testing.assert_allclose(found["table"], found["pyarrow's"], atol=1e-6)
+
+
+def test_a_row_to_predict_needs_no_weight():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(60, 2)), rng.uniform(1, 2, 60)])
+    task = Task.of(x, np.arange(60) % 2, test=0, columns={"3": "weight"})
+    network = hpjax.fit(task, {"hidden": (4,)}, epochs=1)
+    np.testing.assert_array_equal(network.predict(x), network.predict(x[:, :2]))
+    with pytest.raises(TaskError, match="a row has 3 columns"):
+        network.predict(x[:, :1])
+
+
+def test_numbers_of_another_library_are_found_by_name():
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "c"])
+    network = hpjax.fit((Columns(frame), np.arange(60) % 2), {"hidden": (4,)}, epochs=1)
+    plain = network.predict_proba(frame)
+    for turned in (frame[["c", "a", "b"]], Columns(frame[["c", "a", "b"]])):
+        np.testing.assert_array_equal(network.predict_proba(turned), plain)
 
 
 def test_amounts_with_commas_are_told_the_remedy(tmp_path):

@@ -1,5 +1,6 @@
 """Folds by groups, splitters, pairs of rows and files: what is trained on is never what is validated on."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -149,6 +150,8 @@ def test_rows_to_hold_out_are_whole_numbers():
     for wrong in (np.arange(len(task.x)) < 5, np.array([1.7, 2.2]), np.array([[1, 2]])):
         with pytest.raises(TaskError, match="whole numbers"):
             task.with_test(wrong)
+        with pytest.raises(TaskError, match="whole numbers"):
+            dataclasses.replace(task, test=wrong)
     assert task.with_test(np.array([3, 5])).test.tolist() == [3, 5]
 
 

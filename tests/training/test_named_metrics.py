@@ -419,3 +419,18 @@ def test_metrics_that_cannot_be_are_refused_in_one_line(task, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         hpjax.tune(SPACE, task, trials=2, say=quiet, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_scorer_that_refuses_says_so_once(capsys):
+    def picky(estimator, X, y):
+        if len(y) < 20:
+            raise ValueError("not of\nso few")
+        return 0.5
+
+    found = hpjax.tune(
+        {"hidden": (4,), "learning_rate": 0.1}, "iris", search=[{}] * 3, epochs=2, metrics={"picky": picky},
+        validation={"folds": 12}, say=lambda text: None,
+    )  # fmt: skip
+    assert found.trials["picky"].isna().all()
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["hpjax: the scorer picky refused predictions and is NaN there: not of so few"]
