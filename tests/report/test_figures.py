@@ -39,7 +39,9 @@ def test_every_figure_of_a_run_comes_out_the_same_twice(tmp_path, search, drawn)
     hpjax.tune(SPACE, "iris", search=search, trials=16, out=tmp_path / "run")
     result = hpjax.open_run(tmp_path / "run")
     made = report.figures(result, tmp_path / "run")
-    assert {path.stem for path in made} == COMMON | drawn
+    # the members of a population cost all the same
+    common = COMMON - {"pareto"} if search == "pbt" else COMMON
+    assert {path.stem for path in made} == common | drawn
     first = [path.read_bytes() for path in made]
     again = report.figures(hpjax.open_run(tmp_path / "run"), tmp_path / "run")
     assert [path.read_bytes() for path in again] == first
