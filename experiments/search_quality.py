@@ -138,9 +138,8 @@ def race(
 
     from hpjax import records
 
-    os.environ["PYTHONHASHSEED"] = (
-        "0"  # of the processes that are begun here: SMAC's points depend on it
-    )
+    # of the processes that are begun here: SMAC's points depend on it
+    os.environ["PYTHONHASHSEED"] = "0"
     contestants, (commit, dirty) = installed(names), records.commit(Path(__file__))
     made_by = {"seeds": seeds, "commit": commit, "dirty": dirty}
     before = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
@@ -148,10 +147,8 @@ def race(
     for title, problem in problems.items():
         count = budget(problem)
         grid = np.unique(np.round(np.geomspace(1, count, GRID)).astype(int))
-        entry: dict[str, Any] = {"evaluations": count, "grid": grid.tolist(), "methods": {}}
-        if result.get(title, {}).get("grid") == entry["grid"]:
-            entry = result[title]
-        result[title] = entry
+        fresh: dict[str, Any] = {"evaluations": count, "grid": grid.tolist(), "methods": {}}
+        entry = result.setdefault(title, fresh)
         for name, play in contestants.items():
             if name in entry["methods"] or not allowed(name, title):
                 continue

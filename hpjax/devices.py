@@ -114,10 +114,10 @@ def room(local_devices: list) -> int:
 
 def free_memory() -> int:
     """Bytes that may still be taken: of the accelerator, or of this machine within its limits; `UNKNOWN` where nothing says so."""
-    device = devices(lambda text: None)[0]
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        return int(stats.get("bytes_limit", 2 * UNKNOWN)) - int(stats.get("bytes_in_use", 0))
+    local_devices = devices(lambda text: None)
+    if whole := memory(local_devices):
+        used = (local_devices[0].memory_stats() or {}).get("bytes_in_use", 0)
+        return whole - int(used)
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024

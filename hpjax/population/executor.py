@@ -186,8 +186,9 @@ class LocalExecutor:
         with jax.enable_x64(spec.dtype == "float64"):
             data = self.pieces(spec) if program.piece else self.device_data(spec)
             uneven = batches.uneven(regime.examples, spec)
-            how = regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
-            trainer = loop.Trainer(spec, *how)
+            trainer = loop.Trainer(
+                spec, regime.score_every, regime.rows, regime.gradients, uneven, regime.metrics
+            )
             kernel = kernel_of(program, self.local_devices[0].platform, regime.most_examples)
             call, begin = jitted(program, self.mesh, trainer, kernel)
             held = data.data if isinstance(data, Pieces) else data

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hpjax.devices import side_by_side
-from hpjax.models import Spec
 from hpjax.models.base import cast
 from hpjax.population import plan
 from hpjax.population.last_axis import NoRule, mapped_last
@@ -64,7 +63,7 @@ def chunk_by_chunk(
         config: dict,
     ) -> Any:
         config = cast(config, spec)
-        state = begun(trainer, spec, fresh, start, draw, state, config)
+        state = begun(trainer, fresh, start, draw, state, config)
         return trainer.advance(state, config, data, group, until)
 
     def chunk(args: tuple, data: batches.Data) -> Any:
@@ -106,7 +105,7 @@ def in_stages(together: Together, program: Program, trainer: loop.Trainer, mesh:
 
     def begin(*args: Any) -> Any:
         network = lambda fresh, start, draw, state, config: begun(
-            trainer, spec, fresh, start, draw, state, cast(config, spec)
+            trainer, fresh, start, draw, state, cast(config, spec)
         )
         return together(network, args[:3], args[3:])
 
@@ -139,7 +138,6 @@ def in_stages(together: Together, program: Program, trainer: loop.Trainer, mesh:
 
 def begun(
     trainer: loop.Trainer,
-    spec: Spec,
     fresh: Any,
     start: Any,
     draw: Any,
@@ -149,7 +147,7 @@ def begun(
     """What a network of a block trains from: a fresh state, or the one that it had, at epoch `start`."""
     state = jax.tree.map(partial(jnp.where, fresh), trainer.init(draw, config), state)
     # others have counted their epochs themselves
-    return state if loop.own_pace(spec) else state._replace(epoch=start)
+    return state if loop.own_pace(trainer.spec) else state._replace(epoch=start)
 
 
 def each(chunk: Callable[[tuple], Any], chunks: int, args: tuple) -> Any:

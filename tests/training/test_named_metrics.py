@@ -428,9 +428,14 @@ def test_a_scorer_that_refuses_says_so_once(capsys):
         return 0.5
 
     found = hpjax.tune(
-        {"hidden": (4,), "learning_rate": 0.1}, "iris", search=[{}] * 3, epochs=2, metrics={"picky": picky},
-        validation={"folds": 12}, say=lambda text: None,
-    )  # fmt: skip
+        {"hidden": (4,), "learning_rate": 0.1},
+        "iris",
+        search=[{}] * 3,
+        epochs=2,
+        metrics={"picky": picky},
+        validation={"folds": 12},
+        say=lambda text: None,
+    )
     assert found.trials["picky"].isna().all()
     said = capsys.readouterr().err.splitlines()
     assert said == ["hpjax: the scorer picky refused predictions and is NaN there: not of so few"]
