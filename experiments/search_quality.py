@@ -1,6 +1,6 @@
 """How good the searches are: on functions with known minima and on 62,208 published networks, beside the field's own tools.
 
-    python -m experiments.search_quality --only models --seeds 30
+    python -m experiments.search_quality --only models --model-seeds 30
     python -m experiments.search_quality --plot results/search_quality
 
 models    one point at a time, 10 D evaluations (at most 100): ours, Optuna's, bayesian-optimization's, SMAC3's
@@ -79,6 +79,7 @@ class Parameters:
     """What can be chosen."""
 
     seeds: int
+    model_seeds: int  # of models, batches and noise
     few: bool  # two small functions only, and no tables
     evolution_evaluations: int  # for each dimension
     branin_evaluations: int
@@ -90,9 +91,9 @@ class Parameters:
 
 
 PRESETS: dict[Preset, Parameters] = {
-    "smoke": Parameters(2, True, 3, 12, 400, 2, (200, 400), 600),
-    "small": Parameters(30, False, 100, 40, 8000, 6, (1000, 10_000), 100_000),
-    "paper": Parameters(100, False, 100, 40, 8000, 6, (1000, 10_000), 100_000),
+    "smoke": Parameters(2, 2, True, 3, 12, 400, 2, (200, 400), 600),
+    "small": Parameters(30, 12, False, 100, 40, 8000, 6, (1000, 10_000), 100_000),
+    "paper": Parameters(100, 30, False, 100, 40, 8000, 6, (1000, 10_000), 100_000),
 }
 
 
@@ -214,7 +215,7 @@ def searches(
     parameters: Parameters,
 ) -> dict[str, Any]:
     """Races on these; what an interrupted one finished is not run again."""
-    kept, seeds = None if parameters.few else KEPT / f"{part}.json", parameters.seeds
+    kept, seeds = None if parameters.few else KEPT / f"{part}.json", parameters.model_seeds
     found = race(problems, names, seeds, batch, kept=kept)
     if kept is not None:
         kept.unlink(missing_ok=True)
