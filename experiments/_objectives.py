@@ -36,6 +36,8 @@ P6 = 1e-4 * np.array(
     ]
 )
 WEIGHTS = np.array([1, 1.2, 3, 3.2])
+MANY = ("Rosenbrock-10", "Ackley-20", "Levy-30")  # of ten dimensions and more
+CONTINUOUS = ("Branin", "six-hump camel", "Hartmann-3", "Hartmann-6", "Ackley-5", *MANY)
 
 
 class Problem(NamedTuple):
@@ -139,9 +141,10 @@ def synthetic() -> dict[str, Problem]:
         ("six-hump camel", camel, (-3, -2), (3, 2), 2, -1.0316284534898774),
         ("Hartmann-3", hartmann, 0, 1, 3, -3.86278214782076),
         ("Hartmann-6", hartmann, 0, 1, 6, -3.322368011415512),
-        ("Ackley-5", ackley, -32.768, 32.768, 5, 0.0),
+        # where searches begin, the cube's center, would be Ackley's minimum in its usual box, [-32.768, 32.768]
+        ("Ackley-5", ackley, -20, 40, 5, 0.0),
         ("Rosenbrock-10", rosenbrock, -5, 10, 10, 0.0),
-        ("Ackley-20", ackley, -32.768, 32.768, 20, 0.0),
+        ("Ackley-20", ackley, -20, 40, 20, 0.0),
         ("Levy-30", levy, -10, 10, 30, 0.0),
     ):
         found[name] = Problem(*_box(loss, low, high, dims), optimum, min(100, 10 * dims))

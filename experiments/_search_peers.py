@@ -45,7 +45,8 @@ def optuna(name: str, problem: Problem, count: int, seed: int, batch: int) -> np
     options = {"deterministic_objective": exact} if name == "GPSampler" else {}
     sampler = lambda seed: getattr(library.samplers, name)(seed=seed, **options)
     library.logging.set_verbosity(library.logging.ERROR)
-    return ours(search.optuna(sampler), problem, count, seed, batch)
+    # Optuna's CMA-ES is told no more than a generation: of larger batches it would lose the rest
+    return ours(search.optuna(sampler), problem, count, seed, batch or 1)
 
 
 def _unit(problem: Problem):
@@ -128,16 +129,16 @@ def smac(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
 
 
 def cmaes_library(problem: Problem, count: int, seed: int, batch: int) -> np.ndarray:
-    """The cmaes library by itself, from the same start."""
+    """The cmaes library by itself, from the same start, and again, as ours, from anywhere."""
     from cmaes import CMA
 
     loss, dims = _unit(problem)
     made = CMA(np.full(dims, 0.5), 0.25, bounds=np.tile([0.0, 1.0], (dims, 1)), seed=seed)
-    values: list[float] = []
+    values, rng = list[float](), np.random.default_rng(seed)
     while len(values) < count:
         if made.should_stop():
             made = CMA(
-                np.full(dims, 0.5),
+                rng.random(dims),
                 0.25,
                 bounds=np.tile([0.0, 1.0], (dims, 1)),
                 seed=seed + 1000,

@@ -4,8 +4,8 @@
     python -m experiments.asynchronous_halving --plot results/asynchronous_halving
 
 Multilayer perceptrons on digits, with epochs that differ tenfold between trials (a hyperparameter: a network is done when its own are
-over). Both schedulers are given as many epochs, and start each seed in turn, so that a machine that slows down slows both: epochs a second, compiling apart,
-and the best error of validation.
+over). All schedulers are given as many epochs, and start each seed in turn, so that a machine that slows down slows all: epochs a second, compiling apart,
+and the best loss of validation. ASHA's orders have at least so many trials, `together`: larger ones fill blocks, and reach the end later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
 
-LOOKS = {"halving": ("#999933", "d"), "asha": ("#117733", "o"), "asha, stopping": ("#117733", "s")}
+COLORS = {"halving": "#999933", "promotion": "#117733", "stopping": "#882255"}
+MARKERS = "os^v"  # of ASHA, by `together`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,14 +28,14 @@ class Parameters:
 
     longest: int  # epochs of a network that lives to the end; the shortest has a tenth
     brackets: int  # of synchronous halving, whose cost all are given
-    together: int  # trials of an order of ASHA
+    together: tuple[int, ...]  # trials of an order of ASHA
     seeds: int
 
 
 PRESETS: dict[Preset, Parameters] = {
-    "smoke": Parameters(9, 1, 4, 1),
-    "small": Parameters(81, 20, 8, 10),
-    "paper": Parameters(243, 40, 8, 20),
+    "smoke": Parameters(9, 1, (4,), 1),
+    "small": Parameters(81, 20, (8, 16), 10),
+    "paper": Parameters(243, 40, (8, 16), 20),
 }
 
 
@@ -42,12 +43,13 @@ def schedulers(parameters: Parameters) -> dict[str, Any]:
     """By name."""
     import hpjax
 
-    longest, together = parameters.longest, parameters.together
-    return {
-        "halving": hpjax.halving(hpjax.ladder(longest, longest)),
-        "asha": hpjax.asha(longest, together=together),
-        "asha, stopping": hpjax.asha(longest, together=together, variant="stopping"),
-    }
+    longest = parameters.longest
+    found = {"halving": hpjax.halving(hpjax.ladder(longest, longest))}
+    for together in parameters.together:
+        for variant in ("promotion", "stopping"):
+            scheduler = hpjax.asha(longest, together=together, variant=variant)
+            found[f"asha, {variant}, {together} together"] = scheduler
+    return found
 
 
 def raced(parameters: Parameters) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def raced(parameters: Parameters) -> dict[str, Any]:
                 stop={"epochs": budget},
                 say=lambda text: None,
             )
-            seconds = time.perf_counter() - began - found.trained.compile_seconds
+            seconds = time.perf_counter() - began - found.population.compile_seconds
             rows.append(
                 {
                     "scheduler": name,
@@ -111,17 +113,20 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
 
     rows = numbers["race"]["rows"]
     figure, ax = plots.figure(1, 1, width=plots.COLUMN, height=2.6)
-    for name, (color, marker) in LOOKS.items():
+    names = list(dict.fromkeys(row["scheduler"] for row in rows))
+    sizes = list(dict.fromkeys(name.split(", ")[-1] for name in names if name != "halving"))
+    for name in names:
         own = [row for row in rows if row["scheduler"] == name]
-        rate = rates(rows, name)
+        _, variant, size = name.split(", ") if name != "halving" else ("", "halving", "")
+        color = COLORS[variant]
         ax.plot(
-            rate,
+            rates(rows, name),
             [row["loss"] for row in own],
-            marker,
+            MARKERS[sizes.index(size)] if size else "d",
             ms=4,
             color=color,
             label=name,
-            mfc="none" if "stopping" in name else color,
+            mfc="none" if variant == "stopping" else color,
         )
     ax.set(xlabel="epochs of networks a second", ylabel="best validation loss")
     ax.legend(fontsize=6.5)
@@ -135,7 +140,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
     rows = numbers["race"]["rows"]
     found = []
     losses = lambda name: np.array([row["loss"] for row in rows if row["scheduler"] == name])
-    for name in ("asha", "asha, stopping"):
+    for name in dict.fromkeys(row["scheduler"] for row in rows if row["scheduler"] != "halving"):
         ratio = float(np.median(rates(rows, name) / rates(rows, "halving")))
         found.append(
             Criterion(

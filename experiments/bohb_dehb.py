@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments._counting_ones import counting
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main
-from experiments.search_quality import counting
 
 METHODS = ("random", "tpe", "hyperband", "bohb", "dehb")
 ONES, TASKS = (4, 8, 16), ("digits", "mnist1d")

@@ -121,8 +121,8 @@ def searched(part: str, space: dict[str, Any], **options: Any) -> dict[str, Any]
     return {
         "trainings": 3 * len(trials),
         "seconds_searching": round(seconds, 2),
-        "seconds_compiling": round(result.trained.compile_seconds, 2),
-        "programs": len(result.trained.compiled),
+        "seconds_compiling": round(result.population.compile_seconds, 2),
+        "programs": len(result.population.compiled),
         "best": result.best,
         "test": tested,
         "confusion": metrics.confusion(truth, predicted, range(10)).tolist(),

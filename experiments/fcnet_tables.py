@@ -26,7 +26,7 @@ import numpy as np
 
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, of_part
 from experiments._objectives import stored_table, tables
-from experiments.search_quality import race
+from experiments._races import race
 
 TITLES = {"protein": "FCNet protein", "naval": "FCNet naval"}
 SEARCHES = ("random", "sobol", "bayes", "tpe", "genetic", "differential", "cmaes")
@@ -167,7 +167,7 @@ def retrained(name: str, parameters: Parameters) -> dict[str, Any]:
     seconds = round(time.perf_counter() - started, 1)
     ours = [v if np.isfinite(v) else None for v in found.table["loss"].tolist()]
     print(
-        f"retrained, {name}: {count} networks in {seconds:g} s, {len(found.trained.compiled)} programs",
+        f"retrained, {name}: {count} networks in {seconds:g} s, {len(found.population.compiled)} programs",
         flush=True,
     )
     return {

@@ -115,9 +115,9 @@ def again(parameters: Parameters) -> dict[str, Any]:
         "configurations": len(trials),
         "of": len(configs),
         "seconds": took,
-        "compile_seconds": result.trained.compile_seconds,
-        "run_seconds": result.trained.run_seconds,
-        "programs": len(result.trained.compiled),
+        "compile_seconds": result.population.compile_seconds,
+        "run_seconds": result.population.run_seconds,
+        "programs": len(result.population.compiled),
         "no number": int((trials["status"] != "OK").sum()),
         "published_seconds": float(seconds[order].sum()),  # of five seeds
         "ours": np.round(ours, 4).tolist(),

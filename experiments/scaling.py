@@ -178,7 +178,7 @@ def studied(count: int, executor: Any) -> dict[str, float]:
         )
         seconds = time.perf_counter() - started
         processor = time.process_time() - processor
-    busy = result.trained.compile_seconds + result.trained.run_seconds
+    busy = result.population.compile_seconds + result.population.run_seconds
     return {"seconds": seconds, "processor": processor, "devices": busy}
 
 

@@ -152,7 +152,7 @@ def race(parameters: Parameters) -> dict[str, Any]:
                     "optimism": again.optimism,
                     "test": again.test,
                 }
-    seconds, programs = time.perf_counter() - started, len(found.trained.compiled)
+    seconds, programs = time.perf_counter() - started, len(found.population.compiled)
     print(f"race: {seconds:.0f} s, {programs} programs")
     return summary | {
         "speedup": {name: found.speedup(name) for name in found.names},
@@ -180,17 +180,19 @@ def cost(parameters: Parameters) -> dict[str, Any]:
 
     def together() -> tuple[float, float]:
         found = hpjax.compare(chosen, space(), "digits", seeds=seeds, stop=stop)
-        result["programs together"] = len(found.trained.compiled)
-        return found.trained.run_seconds, found.trained.compile_seconds
+        result["programs together"] = len(found.population.compiled)
+        return found.population.run_seconds, found.population.compile_seconds
 
     def apart() -> tuple[float, float]:
         training = compiling = 0.0
         for name in names:
             for seed in range(seeds):
                 study = hpjax.tune(space(), "digits", seed=seed, stop=stop, **chosen[name])
-                training += study.trained.run_seconds
-                compiling += study.trained.compile_seconds
-                programs = max(result.get("programs of one study", 0), len(study.trained.compiled))
+                training += study.population.run_seconds
+                compiling += study.population.compile_seconds
+                programs = max(
+                    result.get("programs of one study", 0), len(study.population.compiled)
+                )
                 result["programs of one study"] = programs
         return training, compiling
 

@@ -10,14 +10,15 @@ from multiprocessing import parent_process
 def _interrupted(number: int, frame: object) -> None:
     """Ends the command line in one line while its modules load, where an exception would be lost or a traceback."""
     os.write(2, b"hpjax: interrupted; nothing was begun\n")
-    os._exit(130)
+    os._exit(128 + number)
 
 
 _typed = os.path.basename(sys.argv[0]) == "hpjax" or sys.orig_argv[1:3] == ["-m", "hpjax"]
 if (
     _typed and parent_process() is None
 ):  # the command line itself, not a process that it has started
-    signal.signal(signal.SIGINT, _interrupted)  # until `cli` takes over
+    for _request in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_request, _interrupted)  # until `cli` takes over
     gc.disable()  # until then, too: loading modules leaves nothing to collect
 
 from importlib import metadata

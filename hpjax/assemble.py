@@ -194,18 +194,18 @@ class Assembly:
         cache = ledger.folder / CHECKPOINT if ledger.folder is not None else None
         recorded = ledger.plan
         self.batch = recorded["batch"] if recorded is not None else self.batch
-        trained = self.workload.population(
+        population = self.workload.population(
             cache, library=self._library(pool), pool=pool, listen=listen
         )
         saved = [time.monotonic()]
 
         def carry_out(order: Order):
             whole = order.epochs >= self.scheduler.fidelity
-            return report_of(trained.carry_out(order), self.evaluation, whole)
+            return report_of(population.carry_out(order), self.evaluation, whole)
 
         def save():
-            if cache is not None and trained.home and time.monotonic() - saved[0] > SAVED:
-                ledger.save(cache, **trained.saved())
+            if cache is not None and population.home and time.monotonic() - saved[0] > SAVED:
+                ledger.save(cache, **population.saved())
                 saved[0] = time.monotonic()
 
         known = None if recorded is None else recorded["programs"]
@@ -214,7 +214,7 @@ class Assembly:
             self.say(
                 f"hpjax: programs and blocks stay as they were planned at first, not as for {extend_to} trials at once"
             )
-        settled = self.workload.settle(trained, recorded)
+        settled = self.workload.settle(population, recorded)
         if recorded is not None and recorded["data"] != settled["data"]:
             raise RunError(
                 f"{self.task.name} is not the data that the run was made on, row by row and column by column; give those: task=..., or put the file back"
@@ -225,7 +225,9 @@ class Assembly:
             self.settings = self.settings.extended(trials)
             ledger.put_settings(self.settings)
 
-        callbacks = study.Callbacks(carry_out, trained.recall, trained.release, save, extended)
+        callbacks = study.Callbacks(
+            carry_out, population.recall, population.release, save, extended
+        )
         try:
             study.run(
                 self.study.searcher,
@@ -237,18 +239,20 @@ class Assembly:
                 seed=self.settings.seed,
                 batch=self.batch,
                 extend_to=extend_to,
-                watch=lambda progress: watch(progress, trained),
+                watch=lambda progress: watch(progress, population),
                 say=self.say,
             )
         finally:
             workers = {} if pool is None else {"workers": pool.seconds}
             ledger.time(
-                compile_seconds=trained.compile_seconds, run_seconds=trained.run_seconds, **workers
+                compile_seconds=population.compile_seconds,
+                run_seconds=population.run_seconds,
+                **workers,
             )
         if cache is not None:
             cache.unlink(missing_ok=True)
-        trained.fetch()
-        return trained
+        population.fetch()
+        return population
 
 
 def plan_record(settings: Settings, batch: int, scheduler: Scheduler, training: dict) -> dict:

@@ -159,12 +159,12 @@ def compare(
             records.note_environment(folder, say)
         workload = workload_of(entries, numbers, space, resolved_task, evaluation, say)
         with pooled(executor, say) as pool:
-            trained = play_together(workload, entries, ledgers, progress, watch, pool)
+            population = play_together(workload, entries, ledgers, progress, watch, pool)
     results = [
-        Result.of_ledger(ledger, space, resolved_task, entry.study.settings, evaluation, trained)
+        Result.of_ledger(ledger, space, resolved_task, entry.study.settings, evaluation, population)
         for entry, ledger in zip(entries, ledgers)
     ]
-    found = Comparison(list(named), numbers, results, folder, trained)
+    found = Comparison(list(named), numbers, results, folder, population)
     bounded = bool(evaluation.settings.constraints)
     kept, remedy = (
         (" and its constraints kept", "other constraints, or ") if bounded else ("", "or ")

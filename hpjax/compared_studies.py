@@ -81,14 +81,14 @@ def play_together(
     """Drives all studies to their ends, their orders merged: one population trains for them."""
     seeds = list(workload.seeds)
     bar = watching(progress, workload, pool, studies=len(entries))
-    trained = workload.population(
+    population = workload.population(
         cohorts=[seeds.index(entry.seed) for entry in entries], pool=pool, listen=bar.event
     )
     recorded = next((ledger.plan for ledger in ledgers if ledger.plan is not None), None)
-    training = workload.settle(trained, recorded)
+    training = workload.settle(population, recorded)
     shown = bar.around(watch)
     plays = {
-        number: _play(number, entry, ledger, workload, trained, training, shown)
+        number: _play(number, entry, ledger, workload, population, training, shown)
         for number, (entry, ledger) in enumerate(zip(entries, ledgers))
     }
 
@@ -99,14 +99,14 @@ def play_together(
             if some:
                 merged = study.merged(some, STRIDE)
                 ended = merged.epochs >= workload.target.fidelity
-                whole = report_of(trained.carry_out(merged), workload.evaluation, ended)
+                whole = report_of(population.carry_out(merged), workload.evaluation, ended)
                 reports |= zip(some, study.parted(whole, list(some.values())))
         return reports
 
     with bar:
         study.together(plays, carry_out)
-    trained.fetch()
-    return trained
+    population.fetch()
+    return population
 
 
 def _play(
@@ -114,7 +114,7 @@ def _play(
     entry: Entry,
     ledger: Ledger,
     workload: Workload,
-    trained: Population,
+    population: Population,
     training: dict,
     shown: Watch,
 ) -> Generator[Order, Report, None]:
@@ -127,14 +127,14 @@ def _play(
         resolved.scheduler,
         workload.space.dims,
         study.Callbacks(
-            recall=lambda order: trained.recall(study.merged({number: order}, STRIDE)),
-            release=lambda trials: trained.release(trials + number * STRIDE),
+            recall=lambda order: population.recall(study.merged({number: order}, STRIDE)),
+            release=lambda trials: population.release(trials + number * STRIDE),
         ),
         ledger,
         resolved.stop,
         seed=entry.seed,
         batch=batch,
-        watch=lambda progress: shown(entry.name, entry.seed, progress, trained),
+        watch=lambda progress: shown(entry.name, entry.seed, progress, population),
     )
 
 

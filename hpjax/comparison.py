@@ -30,7 +30,7 @@ class Comparison:
         seeds: of the studies.
         studies: {method: [Result of each seed]}.
         folder: of the run folders, or None.
-        trained: the Population, where this process trained it.
+        population: the Population, where this process trained it.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Comparison:
         seeds: list[int],
         results: list[Result],
         folder: Path | None = None,
-        trained: Any = None,
+        population: Any = None,
     ):
-        self.names, self.seeds, self.folder, self.trained = (
+        self.names, self.seeds, self.folder, self.population = (
             list(names),
             list(seeds),
             folder,
-            trained,
+            population,
         )
         each = len(self.seeds)
         self.studies = {n: results[i * each : (i + 1) * each] for i, n in enumerate(self.names)}

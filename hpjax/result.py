@@ -52,13 +52,13 @@ class Result(Outcome):
         settings: Settings,
         evaluation: Evaluation,
         folder: Path | None = None,
-        trained: Any = None,
+        population: Any = None,
         times: list[dict] | None = None,
     ):
         super().__init__(ledger_records, space, settings, folder, times)
         self.evaluation = evaluation
         self._load_task = task
-        self.trained = trained  # the Population, where this process trained it
+        self.population = population  # the Population, where this process trained it
         self._curves = curves
         self.table |= {
             "seconds": records.seconds(ledger_records, self.times, len(self.table["objective"]))
@@ -72,7 +72,7 @@ class Result(Outcome):
         task: Task,
         settings: Settings,
         evaluation: Evaluation,
-        trained: Population,
+        population: Population,
     ) -> Result:
         """What this process found."""
         return cls(
@@ -83,7 +83,7 @@ class Result(Outcome):
             settings,
             evaluation,
             ledger.folder,
-            trained,
+            population,
             ledger.times,
         )
 
@@ -281,7 +281,7 @@ class Result(Outcome):
             )
         if refit is None:
             refit = evaluation.validation.folds == 1 and not afresh and not depends
-        kept = {} if self.trained is None else self.trained.library or {}
+        kept = {} if self.population is None else self.population.library or {}
         missing = [trial for trial in trials if trial not in kept]
         library = {trial: kept[trial] for trial in trials if trial in kept}
         if missing and afresh:

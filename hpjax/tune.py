@@ -242,9 +242,9 @@ def finish(
     try:
         if ledger.folder is not None:
             records.note_environment(ledger.folder, assembly.say)
-        trained = assembly.run(ledger, bar.around(watch), extend_to, pool, bar.event)
+        population = assembly.run(ledger, bar.around(watch), extend_to, pool, bar.event)
     finally:
         ledger.close()
     return Result.of_ledger(
-        ledger, assembly.space, assembly.task, assembly.settings, assembly.evaluation, trained
+        ledger, assembly.space, assembly.task, assembly.settings, assembly.evaluation, population
     )

@@ -286,11 +286,11 @@ class Workload:
             listen=listen,
         )
 
-    def settle(self, trained: Population, recorded: Mapping | None) -> dict:
+    def settle(self, population: Population, recorded: Mapping | None) -> dict:
         """Fixes programs and the widths of their blocks: as recorded when the run began, whatever this machine would choose.
 
         Args:
-            trained: the population; on an accelerator widths are measured where nothing is recorded.
+            population: of all its networks; on an accelerator widths are measured where nothing is recorded.
             recorded: the first record of the ledger, of a run that is resumed.
 
         Returns:
@@ -299,13 +299,13 @@ class Workload:
         devices_here = len(self.local_devices)
         if recorded is None:
             if self.load.memory:
-                trained.probe(self.points)
-            made, programs = devices_here, [plan.written(p) for p in trained.programs]
+                population.probe(self.points)
+            made, programs = devices_here, [plan.written(p) for p in population.programs]
         else:
             made, programs = recorded["devices"], recorded["programs"]
             stream = any("piece" in entry for entry in programs)
-            self.load = trained.load = self.load._replace(stream=stream)
-            trained.adopt(
+            self.load = population.load = self.load._replace(stream=stream)
+            population.adopt(
                 [plan.read(entry, made, devices_here, self.family) for entry in programs], made
             )
             if made != devices_here:
@@ -316,7 +316,7 @@ class Workload:
         settled = {
             "data": data_hash(self.examples),
             "target": {n: v for n, v in self.target._asdict().items() if v is not None},
-            "rows": trained.regime.rows,
+            "rows": population.regime.rows,
             "devices": made,
             "programs": programs,
         }

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import typing
 import urllib.request
@@ -258,7 +257,7 @@ def test_an_unknown_hyperparameter(capsys):
 
 # --- how they end -----------------------------------------------------------------------------------------------------
 def test_exit_codes(tmp_path, capsys):
-    """0, 1 and 2; 130 and 141 are tests of interrupts and of pipes."""
+    """0, 1 and 2; 130, 141 and 143 are tests of interrupts and of pipes."""
     assert command("tasks")[0] == 0
     assert command("show", tmp_path)[0] == 2
     (tmp_path / "space.toml").write_text("learning_rate = { log_uniform = [1e30, 1e35] }\n")
@@ -274,7 +273,7 @@ def test_an_interrupt_that_was_swallowed_takes_place_after_the_next_report(
 ):
     from hpjax.cli import training
 
-    monkeypatch.setattr(training, "interrupted", threading.Event())
+    monkeypatch.setattr(training, "asked_to_end", [])
     run = tmp_path / "run"
     began = []
 

@@ -52,7 +52,7 @@ def test_a_study_in_a_comparison_is_the_study_alone(found):
 
 
 def test_a_comparison_compiles_no_more_programs_than_a_study(found):
-    assert len(found.trained.compiled) == 1
+    assert len(found.population.compiled) == 1
 
 
 def test_tables_and_ranks(found):

@@ -590,8 +590,9 @@ def test_where_there_is_no_terminal_nothing_is_drawn(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["import", "training"])
-def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment):
+def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment, request_to_end):
     run = tmp_path / "run"
     words = [
         sys.executable,
@@ -613,9 +614,9 @@ def test_an_interrupt_is_one_line_with_the_command_that_goes_on(tmp_path, moment
         until = time.monotonic() + 60
         while not (run / "run.json").exists() and time.monotonic() < until:
             time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(request_to_end)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, (out, err)
+    assert process.returncode == 128 + request_to_end, (out, err)
     assert "Traceback" not in out + err
     last = err.rstrip("\n").split("\n")[-1]
     if moment == "training":

@@ -284,7 +284,7 @@ def test_networks_that_are_not_at_hand_are_trained_again(tmp_path, scheduler):
 def test_the_weights_are_those_of_the_best_epoch_where_patience_is_on():
     space = SPACE | {"patience": 2, "learning_rate": hpjax.LogUniform(0.1, 1.0)}
     found = hpjax.tune(space, "iris", trials=6, epochs=30, **quiet)
-    library = found.trained.library
+    library = found.population.library
     ((_, valid),) = splits(found.task, 1, 0)
     for trial in found.ranking:
         only = hpjax.ensemble.ensemble_of(
@@ -362,7 +362,7 @@ def test_an_objective_by_name_selects_by_it():
 @pytest.mark.slow
 def test_where_memory_ends_the_best_are_kept():
     found = hpjax.tune(SPACE, "iris", trials=9, epochs=3, **quiet)
-    every = found.trained.library
+    every = found.population.library
     small = Library(most=every.held // 2)
     for finished in reversed(every.parts):  # some drop others, some are dropped
         small.add(finished)
@@ -373,7 +373,7 @@ def test_where_memory_ends_the_best_are_kept():
     assert all(every[trial].loss >= worst for trial in dropped)
     for trial, one in small.items():
         jax.tree.map(np.testing.assert_array_equal, one, every[trial])
-    found.trained.library = small
+    found.population.library = small
     assert found.ensemble(size=4).shares.sum() == pytest.approx(1)
 
 

@@ -140,11 +140,13 @@ def check(space, scheduler, foreseen, folds, several, streamed, kill, most, task
                     out=out,
                     **common | options,
                 )
-                return found.trained, [one for studies in found.studies.values() for one in studies]
+                return found.population, [
+                    one for studies in found.studies.values() for one in studies
+                ]
             result = hpjax.tune(
                 space, task, scheduler=made, trials=9, seed=3, out=out, batch=5, **common | options
             )
-            return result.trained, [result]
+            return result.population, [result]
 
         trained, results = run(folder / "whole")
         if kill:

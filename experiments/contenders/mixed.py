@@ -22,17 +22,17 @@ if __name__ == "__main__":
     started = time.perf_counter()
     result = hpjax.tune(space, "digits", trials=trials)
     seconds = time.perf_counter() - started
-    trained = result.trained
-    columns = {name: result.trials[name].tolist() for name in trained.space.names}
-    columns |= {name: [value] * trials for name, value in trained.space.constants.items()}
-    groups = configurations.split(columns, trained.regime.target, trained.regime.family)
+    population = result.population
+    columns = {name: result.trials[name].tolist() for name in population.space.names}
+    columns |= {name: [value] * trials for name, value in population.space.constants.items()}
+    groups = configurations.split(columns, population.regime.target, population.regime.family)
     shares = [len(group.rows) / trials for group in groups]
     numbers = {
         "seconds": seconds,
-        "programs": len(trained.compiled),
-        "padding": plan.waste(trained.programs, [group.spec for group in groups], shares),
-        "compile_seconds": trained.compile_seconds,
-        "run_seconds": trained.run_seconds,
+        "programs": len(population.compiled),
+        "padding": plan.waste(population.programs, [group.spec for group in groups], shares),
+        "compile_seconds": population.compile_seconds,
+        "run_seconds": population.run_seconds,
         "loss": result.best["loss"],
     }
     print(json.dumps(numbers))

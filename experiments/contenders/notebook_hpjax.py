@@ -12,5 +12,10 @@ if __name__ == "__main__":
     if mode == "cold":
         program_cache.switch_off()
     result = hpjax.tune(grid(parameters), digits(), search="grid", validation=3, seed=42)
-    trained = result.trained
-    print(result.best["loss"], trained.compile_seconds, trained.run_seconds, len(trained.compiled))
+    population = result.population
+    print(
+        result.best["loss"],
+        population.compile_seconds,
+        population.run_seconds,
+        len(population.compiled),
+    )

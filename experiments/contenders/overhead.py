@@ -22,13 +22,13 @@ if __name__ == "__main__":
     started = time.perf_counter()
     result = hpjax.tune(SPACE, "xor", trials=trials, validation={"score_every": 50}, out=folder)
     seconds = time.perf_counter() - started
-    trained = result.trained
-    host = seconds - trained.compile_seconds - trained.run_seconds
+    population = result.population
+    host = seconds - population.compile_seconds - population.run_seconds
     numbers = {
         "trials": trials,
         "seconds": seconds,
-        "compile_seconds": trained.compile_seconds,
-        "run_seconds": trained.run_seconds,
+        "compile_seconds": population.compile_seconds,
+        "run_seconds": population.run_seconds,
         "host_microseconds_per_trial": host / trials * 1e6,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "best": result.best["loss"],

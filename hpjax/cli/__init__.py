@@ -1,7 +1,7 @@
 """The command line: `hpjax tune`, `compare`, `resume RUN`, `show RUN`, `report RUN`, ...; `hpjax --help` lists them.
 
 Exit codes: 0, done; 1, no trial was trained to the end; 2, refused, with the reason on standard error; 130, interrupted; 141, nobody
-reads the output any more.
+reads the output any more; 143, asked to end (SIGTERM).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"hpjax: interrupted; {_remedy()}", file=sys.stderr)
-        code = 130
+        code = _code_of_interrupt()
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
@@ -49,6 +49,13 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 2
     sys.exit(code)
+
+
+def _code_of_interrupt() -> int:
+    """128 and the number of the signal, as shells have it."""
+    from hpjax.cli.training import asked_to_end
+
+    return 128 + (asked_to_end[-1] if asked_to_end else signal.SIGINT)
 
 
 def _remedy() -> str:
@@ -92,7 +99,8 @@ def _run(arguments: list[str]) -> int:
     if not getattr(options, "cache", True):
         program_cache.switch_off()
     output = Output(getattr(options, "json", False))
-    signal.signal(signal.SIGINT, training.interrupt)  # modules are loaded
+    for request in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(request, training.interrupt)  # modules are loaded
     if not gc.isenabled():  # as `hpjax` begins where it is the command line
         gc.freeze()  # what modules hold stays to the end, where nothing needs to be collected, either
         gc.enable()

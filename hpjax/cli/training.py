@@ -6,7 +6,6 @@ import contextlib
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,18 +27,18 @@ WHAT = {
 # what `hpjax tune` says of where to look and for how long
 SEARCHED = ("search", "scheduler", "epochs", "trials", "eta", "levels", "seed")
 current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
-interrupted = threading.Event()  # somebody has pressed Ctrl-C
+asked_to_end: list[int] = []  # signals that came: Ctrl-C (SIGINT), or a cluster's own (SIGTERM)
 
 
 def interrupt(number: int, frame: Any) -> None:
-    """What an interrupt does: it is remembered, since one that falls into a library's own code may be swallowed there."""
-    interrupted.set()
+    """What a request to end does: it is remembered, since one that falls into a library's own code may be swallowed there."""
+    asked_to_end.append(number)
     signal.default_int_handler(number, frame)
 
 
 def mind_interrupts(*shown: Any) -> None:
     """After each report: an interrupt that was swallowed takes place."""
-    if interrupted.is_set():
+    if asked_to_end:
         raise KeyboardInterrupt
 
 
@@ -207,11 +206,10 @@ def cluster(options: Cluster) -> int:
 
     if options.join is not None and options.workers == 0:
         raise ValueError("--join starts workers, and --workers 0 is none of them; leave one out")
-    with start.ended_by_signals():
-        if options.join is None:
-            start.serve(options.workers, options.host, options.port, print)
-        else:
-            start.workers_of(options.join, options.workers, print)
+    if options.join is None:
+        start.serve(options.workers, options.host, options.port, print)
+    else:
+        start.workers_of(options.join, options.workers, print)
     return 0
 
 

@@ -4,18 +4,15 @@ accelerator.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import platform
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 from hpjax.cluster.pool import DEVICE
 from hpjax.devices import cores
@@ -127,20 +124,6 @@ def answers(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """A request to end (SIGTERM) is as an interrupt: what was started here ends too."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _await(address: str, scheduler: subprocess.Popen) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hpjax.integrations.following import Follower, Study, Trial
+from hpjax.integrations.following import Follower, Study, Trial, study_of
 from hpjax.integrations.following import write as written
+from hpjax.records import RunError
 from hpjax.result import Result
 
 MOST = 1000  # trials: each is a run, which MLflow writes one by one
 AT_ONCE = 1000  # metrics that MLflow takes in a call
+WHICH = "hpjax_study"  # tag of a study's run: what study it is of
 STATUS = {
     "OK": "FINISHED",
     "PRUNED": "KILLED",
@@ -42,8 +45,11 @@ def write(
 
     Raises:
         ValueError: MLflow is not installed.
+        RunError: the experiment holds the whole study already.
     """
-    return written(result, MLflow(uri, experiment), say)
+    tracker = MLflow(uri, experiment)
+    tracker.refuse_twice(study_of(result))
+    return written(result, tracker, say)
 
 
 def follow(run: str | Path, uri: str, experiment: str = "hpjax") -> Follower:
@@ -82,14 +88,26 @@ class MLflow:
             raise ValueError(
                 f"MLflow cannot use {uri!r:.80}: {' '.join(str(fault).split())[:200]}; a store in a file is sqlite:///mlflow.db"
             ) from None
+        self._name = experiment
         self._study = ""
         self._runs: dict[int, str] = {}
+
+    def refuse_twice(self, study: Study) -> None:
+        """Refuses a study that stands in the experiment already, whole."""
+        wanted = f"tags.{WHICH} = '{_which(study)}' and attributes.status = 'FINISHED'"
+        there = self._client.search_runs([self._experiment], wanted, max_results=1)
+        if there:
+            raise RunError(
+                f"MLflow's experiment {self._name!r:.80} holds {study.name} already, as run {there[0].info.run_id}; delete that one, or give another experiment"
+            )
 
     def begin(self, study: Study) -> None:
         """Begins the run of the study."""
         from mlflow.entities import Param
 
-        made = self._client.create_run(self._experiment, run_name=study.name)
+        made = self._client.create_run(
+            self._experiment, run_name=study.name, tags={WHICH: _which(study)}
+        )
         self._study = made.info.run_id
         parameters = [Param(name, text) for name, text in study.about.items()]
         goal = "maximize" if study.greater else "minimize"
@@ -140,3 +158,9 @@ class MLflow:
         """Ends the run of the study."""
         if self._study:
             self._client.set_terminated(self._study, "FINISHED" if whole else "KILLED")
+
+
+def _which(study: Study) -> str:
+    """The same text for the same study, another for any other."""
+    told = repr((study.name, sorted(study.about.items())))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

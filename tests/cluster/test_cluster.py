@@ -524,7 +524,7 @@ def test_hpjax_cluster_starts_workers_again_and_ends_with_its_scheduler():
                 time.sleep(0.2)
             assert names != [info["name"]]
         helper.terminate()
-        assert helper.wait(30) == 130
+        assert helper.wait(30) == 143
         with pytest.raises(OSError, match=r"Timed out|connect"):
             distributed.Client(address, timeout=1, set_as_default=False)
     finally:

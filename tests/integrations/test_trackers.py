@@ -228,6 +228,11 @@ def test_mlflow_reads_nested_runs(tmp_path, study):
             seen.add((number, metric.step))
             assert metric.value == curves.at[(number, metric.step), "loss"]
     assert seen == set(curves.index)
+    with pytest.raises(hpjax.RunError, match=parents[0].info.run_id):
+        mlflow_runs.write(study, uri)
+    assert mlflow_runs.write(study, uri, experiment="another") == 9
+    client.delete_run(parents[0].info.run_id)
+    assert mlflow_runs.write(study, uri) == 9
 
 
 # --- Weights & Biases, Trackio ----------------------------------------------------------------------------------------

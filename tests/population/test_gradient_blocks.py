@@ -118,7 +118,7 @@ def test_networks_of_many_widths_share_programs(blobs):
     }
     points = np.array([[0.1, 0.5], [0.4, 0.6], [0.6, 0.3], [0.9, 0.5]])
     together = hpjax.tune(space, blobs, search=given(points))
-    assert len(together.trained.programs) < 4
+    assert len(together.population.programs) < 4
     grads = np.array(next(r for r in together.records if r["kind"] == "report")["grad"])
     for point, grad in zip(points, grads):
         alone = hpjax.tune(space, blobs, search=given(point[None]))

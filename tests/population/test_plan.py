@@ -81,7 +81,7 @@ def test_a_comparison_is_planned_with_the_orders_of_its_methods():
     options = {"seeds": 2, "epochs": 9, **quiet}
     together = hpjax.compare({"a": "hyperband"}, space, "iris", **options)
     alone = hpjax.tune(space, "iris", search="hyperband", epochs=9, **quiet)
-    chunks = lambda found: [program.chunk for program in found.trained.programs]
+    chunks = lambda found: [program.chunk for program in found.population.programs]
     assert chunks(together) == chunks(alone)
 
 

@@ -136,7 +136,7 @@ def test_networks_are_those_of_a_task_on_the_devices(case):
     asked = CASES[case]()
     asked = {"trials": 6} | asked
     found = [hpjax.tune(**asked, stream=stream, say=quiet) for stream in (False, True)]
-    whole, streamed = (each.trained.programs for each in found)
+    whole, streamed = (each.population.programs for each in found)
     assert not any(program.piece for program in whole)
     assert all(program.piece for program in streamed)
     a, b = (each.trials.drop(columns="seconds") for each in found)
@@ -174,7 +174,7 @@ def test_gradients_through_training_have_the_task_on_the_devices(monkeypatch):
     monkeypatch.setattr(workload.devices, "room", lambda local_devices: 1)
     space = RATE | {"hidden": (3,), "epochs": 2}
     found = hpjax.tune(space, "iris", search="gradient", trials=2, say=quiet)
-    assert not any(program.piece for program in found.trained.programs)
+    assert not any(program.piece for program in found.population.programs)
 
 
 def test_spare_places_keep_nobody_waiting(monkeypatch):
@@ -189,7 +189,7 @@ def test_spare_places_keep_nobody_waiting(monkeypatch):
     space = RATE | {"hidden": (4,), "patience": 50, "batch_size": 16, "epochs": 9}
     scheduler = hpjax.halving(((6, 20), (9, 5)))
     found = hpjax.tune(space, "iris", scheduler=scheduler, trials=20, stream=True, say=quiet)
-    assert found.trained.programs[0].chunk > 5
+    assert found.population.programs[0].chunk > 5
     assert drawn.count(6) <= drawn.count(0)
     assert drawn[-3:] == [6, 7, 8]
 
@@ -216,7 +216,7 @@ def test_a_study_that_is_killed_goes_on_in_pieces(tmp_path):
     with pytest.raises(Killed):
         hpjax.tune(**asked, out=tmp_path / "killed", watch=kill)
     again = hpjax.resume(tmp_path / "killed", say=quiet)
-    assert all(program.piece for program in again.trained.programs)
+    assert all(program.piece for program in again.population.programs)
     ledgers = [tmp_path / name / "ledger.jsonl" for name in ("whole", "killed")]
     assert ledgers[0].read_bytes() == ledgers[1].read_bytes()
 
@@ -226,7 +226,7 @@ def test_what_a_device_cannot_hold_streams(monkeypatch):
     monkeypatch.setattr(workload.devices, "room", lambda local_devices: 2**10)
     space = RATE | {"hidden": (4,), "batch_size": hpjax.Choice([0, 16])}
     found = hpjax.tune(space, "iris", trials=8, say=quiet)
-    pieced = {program.spec.batch_size: program.piece for program in found.trained.programs}
+    pieced = {program.spec.batch_size: program.piece for program in found.population.programs}
     assert pieced[0] == 0 < pieced[16]
 
 
@@ -234,7 +234,7 @@ def test_more_orders_than_memory_has_stream(monkeypatch):
     monkeypatch.setattr(batches, "MOST_ORDERS", 100)
     monkeypatch.setattr(workload, "MOST_ORDERS", 100)
     found = hpjax.tune(RATE | {"hidden": (4,)}, "iris", trials=2, say=quiet)
-    assert all(program.piece for program in found.trained.programs)
+    assert all(program.piece for program in found.population.programs)
     with pytest.raises(ValueError, match="stream=True"):
         hpjax.tune(RATE | {"hidden": (4,)}, "iris", trials=2, stream=False, say=quiet)
 
