@@ -131,15 +131,19 @@ def ranked(entry: Mapping[str, Any], evaluations: int) -> tuple[list[str], np.nd
 
 
 def gap(found: Mapping[str, Any], one: str, other: str) -> tuple[float, float, float]:
-    """Mean rank of one less that of another over all tables, ways and budgets, and its 95 % bootstrap interval over seeds."""
+    """Mean rank of one less that of another over all tables, ways and budgets, and its 95 % bootstrap interval over seeds.
+
+    A seed is drawn again with all its ways and budgets: the ways share openings, and a smaller budget is the beginning of a larger one.
+    """
     from hpjax import analysis
 
-    strata = []
-    for entry in found.values():
+    gaps: dict[str, list[np.ndarray]] = {}
+    for title, entry in found.items():
         for evaluations in BUDGETS:
             names, ranks = ranked(entry, evaluations)
-            strata.append(ranks[:, names.index(one)] - ranks[:, names.index(other)])
-    return analysis.bootstrap(strata)
+            own = ranks[:, names.index(one)] - ranks[:, names.index(other)]
+            gaps.setdefault(title.rsplit(", ", 1)[0], []).append(own)
+    return analysis.bootstrap([np.mean(each, 0) for each in gaps.values()])
 
 
 def worse_than_random(found: Mapping[str, Any], name: str) -> float:

@@ -16,7 +16,7 @@ from hpjax.defaults import CANDIDATES, EXPECTED_TRIALS, TRIALS
 from hpjax.evaluation import Evaluation
 from hpjax.population import Library, Population
 from hpjax.randomness import generator
-from hpjax.records import CHECKPOINT, Ledger, RunError
+from hpjax.records import CHECKPOINT, Ledger
 from hpjax.resolve import as_points, as_search, refuse_unlike_losses
 from hpjax.schedulers import Scheduler
 from hpjax.schedulers.base import Order
@@ -215,10 +215,6 @@ class Assembly:
                 f"hpjax: programs and blocks stay as they were planned at first, not as for {extend_to} trials at once"
             )
         settled = self.workload.settle(population, recorded)
-        if recorded is not None and recorded["data"] != settled["data"]:
-            raise RunError(
-                f"{self.task.name} is not the data that the run was made on, row by row and column by column; give those: task=..., or put the file back"
-            )
         ledger.put(plan_record(self.settings, self.batch, self.scheduler, settled))
 
         def extended(trials: int) -> None:

@@ -219,7 +219,12 @@ def numbers(
     try:
         if not isinstance(column, np.ndarray) and any(isinstance(v, (str, bool)) for v in picked):
             raise TypeError
-        length = max((len(v) for v in picked if isinstance(v, (tuple, list))), default=0)
+        lengths = {len(v) for v in picked if isinstance(v, (tuple, list))}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{name} has {' and '.join(map(str, sorted(lengths)))} values for networks of one shape; give one value per layer, or one number"
+            )
+        length = max(lengths, default=0)
         if length:
             if entry.per is None or not whole:
                 raise ValueError(f"{name} is one number per network, got {length}")

@@ -34,7 +34,7 @@ from hpjax.resolve import (
     varying,
 )
 from hpjax.result import Result
-from hpjax.schedulers import from_settings
+from hpjax.schedulers import Scheduler, from_settings
 from hpjax.search import grid
 from hpjax.settings import (
     ComparisonSettings,
@@ -42,6 +42,7 @@ from hpjax.settings import (
     Networks,
     Settings,
     Stop,
+    differing,
     fields,
     read_comparison,
     refuse_old_schema,
@@ -90,7 +91,8 @@ def compare(
             "trials", "batch", "start", "levels"}.
         space, task: as for `tune`.
         seeds: how many, or which.
-        epochs: of a network that lives to the end, for methods without a scheduler; those of the space where None.
+        epochs: of a network that lives to the end, for methods without a scheduler; where None, those of the space, or, where it has none,
+            of the schedulers that were made.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
         validation, objective, constraints, levels, gradients, stream, data, target, kind, columns, model, loss, metrics: as for `tune`.
@@ -139,8 +141,8 @@ def compare(
         evaluation = _scored_as_before(evaluation, Path(out))
     refuse_idle_numbers(space, evaluation.known_family())
     varying(space, None, None, 1, evaluation.known_family())
-    fidelity = epochs or fidelity_of(space)
     numbers, named = as_seeds(seeds), _named(methods)
+    fidelity = _fidelity(named, epochs, space)
     limits = as_stop({"epochs": BUDGET * fidelity} if stop is None else stop)
     rules = Rules(space, evaluation.settings, limits, fidelity, levels)
     entries = [
@@ -148,7 +150,7 @@ def compare(
         for name, method in named.items()
         for seed in numbers
     ]
-    _refuse_fidelities(entries)
+    fidelity = _common_fidelity(entries)
     for line in resolved_task.about(evaluation.validation.folds):
         say(f"hpjax: {line}")
     folder = Path(out) if out is not None else None
@@ -187,8 +189,18 @@ def _scored_as_before(evaluation: Evaluation, folder: Path) -> Evaluation:
     return evaluation._replace(settings=settings)
 
 
-def _refuse_fidelities(entries: Sequence[Entry]) -> None:
-    """Refuses methods that end at different epochs."""
+def _fidelity(methods: Mapping[str, Any], epochs: int | None, space: Space) -> int:
+    """Epochs of a network that lives to the end: of the schedulers that were made, where all methods have one or nothing else says."""
+    given = [method.get("scheduler") for method in methods.values() if isinstance(method, Mapping)]
+    made = [scheduler.fidelity for scheduler in given if isinstance(scheduler, Scheduler)]
+    said = epochs is not None or "epochs" in space.ranges or "epochs" in space.constants
+    if len(set(made)) == 1 and (len(made) == len(methods) or not said):
+        return made[0]
+    return epochs or fidelity_of(space)
+
+
+def _common_fidelity(entries: Sequence[Entry]) -> int:
+    """The epoch at which all methods end; refuses different ones."""
     reached = {entry.name: entry.study.scheduler.fidelity for entry in entries}
     if len(set(reached.values())) > 1:
         raise ValueError(
@@ -196,6 +208,7 @@ def _refuse_fidelities(entries: Sequence[Entry]) -> None:
             + ", ".join(f"{name} {value}" for name, value in reached.items())
             + "; give them schedulers that end at the same epoch"
         )
+    return entries[0].study.scheduler.fidelity
 
 
 def resume_comparison(
@@ -412,8 +425,7 @@ def _begin(folder: Path, settings: ComparisonSettings, resume: bool) -> None:
     """Writes compare.json before anything else, or requires that it is there."""
     path = folder / "compare.json"
     if resume:
-        known, now = fields(read_comparison(path)), fields(settings)
-        changed = [name for name in sorted(now) if known.get(name) != now[name]]
+        changed = differing(fields(read_comparison(path)), fields(settings))
         if changed:
             raise RunError(
                 f"{path}: {', '.join(changed)} was another when the comparison began; give the same arguments again"

@@ -126,14 +126,15 @@ def _table(
     violation = {} if broken is None else {"violation": by_seed(broken).mean(0)}
     allowed = violation.get("violation", np.zeros(len(trials))) <= 0
     order = np.lexsort((mean, ~allowed))
-    finite = np.isfinite(values).all()
+    with np.errstate(invalid="ignore"):  # of trials that diverged: NaN
+        deviation = np.std(values, axis=0, ddof=1)
     columns = {
         "searched": searched,
         "objective": mean,
-        "deviation": np.std(values, axis=0, ddof=1) if finite else np.full(len(trials), np.nan),
+        "deviation": deviation,
         **metrics,
         **violation,
-        "tied": _tied(values, int(order[0]), level),
+        "tied": _tied(values, int(order[0]), level) & (allowed == allowed[order[0]]),
         "parameters": result.trials.loc[trials, "parameters"].to_numpy(),
         "epochs": result.table["epochs"][trials],
         "seconds": by_seed(trained.results.seconds).sum(0),
@@ -156,11 +157,11 @@ def _finished(result: Result, top: int, say: Callable[[str], None]) -> np.ndarra
 
 
 def _tied(values: np.ndarray, best: int, level: float) -> np.ndarray:
-    """Which trials [n] cannot be told from the best: the t interval of the paired difference holds 0.
+    """Which trials [n] are not worse than the best with that certainty: the t interval of the paired difference does not lie above 0.
 
     Args:
         values: [repeats n].
-        best: which is the best.
+        best: which is the best; where there are constraints, another that breaks them may be lower.
         level: of the interval.
     """
     from scipy import stats

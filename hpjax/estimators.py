@@ -116,7 +116,7 @@ class _SearchInside(BaseEstimator):
         X, y = self._checked(X, y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-            self._refuse_one_class(y[sample_weight > 0])
+            self._refuse_one_class(y, sample_weight > 0)
         seed = self._seed()
         cv = self._cv()
         if cv is not None and is_splitter(cv) and not wants_groups(cv):
@@ -297,8 +297,8 @@ class _SearchInside(BaseEstimator):
     def _targets(self, y: Any) -> np.ndarray:
         raise NotImplementedError
 
-    def _refuse_one_class(self, y: np.ndarray) -> None:
-        """Refuses classes of which only one is left."""
+    def _refuse_one_class(self, codes: np.ndarray, rows: np.ndarray) -> None:
+        """Refuses classes of which only one is left in these rows."""
 
     def _rows(self, X: Any) -> Any:
         """Features to predict, refused as scikit-learn does."""
@@ -368,12 +368,12 @@ class MLPClassifierCV(ClassifierMixin, _SearchInside):
     def _targets(self, y: Any) -> np.ndarray:
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
-        self._refuse_one_class(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
+        self._refuse_one_class(codes, np.ones(len(codes), bool))
         return codes
 
-    def _refuse_one_class(self, y: np.ndarray) -> None:
-        there = np.unique(y)
+    def _refuse_one_class(self, codes: np.ndarray, rows: np.ndarray) -> None:
+        there = self.classes_[np.unique(codes[rows])].tolist()
         if len(there) == 1:
             raise TaskError(f"every example has class {there[0]!r:.80}; two are needed")
 

@@ -12,7 +12,7 @@ import numpy as np
 from hpjax import configurations, fronts, records
 from hpjax.defaults import SHOWN
 from hpjax.notebooks import shown
-from hpjax.schedulers import from_settings
+from hpjax.schedulers import MOVING, SCHEDULERS, from_settings
 from hpjax.settings import Settings
 from hpjax.space import Space
 
@@ -63,6 +63,12 @@ class Outcome:
 
     def _repr_html_(self) -> str:
         return shown(self, table=self.trials.loc[self.ranking[:SHOWN]])
+
+    @property
+    def moving(self) -> bool:
+        """Whether the scheduler may change points between orders; of a user's own one that is not known."""
+        name = self.settings.scheduler["name"]
+        return name in MOVING or name not in SCHEDULERS
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -208,8 +214,8 @@ class Schedule:
     """Hyperparameters over epochs.
 
     Attributes:
-        segments: (until epoch, point [D]) of each stretch, as `hpjax.replay` takes them.
-        members: whose network it was in each stretch.
+        segments: (until epoch, point [D]) of each order that trained it, as `hpjax.replay` takes them.
+        members: whose network it was in each of them.
     """
 
     def __init__(self, space: Space, lineage: list[tuple[int, int, np.ndarray]]):
@@ -222,7 +228,7 @@ class Schedule:
 
     @property
     def stretches(self) -> list[tuple[int, np.ndarray]]:
-        """The segments without the ends of rungs at which nothing changed."""
+        """The segments, those in one between which nothing changed."""
         kept: list[tuple[int, np.ndarray]] = []
         for until, point in self.segments:
             if kept and np.array_equal(kept[-1][1], point):
@@ -241,7 +247,7 @@ class Schedule:
 
     @functools.cached_property
     def frame(self) -> pandas.DataFrame:
-        """A row per stretch: member, until (epoch), and the hyperparameters."""
+        """A row per segment: member, until (epoch), and the hyperparameters."""
         import pandas
 
         columns = self.space.decode(np.array([point for _, point in self.segments]))

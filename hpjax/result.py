@@ -38,7 +38,7 @@ class Result(Outcome):
     Attributes:
         best: the best trial at full fidelity: {"trial", "config", "objective", "loss", "error", "epochs"} and own metrics; "trial" is
             None if none.
-        trials: a pandas table, a row per trial: its hyperparameters, objective (which of loss and error was minimised), loss, error,
+        trials: a pandas table, a row per trial: its hyperparameters, objective (what was minimised), loss, error,
             own metrics, train, epochs, parameters, seconds (of the devices), diverged, status.
         curves: a pandas table of learning curves: trial, epoch, objective, train, loss, error, own metrics.
     """

@@ -15,6 +15,8 @@ from hpjax.files import RunError, encode, read_bytes
 
 SCHEMA = 4
 READ = (2, 3, SCHEMA)  # schemas that `show` reads
+# fields that are left out where they are empty, so that older runs are as before
+LATER = ("columns", "by_name", "splitter", "file", "further", "constraints", "stream")
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -224,9 +226,13 @@ def fields(settings: msgspec.Struct) -> dict[str, Any]:
     plain = msgspec.to_builtins(settings)
     networks = plain.pop("networks", None) or {}
     named = plain | networks.pop("validation", {}) | networks
-    # left out where empty, so that older runs are as before
-    later = ("columns", "by_name", "splitter", "file", "further", "constraints", "stream")
-    return {name: value for name, value in named.items() if value or name not in later}
+    return {name: value for name, value in named.items() if value or name not in LATER}
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The fields of settings that were changed, and those of `LATER` that were added or dropped."""
+    names = before.keys() | (now.keys() & set(LATER))
+    return [name for name in sorted(names) if before.get(name) != now.get(name)]
 
 
 def written(settings: msgspec.Struct) -> dict[str, Any]:
@@ -351,7 +357,7 @@ def unchanged(settings: Settings, plan: Mapping[str, Any], path: Path) -> None:
         now = fingerprints(settings)
     else:
         now = _digests(msgspec.json.decode(read_bytes(path), type=dict[str, Any]))
-    changed = [name for name in sorted(known) if known[name] != now.get(name)]
+    changed = differing(known, now)
     if changed:
         raise RunError(
             f"{path}: {', '.join(changed)} changed since the run began; put back what was there"

@@ -18,7 +18,7 @@ from hpjax.models import Spec
 from hpjax.models.base import Target
 from hpjax.population import Library, Population, Regime, Results, gradient_blocks, plan
 from hpjax.population.plan import Program
-from hpjax.records import plain
+from hpjax.records import RunError, plain
 from hpjax.space import Space
 from hpjax.study import Report
 from hpjax.tasks import Split, Task
@@ -295,8 +295,15 @@ class Workload:
 
         Returns:
             What the ledger keeps of it.
+
+        Raises:
+            RunError: the run was made on other data.
         """
-        devices_here = len(self.local_devices)
+        devices_here, data = len(self.local_devices), data_hash(self.examples)
+        if recorded is not None and recorded["data"] != data:
+            raise RunError(
+                f"{self.task.name} is not the data that the run was made on, row by row and column by column; give those: task=..., or put the file back"
+            )
         if recorded is None:
             if self.load.memory:
                 population.probe(self.points)
@@ -314,7 +321,7 @@ class Workload:
                 )
         own = [name for name, _ in self.evaluation.metrics]
         settled = {
-            "data": data_hash(self.examples),
+            "data": data,
             "target": {n: v for n, v in self.target._asdict().items() if v is not None},
             "rows": population.regime.rows,
             "devices": made,
@@ -356,11 +363,9 @@ def report_of(results: Results, evaluation: Evaluation, whole: np.ndarray) -> Re
     loss, error, others = results.loss.mean(1), results.error.mean(1), results.metrics.mean(1)
     epoch = results.curves[..., EPOCH]
     broken = np.isfinite(epoch) & ~np.isfinite(results.curves[..., [TRAIN, LOSS]]).all(-1)
-    first = np.where(broken, epoch, np.inf).min((1, 2))
-    bad = ~np.isfinite(loss)
-    diverged = np.where(bad, np.where(np.isfinite(first), first, results.reached.max(1)), 0).astype(
-        np.int64
-    )
+    since = np.where(broken, epoch, np.inf).min((1, 2))  # the first epoch that was not finite
+    since = np.where(np.isfinite(since), since, results.reached.max(1))
+    diverged = np.where(np.isfinite(loss), 0, since).astype(np.int64)
     columns = {
         "loss": loss,
         "error": error,

@@ -138,6 +138,53 @@ def test_refusals(methods, options, message):
         hpjax.compare(methods, SPACE, "iris", **options)
 
 
+@pytest.mark.parametrize(
+    ("methods", "epochs", "space", "fidelity"),
+    [
+        ({"a": "random"}, None, {}, 20),
+        ({"a": "random"}, 5, {"epochs": 9}, 5),
+        ({"a": {"scheduler": hpjax.full(3)}}, None, {}, 3),
+        ({"a": {"scheduler": hpjax.full(3)}}, 5, {"epochs": 9}, 3),
+        ({"a": {"scheduler": hpjax.full(3)}, "b": "random"}, None, {}, 3),
+        ({"a": {"scheduler": hpjax.full(3)}, "b": {"scheduler": "hyperband"}}, None, {}, 3),
+    ],
+)
+def test_the_budget_goes_by_the_epochs_that_networks_have(methods, epochs, space, fidelity):
+    """Broke: schedulers that were made ended elsewhere than the budget said."""
+    space = {"learning_rate": hpjax.LogUniform(1e-3, 1.0), "hidden": (3,)} | space
+    found = hpjax.compare(methods, space, "iris", seeds=1, epochs=epochs, say=lambda text: None)
+    assert found.budget == 30 * fidelity
+    assert {study.fidelity for (study,) in found.studies.values()} == {fidelity}
+
+
+def test_a_comparison_on_other_data_is_refused_as_that(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    options = dict(seeds=1, stop={"trials": 2}, out=tmp_path / "run", say=lambda text: None)
+    hpjax.compare(["random", "sobol"], SPACE, (x, y), **options)
+    for name in ("random", "sobol"):
+        ledger = tmp_path / "run" / name / "seed0" / "ledger.jsonl"
+        ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(hpjax.RunError, match="is not the data that the run was made on"):
+        hpjax.resume_comparison(tmp_path / "run", task=(x + 1e-3, y))
+    with pytest.raises(hpjax.RunError, match="constraints was another when the comparison began"):
+        hpjax.compare(
+            ["random", "sobol"],
+            SPACE,
+            (x, y),
+            resume=True,
+            constraints={"parameters": "<= 10"},
+            **options,
+        )
+
+
+def test_constraints_that_were_dropped_are_named(tmp_path):
+    options = dict(seeds=1, stop={"trials": 2}, out=tmp_path / "run", say=lambda text: None)
+    hpjax.compare(["random"], SPACE, "iris", constraints={"parameters": "<= 1000"}, **options)
+    with pytest.raises(hpjax.RunError, match="constraints was another when the comparison began"):
+        hpjax.compare(["random"], SPACE, "iris", resume=True, **options)
+
+
 def test_a_grid_takes_the_levels_that_the_epochs_allow():
     space = hpjax.Space(
         {"a": hpjax.Uniform(0, 1), "b": hpjax.Uniform(0, 1), "c": hpjax.Choice([1, 2])}

@@ -195,6 +195,13 @@ def test_a_scorer_without_weights_is_computed_without():
     assert np.isfinite(found.fit(X, Y, sample_weight=weights).best_score_)
 
 
+def test_weights_that_leave_one_class_name_it():
+    names = np.where(Y == 1, "spam", "ham")
+    found = hpjax.MLPClassifierCV(SMALL, **FEW)
+    with pytest.raises(ValueError, match="every example has class 'spam'; two are needed"):
+        found.fit(X, names, sample_weight=(Y == 1).astype(float))
+
+
 def test_a_score_that_is_not_defined_says_so():
     for scoring in ("roc_auc", "roc_auc_ovo"):  # a class is missing from the last parts
         found = hpjax.MLPClassifierCV(

@@ -273,6 +273,31 @@ def test_a_front_is_confirmed_within_its_bounds():
     assert table["objective"].is_monotonic_increasing
 
 
+def test_ties_are_among_those_that_keep_the_constraints():
+    """Broke: a trial that breaks them and is lower was tied with the best of those that keep them."""
+    space = {"hidden": (16,), "learning_rate": hpjax.LogUniform(1e-2, 1e-1), "epochs": 20}
+    # a bound that the trials keep in the study, and some of them break on fresh seeds
+    found = hpjax.tune(space, "iris", trials=8, constraints={"error": "<= 0.05"}, **quiet)
+    table = hpjax.confirm(found, 8, 2, progress=False, **quiet).table
+    broken = table["violation"] > 0
+    assert not broken.iloc[0]
+    assert broken.any()
+    assert not (broken & table["tied"]).any()
+
+
+def test_a_trial_that_diverges_leaves_the_others_their_deviations():
+    from hpjax.confirm import _table
+
+    found = hpjax.tune(SPACE, "iris", trials=3, **quiet)
+    trained = hpjax.train([found.config(n) for n in range(3)], "iris", 6, seeds=2, **quiet)
+    results = trained.results
+    loss = np.where(np.arange(len(results.loss))[:, None] == 1, np.nan, results.loss)
+    trained.results = results._replace(loss=loss)
+    table, _ = _table(found, np.arange(3), trained, 2, 0.05)
+    assert np.isnan(table["deviation"]).sum() == 1
+    assert (table["deviation"].dropna() > 0).all()
+
+
 def test_methods_are_compared_by_what_their_fronts_cover(tmp_path):
     """Of studies that report in batches, or all at once beyond their limit; a front of two objectives is measured by hand."""
     options = dict(

@@ -317,6 +317,20 @@ def test_a_dropout_network_predicts_without_dropping():
         (dict(search="annealing"), "search='annealing' is none of bayes, bohb"),
         (dict(search=[]), "empty list of configurations"),
         (dict(search=[{"learning_rate": 5.0}]), "outside the space"),
+        (dict(search=[{"learning_rate": "0.1"}]), "learning_rate='0.1' is outside the space"),
+        (dict(start=[{"learning_rate": [0.1]}]), r"learning_rate=\[0.1\] is outside the space"),
+        (dict(start=[{"learning_rate": True}]), "learning_rate=True is outside the space"),
+        (
+            dict(
+                space={"depth": hpjax.IntUniform(1, 3), "width": 4, "epochs": 3},
+                start=[{"depth": 1.5}],
+            ),
+            "depth=1.5 is outside the space",
+        ),
+        (
+            dict(space=SPACE | {"l2": hpjax.Choice([(0.1, 0.1), (0.1, 0.1, 0.1)])}),
+            "l2 has 2 and 3 values for networks of one shape; give one value per layer",
+        ),
         (dict(search=[{"momentum": 0.5}]), "'momentum' is not in the space"),
         (dict(stop={"hours": 1}), "stop has no limit called 'hours'"),
         (

@@ -6,12 +6,11 @@ python -m experiments.contenders NAME SWEEP
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
 from experiments.contenders import WORKERS
-from experiments.contenders.sweep import Sweep
+from experiments.contenders.sweep import Sweep, peak_mib
 
 if __name__ == "__main__":
     name, given = sys.argv[1], json.loads(sys.argv[2])
@@ -20,7 +19,5 @@ if __name__ == "__main__":
         started = time.perf_counter()
         loss = run()
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(
-            json.dumps({"seconds": seconds, "loss": loss, "peak_mib": peak, **about()}), flush=True
-        )
+        said = {"seconds": seconds, "loss": loss, "peak_mib": peak_mib(), **about()}
+        print(json.dumps(said), flush=True)

@@ -23,7 +23,9 @@ if __name__ == "__main__":
     result = hpjax.tune(SPACE, "xor", trials=trials, validation={"score_every": 50}, out=folder)
     seconds = time.perf_counter() - started
     population = result.population
-    host = seconds - population.compile_seconds - population.run_seconds
+    host = (
+        seconds - population.run_seconds
+    )  # programs are compiled beside other work: that counts, too
     numbers = {
         "trials": trials,
         "seconds": seconds,

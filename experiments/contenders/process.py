@@ -10,16 +10,19 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 from experiments.contenders import NEEDS
 from experiments.contenders.sweep import Sweep
+
+COMPILING = "compile_seconds"
 
 
 class Contender:
     """A worker process, asked for one repeat at a time."""
 
     def __init__(self, name: str, sweep: Sweep):
-        self.name, self.seconds, self.losses = name, [], []
+        self.name, self.seconds, self.answers = name, [], []
         words = [
             sys.executable,
             "-m",
@@ -36,7 +39,7 @@ class Contender:
         self.process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.ask()  # warm: everything compiled, every buffer touched
+        self.first = self.ask()  # warm: everything compiled, every buffer touched
 
     def ask(self) -> dict:
         """One repeat; the worker's own seconds."""
@@ -49,28 +52,39 @@ class Contender:
             raise ValueError(
                 f"the contender {self.name!r} ended without an answer; its error stands above"
             )
-        self.about = json.loads(line)
-        return self.about
+        return json.loads(line)
 
     def repeat(self) -> None:
         """One timed repeat."""
         answer = self.ask()
         self.seconds.append(answer["seconds"] / answer.get("share", 1.0))
-        self.losses.append(answer["loss"])
+        self.answers.append(answer)
 
     def close(self) -> None:
         """Ends the worker."""
         self.process.communicate()
 
     def summary(self) -> dict:
-        """Median and range of the seconds."""
-        return {
-            "seconds": statistics.median(self.seconds),
-            "fastest": min(self.seconds),
-            "slowest": max(self.seconds),
-            "loss": statistics.median(self.losses),
-            **{k: v for k, v in self.about.items() if k not in ("seconds", "loss")},
-        }
+        """Median and range of the seconds, the most memory, the seconds of compiling before the first repeat; medians of the rest."""
+        middle = {name: _middle([one[name] for one in self.answers]) for name in self.answers[0]}
+        once = {"compile_seconds": self.first[COMPILING]} if COMPILING in self.first else {}
+        return (
+            middle
+            | once
+            | {
+                "seconds": statistics.median(self.seconds),
+                "fastest": min(self.seconds),
+                "slowest": max(self.seconds),
+                "peak_mib": max(one["peak_mib"] for one in self.answers),
+            }
+        )
+
+
+def _middle(values: list[Any]) -> Any:
+    """The median of numbers, or of each named one."""
+    if isinstance(values[0], dict):
+        return {name: _middle([one[name] for one in values]) for name in values[0]}
+    return statistics.median(values)
 
 
 def contest(names: list[str], sweep: Sweep, repeats: int) -> dict:

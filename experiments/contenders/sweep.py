@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import resource
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +46,27 @@ class Sweep:
         sizes = (64, *self.hidden, 10)
         weights = sum(a * b + b for a, b in pairwise(sizes))
         return self.networks * self.steps * weights * 28.0
+
+
+def peak_mib() -> float:
+    """The most memory of this process, and, where the system tells (Linux), of the processes that it has started and that live."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return own + sum(_high_water(child) for child in _descendants(os.getpid()))
+
+
+def _descendants(process: int) -> list[int]:
+    """Processes below one; none where the system does not tell."""
+    found = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _high_water(process: int) -> float:
+    """The most memory of a process, in MiB."""
+    line = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    return int(line[1]) / 1024 if line else 0.0
 
 
 def digits() -> tuple[np.ndarray, ...]:

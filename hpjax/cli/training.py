@@ -59,7 +59,7 @@ def _bounds(text: str | None) -> dict[str, str]:
 
 
 def _columns(options: Data) -> dict[str, str]:
-    """What --drop, --number, --categorical and --date say of columns."""
+    """What --drop, --number, --categorical, --date, --weight and --group say of columns."""
     found: dict[str, str] = {}
     for flag, what in WHAT.items():
         for name in _listed(getattr(options, flag)):

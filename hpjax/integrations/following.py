@@ -125,20 +125,19 @@ class _Told:
         if not self.begun:
             self.tracker.begin(study_of(result))
             self.begun = True
-        status = np.asarray(result.table["status"])
+        status, finished = np.asarray(result.table["status"]), result.table["finished"]
         chosen = range(min(len(status), self.tracker.most)) if self.chosen is None else self.chosen
         curves = result.curves
         told = curves["trial"].map(self.epochs).fillna(-1)
         fresh = curves[(curves["epoch"] > told) & curves["trial"].isin(chosen)]
         names = [name for name in fresh.columns if name not in ("trial", "epoch", "objective")]
         parts = {int(part["trial"].iloc[0]): part for _, part in fresh.groupby("trial")}
-        ended = {n for n in chosen if over or status[n] in ENDED} - self.ended
-        moving = result.settings.scheduler["name"] == "pbt"
+        ended = {n for n in chosen if over or (finished[n] and status[n] in ENDED)} - self.ended
         # one after another: a tracker may hold one open
         for number in sorted(parts.keys() | ended):
             trial = _trial(result, number)
             if number in parts:
-                if not moving:
+                if not result.moving:
                     self._describe(trial)
                 epochs = parts[number]["epoch"].tolist()
                 self.tracker.scores(trial, epochs, {n: parts[number][n].tolist() for n in names})

@@ -100,7 +100,7 @@ def summarise(
 
     Returns:
         Columns by trial number: unit [n D], objective (what was minimised; the first, where there are several), objectives [n O], violation (of
-        constraints), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0 if not), whole (whether it was to be trained to the end) and status: OK, PRUNED, DIVERGED,
+        constraints), loss, error, train, kept, the user's own metrics, epochs, diverged [n] (epoch, 0 if not), whole (whether it was to be trained to the end), finished (whether no more orders come) and status: OK, PRUNED, DIVERGED,
         FAILED, INFEASIBLE, RUNNING or NEW.
     """
     asks = [record for record in records if record["kind"] == "ask"]
@@ -140,8 +140,8 @@ def summarise(
     broken = table["violation"] > 0
     status = status_of(table["objective"], asked, finished, failed, broken & finished, fidelity)
     whole = asked >= fidelity
-    described = {"epochs": epochs, "diverged": diverged, "whole": whole, "status": status}
-    return {"unit": unit, **table, **described}
+    described = {"epochs": epochs, "diverged": diverged, "whole": whole, "finished": finished}
+    return {"unit": unit, **table, **described, "status": status}
 
 
 def lineage(records: list[dict], trial: int) -> list[tuple[int, int, np.ndarray]]:

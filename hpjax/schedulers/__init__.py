@@ -15,6 +15,8 @@ SCHEDULERS = {
     factory.__name__: factory for factory in (asha, full, halving, hyperband, median, pbt, replay)
 }
 
+MOVING = ("pbt", "replay")  # those that change points between orders
+
 
 def by_name(name: str, epochs: int, eta: int = ETA, networks: int = FIRST_RUNG) -> Scheduler:
     """A scheduler that is known by no more than its name.
@@ -63,6 +65,7 @@ def from_settings(settings: dict) -> Scheduler:
 
 __all__ = [
     "ETA",
+    "MOVING",
     "SCHEDULERS",
     "Order",
     "Scheduler",

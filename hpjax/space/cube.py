@@ -204,12 +204,7 @@ class Space:
             ]
             given = [values[row] for row in here]
             for value in given:
-                inside = (
-                    repr(frozen(value)) in map(repr, entry.values)
-                    if isinstance(entry, Choice)
-                    else entry.low <= value <= entry.high
-                )
-                if not inside:
+                if not entry.holds(value):
                     raise ValueError(f"{name}={value!r:.80} is outside the space's {entry}")
             if given:
                 unit[here, i] = entry.encode(

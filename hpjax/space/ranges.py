@@ -77,6 +77,15 @@ class Range:
             )
         if whole and (low != int(low) or high != int(high)):
             raise ValueError(f"{kind} needs whole numbers, got low={low!r:.80}, high={high!r:.80}")
+        for name, bound in (("low", low), ("high", high)) if whole else ():
+            object.__setattr__(self, name, int(bound))  # 3.0 and NumPy's numbers are taken, too
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is one of its values: a number between its bounds, whole where it has whole numbers."""
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high:
+            return False
+        return isinstance(self, (Uniform, LogUniform)) or value == int(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +210,9 @@ class Choice(Levels, Range):
     @property
     def levels(self) -> int:
         return len(self.values)
+
+    def holds(self, value: Any) -> bool:
+        return repr(frozen(value)) in map(repr, self.values)
 
     @property
     def order(self) -> tuple[int, ...]:

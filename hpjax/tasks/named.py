@@ -160,7 +160,7 @@ def load(
         raise TaskError(
             f"{text} has its own target; leave the target column {target!r:.80} out, which is for files"
         )
-    if Path(text).suffix or os.sep in text:
+    if Path(text).suffix or os.sep in text or Path(text).is_file():
         return read(text, target, kind=kind, columns=columns)
     if not text:
         raise TaskError("the task has no name; give one that `hpjax tasks` lists, or a file")

@@ -94,15 +94,13 @@ def splits(
     task: Task,
     folds: int = 1,
     seed: int = 0,
-    stratified: bool | None = None,
 ) -> tuple[Split, ...]:
-    """The folds of a study, from the development part.
+    """The folds of a study, from the development part; of classes, every fold has each in proportion.
 
     Args:
         task: data; its ready-made folds are taken where it has some.
         folds: 1 holds out a fifth (`VALIDATION_SHARE`); K >= 2 makes K folds.
         seed: of the draw.
-        stratified: whether every fold has every class in proportion; None does so for classes.
 
     Returns:
         `folds` Splits.
@@ -122,25 +120,22 @@ def splits(
     elif task.groups is not None:
         found = _folds_of_groups(task, rows, folds, seed)
     else:
-        found = _folds_of_rows(task, rows, folds, seed, stratified)
+        found = _folds_of_rows(task, rows, folds, seed)
     _refuse_lost_classes(task, rows, found)
     return tuple(found)
 
 
-def _folds_of_rows(
-    task: Task, rows: np.ndarray, folds: int, seed: int, stratified: bool | None
-) -> list[Split]:
+def _folds_of_rows(task: Task, rows: np.ndarray, folds: int, seed: int) -> list[Split]:
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    stratified = task.classes if stratified is None else stratified
-    if stratified:
+    if task.classes:
         present, counts = np.unique(task.y[rows], return_counts=True)
         if counts.min() < folds:
             rare = task.labels[int(present[counts.argmin()])]
             raise TaskError(
                 f"{task.name}: class {rare!r:.80} has {counts.min()} rows for {folds} folds; use folds={max(1, counts.min())}{task.remedy()}"
             )
-    maker = (StratifiedKFold if stratified else KFold)(folds, shuffle=True, random_state=seed)
+    maker = (StratifiedKFold if task.classes else KFold)(folds, shuffle=True, random_state=seed)
     return [Split(rows[train], rows[valid]) for train, valid in maker.split(rows, task.y[rows])]
 
 
@@ -174,7 +169,7 @@ def _refuse_lost_classes(task: Task, rows: np.ndarray, folds: list[Split]) -> No
         missing = np.setdiff1d(np.unique(task.y[rows]), np.unique(task.y[fold.train]))
         if len(missing):
             raise TaskError(
-                f"{task.name}: class {task.labels[int(missing[0])]!r:.80} is missing from fold {number + 1}; use stratified folds{task.remedy()}"
+                f"{task.name}: class {task.labels[int(missing[0])]!r:.80} is missing from the training part of fold {number + 1}; give finer groups, or fewer folds{task.remedy()}"
             )
 
 

@@ -74,7 +74,7 @@ def error(z: Array, y: Array, weight: Array, classes: bool, boundary: float = 0.
     Args:
         z: outputs [N C], before or after a monotone output activation.
         y: targets [N C]; classes as one-hot rows, or 0/1 in one column.
-        weight: [N] 0 or 1.
+        weight: [N] of the examples, 1 on average; 0 of those that do not count.
         classes: whether the targets are classes.
         boundary: where one column's outputs turn from class 0 to class 1.
 

@@ -55,6 +55,7 @@ class Heard:
 
     def scores(self, trial, epochs, scores):
         assert self.study is not None
+        assert trial.number not in self.ends, "told after its end"
         for at, epoch in enumerate(epochs):
             key = (trial.number, epoch)
             assert key not in self.rows, "told twice"
@@ -115,6 +116,19 @@ def test_a_run_that_trains_is_told_whole_and_once(tmp_path, monkeypatch):
         assert not any(status == "PRUNED" for status, *_ in heard.ends.values())
     check(heard.rows, heard.ends, found)
     assert heard.closed == 1
+
+
+def test_a_member_that_diverged_and_is_revived_goes_on(tmp_path, monkeypatch):
+    """Broke: population-based training gives it another's weights, but its end had been told."""
+    monkeypatch.setattr(following, "SHARE", math.inf)
+    space = {"learning_rate": hpjax.LogUniform(1e-2, 1e12), "hidden": (4,), "optimizer": "sgd"}
+    run, heard = tmp_path / "run", Heard()
+    options = dict(scheduler=hpjax.pbt(8, 8, 2), trials=8, out=run, **quiet)
+    with following.Follower(run, heard) as follower:
+        found = hpjax.tune(space, "diabetes", watch=follower, **options)
+    diverged = {row[0] for row in heard.rows if not math.isfinite(heard.rows[row]["loss"])}
+    assert diverged & {n for n, (status, _) in heard.ends.items() if status == "OK"}
+    assert {n: status for n, (status, _) in heard.ends.items()} == dict(found.trials["status"])
 
 
 def test_of_more_trials_than_a_tracker_bears_the_best_and_a_sample(study):

@@ -138,6 +138,8 @@ def changed(settings, change):
         ("batch", 7),
         ("gradients", "autodiff"),
         ("search", "sobol"),
+        ("constraints", {"parameters": "<= 50"}),
+        ("stream", True),
     ],
 )
 def test_a_field_that_was_changed_is_named(copy, field, value):

@@ -90,7 +90,7 @@ def test_idx_round_trip(tmp_path_factory, kind, shape, zipped):
     np.testing.assert_array_equal(files.read_idx(path), array)
 
 
-def test_npz_arff_parquet_and_idx(tmp_path):
+def test_npz_arff_parquet_and_idx(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 4)), np.arange(30) % 3
     np.savez(tmp_path / "a.npz", x=x, y=y, x_test=x[:6], y_test=y[:6])
@@ -121,6 +121,8 @@ def test_npz_arff_parquet_and_idx(tmp_path):
     found = tasks.read(tmp_path / "t-images-idx3-ubyte")
     assert found.x.shape == (30, 25)
     assert found.x.max() <= 1
+    monkeypatch.chdir(tmp_path)  # MNIST's files have no ending
+    assert tasks.load("t-images-idx3-ubyte").x.shape == (30, 25)
 
 
 BAD = {
@@ -296,6 +298,9 @@ def test_other_refusals(tmp_path):
 
 
 def test_a_class_missing_from_a_fold_is_named():
-    task = Task.of(np.zeros((6, 1)), [0, 0, 0, 0, 0, 1], "rare", test=0)
-    with pytest.raises(TaskError, match="class '1' is missing from fold"):
-        tasks.splits(task, 3, stratified=False)
+    groups = ["a", "a", "b", "b", "c", "c"]  # the rare class is in one of them
+    task = Task.of(np.zeros((6, 1)), [0, 0, 0, 0, 1, 1], "rare", test=0, groups=groups)
+    with pytest.raises(
+        TaskError, match=r"class '1' is missing from the training part of fold .; give finer groups"
+    ):
+        tasks.splits(task, 3)

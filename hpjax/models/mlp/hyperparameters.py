@@ -38,7 +38,7 @@ STATIC: dict[str, Static] = {
         None,
         tuple(ACTIVATIONS),
         0,
-        "output activation; fixed by bce and cross_entropy, identity for mse",
+        "output activation; fixed by losses of classes, else identity where nothing is given",
     ),
     "dropout_kind": Static(
         "bernoulli",
