@@ -233,12 +233,6 @@ def criteria(numbers: Numbers) -> list[Criterion]:
             -1e-9,
             at_least=False,
         ),
-        Criterion(
-            "mean ranks, distance of their sum from k (k + 1) / 2",
-            float(np.max(np.abs(sum(mean.values()) - len(METHODS) * (len(METHODS) + 1) / 2))),
-            1e-9,
-            at_least=False,
-        ),
     ]
 
 
