@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments._experiment import Criterion, Experiment, Numbers, Preset, Sheet, main, short
 from experiments._trained import Trained, seen, trained
-from hpjax.learning_curves import ERROR, LOSS, TRAIN
+from hpjax.curve_columns import ERROR, LOSS, TRAIN
 
 SHOWN = (
     "sigmoid",

@@ -18,7 +18,6 @@ from hpjax.compared_studies import Entry, Watch, play_together, workload_of
 from hpjax.comparison import Comparison
 from hpjax.defaults import BUDGET, LEVELS, METHOD_NAMES, SEEDS
 from hpjax.evaluation import Evaluation
-from hpjax.given_again import UserObjects, refuse_missing
 from hpjax.messages import warn
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
@@ -51,6 +50,7 @@ from hpjax.settings import (
 )
 from hpjax.space import Choice, Space
 from hpjax.tasks import Task
+from hpjax.user_objects import UserObjects, refuse_missing
 
 
 def compare(
@@ -91,8 +91,8 @@ def compare(
             "trials", "batch", "start", "levels"}.
         space, task: as for `tune`.
         seeds: how many, or which.
-        epochs: of a network that lives to the end, for methods without a scheduler; where None, those of the space, or, where it has none,
-            of the schedulers that were made.
+        epochs: of a network that lives to the end, where no scheduler says; where None, of the schedulers that were made, if all methods have
+            one, else of the space, or, where it has none, of those that have one.
         stop: limits of every study; {"epochs": 30 networks at full fidelity} where None. A study ends at the first report
             that reaches them; curves and tables are cut at the limit of epochs.
         validation, objective, constraints, levels, gradients, stream, data, target, kind, columns, model, loss, metrics: as for `tune`.
@@ -193,6 +193,9 @@ def _fidelity(methods: Mapping[str, Any], epochs: int | None, space: Space) -> i
     """Epochs of a network that lives to the end: of the schedulers that were made, where all methods have one or nothing else says."""
     given = [method.get("scheduler") for method in methods.values() if isinstance(method, Mapping)]
     made = [scheduler.fidelity for scheduler in given if isinstance(scheduler, Scheduler)]
+    ends = " and ".join(map(str, sorted(set(made))))
+    if epochs is not None and made and ends != str(epochs):
+        raise ValueError(f"epochs={epochs}, but schedulers end at {ends}; leave epochs out")
     said = epochs is not None or "epochs" in space.ranges or "epochs" in space.constants
     if len(set(made)) == 1 and (len(made) == len(methods) or not said):
         return made[0]

@@ -20,7 +20,7 @@ from hpjax.catalogue import read_shape
 from hpjax.files import plain, write_arrays, write_bytes
 from hpjax.models import Spec
 from hpjax.models.base import cast
-from hpjax.models.mlp import export
+from hpjax.models.mlp import torch_and_flax
 from hpjax.notebooks import shown
 from hpjax.tasks.signature import Signature
 from hpjax.training import losses, metrics
@@ -220,7 +220,7 @@ class Network(Predictor):
         Raises:
             ValueError: a network that is no plain stack of linear layers.
         """
-        return export.torch_state_dict(self.spec, self.params)
+        return torch_and_flax.torch_state_dict(self.spec, self.params)
 
     def to_flax(self) -> tuple[Any, dict[str, Any]]:
         """The same network as a `flax.linen.Sequential` and its variables; inputs and outputs as for `to_torch_state_dict`.
@@ -228,7 +228,7 @@ class Network(Predictor):
         Raises:
             ValueError: a network that is no plain stack of linear layers, or an activation that Flax has not.
         """
-        return export.flax_module(self.spec, self.params)
+        return torch_and_flax.flax_module(self.spec, self.params)
 
     def to_onnx(self, path: str | Path) -> None:
         """Writes the network as an ONNX model, of any family, by jax2onnx (`pip install 'hpjax[onnx]'`).

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpjax import catalogue, configurations, records
+from hpjax.curve_columns import EPOCH, FIRST_METRIC
 from hpjax.defaults import CANDIDATES, MEMBERS
 from hpjax.ensemble import Ensemble, ensemble_of
 from hpjax.evaluation import Evaluation, minimised
 from hpjax.fit import fit, follow
-from hpjax.learning_curves import EPOCH, FIRST_METRIC
 from hpjax.messages import warn
 from hpjax.models.base import Target
 from hpjax.network import Network

@@ -9,7 +9,6 @@ from typing import Any
 from hpjax import records, workload
 from hpjax.assemble import Assembly
 from hpjax.cluster import pooled
-from hpjax.given_again import UserObjects, evaluation_again
 from hpjax.messages import warn
 from hpjax.models import Family
 from hpjax.models.base import Target
@@ -31,6 +30,7 @@ from hpjax.settings import (
 from hpjax.space import Space
 from hpjax.tasks import Task, validated_on
 from hpjax.tune import Watch, finish
+from hpjax.user_objects import UserObjects, evaluation_again
 from hpjax.watching import watching
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from hpjax import catalogue, checks
 from hpjax.cluster import pooled
+from hpjax.curve_columns import LOSS
 from hpjax.defaults import EPOCHS
 from hpjax.evaluation import Evaluation
-from hpjax.learning_curves import LOSS
 from hpjax.messages import warn
 from hpjax.population import empty_results
 from hpjax.resolve import as_evaluation, as_seeds, check

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from hpjax import configurations
-from hpjax.learning_curves import COLUMNS, EPOCH
+from hpjax.curve_columns import COLUMNS, EPOCH
 from hpjax.network import Network
 from hpjax.notebooks import shown
 from hpjax.population import Population, Results

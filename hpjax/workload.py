@@ -12,8 +12,8 @@ import numpy as np
 
 from hpjax import catalogue, configurations, devices, tasks
 from hpjax.cluster import Pool
+from hpjax.curve_columns import EPOCH, LOSS, TRAIN
 from hpjax.evaluation import Evaluation, minimised
-from hpjax.learning_curves import EPOCH, LOSS, TRAIN
 from hpjax.models import Spec
 from hpjax.models.base import Target
 from hpjax.population import Library, Population, Regime, Results, gradient_blocks, plan

@@ -271,15 +271,15 @@ def test_exit_codes(tmp_path, capsys):
 def test_an_interrupt_that_was_swallowed_takes_place_after_the_next_report(
     tmp_path, monkeypatch, capsys
 ):
-    from hpjax.cli import training
+    from hpjax.cli import interrupts
 
-    monkeypatch.setattr(training, "asked_to_end", [])
+    monkeypatch.setattr(interrupts, "asked_to_end", [])
     run = tmp_path / "run"
     began = []
 
     def swallowed(*arguments, **options):
         with pytest.raises(KeyboardInterrupt):  # as a library may
-            training.interrupt(signal.SIGINT, None)
+            interrupts.interrupt(signal.SIGINT, None)
         began.append(True)
         return tune(*arguments, **options)
 

@@ -131,6 +131,7 @@ def test_it_is_read_again_and_resumed(found, folder, tmp_path):
         (["random"], {"seeds": 0}, "seeds must be a whole number of at least 1"),
         (["random"], {"stop": {"hours": 1}}, "no limit called 'hours'"),
         ({"a": "random", "b": {"scheduler": hpjax.full(3)}}, {}, "differ in full fidelity"),
+        ({"b": {"scheduler": hpjax.full(3)}}, {"epochs": 5}, "epochs=5, but schedulers end at 3"),
     ],
 )
 def test_refusals(methods, options, message):
@@ -144,7 +145,7 @@ def test_refusals(methods, options, message):
         ({"a": "random"}, None, {}, 20),
         ({"a": "random"}, 5, {"epochs": 9}, 5),
         ({"a": {"scheduler": hpjax.full(3)}}, None, {}, 3),
-        ({"a": {"scheduler": hpjax.full(3)}}, 5, {"epochs": 9}, 3),
+        ({"a": {"scheduler": hpjax.full(3)}}, None, {"epochs": 9}, 3),
         ({"a": {"scheduler": hpjax.full(3)}, "b": "random"}, None, {}, 3),
         ({"a": {"scheduler": hpjax.full(3)}, "b": {"scheduler": "hyperband"}}, None, {}, 3),
     ],

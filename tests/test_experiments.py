@@ -129,6 +129,36 @@ def test_committed_verdicts_are_those_of_the_committed_numbers(name):
         assert mine["value"] == pytest.approx(theirs["value"], rel=1e-9, abs=1e-12)
 
 
+def unsaved(drawn):
+    """A sheet that takes note of what it is given, and keeps nothing."""
+    from matplotlib import pyplot
+
+    class Unsaved(_experiment.Sheet):
+        def figure(self, figure, name):
+            figure.canvas.draw()
+            pyplot.close(figure)
+            drawn.append(name)
+
+        def table(self, name, header, rows):
+            width = len(list(header))
+            assert all(len(list(row)) == width for row in rows)
+            drawn.append(name)
+
+        def json(self, name, value):
+            drawn.append(name)
+
+    return Unsaved(Path())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_numbers_are_drawn(name):
+    """As `--plot` does: what lies in results/ fits the code that draws it."""
+    found, drawn = experiment_of(name), []
+    found.draw(_experiment.Numbers(ROOT / "results" / name, found.parts), unsaved(drawn))
+    assert drawn
+
+
 @dataclasses.dataclass(frozen=True)
 class Toy:
     """What can be chosen."""

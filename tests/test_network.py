@@ -12,7 +12,7 @@ import pytest
 import hpjax
 from hpjax import Task
 from hpjax.models.mlp.activations import ACTIVATIONS
-from hpjax.models.mlp.export import FLAX
+from hpjax.models.mlp.torch_and_flax import FLAX
 
 quiet = dict(say=lambda text: None)
 

@@ -21,15 +21,14 @@ def torch_data(sweep: Sweep) -> tuple[Any, ...]:
 
 
 def torch_worker(sweep: Sweep) -> tuple[Run, About]:
-    """A PyTorch loop with fused Adam, one network after another, in as many processes as cores, or one with an accelerator; four networks,
-    or one a process where these are more (times are scaled to all).
+    """A PyTorch loop with fused Adam, one network after another, in as many processes as cores, or one with an accelerator; as many networks
+    for each, four of them or more (times are scaled to all).
     """
     from joblib import Parallel, delayed
 
     torch, x, y, x_valid, y_valid, sizes = torch_data(sweep)
     processes = 1 if torch.cuda.is_available() else os.cpu_count() or 1
-    some = max(1, sweep.networks // max(4, processes))
-    rates = np.geomspace(5e-4, 2e-3, sweep.networks)[::some]
+    rates = np.geomspace(5e-4, 2e-3, min(sweep.networks, processes * -(-4 // processes)))
 
     def one(rate: float):
         torch.set_num_threads(1)  # faster than more, on networks of this size

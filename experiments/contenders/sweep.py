@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -55,17 +56,20 @@ def peak_mib() -> float:
 
 
 def _descendants(process: int) -> list[int]:
-    """Processes below one; none where the system does not tell."""
+    """Processes below one; none where the system does not tell, or it has ended."""
     found = []
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found += [child, *_descendants(child)]
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{process}/task").glob("*/children"):
+            for child in map(int, path.read_text().split()):
+                found += [child, *_descendants(child)]
     return found
 
 
 def _high_water(process: int) -> float:
-    """The most memory of a process, in MiB."""
-    line = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    """The most memory of a process, in MiB; 0 of one that has ended."""
+    line = None
+    with contextlib.suppress(OSError):
+        line = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(line[1]) / 1024 if line else 0.0
 
 

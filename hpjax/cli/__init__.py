@@ -10,14 +10,13 @@ import atexit
 import contextlib
 import gc
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import tyro
 
-from hpjax.cli import flags
+from hpjax.cli import flags, interrupts
 from hpjax.cli.console import Output
 
 
@@ -36,8 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"hpjax: interrupted; {_remedy()}", file=sys.stderr)
-        code = _code_of_interrupt()
+        print(f"hpjax: interrupted; {interrupts.remedy()}", file=sys.stderr)
+        code = interrupts.exit_code()
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
@@ -49,21 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 2
     sys.exit(code)
-
-
-def _code_of_interrupt() -> int:
-    """128 and the number of the signal, as shells have it."""
-    from hpjax.cli.training import asked_to_end
-
-    return 128 + (asked_to_end[-1] if asked_to_end else signal.SIGINT)
-
-
-def _remedy() -> str:
-    """How an interrupted command goes on."""
-    from hpjax.cli.training import current
-
-    begun = current and any((current[-1] / n).exists() for n in ("run.json", "compare.json"))
-    return f"`hpjax resume {current[-1]}` goes on with the run" if begun else "nothing was begun"
 
 
 @contextlib.contextmanager
@@ -93,14 +77,12 @@ def _run(arguments: list[str]) -> int:
             args=arguments,
         )
     from hpjax import program_cache
-    from hpjax.cli import training
     from hpjax.records import RunError
 
     if not getattr(options, "cache", True):
         program_cache.switch_off()
     output = Output(getattr(options, "json", False))
-    for request in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(request, training.interrupt)  # modules are loaded
+    interrupts.listen()  # modules are loaded
     if not gc.isenabled():  # as `hpjax` begins where it is the command line
         gc.freeze()  # what modules hold stays to the end, where nothing needs to be collected, either
         gc.enable()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpjax import checks
 from hpjax.cli.console import Output, table_of
-from hpjax.cli.endings import comparison_shown, study_shown
 from hpjax.cli.flags import Cache, Export, Hyperparameters, Report, Show, Watch
+from hpjax.cli.results_shown import comparison_shown, study_shown
 
 if TYPE_CHECKING:
     from hpjax import catalogue

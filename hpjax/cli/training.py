@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from typing import Any
 
 from hpjax import checks
 from hpjax.cli.console import Output, fitted, table_of
-from hpjax.cli.endings import comparison_shown, study_ended, test_shown
 from hpjax.cli.flags import Cluster, Compare, Confirm, Data, Ensemble, Resume, Tune, Workers
+from hpjax.cli.interrupts import mind_interrupts, worked_on
+from hpjax.cli.results_shown import comparison_shown, study_ended, test_shown
 
 WHAT = {
     "drop": "drop",
@@ -26,20 +26,6 @@ WHAT = {
 }
 # what `hpjax tune` says of where to look and for how long
 SEARCHED = ("search", "scheduler", "epochs", "trials", "eta", "levels", "seed")
-current: list[Path] = []  # folders that are worked on, for the hint after an interrupt
-asked_to_end: list[int] = []  # signals that came: Ctrl-C (SIGINT), or a cluster's own (SIGTERM)
-
-
-def interrupt(number: int, frame: Any) -> None:
-    """What a request to end does: it is remembered, since one that falls into a library's own code may be swallowed there."""
-    asked_to_end.append(number)
-    signal.default_int_handler(number, frame)
-
-
-def mind_interrupts(*shown: Any) -> None:
-    """After each report: an interrupt that was swallowed takes place."""
-    if asked_to_end:
-        raise KeyboardInterrupt
 
 
 def _listed(text: str | None) -> list[str]:
@@ -114,7 +100,7 @@ def _folder(out: Path | None, name: str) -> Path:
 @contextlib.contextmanager
 def _working_on(folder: Path, live: bool) -> Iterator[None]:
     """Remembers the folder, and shows it as a page meanwhile where that is wanted."""
-    current.append(folder)
+    worked_on.append(folder)
     if not live:
         yield
         return

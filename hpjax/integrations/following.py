@@ -123,7 +123,7 @@ class _Told:
     def tell(self, result: Result, over: bool) -> None:
         """Tells what is new; of a run that is over, the ends of pruned trials, too."""
         if not self.begun:
-            self.tracker.begin(study_of(result))
+            self.tracker.begin(_study(result))
             self.begun = True
         status, finished = np.asarray(result.table["status"]), result.table["finished"]
         chosen = range(min(len(status), self.tracker.most)) if self.chosen is None else self.chosen
@@ -148,8 +148,7 @@ class _Told:
                 self.ended.add(number)
 
 
-def study_of(result: Result) -> Study:
-    """What is told of a study before its trials."""
+def _study(result: Result) -> Study:
     settings, space = result.settings, result.space
     search = settings.search if isinstance(settings.search, str) else "the user's own"
     about = {

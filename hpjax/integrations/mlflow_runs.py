@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hpjax.integrations.following import Follower, Study, Trial, study_of
+from hpjax.integrations.following import Follower, Study, Trial
 from hpjax.integrations.following import write as written
 from hpjax.records import RunError
 from hpjax.result import Result
@@ -47,9 +47,7 @@ def write(
         ValueError: MLflow is not installed.
         RunError: the experiment holds the whole study already.
     """
-    tracker = MLflow(uri, experiment)
-    tracker.refuse_twice(study_of(result))
-    return written(result, tracker, say)
+    return written(result, MLflow(uri, experiment, _digest(result)), say)
 
 
 def follow(run: str | Path, uri: str, experiment: str = "hpjax") -> Follower:
@@ -67,11 +65,17 @@ def follow(run: str | Path, uri: str, experiment: str = "hpjax") -> Follower:
 
 
 class MLflow:
-    """An MLflow store as a `Tracker`."""
+    """An MLflow store as a `Tracker`.
+
+    Args:
+        uri: of the store or server.
+        experiment: that the study is a run of.
+        digest: of a study that is whole, which the experiment is to have once; of one that is under way, "".
+    """
 
     most = MOST
 
-    def __init__(self, uri: str, experiment: str):
+    def __init__(self, uri: str, experiment: str, digest: str = ""):
         try:
             from mlflow import MlflowClient
         except ImportError:
@@ -88,26 +92,22 @@ class MLflow:
             raise ValueError(
                 f"MLflow cannot use {uri!r:.80}: {' '.join(str(fault).split())[:200]}; a store in a file is sqlite:///mlflow.db"
             ) from None
-        self._name = experiment
+        self._name, self._digest = experiment, digest
         self._study = ""
         self._runs: dict[int, str] = {}
-
-    def refuse_twice(self, study: Study) -> None:
-        """Refuses a study that stands in the experiment already, whole."""
-        wanted = f"tags.{WHICH} = '{_which(study)}' and attributes.status = 'FINISHED'"
-        there = self._client.search_runs([self._experiment], wanted, max_results=1)
-        if there:
-            raise RunError(
-                f"MLflow's experiment {self._name!r:.80} holds {study.name} already, as run {there[0].info.run_id}; delete that one, or give another experiment"
-            )
 
     def begin(self, study: Study) -> None:
         """Begins the run of the study."""
         from mlflow.entities import Param
 
-        made = self._client.create_run(
-            self._experiment, run_name=study.name, tags={WHICH: _which(study)}
-        )
+        wanted = f"tags.{WHICH} = '{self._digest}' and attributes.status = 'FINISHED'"
+        there = self._client.search_runs([self._experiment], wanted, max_results=1)
+        if self._digest and there:
+            raise RunError(
+                f"MLflow's experiment {self._name!r:.80} holds {study.name} already, as run {there[0].info.run_id}; delete that one, or give another experiment"
+            )
+        tags = {WHICH: self._digest} if self._digest else {}
+        made = self._client.create_run(self._experiment, run_name=study.name, tags=tags)
         self._study = made.info.run_id
         parameters = [Param(name, text) for name, text in study.about.items()]
         goal = "maximize" if study.greater else "minimize"
@@ -160,7 +160,7 @@ class MLflow:
             self._client.set_terminated(self._study, "FINISHED" if whole else "KILLED")
 
 
-def _which(study: Study) -> str:
-    """The same text for the same study, another for any other."""
-    told = repr((study.name, sorted(study.about.items())))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _digest(result: Result) -> str:
+    """The same text for the same trials with the same objectives, another for any others."""
+    trials = result.table["unit"].tobytes() + result.table["objectives"].tobytes()
+    return hashlib.sha256(result.name.encode() + trials).hexdigest()[:16]

@@ -29,7 +29,7 @@ from hpjax.population.streaming import Streamed
 from hpjax.population.weights import StoredNetworks, WeightStore
 from hpjax.schedulers.base import Order
 from hpjax.training import batches, loop
-from hpjax.training.pieces import Pieces
+from hpjax.training.host_pieces import Pieces
 
 
 class PendingBlock(Protocol):

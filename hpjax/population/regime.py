@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hpjax.learning_curves import COLUMNS
+from hpjax.curve_columns import COLUMNS
 from hpjax.models import Family, Spec
 from hpjax.models.base import Target
 from hpjax.training import batches
@@ -56,7 +56,7 @@ class Regime(NamedTuple):
 
     @property
     def columns(self) -> int:
-        """Columns of a learning curve: those of `learning_curves`, and own metrics."""
+        """Columns of a learning curve: those of `curve_columns`, and own metrics."""
         return len(COLUMNS) + len(self.metrics)
 
     def data(self, spec: Spec, ordered: bool = True) -> batches.Data:

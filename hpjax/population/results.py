@@ -32,7 +32,7 @@ class Results(NamedTuple):
     reached: np.ndarray  # [n G] epochs
     # [n G] epoch whose weights count: the best one where patience is on, else the last
     weights_epoch: np.ndarray
-    curves: np.ndarray  # [n G rows 4+M], columns as `learning_curves` names them
+    curves: np.ndarray  # [n G rows 4+M], columns as `curve_columns` names them
     failed: np.ndarray  # [n] bool
     seconds: np.ndarray  # [n] of the devices: its share of the blocks that it was in
     parameters: np.ndarray  # [n] int, weights and biases of its networks

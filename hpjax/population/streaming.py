@@ -20,7 +20,7 @@ from hpjax.population.plan import Program
 from hpjax.population.regime import Regime
 from hpjax.training import loop
 from hpjax.training.batches import Data
-from hpjax.training.pieces import Pieces, stacked
+from hpjax.training.host_pieces import Pieces, stacked
 
 AHEAD = 2  # pieces that are on their way before the first of them is waited for
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hpjax.curve_columns import COLUMNS
 from hpjax.files import open_own, read_bytes
-from hpjax.learning_curves import COLUMNS
 
 NAME = "curves.bin"
 

@@ -111,11 +111,7 @@ class Space:
             raise ValueError(
                 f"{name} is conditional on {condition.name!r:.80}; make that an IntUniform or a Choice"
             )
-        possible = (
-            list(parent.values)
-            if isinstance(parent, Choice)
-            else list(range(parent.low, parent.high + 1))
-        )
+        possible = list(parent.values) if isinstance(parent, Choice) else list(parent.whole)
         unknown = [value for value in condition.values if value not in possible]
         if unknown:
             raise ValueError(

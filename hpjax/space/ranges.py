@@ -77,8 +77,6 @@ class Range:
             )
         if whole and (low != int(low) or high != int(high)):
             raise ValueError(f"{kind} needs whole numbers, got low={low!r:.80}, high={high!r:.80}")
-        for name, bound in (("low", low), ("high", high)) if whole else ():
-            object.__setattr__(self, name, int(bound))  # 3.0 and NumPy's numbers are taken, too
 
     def holds(self, value: Any) -> bool:
         """Whether it is one of its values: a number between its bounds, whole where it has whole numbers."""
@@ -140,8 +138,13 @@ class Levels:
         def __getattr__(self, name: str) -> Any: ...
 
     @property
+    def whole(self) -> range:
+        """Its whole numbers; bounds may be given as 3.0."""
+        return range(int(self.low), int(self.high) + 1)
+
+    @property
     def levels(self) -> int:
-        return self.high - self.low + 1
+        return len(self.whole)
 
     @property
     def scale(self) -> Dim:
@@ -152,10 +155,10 @@ class Levels:
         return level(unit, self.scale)
 
     def decode(self, unit: Any):
-        return self.low + self.index(unit)
+        return self.whole.start + self.index(unit)
 
     def encode(self, value: Any):
-        return center(np.asarray(value) - self.low, self.scale)
+        return center(np.asarray(value) - self.whole.start, self.scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +186,7 @@ class LogIntUniform(Levels, Range):
 
     @property
     def scale(self) -> Dim:
-        return Dim("integer", self.levels, low=self.low)
+        return Dim("integer", self.levels, low=self.whole.start)
 
 
 @dataclasses.dataclass(frozen=True)

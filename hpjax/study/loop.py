@@ -19,7 +19,7 @@ from hpjax.schedulers.base import UNBOUNDED, Order, Scheduler
 from hpjax.search.base import Dim, Observations, Searcher
 from hpjax.settings import Stop
 from hpjax.study import checks
-from hpjax.study.failures import failure_as_infinity
+from hpjax.study.failure_as_infinity import failure_as_infinity
 from hpjax.study.reports import Report, recorded
 from hpjax.study.study_state import Callbacks, Progress, State, StudyParts
 from hpjax.study.together import together

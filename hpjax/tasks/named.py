@@ -160,13 +160,13 @@ def load(
         raise TaskError(
             f"{text} has its own target; leave the target column {target!r:.80} out, which is for files"
         )
-    if Path(text).suffix or os.sep in text or Path(text).is_file():
+    if Path(text).suffix or os.sep in text or os.path.isfile(text):
         return read(text, target, kind=kind, columns=columns)
     if not text:
         raise TaskError("the task has no name; give one that `hpjax tasks` lists, or a file")
     near = difflib.get_close_matches(text, [*NAMES, *STORED], 1, 0.0)[0]
     raise TaskError(
-        f"no task is called {text!r:.80}; did you mean {near!r:.80}? A file needs its ending, e.g. data.csv"
+        f"no task is called {text!r:.80}; did you mean {near!r:.80}? A table needs its ending, e.g. data.csv"
     )
 
 

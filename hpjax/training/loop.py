@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hpjax.learning_curves import COLUMNS
+from hpjax.curve_columns import COLUMNS
 from hpjax.models import Batch, Spec
 from hpjax.models.base import Array, Config
 from hpjax.training import optimizers

@@ -21,7 +21,7 @@ from hpjax.training.metrics import ROUNDING, Array, Metric, Metrics, Truth
 RESERVED = (
     "trial", "epoch", "objective", "loss", "error", "train", "epochs", "parameters", "seconds", "diverged", "failed", "status",
     "config", "seed", "fold", "repeat", "unit", "kept", "reached", "searched", "deviation", "tied",
-    "objectives", "further", "violation", "whole",
+    "objectives", "further", "violation", "whole", "finished",
 )  # fmt: skip
 
 

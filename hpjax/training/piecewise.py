@@ -1,7 +1,7 @@
 """What `Trainer.advance` does, a few minibatches at a time, where a device does not hold all examples: the same losses, digit for digit.
 
 `piece` trains, `predict` fills in outputs of validation, `score` is what comes at the end of an epoch. `data` holds the examples that
-are at hand, as `training/pieces.py` makes it: group 0, in order.
+are at hand, as `training/host_pieces.py` makes it: group 0, in order.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 import hpjax
 from hpjax import workload
 from hpjax.population import plan
-from hpjax.training import batches, pieces, stepping
+from hpjax.training import batches, host_pieces, stepping
 
 EPOCHS = 4
 
@@ -179,13 +179,13 @@ def test_gradients_through_training_have_the_task_on_the_devices(monkeypatch):
 
 def test_spare_places_keep_nobody_waiting(monkeypatch):
     """Networks with patience that go on from a rung: their epochs alone are drawn, not those of a place that nobody has."""
-    drawn, order = [], pieces.Pieces.order
+    drawn, order = [], host_pieces.Pieces.order
 
     def noted(self, group, epoch):
         drawn.append(epoch)
         return order(self, group, epoch)
 
-    monkeypatch.setattr(pieces.Pieces, "order", noted)
+    monkeypatch.setattr(host_pieces.Pieces, "order", noted)
     space = RATE | {"hidden": (4,), "patience": 50, "batch_size": 16, "epochs": 9}
     scheduler = hpjax.halving(((6, 20), (9, 5)))
     found = hpjax.tune(space, "iris", scheduler=scheduler, trials=20, stream=True, say=quiet)
@@ -250,7 +250,7 @@ def test_what_cannot_stream_is_refused():
 
 def test_what_goes_wrong_with_a_piece_ends_the_study(monkeypatch):
     """Orders are drawn in a thread of their own; what is raised there is what the user sees."""
-    order = pieces.Pieces.order
+    order = host_pieces.Pieces.order
 
     def torn(self, group, epoch):
         assert threading.current_thread().name.startswith("hpjax-orders")
@@ -258,6 +258,6 @@ def test_what_goes_wrong_with_a_piece_ends_the_study(monkeypatch):
             raise OSError("the disk is gone")
         return order(self, group, epoch)
 
-    monkeypatch.setattr(pieces.Pieces, "order", torn)
+    monkeypatch.setattr(host_pieces.Pieces, "order", torn)
     with pytest.raises(OSError, match="the disk is gone"):
         hpjax.tune(RATE | {"hidden": (4,)}, "iris", trials=2, stream=True, say=quiet)
