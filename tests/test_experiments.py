@@ -129,8 +129,8 @@ def test_committed_verdicts_are_those_of_the_committed_numbers(name):
         assert mine["value"] == pytest.approx(theirs["value"], rel=1e-9, abs=1e-12)
 
 
-def unsaved(drawn):
-    """A sheet that takes note of what it is given, and keeps nothing."""
+def unsaved(folder, drawn):
+    """A sheet that takes note of figures and tables, and keeps none."""
     from matplotlib import pyplot
 
     class Unsaved(_experiment.Sheet):
@@ -147,15 +147,15 @@ def unsaved(drawn):
         def json(self, name, value):
             drawn.append(name)
 
-    return Unsaved(Path())
+    return Unsaved(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_committed_numbers_are_drawn(name):
+def test_committed_numbers_are_drawn(tmp_path, name):
     """As `--plot` does: what lies in results/ fits the code that draws it."""
     found, drawn = experiment_of(name), []
-    found.draw(_experiment.Numbers(ROOT / "results" / name, found.parts), unsaved(drawn))
+    found.draw(_experiment.Numbers(ROOT / "results" / name, found.parts), unsaved(tmp_path, drawn))
     assert drawn
 
 
