@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # page -> what it is about, and where its names are: "module: name name", or "module: *" for all that it exports
 REFERENCE = {
-    "studies": ("Searching", ["hpjax: tune resume open_run explain minimize Result Outcome Stop Validation RunError"]),
+    "studies": ("Searching", ["hpjax: tune resume open_run explain minimize open_outcome Result Outcome Stop Validation RunError"]),
     "comparing": ("Comparing and confirming", ["hpjax: compare resume_comparison open_comparison Comparison confirm Confirmation"]),
     "training": ("Training without a search", ["hpjax: train Trained fit Network load Ensemble Population"]),
     "estimators": ("Estimators of scikit-learn", ["hpjax: MLPClassifierCV MLPRegressorCV"]),

@@ -37,7 +37,7 @@ from hpjax.outcome import Outcome
 from hpjax.population import Population
 from hpjax.records import RunError
 from hpjax.result import Result
-from hpjax.resume import open_run, resume
+from hpjax.resume import open_outcome, open_run, resume
 from hpjax.schedulers import asha, full, halving, hyperband, ladder, median, pbt, replay
 from hpjax.settings import Stop, Validation
 from hpjax.space import Choice, IntUniform, LogIntUniform, LogUniform, Space, Uniform
@@ -103,6 +103,7 @@ __all__ = [
     "median",
     "minimize",
     "open_comparison",
+    "open_outcome",
     "open_run",
     "pbt",
     "replay",

@@ -1,4 +1,4 @@
-"""A run folder, opened again: `open_run` reads it, `resume` goes on with it."""
+"""A run folder, opened again: `open_run` reads a study of networks, `open_outcome` one of a function, `resume` goes on with networks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hpjax.cluster import pooled
 from hpjax.messages import warn
 from hpjax.models import Family
 from hpjax.models.base import Target
+from hpjax.outcome import Outcome
 from hpjax.records import Ledger, RunError
 from hpjax.resolve import (
     as_space,
@@ -127,7 +128,7 @@ def open_run(
     settings = folder.settings
     if settings.networks is None:
         raise RunError(
-            f"{out} is a run of hpjax.minimize; read it by minimize(..., out={str(out)!r}, resume=True)"
+            f"{out} is a run of hpjax.minimize, without networks; read it by hpjax.open_outcome({str(out)!r:.80})"
         )
     networks, plan = settings.networks, folder.records[0] if folder.records else {}
     objects = UserObjects(model, loss, metrics, validation)
@@ -155,6 +156,26 @@ def open_run(
             folder.records, folder.curves, space, lambda: resolved_task, settings, evaluation, out
         )
     return Result(folder.records, folder.curves, space, loaded, settings, evaluation, out)
+
+
+def open_outcome(out: str | Path, say: Callable[[str], None] | None = None) -> Outcome:
+    """A run folder of `minimize` as an Outcome; its function is not needed.
+
+    Args:
+        out: the run folder.
+        say: shown what is damaged; standard error where None.
+
+    Raises:
+        RunError: no run there, one of networks, or files that are not what was written.
+    """
+    out, say = Path(out), say or warn
+    folder = records.open_folder(out)
+    for note in folder.notes:
+        say(f"hpjax: {note}")
+    if folder.settings.networks is not None:
+        raise RunError(f"{out} is a study of networks; read it by hpjax.open_run({str(out)!r:.80})")
+    space = _space(folder.settings, out, None)
+    return Outcome(folder.records, space, folder.settings, out)
 
 
 def _assembly(

@@ -25,7 +25,7 @@ COMES_WITH = {  # the package to declare for a module of another name
 }
 MAY = {
     "tune": {"assemble", "cluster", "defaults", "messages", "population", "records", "resolve", "result", "schedulers", "settings", "space", "study", "tasks", "watching"},
-    "resume": {"assemble", "cluster", "user_objects", "messages", "models", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
+    "resume": {"assemble", "cluster", "user_objects", "messages", "models", "outcome", "records", "resolve", "result", "schedulers", "settings", "space", "tasks", "tune", "watching", "workload"},
     "user_objects": {"evaluation", "models", "records", "resolve", "settings", "tasks", "training.losses", "training.metrics", "training.named_metrics"},
     "compare": {"assemble", "cluster", "compared_studies", "comparison", "defaults", "evaluation", "user_objects", "messages", "records", "resume", "resolve", "result", "schedulers", "search", "settings", "space", "tasks"},
     "compared_studies": {"assemble", "cluster", "defaults", "evaluation", "population", "records", "schedulers", "space", "study", "tasks", "watching", "workload"},

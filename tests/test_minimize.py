@@ -1,9 +1,12 @@
-"""Constraints of a function of a user's own: what breaks one is never the best, whatever searches, and says by how much."""
+"""`minimize`: constraints of a function of a user's own, and its run folder, read again without the function."""
+
+import json
 
 import numpy as np
 import pytest
 
 import hpjax
+from hpjax import cli
 from hpjax.search import SEARCHES
 
 SPACE = {"x": hpjax.Uniform(-5.0, 5.0), "y": hpjax.Uniform(-5.0, 5.0)}
@@ -109,3 +112,41 @@ def test_resuming_keeps_what_was_found(tmp_path):
     longer = run(20, True)
     assert longer.best == whole.best
     assert longer.trials.equals(whole.trials)
+
+
+def test_a_run_is_read_without_its_function(tmp_path, capsys):
+    run = tmp_path / "run"
+    found = hpjax.minimize(bowl, SPACE, trials=12, seed=3, out=run)
+    read = hpjax.open_outcome(run)
+    assert read.trials.equals(found.trials)
+    assert (read.best, read.stopped) == (found.best, "done")
+
+    def command(*words):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*map(str, words)])
+        return ended.value.code, capsys.readouterr()
+
+    code, said = command("show", run, "--json")
+    assert code == 0
+    shown = json.loads(said.out)
+    assert shown["best"] == found.best
+    assert [row["trial"] for row in shown["trials"]] == found.ranking[:10].tolist()
+    code, said = command("show", run, "--top", 3)
+    assert code == 0
+    assert "best of 12 trials by objective (12 OK)" in said.out
+    code, said = command("export", run, "--tensorboard", tmp_path / "logs")
+    assert code == 2
+    assert "without learning curves; only --optuna takes it" in said.err
+    for name in ("report", "watch", "confirm", "resume"):
+        code, said = command(name, run)
+        assert code == 2, name
+        assert "is a run of hpjax.minimize" in said.err
+    with pytest.raises(hpjax.RunError, match=r"read it by hpjax.open_outcome\("):
+        hpjax.open_run(run)
+
+
+def test_an_outcome_is_of_a_function(tmp_path):
+    space = {"learning_rate": hpjax.LogUniform(1e-3, 1e-1), "hidden": (3,)}
+    hpjax.tune(space, "iris", trials=1, epochs=1, out=tmp_path / "run", say=lambda text: None)
+    with pytest.raises(hpjax.RunError, match=r"read it by hpjax.open_run\("):
+        hpjax.open_outcome(tmp_path / "run")

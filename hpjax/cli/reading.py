@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpjax import checks
 from hpjax.cli.console import Output, table_of
 from hpjax.cli.flags import Cache, Export, Hyperparameters, Report, Show, Watch
-from hpjax.cli.results_shown import comparison_shown, study_shown
+from hpjax.cli.results_shown import comparison_shown, outcome_shown, study_shown
 
 if TYPE_CHECKING:
-    from hpjax import catalogue
+    from hpjax import Outcome, catalogue
 
 KINDS = {"structural": "one compiled program per value", "traced": "a new value never compiles"}
 
@@ -26,12 +27,15 @@ def show(options: Show, output: Output) -> int:
     checks.count("--top", options.top)
     if (options.run / "compare.json").exists():
         return comparison_shown(hpjax.open_comparison(options.run), output)
-    result = hpjax.open_run(options.run)
-    study_shown(result, output, options.top)
+    result = _opened(options.run)
+    if isinstance(result, hpjax.Result):
+        study_shown(result, output, options.top)
+    else:
+        outcome_shown(result, output, options.top)
     output.show(
         f"ended: {result.stopped}; seed {result.settings.seed}, space {result.settings.space_hash}"
     )
-    if len(result.trials):
+    if len(result.trials) and isinstance(result, hpjax.Result):
         drawn = (
             figures.figures(result, options.run)
             if options.all
@@ -40,6 +44,16 @@ def show(options: Show, output: Output) -> int:
         output.show("figures: " + ", ".join(map(str, drawn)))
         output.note(figures=drawn)
     return 0
+
+
+def _opened(run: Path) -> Outcome:
+    """What a run folder holds: a study of networks (a Result), or of a function."""
+    import hpjax
+    from hpjax.settings import read_run
+
+    path = run / "run.json"
+    of_function = path.exists() and read_run(path).networks is None
+    return hpjax.open_outcome(run) if of_function else hpjax.open_run(run)
 
 
 def report(options: Report, output: Output) -> int:
@@ -99,7 +113,11 @@ def export(options: Export, output: Output) -> int:
     wanted = {name: row for name, row in asked.items() if row[0] is not None}
     if not wanted:
         raise ValueError(f"say where to: --{', --'.join(asked)}")
-    run, written = hpjax.open_run(options.run), {}
+    run, written = _opened(options.run), {}
+    if not isinstance(run, hpjax.Result) and wanted.keys() != {"optuna"}:
+        raise ValueError(
+            f"{options.run} is a run of hpjax.minimize, without learning curves; only --optuna takes it"
+        )
     for name, (where, write, shown) in wanted.items():
         count = write(run, where)
         written[name] = {"where": where, "trials": count}

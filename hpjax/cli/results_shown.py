@@ -50,19 +50,15 @@ def study_ended(result: Any, output: Output) -> int:
 
 def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
     """The best trials of a study as a table."""
-    trials = result.trials
-    order = trials.assign(rank=trials["status"].map(RANK))
-    order = order.sort_values(["rank", "objective"], kind="stable").index[:top]
+    trials, counts = _best_of(result, top)
     minimised, main = result.settings.minimised, result.settings.judged_by
     rest = [name for name in ("loss", "error", *result.metrics) if name != main]
     columns = [main, *rest, "epochs", "status", *result.space.names, "parameters", "seconds"]
     # a space may search what the table says, too, such as epochs
-    best = trials.loc[order, list(dict.fromkeys(columns))].rename_axis("trial")
-    counts = ", ".join(
-        f"{count} {status}" for status, count in trials["status"].value_counts().items()
-    )
+    best = trials[list(dict.fromkeys(columns))]
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
     shown, notes = fitted(best, output.width, ["seconds", "parameters", *reversed(rest)])
-    title = f"{result.name}: best of {len(trials)} trials by validation {minimised} ({counts})"
+    title = f"{result.name}: best of {len(result.trials)} trials by validation {minimised} ({said})"
     output.show(table_of(shown, notes, title))
     output.note(
         run=result.folder,
@@ -70,10 +66,37 @@ def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
         objective=minimised,
         best=result.best,
         trials=best,
-        counts=dict(trials["status"].value_counts()),
+        counts=counts,
         stopped=result.stopped,
         seed=result.settings.seed,
     )
+
+
+def outcome_shown(outcome: Any, output: Output, top: int = SHOWN) -> None:
+    """The best trials of a study of a function as a table."""
+    trials, counts = _best_of(outcome, top)
+    columns = [*outcome.objectives, *outcome.space.names, *outcome.columns]
+    best = trials[list(dict.fromkeys(columns))]
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    title = f"{outcome.folder.name}: best of {len(outcome.trials)} trials by {', '.join(outcome.objectives)} ({said})"
+    output.show(table_of(*fitted(best, output.width, []), title=title))
+    output.note(
+        run=outcome.folder,
+        name=outcome.folder.name,
+        best=outcome.best,
+        trials=best,
+        counts=counts,
+        stopped=outcome.stopped,
+        seed=outcome.settings.seed,
+    )
+
+
+def _best_of(result: Any, top: int) -> tuple[Any, dict[str, int]]:
+    """The best rows of the table of trials, and how many trials there are of each status."""
+    trials = result.trials
+    order = trials.assign(rank=trials["status"].map(RANK))
+    order = order.sort_values(["rank", "objective"], kind="stable").index[:top]
+    return trials.loc[order].rename_axis("trial"), dict(trials["status"].value_counts())
 
 
 def comparison_shown(comparison: Any, output: Output) -> int:
