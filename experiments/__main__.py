@@ -27,9 +27,6 @@ def row(name: str, folder: Path, criterion: dict) -> str:
         sys.exit(
             f"experiments: {name} was last run with --only {made['only']}, and run.json knows nothing of {part or 'the rest'}; write its rows by hand"
         )
-    figures = sorted(folder.glob("*.png"))
-    named = criterion.get("figure", part)
-    figure = next((f for f in figures if f.stem == named), figures[0])
     command = f"python -m experiments.{name}"
     command += f" --only {made['only']}" if made["only"] else ""
     command += f" --preset {made['preset']}" if made["preset"] != "small" else ""
@@ -37,9 +34,21 @@ def row(name: str, folder: Path, criterion: dict) -> str:
         values = value if isinstance(value, list) else [value]
         command += f" --{flag.replace('_', '-')} {' '.join(map(str, values))}"
     return (
-        f"| {criterion['name']} | [{figure.stem}]({name}/{figure.name}) | `{command}` | {criterion['threshold']} | {criterion['value']:.4g} | "
+        f"| {criterion['name']} | {_shown(name, folder, criterion)} | `{command}` | {criterion['threshold']} | {criterion['value']:.4g} | "
         f"{'holds' if criterion['pass'] else 'missed'} | {made['seconds']:g} ({made['preset']}) | {made['environment']['commit'][:7]} |"
     )
+
+
+def _shown(name: str, folder: Path, criterion: dict) -> str:
+    """A link to the figure of a criterion; to the numbers of its part, where that has none; else to the experiment's first."""
+    figures, part = sorted(folder.glob("*.png")), criterion.get("part")
+    named = criterion.get("figure", part)
+    figure = next((f for f in figures if f.stem == named), None)
+    if figure is None and part is not None:
+        table = f"{part}.csv" if (folder / f"{part}.csv").exists() else f"{part}.json"
+        return f"[numbers]({name}/{table})"
+    figure = figure or figures[0]
+    return f"[{figure.stem}]({name}/{figure.name})"
 
 
 def index(names: list[str], readme: Path = Path("results/README.md")) -> None:

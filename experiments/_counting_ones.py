@@ -108,6 +108,8 @@ def judge_counting(found: dict[str, Any]) -> list[Criterion]:
             analysis.wilcoxon(end[name], end["hyperband"]),
             0.05,
             at_least=False,
+            figure="counting",
+            part="counting",
         )
         for name in ("bohb", "dehb")
     ]

@@ -135,6 +135,8 @@ def not_worse(found: dict, one: str, other: str, where: str, margin: float = 0.2
         high,
         margin,
         at_least=False,
+        figure=f"{where}_ranks",
+        part=where,
     )
 
 

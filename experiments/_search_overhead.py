@@ -166,6 +166,7 @@ def judge_overhead(found: dict[str, Any]) -> list[Criterion]:
                     f"{name}, {what}: host time per trial of Optuna's {PEERS[name]} over ours, the lowest of the histories",
                     min(row[column] for row in rows),
                     50,
+                    part="overhead",
                 )
             )
     return [
@@ -175,5 +176,6 @@ def judge_overhead(found: dict[str, Any]) -> list[Criterion]:
             found["bayes"]["seconds for 8 points"],
             1,
             at_least=False,
+            part="overhead",
         ),
     ]

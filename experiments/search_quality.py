@@ -322,6 +322,8 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 float(np.max(np.abs(mean - exact) / error)),
                 3,
                 at_least=False,
+                figure="law",
+                part="law",
             )
         )
     for part, pairs in RACES.items():
@@ -336,6 +338,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 float(np.median(regret)),
                 1e-2,
                 at_least=False,
+                part="branin",
             )
         )
     if "handicap" in numbers:
@@ -345,6 +348,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 f"bayes: functions, of {len(p)}, on which it beats random with twice the evaluations (p < .05)",
                 sum(value < 0.05 for value in p.values()),
                 len(p) - 1,
+                part="handicap",
             )
         )
     if "valley" in numbers:
@@ -354,6 +358,7 @@ def criteria(numbers: Numbers) -> list[Criterion]:
                 f"cmaes: share of seeds that reach 1e-8 on Rosenbrock-10 within 8,000 evaluations, {title}",
                 float(np.mean(np.array(needed) <= 8000)),
                 0.8,
+                part="valley",
             )
         )
     if "counting" in numbers:
