@@ -18,6 +18,7 @@ beside the same on the devices; and a very large one).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import statistics
@@ -299,9 +300,10 @@ def criteria(numbers: Numbers) -> list[Criterion]:
         rates = {n: entry["network_steps_per_second"] for n, entry in found["contenders"].items()}
         by_hand = rates["hpjax"] / rates["jit(vmap(scan)) by hand"]
         share = found["share_of_sgemm"]
+        drawn = functools.partial(Criterion, figure="throughput", part="reference")
         judged += [
-            Criterion("throughput over the hand-written jit(vmap(scan))", by_hand, 2.2),
-            Criterion("share of the float32 matrix product's rate", share, 0.5),
+            drawn("throughput over the hand-written jit(vmap(scan))", by_hand, 2.2),
+            drawn("share of the float32 matrix product's rate", share, 0.5),
         ]
     if "notebook" in numbers:
         times = {n: entry.get("sklearn_over_this") for n, entry in numbers["notebook"].items()}
@@ -317,16 +319,14 @@ def criteria(numbers: Numbers) -> list[Criterion]:
     if "overhead" in numbers:
         before, last = numbers["overhead"][-2:]
         seconds = last["host_seconds"] - before["host_seconds"]
+        most = functools.partial(Criterion, at_least=False, part="overhead")
         judged += [
-            Criterion(
+            most(
                 f"host microseconds for each trial beyond {before['trials']:,}, up to {last['trials']:,}",
                 seconds / (last["trials"] - before["trials"]) * 1e6,
                 20.0,
-                at_least=False,
             ),
-            Criterion(
-                f"peak MiB of {last['trials']:,} trials", last["peak_mib"], 2048.0, at_least=False
-            ),
+            most(f"peak MiB of {last['trials']:,} trials", last["peak_mib"], 2048.0),
         ]
     for which, name in (
         ("an order of a study", "hpjax, an order of a study"),
