@@ -114,7 +114,7 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
     from hpjax import plots
 
     rows = numbers["race"]["rows"]
-    figure, ax = plots.figure(1, 1, width=plots.COLUMN, height=2.6)
+    figure, ax = plots.figure(1, 1, width=plots.COLUMN, height=3.0)
     names = list(dict.fromkeys(row["scheduler"] for row in rows))
     sizes = list(dict.fromkeys(name.split(", ")[-1] for name in names if name != "halving"))
     for name in names:
@@ -131,7 +131,7 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
             mfc="none" if variant == "stopping" else color,
         )
     ax.set(xlabel="epochs of networks a second", ylabel="best validation loss")
-    ax.legend(fontsize=6.5)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=6.5)
     sheet.figure(figure, "race")
     header = ["scheduler", "seed", "epochs", "seconds", "error", "loss", "ended"]
     sheet.table("race", header, [[row[name] for name in header] for row in rows])

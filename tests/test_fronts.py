@@ -7,6 +7,7 @@ import pytest
 
 import hpjax
 from hpjax import assemble, fronts, report
+from hpjax.confirm import _table
 from hpjax.schedulers import asha, by_name, full, halving, hyperband, median, pbt
 from hpjax.search import SEARCHES, Dim
 
@@ -273,29 +274,32 @@ def test_a_front_is_confirmed_within_its_bounds():
     assert table["objective"].is_monotonic_increasing
 
 
+def confirmed(losses, errors, **options):
+    """The table of three trials that had these losses and errors [seeds 3] on fresh seeds."""
+    found = hpjax.tune(SPACE, "iris", trials=3, **options, **quiet)
+    trained = hpjax.train([found.config(n) for n in range(3)], "iris", 6, seeds=2, **quiet)
+    of = lambda values: np.reshape(values, (-1, 1)).astype(float)
+    trained.results = trained.results._replace(loss=of(losses), error=of(errors))
+    return _table(found, np.arange(3), trained, 2, 0.05)[0]
+
+
 def test_ties_are_among_those_that_keep_the_constraints():
     """Broke: a trial that breaks them and is lower was tied with the best of those that keep them."""
-    space = {"hidden": (16,), "learning_rate": hpjax.LogUniform(1e-2, 1e-1), "epochs": 20}
-    # a bound that the trials keep in the study, and some of them break on fresh seeds
-    found = hpjax.tune(space, "iris", trials=8, constraints={"error": "<= 0.05"}, **quiet)
-    table = hpjax.confirm(found, 8, 2, progress=False, **quiet).table
-    broken = table["violation"] > 0
-    assert not broken.iloc[0]
-    assert broken.any()
-    assert not (broken & table["tied"]).any()
+    losses = [[0.10, 0.20, 0.21], [0.12, 0.21, 0.20]]
+    errors = [[0.99, 0.10, 0.10], [0.99, 0.10, 0.10]]
+    table = confirmed(losses, errors, constraints={"error": "<= 0.95"})
+    assert table.index.tolist() == [1, 2, 0]
+    assert table["tied"].tolist() == [True, True, False]
+    assert (table["violation"] > 0).tolist() == [False, False, True]
+    assert confirmed(losses, errors).index[0] == 0
 
 
 def test_a_trial_that_diverges_leaves_the_others_their_deviations():
-    from hpjax.confirm import _table
-
-    found = hpjax.tune(SPACE, "iris", trials=3, **quiet)
-    trained = hpjax.train([found.config(n) for n in range(3)], "iris", 6, seeds=2, **quiet)
-    results = trained.results
-    loss = np.where(np.arange(len(results.loss))[:, None] == 1, np.nan, results.loss)
-    trained.results = results._replace(loss=loss)
-    table, _ = _table(found, np.arange(3), trained, 2, 0.05)
-    assert np.isnan(table["deviation"]).sum() == 1
-    assert (table["deviation"].dropna() > 0).all()
+    """Broke: one network that was not finite took the deviation of all trials."""
+    losses = [[0.10, np.nan, 0.30], [0.12, 0.21, 0.34]]
+    table = confirmed(losses, np.full((2, 3), 0.1))
+    assert table.index.tolist() == [0, 2, 1]
+    np.testing.assert_allclose(table["deviation"], [0.02 / 2**0.5, 0.04 / 2**0.5, np.nan])
 
 
 def test_methods_are_compared_by_what_their_fronts_cover(tmp_path):
