@@ -131,7 +131,7 @@ def draw(numbers: Numbers, sheet: Sheet) -> None:
             mfc="none" if variant == "stopping" else color,
         )
     ax.set(xlabel="epochs of networks a second", ylabel="best validation loss")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=6.5)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=6, columnspacing=1)
     sheet.figure(figure, "race")
     header = ["scheduler", "seed", "epochs", "seconds", "error", "loss", "ended"]
     sheet.table("race", header, [[row[name] for name in header] for row in rows])
