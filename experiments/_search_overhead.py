@@ -70,11 +70,11 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
         points = np.random.default_rng(history).random((history, len(dims)))
         return made.tell(made.init((0, 11)), told_of(points, -history))
 
-    def measure(made: Any, history: int, asks: int, size: int) -> float:
+    def measure(made: Any, history: int) -> float:
         state, count = filled(made, history), 0
         started = time.perf_counter()
-        for _ in range(asks):
-            unit, state = made.ask(state, (0, 11, count), size, 20)
+        for _ in range(ASKS):
+            unit, state = made.ask(state, (0, 11, count), SIZE, 20)
             state = made.tell(state, told_of(unit, count))
             count += len(unit)
         return (time.perf_counter() - started) / count * 1e6
@@ -83,7 +83,7 @@ def overhead(histories: tuple[int, ...], large: int) -> dict:
     for name in ("random", "genetic", "differential", "tpe"):
         made = search.SEARCHES[name](dims)
         result["ours"][name] = {
-            str(history): measure(made, history, ASKS, SIZE) for history in (*histories, large)
+            str(history): measure(made, history) for history in (*histories, large)
         }
         print(name, result["ours"][name], flush=True)
         result["whole"][name] = {str(history): whole(name, history) for history in histories}

@@ -193,8 +193,8 @@ def _fidelity(methods: Mapping[str, Any], epochs: int | None, space: Space) -> i
     """Epochs of a network that lives to the end: of the schedulers that were made, where all methods have one or nothing else says."""
     given = [method.get("scheduler") for method in methods.values() if isinstance(method, Mapping)]
     made = [scheduler.fidelity for scheduler in given if isinstance(scheduler, Scheduler)]
-    ends = " and ".join(map(str, sorted(set(made))))
-    if epochs is not None and made and ends != str(epochs):
+    if epochs is not None and made and set(made) != {epochs}:
+        ends = " and ".join(map(str, sorted(set(made))))
         raise ValueError(f"epochs={epochs}, but schedulers end at {ends}; leave epochs out")
     said = epochs is not None or "epochs" in space.ranges or "epochs" in space.constants
     if len(set(made)) == 1 and (len(made) == len(methods) or not said):

@@ -121,10 +121,8 @@ def open_run(
     Raises:
         RunError: no run there, or files that are not what was written.
     """
-    out, say = Path(out), say or warn
-    folder = records.open_folder(out)
-    for note in folder.notes:
-        say(f"hpjax: {note}")
+    out = Path(out)
+    folder = _folder(out, say or warn)
     settings = folder.settings
     if settings.networks is None:
         raise RunError(
@@ -168,14 +166,20 @@ def open_outcome(out: str | Path, say: Callable[[str], None] | None = None) -> O
     Raises:
         RunError: no run there, one of networks, or files that are not what was written.
     """
-    out, say = Path(out), say or warn
-    folder = records.open_folder(out)
-    for note in folder.notes:
-        say(f"hpjax: {note}")
+    out = Path(out)
+    folder = _folder(out, say or warn)
     if folder.settings.networks is not None:
         raise RunError(f"{out} is a study of networks; read it by hpjax.open_run({str(out)!r:.80})")
     space = _space(folder.settings, out, None)
     return Outcome(folder.records, space, folder.settings, out)
+
+
+def _folder(out: Path, say: Callable[[str], None]) -> records.Folder:
+    """A run folder, read; says what of it is missing or damaged."""
+    folder = records.open_folder(out)
+    for note in folder.notes:
+        say(f"hpjax: {note}")
+    return folder
 
 
 def _assembly(

@@ -60,16 +60,8 @@ def study_shown(result: Any, output: Output, top: int = SHOWN) -> None:
     shown, notes = fitted(best, output.width, ["seconds", "parameters", *reversed(rest)])
     title = f"{result.name}: best of {len(result.trials)} trials by validation {minimised} ({said})"
     output.show(table_of(shown, notes, title))
-    output.note(
-        run=result.folder,
-        name=result.name,
-        objective=minimised,
-        best=result.best,
-        trials=best,
-        counts=counts,
-        stopped=result.stopped,
-        seed=result.settings.seed,
-    )
+    output.note(run=result.folder, name=result.name, objective=minimised)
+    _note(result, best, counts, output)
 
 
 def outcome_shown(outcome: Any, output: Output, top: int = SHOWN) -> None:
@@ -80,14 +72,18 @@ def outcome_shown(outcome: Any, output: Output, top: int = SHOWN) -> None:
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     title = f"{outcome.folder.name}: best of {len(outcome.trials)} trials by {', '.join(outcome.objectives)} ({said})"
     output.show(table_of(*fitted(best, output.width, []), title=title))
+    output.note(run=outcome.folder, name=outcome.folder.name)
+    _note(outcome, best, counts, output)
+
+
+def _note(result: Any, best: Any, counts: dict[str, int], output: Output) -> None:
+    """For programs: what is known of any study."""
     output.note(
-        run=outcome.folder,
-        name=outcome.folder.name,
-        best=outcome.best,
+        best=result.best,
         trials=best,
         counts=counts,
-        stopped=outcome.stopped,
-        seed=outcome.settings.seed,
+        stopped=result.stopped,
+        seed=result.settings.seed,
     )
 
 

@@ -100,19 +100,24 @@ class MLflow:
         """Begins the run of the study."""
         from mlflow.entities import Param
 
-        wanted = f"tags.{WHICH} = '{self._digest}' and attributes.status = 'FINISHED'"
-        there = self._client.search_runs([self._experiment], wanted, max_results=1)
-        if self._digest and there:
-            raise RunError(
-                f"MLflow's experiment {self._name!r:.80} holds {study.name} already, as run {there[0].info.run_id}; delete that one, or give another experiment"
-            )
         tags = {WHICH: self._digest} if self._digest else {}
+        if tags:
+            self._refuse_twice(study)
         made = self._client.create_run(self._experiment, run_name=study.name, tags=tags)
         self._study = made.info.run_id
         parameters = [Param(name, text) for name, text in study.about.items()]
         goal = "maximize" if study.greater else "minimize"
         parameters += [Param("objective", f"{goal} {study.objective}")]
         self._client.log_batch(self._study, params=parameters)
+
+    def _refuse_twice(self, study: Study) -> None:
+        """Refuses a study that stands in the experiment already, whole."""
+        wanted = f"tags.{WHICH} = '{self._digest}' and attributes.status = 'FINISHED'"
+        there = self._client.search_runs([self._experiment], wanted, max_results=1)
+        if there:
+            raise RunError(
+                f"MLflow's experiment {self._name!r:.80} holds {study.name} already, as run {there[0].info.run_id}; delete that one, or give another experiment"
+            )
 
     def _run(self, trial: Trial) -> str:
         """The run of a trial, nested in that of the study."""

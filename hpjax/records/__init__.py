@@ -15,7 +15,7 @@ from hpjax.records.curves import columns as curve_columns
 from hpjax.records.curves import load as load_curves
 from hpjax.records.ledger import CHECKPOINT, Ledger, read_ledger, read_times, refuse_occupied
 from hpjax.records.provenance import DECIDING, commit, differences, environment, note_environment
-from hpjax.records.run import open_folder
+from hpjax.records.run import Folder, open_folder
 from hpjax.records.tables import (
     costs_and_objectives,
     incumbent,
@@ -29,6 +29,7 @@ from hpjax.records.tables import (
 __all__ = [
     "CHECKPOINT",
     "DECIDING",
+    "Folder",
     "Ledger",
     "RunError",
     "commit",
